@@ -207,6 +207,9 @@ export class Tensor {
   gather(dim: number, index: Tensor): Tensor {
     return ops.gather(this, dim, index);
   }
+  scatterAdd(dim: number, index: Tensor, values: Tensor): Tensor {
+    return ops.scatter_add(this, dim, index, values);
+  }
   indexSelect(dim: number, index: Tensor): Tensor {
     return ops.index_select(this, dim, index);
   }

@@ -1,0 +1,338 @@
+import { z } from "zod";
+import { type Message, messageSchema } from "./records.ts";
+
+/** What a format's records can train: see `readers.ts`. */
+export type Kind = "demonstration" | "comparison" | "prompt" | "unpaired" | "text";
+
+/** A record on its way in, before the checks: `completions` has no element for a prompt, one for a demonstration. */
+export interface Draft {
+  prompt: Message[];
+  completions: string[];
+  ranks?: number[];
+  margins?: number;
+  labeler?: string;
+  id?: string;
+}
+
+export interface Format {
+  name: string;
+  kind: Kind;
+  /** The fields that tell it from the others: a row of this format has them all. */
+  fields: string[];
+  /** Ours and TRL's, which people write by hand: a bad row there is a mistake to mend, not noise to drop. */
+  ours: boolean;
+  /** Whether a row with all `fields` is of this format. */
+  matches: (row: Record<string, unknown>) => boolean;
+  /** The records in a row, or why there is none (a string). Throws `ZodError` for a malformed row. */
+  read: (row: unknown) => Draft[] | string;
+}
+
+/** The first that fits a row wins, so that the more telling ones stand first. */
+const definitions: Format[] = [];
+
+function define<T>(
+  format: Pick<Format, "name" | "kind" | "fields"> & Partial<Pick<Format, "ours" | "matches">>,
+  schema: z.ZodType<T>,
+  read: (row: T) => Draft[] | string,
+): void {
+  definitions.push({ ours: true, matches: () => true, ...format, read: (row) => read(schema.parse(row)) });
+}
+
+const conversation = z.array(messageSchema).min(1);
+const text = z.union([z.string(), conversation], { error: "expected a string or a list of {role, content}" });
+const identifier = z.union([z.string(), z.number()]).transform(String).optional();
+const rank = z.number();
+type Text = z.infer<typeof text>;
+
+const user = (content: string): Message => ({ role: "user", content });
+const toPrompt = (value: Text): Message[] => (typeof value === "string" ? [user(value)] : value);
+
+/** The reply in a completion column: the text, or the last message of a conversation. */
+const toReply = (value: Text): string => (typeof value === "string" ? value : (value.at(-1)?.content ?? ""));
+
+define(
+  { name: "rankings", kind: "comparison", fields: ["prompt", "completions", "ranks"] },
+  z
+    .object({
+      prompt: text,
+      completions: z.array(text).min(2),
+      ranks: z.array(rank),
+      margins: z.number().optional(),
+      labeler: identifier,
+    })
+    .refine((row) => row.ranks.length === row.completions.length, {
+      path: ["ranks"],
+      error: "expected one rank per completion",
+    }),
+  ({ prompt, completions, ranks, margins, labeler }) => [
+    {
+      prompt: toPrompt(prompt),
+      completions: completions.map(toReply),
+      ranks,
+      ...given({ margins, labeler }),
+    },
+  ],
+);
+
+define(
+  { name: "UltraFeedback", kind: "comparison", fields: ["instruction", "completions"], ours: false },
+  z.object({
+    instruction: z.string(),
+    completions: z.array(
+      z.object({ response: z.string(), annotations: z.record(z.string(), z.object({ Rating: z.string() })) }),
+    ),
+  }),
+  ({ instruction, completions }) => {
+    const rated = completions.flatMap(({ response, annotations }) => {
+      // A rating may be "N/A"; what is left of a completion's ratings still says how good it is.
+      const ratings = Object.values(annotations).flatMap(({ Rating }) => {
+        const rating = Number.parseFloat(Rating);
+        return Number.isNaN(rating) ? [] : [rating];
+      });
+      const mean = ratings.reduce((a, b) => a + b, 0) / ratings.length;
+      return ratings.length === 0 ? [] : [{ response, rank: -mean }];
+    });
+    if (rated.length < 2) return "fewer than two rated completions";
+    const ranks = denseRanks(rated.map((completion) => completion.rank));
+    return [{ prompt: [user(instruction)], completions: rated.map(({ response }) => response), ranks }];
+  },
+);
+
+define(
+  { name: "OpenAI summarise", kind: "comparison", fields: ["info", "summaries", "choice"], ours: false },
+  z.object({
+    info: z.object({
+      post: z.string().nullish(),
+      article: z.string().nullish(),
+      title: z.string().nullish(),
+      subreddit: z.string().nullish(),
+    }),
+    summaries: z.array(z.object({ text: z.string() })).length(2),
+    choice: z.number().int().min(0).max(1),
+    worker: identifier,
+  }),
+  ({ info, summaries, choice, worker }) => {
+    // The query format of Stiennon et al. 2020, table 3; the CNN/DM articles among the comparisons have no post.
+    const parts = [
+      info.subreddit ? `SUBREDDIT: r/${info.subreddit}` : "",
+      info.title ? `TITLE: ${info.title}` : "",
+      info.post ? `POST: ${info.post}` : (info.article ?? ""),
+      "TL;DR:",
+    ];
+    return [
+      {
+        prompt: [user(parts.filter((part) => part !== "").join("\n\n"))],
+        completions: summaries.map((summary) => summary.text.trim()),
+        ranks: choice === 0 ? [0, 1] : [1, 0],
+        ...given({ labeler: worker }),
+      },
+    ];
+  },
+);
+
+interface Node {
+  text: string;
+  role: "prompter" | "assistant";
+  rank?: number | null | undefined;
+  deleted?: boolean | undefined;
+  replies?: Node[] | undefined;
+}
+const node: z.ZodType<Node> = z.object({
+  text: z.string(),
+  role: z.enum(["prompter", "assistant"]),
+  rank: rank.nullish(),
+  deleted: z.boolean().optional(),
+  get replies() {
+    return z.array(node).optional();
+  },
+});
+define(
+  { name: "Open Assistant tree", kind: "comparison", fields: ["message_tree_id", "prompt"], ours: false },
+  z.object({ prompt: node }),
+  ({ prompt }) => {
+    const groups = rankedGroups(prompt, []);
+    return groups.length > 0 ? groups : "no ranked replies";
+  },
+);
+
+/** One record for each prompter's message in the tree that has two or more ranked replies. */
+function rankedGroups(message: Node, before: Message[]): Draft[] {
+  const prompt = [...before, { role: roleOf(message), content: message.text }];
+  const replies = message.replies ?? [];
+  const ranked = replies.flatMap(({ role, text, rank, deleted }) =>
+    role === "assistant" && typeof rank === "number" && !deleted ? [{ text, rank }] : [],
+  );
+  const group: Draft = { prompt, completions: ranked.map((r) => r.text), ranks: ranked.map((r) => r.rank) };
+  return [...(ranked.length >= 2 ? [group] : []), ...replies.flatMap((reply) => rankedGroups(reply, prompt))];
+}
+
+const roleOf = ({ role }: Node): Message["role"] => (role === "prompter" ? "user" : "assistant");
+
+define(
+  {
+    name: "SHP",
+    kind: "comparison",
+    fields: ["history", "human_ref_A", "human_ref_B", "labels"],
+    ours: false,
+  },
+  z.object({
+    history: z.string(),
+    human_ref_A: z.string(),
+    human_ref_B: z.string(),
+    labels: z.number().int().min(0).max(1),
+  }),
+  (row) => [
+    {
+      prompt: [user(row.history)],
+      completions: [row.human_ref_A, row.human_ref_B],
+      ranks: row.labels === 1 ? [0, 1] : [1, 0],
+    },
+  ],
+);
+
+const pairwise = z.object({
+  type: z.literal("pairwise"),
+  value: z.object({ selected: z.enum(["left", "right"]) }),
+});
+define(
+  { name: "Label Studio pairwise", kind: "comparison", fields: ["annotations", "data"], ours: false },
+  z.object({
+    annotations: z.array(
+      z.object({
+        completed_by: z.unknown(),
+        was_cancelled: z.boolean().optional(),
+        result: z.array(z.unknown()),
+      }),
+    ),
+    data: z.object({ prompt: z.string() }).catchall(z.unknown()),
+  }),
+  ({ annotations, data: { prompt, ...rest } }) => {
+    // The labelling interface is free to name the two answers; they stand left, right.
+    const answers = Object.values(rest).filter((value) => typeof value === "string");
+    if (answers.length !== 2) return "not a prompt and two answers";
+    const drafts = annotations.flatMap(({ completed_by, was_cancelled, result }): Draft[] => {
+      const choice = result.map((entry) => pairwise.safeParse(entry)).find((entry) => entry.success);
+      if (was_cancelled || !choice) return [];
+      const ranks = choice.data.value.selected === "left" ? [0, 1] : [1, 0];
+      const labeler = typeof completed_by === "number" ? String(completed_by) : undefined;
+      return [{ prompt: [user(prompt)], completions: answers, ranks, ...given({ labeler }) }];
+    });
+    return drafts.length > 0 ? drafts : "no choice made";
+  },
+);
+
+const pair = z.object({
+  prompt: text.optional(),
+  chosen: text,
+  rejected: text,
+  chosen_rating: z.number().optional(),
+  rejected_rating: z.number().optional(),
+  rating_chosen: z.number().optional(),
+  rating_rejected: z.number().optional(),
+  margin: z.number().optional(),
+  labeler: identifier,
+});
+const pairFormats: [name: string, fields: string[], matches?: Format["matches"]][] = [
+  ["preference with ratings", ["chosen", "rejected", "chosen_rating", "rejected_rating"]],
+  ["preference with ratings", ["chosen", "rejected", "rating_chosen", "rating_rejected"]],
+  ["preference", ["prompt", "chosen", "rejected"]],
+  ["hh-rlhf", ["chosen", "rejected"], (row) => String(row.chosen).startsWith(`\n\nHuman:`)],
+  ["preference, implicit prompt", ["chosen", "rejected"]],
+];
+for (const [name, fields, matches] of pairFormats) {
+  define({ name, kind: "comparison", fields, ...given({ matches }) }, pair, readPair);
+}
+
+function readPair(row: z.infer<typeof pair>): Draft[] | string {
+  const good = row.chosen_rating ?? row.rating_chosen ?? 1;
+  const bad = row.rejected_rating ?? row.rating_rejected ?? 0;
+  if (good < bad) return "chosen is rated below rejected";
+  // Many public sets repeat the prompt in `chosen` and `rejected` beside a `prompt` column: what holds it decides.
+  const repeated = Array.isArray(row.chosen) && row.chosen.length > 1;
+  const split =
+    row.prompt === undefined || repeated
+      ? splitImplicit(row.chosen, row.rejected)
+      : { prompt: toPrompt(row.prompt), completions: [toReply(row.chosen), toReply(row.rejected)] };
+  if (!split) return "differing prefixes";
+  const ranks = good === bad ? [0, 0] : [0, 1];
+  return [{ ...split, ranks, ...given({ margins: row.margin, labeler: row.labeler }) }];
+}
+
+/** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
+function splitImplicit(chosen: Text, rejected: Text): Pick<Draft, "prompt" | "completions"> | undefined {
+  const [a, b] = [parseTranscript(chosen), parseTranscript(rejected)];
+  if (typeof a === "string" && typeof b === "string") {
+    let end = 0;
+    while (end < a.length && a[end] === b[end]) end++;
+    // Back to a word's end, as TRL does: "blue" and "black" share no "bl".
+    const prompt = a.slice(0, Math.max(0, a.lastIndexOf(" ", end)));
+    return prompt.trim() === ""
+      ? undefined
+      : { prompt: [user(prompt)], completions: [a, b].map((side) => side.slice(prompt.length).trim()) };
+  }
+  if (typeof a === "string" || typeof b === "string") return undefined;
+  const prompt = a.slice(0, -1);
+  const same = prompt.length > 0 && JSON.stringify(prompt) === JSON.stringify(b.slice(0, -1));
+  const replies = a.at(-1)?.role === "assistant" && b.at(-1)?.role === "assistant";
+  return same && replies ? { prompt, completions: [toReply(a), toReply(b)] } : undefined;
+}
+
+/** hh-rlhf's `\n\nHuman: … \n\nAssistant: …` as messages; anything else as it is. */
+function parseTranscript(value: Text): Text {
+  if (typeof value !== "string" || !value.startsWith("\n\nHuman:")) return value;
+  const [, ...parts] = value.split(/\n\n(Human|Assistant):/);
+  const messages: Message[] = [];
+  for (let i = 0; i < parts.length; i += 2) {
+    messages.push({
+      role: parts[i] === "Human" ? "user" : "assistant",
+      content: (parts[i + 1] ?? "").trim(),
+    });
+  }
+  return messages;
+}
+
+define(
+  { name: "unpaired", kind: "unpaired", fields: ["prompt", "completion", "label"] },
+  z.object({ prompt: text, completion: text, label: z.boolean() }),
+  ({ prompt, completion }) => [{ prompt: toPrompt(prompt), completions: [toReply(completion)] }],
+);
+
+define(
+  { name: "prompt-completion", kind: "demonstration", fields: ["prompt", "completion"] },
+  z.object({ prompt: text, completion: text }),
+  ({ prompt, completion }) => [{ prompt: toPrompt(prompt), completions: [toReply(completion)] }],
+);
+
+define(
+  { name: "messages", kind: "demonstration", fields: ["messages"] },
+  z.object({ messages: conversation }),
+  ({ messages }) => {
+    const last = messages.findLastIndex((message) => message.role === "assistant");
+    if (last < 0) return "no assistant message";
+    return [{ prompt: messages.slice(0, last), completions: [messages[last]?.content ?? ""] }];
+  },
+);
+
+define({ name: "text", kind: "text", fields: ["text"] }, z.object({ text: z.string() }), (row) => [
+  { prompt: [], completions: [row.text] },
+]);
+
+define(
+  { name: "prompt-only", kind: "prompt", fields: ["prompt"] },
+  z.object({ prompt: text, id: identifier }),
+  ({ prompt, id }) => [{ prompt: toPrompt(prompt), completions: [], ...given({ id }) }],
+);
+
+/** The formats we read, the more telling ones first. */
+export const formats: readonly Format[] = definitions;
+
+/** 0 for the lowest number, 1 for the next, equal for equal. */
+function denseRanks(numbers: number[]): number[] {
+  const sorted = [...new Set(numbers)].sort((a, b) => a - b);
+  return numbers.map((number) => sorted.indexOf(number));
+}
+
+/** The object without its undefined values, which `exactOptionalPropertyTypes` keeps apart from absent ones. */
+function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
+}

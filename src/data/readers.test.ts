@@ -1,0 +1,245 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { InputError } from "./errors.ts";
+import { checkData, readComparisons, readDemonstrations, readPrompts } from "./readers.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "plumbline-readers-"));
+function file(...rows: unknown[]): string {
+  const path = join(dir, "data.jsonl");
+  writeFileSync(path, rows.map((row) => JSON.stringify(row)).join("\n"));
+  return path;
+}
+const user = (content: string) => ({ role: "user", content });
+const assistant = (content: string) => ({ role: "assistant", content });
+const sky = [user("Sky?")];
+
+test.each([
+  ["prompt-completion", { prompt: "Sky?", completion: "blue" }],
+  ["prompt-completion", { prompt: sky, completion: [assistant("blue")] }],
+  ["messages", { messages: [...sky, assistant("blue")] }],
+])("a %s row is a demonstration", (format, row) => {
+  const { records, report } = readDemonstrations(file(row));
+  expect(records).toEqual([{ prompt: sky, completion: "blue" }]);
+  expect(report).toMatchObject({ format, rows: 1, kept: 1, dropped: {} });
+});
+
+const tree = {
+  message_tree_id: "t",
+  prompt: {
+    text: "Sky?",
+    role: "prompter",
+    replies: [
+      {
+        text: "blue",
+        role: "assistant",
+        rank: 1,
+        replies: [{ text: "Why?", role: "prompter", replies: [] }],
+      },
+      { text: "green", role: "assistant", rank: 2 },
+      { text: "unranked", role: "assistant", rank: null },
+      { text: "azure", role: "assistant", rank: 0 },
+    ],
+  },
+};
+const ultra = (response: string, ...ratings: string[]) => ({
+  response,
+  annotations: Object.fromEntries(ratings.map((Rating, i) => [`aspect${i}`, { Rating }])),
+});
+const choice = (selected: string, more = {}) => ({
+  completed_by: 7,
+  result: [{ type: "pairwise", value: { selected } }],
+  ...more,
+});
+const bluePair = { prompt: sky, completions: ["blue", "green"], ranks: [0, 1] };
+const greenPair = { prompt: sky, completions: ["green", "blue"], ranks: [1, 0] };
+
+test.each<[string, unknown, unknown]>([
+  [
+    "rankings",
+    { prompt: "Sky?", completions: ["a", "b", "c"], ranks: [2, 1, 1], labeler: 3 },
+    { prompt: sky, completions: ["a", "b", "c"], ranks: [2, 1, 1], labeler: "3" },
+  ],
+  [
+    "preference",
+    { prompt: "Sky?", chosen: "blue", rejected: "green", margin: 2 },
+    { ...bluePair, margins: 2 },
+  ],
+  ["preference", { prompt: sky, chosen: [assistant("blue")], rejected: [assistant("green")] }, bluePair],
+  [
+    "preference",
+    { prompt: "Sky?", chosen: [...sky, assistant("blue")], rejected: [...sky, assistant("green")] },
+    bluePair,
+  ],
+  [
+    "preference, implicit prompt",
+    { chosen: [...sky, assistant("blue")], rejected: [...sky, assistant("green")] },
+    bluePair,
+  ],
+  [
+    "preference, implicit prompt",
+    { chosen: "The sky is blue", rejected: "The sky is black" },
+    { prompt: [user("The sky is")], completions: ["blue", "black"], ranks: [0, 1] },
+  ],
+  [
+    "hh-rlhf",
+    {
+      chosen: "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Sky?\n\nAssistant: blue",
+      rejected: "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Sky?\n\nAssistant: green",
+    },
+    { ...bluePair, prompt: [user("Hi"), assistant("Yes?"), ...sky] },
+  ],
+  [
+    "preference with ratings",
+    {
+      chosen: [...sky, assistant("blue")],
+      rejected: [...sky, assistant("green")],
+      chosen_rating: 5,
+      rejected_rating: 2,
+    },
+    bluePair,
+  ],
+  [
+    "OpenAI summarise",
+    {
+      info: { id: "1", post: "Long.", title: "T", subreddit: "s" },
+      summaries: [{ text: " green" }, { text: " blue" }],
+      choice: 1,
+      worker: "w",
+    },
+    {
+      ...greenPair,
+      prompt: [user("SUBREDDIT: r/s\n\nTITLE: T\n\nPOST: Long.\n\nTL;DR:")],
+      labeler: "w",
+    },
+  ],
+  ["Open Assistant tree", tree, { prompt: sky, completions: ["blue", "green", "azure"], ranks: [1, 2, 0] }],
+  [
+    "UltraFeedback",
+    {
+      instruction: "Sky?",
+      completions: [ultra("green", "1", "2"), ultra("blue", "5", "N/A"), ultra("x", "N/A")],
+    },
+    greenPair,
+  ],
+  ["SHP", { history: "Sky?", human_ref_A: "green", human_ref_B: "blue", labels: 0 }, greenPair],
+  [
+    "Label Studio pairwise",
+    {
+      data: { prompt: "Sky?", answer1: "green", answer2: "blue" },
+      annotations: [choice("right"), choice("left", { was_cancelled: true })],
+    },
+    { ...greenPair, labeler: "7" },
+  ],
+])("a %s row is a comparison", (format, row, record) => {
+  const { records, report } = readComparisons(file(row));
+  expect(report.format).toBe(format);
+  expect(records).toEqual([record]);
+});
+
+test("what can't teach is dropped, counted, and its first lines are named", () => {
+  const pair = (chosen: string, rejected: string, prompt = "p") => ({ prompt, chosen, rejected });
+  const path = file(
+    pair("a", "b"),
+    pair("same", "same"),
+    pair("Near  same", "near same "),
+    pair(" ", "b"),
+    pair("a", "b"),
+    pair("a", "b", " "),
+    ...Array.from({ length: 4 }, () => pair("x", "x")),
+  );
+  expect(readComparisons(path).report).toEqual({
+    file: path,
+    format: "preference",
+    kind: "comparison",
+    rows: 10,
+    kept: 1,
+    dropped: {
+      "identical completions": 5,
+      "near-identical completions": 1,
+      "empty reply": 1,
+      duplicate: 1,
+      "empty prompt": 1,
+    },
+    examples: {
+      "identical completions": [2, 7, 8],
+      "near-identical completions": [3],
+      "empty reply": [4],
+      duplicate: [5],
+      "empty prompt": [6],
+    },
+  });
+});
+
+test("differing prefixes and ties are dropped", () => {
+  const human = (question: string, answer: string) => `\n\nHuman: ${question}\n\nAssistant: ${answer}`;
+  const { report } = readComparisons(
+    file(
+      { chosen: human("a", "x"), rejected: human("a", "y") },
+      { chosen: human("a", "x"), rejected: human("b", "y") },
+      { chosen: human("a", "x") + human("c", "z"), rejected: human("a", "y") },
+    ),
+  );
+  expect(report).toMatchObject({ format: "hh-rlhf", kept: 1, dropped: { "differing prefixes": 2 } });
+  const ties = file({ prompt: "p", completions: ["a", "b"], ranks: [1, 1] });
+  expect(() => readComparisons(ties)).toThrow(/none of the 1 rows can be used: 1 no strict preference/);
+});
+
+test("a ranking loses a repeated or empty reply, not its other replies", () => {
+  const { records } = readComparisons(
+    file({ prompt: "p", completions: ["a", "A ", "", "b"], ranks: [0, 1, 2, 3] }),
+  );
+  expect(records[0]).toMatchObject({ completions: ["a", "b"], ranks: [0, 3] });
+});
+
+test("the same pair written the other way round is a duplicate; another labeler's is not", () => {
+  const { report } = readComparisons(
+    file(
+      { prompt: "p", completions: ["a", "b"], ranks: [0, 1] },
+      { prompt: "p", completions: ["b", "a"], ranks: [1, 0] },
+      { prompt: "p", completions: ["a", "b"], ranks: [0, 1], labeler: "x" },
+    ),
+  );
+  expect(report).toMatchObject({ kept: 2, dropped: { duplicate: 1 } });
+});
+
+test("a malformed row of ours is an error with its place, and is counted by checkData", () => {
+  const good = { prompt: "p", chosen: "a", rejected: "b" };
+  const path = file(good, { ...good, chosen: 3 }, 17);
+  expect(() => readComparisons(path)).toThrow(InputError);
+  expect(() => readComparisons(path)).toThrow(/data\.jsonl:2: chosen: expected a string or a list/);
+  expect(checkData(path)).toMatchObject({ kept: 1, dropped: { "malformed row": 2 } });
+  const ranks = file({ prompt: "p", completions: ["a", "b"], ranks: [1] });
+  expect(() => readComparisons(ranks)).toThrow(/:1: ranks: expected one rank per completion/);
+});
+
+test("a malformed row of a public set is dropped", () => {
+  const shp = { history: "h", human_ref_A: "a", human_ref_B: "b", labels: 1 };
+  expect(readComparisons(file(shp, { history: "h" })).report.dropped).toEqual({ "malformed row": 1 });
+});
+
+test("an unknown format lists the fields seen and the formats accepted", () => {
+  expect(() => checkData(file({ input: "a", output: "b" }))).toThrow(
+    /fields input, output\. Accepted:\n {2}rankings:/,
+  );
+  expect(() => checkData(file(1, 2))).toThrow(/not JSON objects/);
+});
+
+test("data of another kind is refused with what is accepted", () => {
+  const unpaired = file({ prompt: "p", completion: "c", label: true });
+  expect(() => readComparisons(unpaired)).toThrow(/this is unpaired data, which holds no comparisons/);
+  expect(() => readDemonstrations(file({ text: "t" }))).toThrow(/this is text data/);
+  expect(checkData(file({ text: "t" }))).toMatchObject({ format: "text", kept: 1 });
+});
+
+test("prompts come from any data that has them, each once", () => {
+  expect(readPrompts(file({ prompt: "Sky?", id: 4 }, { prompt: "Sky?" })).records).toEqual([
+    { prompt: sky, id: "4" },
+  ]);
+  const pairs = file(
+    { prompt: "Sky?", chosen: "a", rejected: "a" },
+    { prompt: "Sea?", chosen: "a", rejected: "b" },
+  );
+  expect(readPrompts(pairs).records).toEqual([{ prompt: sky }, { prompt: [user("Sea?")] }]);
+});

@@ -1,0 +1,32 @@
+import { z } from "zod";
+
+/** One turn of a conversation. */
+export const messageSchema = z.object({
+  role: z.enum(["system", "user", "assistant"]),
+  content: z.string(),
+});
+export type Message = z.infer<typeof messageSchema>;
+
+/** What a person would have answered: the data of SFT. */
+export interface Demonstration {
+  prompt: Message[];
+  completion: string;
+}
+
+/** Completions of one prompt, ranked by a person or a model: the data of the reward model and of DPO. */
+export interface Comparison {
+  prompt: Message[];
+  /** Two or more, in no order that means anything. */
+  completions: string[];
+  /** One per completion; lower is better, equal is a tie. */
+  ranks: number[];
+  /** By how much the better of a pair should win, in score units. */
+  margins?: number;
+  labeler?: string;
+}
+
+/** What PPO samples answers to. */
+export interface Prompt {
+  prompt: Message[];
+  id?: string;
+}

@@ -1,0 +1,51 @@
+import { createHash } from "node:crypto";
+import type { Message } from "./records.ts";
+
+/**
+ * Splits records into two, held out about `fraction` (0 to 1) of the distinct prompts. All records of a prompt fall on
+ * one side, the same for the same seed. A fraction above 0 holds out at least one prompt of two or more, and never all.
+ */
+export function splitByPrompt<T extends { prompt: Message[] }>(
+  records: readonly T[],
+  fraction: number,
+  seed: number,
+): { train: T[]; heldOut: T[] } {
+  if (!(fraction >= 0 && fraction < 1)) {
+    throw new RangeError(`the held-out fraction is ${fraction}; it should be 0 or more and below 1`);
+  }
+  const hash = (record: T) =>
+    createHash("sha256")
+      .update(JSON.stringify([seed, record.prompt]))
+      .digest("hex");
+  const hashes = records.map(hash);
+  // The lowest hashes, not those under a threshold: a small set then gets the share that was asked for.
+  const distinct = [...new Set(hashes)].sort();
+  const wanted = fraction === 0 ? 0 : Math.max(1, Math.round(fraction * distinct.length));
+  const chosen = new Set(distinct.slice(0, Math.min(wanted, distinct.length - 1)));
+  return {
+    train: records.filter((_, i) => !chosen.has(hashes[i] as string)),
+    heldOut: records.filter((_, i) => chosen.has(hashes[i] as string)),
+  };
+}
+
+/** The numbers 0 to n − 1 in an order that `seed` alone decides (Fisher–Yates): the order of an epoch. */
+export function shuffled(n: number, seed: number): number[] {
+  const order = Array.from({ length: n }, (_, i) => i);
+  const random = mulberry32(seed);
+  for (let i = n - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [order[i], order[j]] = [order[j] as number, order[i] as number];
+  }
+  return order;
+}
+
+/** Tommy Ettinger's mulberry32: uniform in [0, 1), 32 bits of state. */
+function mulberry32(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

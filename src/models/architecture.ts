@@ -1,0 +1,41 @@
+import type { z } from "zod";
+import type { Tensor } from "../tensor/index.ts";
+import type { Attend } from "./attention.ts";
+
+/** A model's tensors by their Hugging Face names. */
+export interface Weights {
+  /** @throws Error naming the weight when there is none */
+  get(name: string): Tensor;
+  find(name: string): Tensor | null;
+}
+
+export interface Dimensions {
+  hidden: number;
+  vocab: number;
+  layers: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  /** Most tokens of a sequence. */
+  context: number;
+  /** How many tokens back one sees, itself included. */
+  window: number;
+  /** Whether the vocabulary head is the embedding. */
+  tied: boolean;
+}
+
+/** One model family: one file, named after its `model_type`. */
+export interface Architecture<Config> {
+  /** Parses config.json. */
+  schema: z.ZodType<Config>;
+  /** What backbone weights' names begin with. */
+  prefix: string;
+  embedding: string;
+  /** transformers' class-name stem, by model_type. */
+  classNames: Record<string, string>;
+  dimensions(config: Config): Dimensions;
+  /** Shape of every backbone weight. */
+  shapes(config: Config): Map<string, number[]>;
+  /** Hidden states after the last norm: ids and positions (tokens) → (tokens, hidden). */
+  forward(config: Config, weights: Weights, ids: Tensor, positions: Tensor, attend: Attend): Tensor;
+}

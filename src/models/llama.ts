@@ -1,0 +1,145 @@
+import { z } from "zod";
+import { cat, ops, type Tensor, tensor } from "../tensor/index.ts";
+import type { Architecture, Weights } from "./architecture.ts";
+import type { Attend } from "./attention.ts";
+
+const rope = z.looseObject({
+  rope_type: z.string().optional(),
+  type: z.string().optional(),
+  rope_theta: z.number().optional(),
+  factor: z.number().optional(),
+  low_freq_factor: z.number().optional(),
+  high_freq_factor: z.number().optional(),
+  original_max_position_embeddings: z.number().optional(),
+});
+
+/** What of config.json the llama family uses; Mistral adds `sliding_window`. */
+const schema = z
+  .looseObject({
+    model_type: z.enum(["llama", "mistral"]),
+    vocab_size: z.int().positive(),
+    hidden_size: z.int().positive(),
+    intermediate_size: z.int().positive(),
+    num_hidden_layers: z.int().positive(),
+    num_attention_heads: z.int().positive(),
+    num_key_value_heads: z.int().positive().optional(),
+    head_dim: z.int().positive().nullish(),
+    max_position_embeddings: z.int().positive().default(2048),
+    rms_norm_eps: z.number().default(1e-6),
+    rope_theta: z.number().optional(),
+    // transformers 4 wrote rope_scaling, 5 writes rope_parameters.
+    rope_scaling: rope.nullish(),
+    rope_parameters: rope.nullish(),
+    hidden_act: z.literal("silu").default("silu"),
+    attention_bias: z.boolean().default(false),
+    mlp_bias: z.boolean().default(false),
+    tie_word_embeddings: z.boolean().default(false),
+    sliding_window: z.int().positive().nullish(),
+  })
+  .transform((json) => ({
+    ...json,
+    kvHeads: json.num_key_value_heads ?? json.num_attention_heads,
+    headDim: json.head_dim ?? json.hidden_size / json.num_attention_heads,
+  }));
+
+type LlamaConfig = z.output<typeof schema>;
+
+/** Rotation frequency of each pair of channels, in radians a position; Llama 3.1 stretches the slow ones. */
+export function inverseFrequencies(config: LlamaConfig): Float32Array {
+  const parameters = { ...config.rope_scaling, ...config.rope_parameters };
+  const theta = parameters.rope_theta ?? config.rope_theta ?? 10000;
+  const type = parameters.rope_type ?? parameters.type ?? "default";
+  const half = config.headDim / 2;
+  const plain = Float32Array.from({ length: half }, (_, i) => 1 / Math.fround(theta ** ((2 * i) / config.headDim)));
+  if (type === "default") return plain;
+  const factor = parameters.factor ?? 1;
+  if (type === "linear") return plain.map((f) => f / factor);
+  if (type !== "llama3") throw new Error(`config.json: rope type "${type}" is not supported (default, linear, llama3 are)`);
+  const low = parameters.low_freq_factor ?? 1;
+  const high = parameters.high_freq_factor ?? 4;
+  const original = parameters.original_max_position_embeddings ?? config.max_position_embeddings;
+  return plain.map((frequency) => {
+    const wavelength = (2 * Math.PI) / frequency;
+    if (wavelength < original / high) return frequency;
+    if (wavelength > original / low) return frequency / factor;
+    const smooth = (original / wavelength - low) / (high - low);
+    return ((1 - smooth) * frequency) / factor + smooth * frequency;
+  });
+}
+
+/** cos and sin of every position's angles, (positions, 1, headDim), for rotating heads by `rotate`. */
+function rotations(config: LlamaConfig, positions: Tensor, like: Tensor): [Tensor, Tensor] {
+  const frequencies = tensor(inverseFrequencies(config)).toDevice(like.device);
+  const angles = positions.to("float32").unsqueeze(1).mul(frequencies);
+  const both = cat([angles, angles], -1).unsqueeze(1);
+  return [ops.cos(both).to(like.dtype), ops.sin(both).to(like.dtype)];
+}
+
+function rotate(x: Tensor, [cos, sin]: [Tensor, Tensor]): Tensor {
+  const half = x.size(-1) / 2;
+  const turned = cat([x.narrow(-1, half, half).neg(), x.narrow(-1, 0, half)], -1);
+  return x.mul(cos).add(turned.mul(sin));
+}
+
+/** Llama 2 and 3, SmolLM2, Mistral: RMS norms, rotary positions, grouped heads, gated MLP. */
+export const llama: Architecture<LlamaConfig> = {
+  schema,
+  prefix: "model.",
+  embedding: "model.embed_tokens.weight",
+  classNames: { llama: "Llama", mistral: "Mistral" },
+  dimensions: (config) => ({
+    hidden: config.hidden_size,
+    vocab: config.vocab_size,
+    layers: config.num_hidden_layers,
+    heads: config.num_attention_heads,
+    kvHeads: config.kvHeads,
+    headDim: config.headDim,
+    context: config.max_position_embeddings,
+    window: config.sliding_window ?? Number.POSITIVE_INFINITY,
+    tied: config.tie_word_embeddings,
+  }),
+
+  shapes(config) {
+    const { hidden_size: d, intermediate_size: ff, kvHeads, headDim, num_attention_heads: heads } = config;
+    const shapes = new Map<string, number[]>([["model.embed_tokens.weight", [config.vocab_size, d]]]);
+    for (let i = 0; i < config.num_hidden_layers; i++) {
+      const matrix = (name: string, rows: number, columns: number, bias: boolean) => {
+        shapes.set(`model.layers.${i}.${name}.weight`, [rows, columns]);
+        if (bias) shapes.set(`model.layers.${i}.${name}.bias`, [rows]);
+      };
+      shapes.set(`model.layers.${i}.input_layernorm.weight`, [d]);
+      matrix("self_attn.q_proj", heads * headDim, d, config.attention_bias);
+      matrix("self_attn.k_proj", kvHeads * headDim, d, config.attention_bias);
+      matrix("self_attn.v_proj", kvHeads * headDim, d, config.attention_bias);
+      matrix("self_attn.o_proj", d, heads * headDim, config.attention_bias);
+      shapes.set(`model.layers.${i}.post_attention_layernorm.weight`, [d]);
+      matrix("mlp.gate_proj", ff, d, config.mlp_bias);
+      matrix("mlp.up_proj", ff, d, config.mlp_bias);
+      matrix("mlp.down_proj", d, ff, config.mlp_bias);
+    }
+    shapes.set("model.norm.weight", [d]);
+    return shapes;
+  },
+
+  forward(config, weights: Weights, ids, positions, attend: Attend) {
+    const linear = (x: Tensor, name: string) =>
+      ops.linear(x, weights.get(`${name}.weight`), { bias: weights.find(`${name}.bias`) });
+    const norm = (x: Tensor, name: string) =>
+      ops.rms_norm(x, [config.hidden_size], { weight: weights.get(`${name}.weight`), eps: config.rms_norm_eps });
+    const tokens = ids.size(0);
+    let x = ops.embedding(weights.get("model.embed_tokens.weight"), ids);
+    const angles = rotations(config, positions, x);
+    for (let i = 0; i < config.num_hidden_layers; i++) {
+      const layer = `model.layers.${i}`;
+      const h = norm(x, `${layer}.input_layernorm`);
+      const heads = (name: string) => linear(h, `${layer}.self_attn.${name}`).view(tokens, -1, config.headDim);
+      const q = rotate(heads("q_proj"), angles);
+      const k = rotate(heads("k_proj"), angles);
+      x = x.add(linear(attend(i, q, k, heads("v_proj")), `${layer}.self_attn.o_proj`));
+      const m = norm(x, `${layer}.post_attention_layernorm`);
+      const gated = ops.silu(linear(m, `${layer}.mlp.gate_proj`)).mul(linear(m, `${layer}.mlp.up_proj`));
+      x = x.add(linear(gated, `${layer}.mlp.down_proj`));
+    }
+    return norm(x, "model.norm");
+  },
+};

@@ -1,0 +1,116 @@
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, readSync, renameSync, statSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { InputError } from "../data/errors.ts";
+import { type DType, dtypeBytes, mapFile, type Tensor } from "../tensor/index.ts";
+
+const dtypes: Record<string, DType> = {
+  F64: "float64",
+  F32: "float32",
+  F16: "float16",
+  BF16: "bfloat16",
+  I64: "int64",
+  I32: "int32",
+  I16: "int16",
+  I8: "int8",
+  U8: "uint8",
+  BOOL: "bool",
+};
+const codes = new Map(Object.entries(dtypes).map(([code, dtype]) => [dtype, code]));
+
+const entry = z.object({
+  dtype: z.string(),
+  shape: z.array(z.int().nonnegative()),
+  data_offsets: z.tuple([z.int().nonnegative(), z.int().nonnegative()]),
+});
+
+function readHeader(path: string): { header: Record<string, unknown>; start: number; size: number } {
+  const size = statSync(path).size;
+  const file = openSync(path, "r");
+  try {
+    const prefix = Buffer.alloc(8);
+    if (readSync(file, prefix, 0, 8, 0) < 8) throw new InputError(`${path}: not a safetensors file (${size} bytes long)`);
+    const length = Number(prefix.readBigUInt64LE());
+    if (length < 2 || length > size - 8) throw new InputError(`${path}: damaged or not a safetensors file (header of ${length} bytes in a file of ${size})`);
+    const text = Buffer.alloc(length);
+    readSync(file, text, 0, length, 8);
+    return { header: JSON.parse(text.toString("utf8")), start: 8 + length, size };
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new InputError(`${path}: its header is not JSON`);
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * The tensors of a safetensors file by name, mapped: their pages are read when used, and never written back.
+ * @throws InputError when the file is damaged or truncated
+ */
+export function readSafetensors(path: string): Map<string, Tensor> {
+  if (!existsSync(path)) throw new InputError(`${path}: no such file`);
+  const { header, start, size } = readHeader(path);
+  const names: string[] = [];
+  const entries: { offset: number; shape: number[]; dtype: DType }[] = [];
+  for (const [name, value] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const parsed = entry.safeParse(value);
+    if (!parsed.success) throw new InputError(`${path}: the entry of "${name}" is malformed`);
+    const { dtype: code, shape, data_offsets } = parsed.data;
+    const dtype = dtypes[code];
+    if (!dtype) throw new InputError(`${path}: "${name}" has the type ${code}, which is not supported`);
+    const bytes = shape.reduce((a, b) => a * b, dtypeBytes(dtype));
+    if (data_offsets[1] - data_offsets[0] !== bytes)
+      throw new InputError(`${path}: "${name}" of shape (${shape.join(", ")}) should take ${bytes} bytes, not ${data_offsets[1] - data_offsets[0]}`);
+    if (start + data_offsets[1] > size) throw new InputError(`${path}: truncated: "${name}" ends at byte ${start + data_offsets[1]} of ${size}`);
+    names.push(name);
+    entries.push({ offset: start + data_offsets[0], shape, dtype });
+  }
+  const tensors = mapFile(path, entries);
+  return new Map(names.map((name, i) => [name, tensors[i] as Tensor]));
+}
+
+/** The tensors of a checkpoint folder: model.safetensors, or the shards its index names. */
+export function readCheckpoint(folder: string): Map<string, Tensor> {
+  const single = join(folder, "model.safetensors");
+  if (existsSync(single)) return readSafetensors(single);
+  const index = join(folder, "model.safetensors.index.json");
+  if (!existsSync(index)) throw new InputError(`${folder}: has neither model.safetensors nor model.safetensors.index.json`);
+  const parsed = z.object({ weight_map: z.record(z.string(), z.string()) }).safeParse(JSON.parse(readFileSync(index, "utf8")));
+  if (!parsed.success) throw new InputError(`${index}: has no weight_map`);
+  const shards = new Set(Object.values(parsed.data.weight_map));
+  return new Map([...shards].flatMap((shard) => [...readSafetensors(join(folder, shard))]));
+}
+
+/** Writes tensors as a safetensors file: whole or not at all. */
+export function writeSafetensors(path: string, tensors: ReadonlyMap<string, Tensor>): void {
+  const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
+  let offset = 0;
+  for (const [name, { dtype, shape, numel }] of tensors) {
+    const end = offset + numel * dtypeBytes(dtype);
+    header[name] = { dtype: codes.get(dtype), shape, data_offsets: [offset, end] };
+    offset = end;
+  }
+  let text = JSON.stringify(header);
+  text += " ".repeat((8 - (Buffer.byteLength(text) % 8)) % 8); // tensors start aligned
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(Buffer.byteLength(text)));
+  const temporary = `${path}.tmp`;
+  const file = openSync(temporary, "w");
+  try {
+    writeAll(file, prefix);
+    writeAll(file, Buffer.from(text));
+    for (const tensor of tensors.values()) writeAll(file, Buffer.from(tensor.bytes()));
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(temporary, path);
+  const folder = openSync(dirname(path), "r");
+  fsyncSync(folder);
+  closeSync(folder);
+}
+
+function writeAll(file: number, bytes: Buffer): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done);
+}

@@ -1,0 +1,278 @@
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+} from "node:fs";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
+import { diskError, InputError } from "../data/errors.ts";
+import { isObject, writeAtomic } from "../data/jsonl.ts";
+import type { Event } from "./events.ts";
+import { takeLock } from "./lock.ts";
+
+export interface RunOptions {
+  stage: string;
+  /** The effective config, as JSON. */
+  config: Record<string, unknown>;
+  /** Versions of what ran: plumbline, node, libtorch. */
+  versions: Record<string, string>;
+  /** Where the run's models came from: run directories or model names. */
+  parents: string[];
+  /** Goes on from the last checkpoint of a run that is there already. */
+  resume: boolean;
+}
+
+const runFile = z.object({ stage: z.string(), config: z.record(z.string(), z.unknown()) });
+const bestFile = z.object({ step: z.number() });
+
+/**
+ * Opens the run directory `dir` for writing, and locks it until `finish()`.
+ *
+ * A new run needs a missing or empty directory. A resumed one needs the same stage and config; what was logged after
+ * the last checkpoint is cut off, since those steps will run again (all of it where there is no checkpoint: the run
+ * starts over). Throws `InputError` otherwise, and while another process has the run open.
+ */
+export function openRun(dir: string, options: RunOptions): Run {
+  if (options.resume && !existsSync(join(dir, "run.json"))) {
+    throw new InputError(`${dir}: there is no run to resume here; leave out --resume to start one`);
+  }
+  mkdirSync(dir, { recursive: true });
+  const lock = join(dir, "lock");
+  takeLock(lock);
+  try {
+    if (options.resume) checkSame(dir, options);
+    else create(dir, options);
+    mkdirSync(join(dir, "checkpoints"), { recursive: true });
+    const run = new Run(dir);
+    if (options.resume) run.rewind();
+    return run;
+  } catch (error) {
+    rmSync(lock);
+    throw diskError(error, dir);
+  }
+}
+
+function create(dir: string, { stage, config, versions, parents }: RunOptions): void {
+  // A kill while the run was being made leaves a lock or a temporary file, which are in nobody's way.
+  const present = readdirSync(dir).filter(
+    (name) => !name.startsWith("lock") && !name.startsWith("run.json.tmp-"),
+  );
+  if (present.length > 0) {
+    throw new InputError(
+      `${dir}: the directory is not empty; use --resume to go on with its run, or another name`,
+    );
+  }
+  const seed = config.seed === undefined ? {} : { seed: config.seed };
+  const created = new Date().toISOString();
+  writeJson(join(dir, "run.json"), { stage, config, ...seed, versions, created, parents });
+}
+
+function checkSame(dir: string, { stage, config }: RunOptions): void {
+  const path = join(dir, "run.json");
+  const before = readJson(path, runFile);
+  if (before.stage !== stage) {
+    throw new InputError(`${dir}: this is a run of ${before.stage}, not of ${stage}; use another name`);
+  }
+  // Through JSON, as the stored one went.
+  const keys = differingKeys(before.config, JSON.parse(JSON.stringify(config)));
+  if (keys.length > 0) {
+    throw new InputError(
+      `${dir}: the config differs from the run's in ${keys.join(", ")}; a run resumes only with its own config (run.json)`,
+    );
+  }
+}
+
+/** The dotted paths at which two JSON values differ. */
+function differingKeys(a: unknown, b: unknown, path = ""): string[] {
+  if (isDeepStrictEqual(a, b)) return [];
+  if (!isObject(a) || !isObject(b)) return [path];
+  const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])];
+  return keys.flatMap((key) => differingKeys(a[key], b[key], path ? `${path}.${key}` : key));
+}
+
+/** A run directory open for writing: see `openRun`. */
+export class Run {
+  readonly dir: string;
+  readonly #checkpoints: string;
+
+  /** @internal Use `openRun`, which takes the lock. */
+  constructor(dir: string) {
+    this.dir = dir;
+    this.#checkpoints = join(dir, "checkpoints");
+  }
+
+  /** Appends the event to `events.jsonl`, a sample to `samples.jsonl`. */
+  write(event: Event): void {
+    const path = this.#log(event.type === "sample" ? "samples" : "events");
+    try {
+      appendFileSync(path, `${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`);
+    } catch (error) {
+      throw diskError(error, path);
+    }
+  }
+
+  /**
+   * Saves a checkpoint, and returns its directory. `write` fills a temporary directory, which gets its name only when
+   * all of it is on the disk. Then all but the newest `keep` and the one last saved as `best` are removed.
+   * A step already saved is not saved again: its state is the same. A full disk throws `InputError`.
+   */
+  checkpoint(step: number, write: (dir: string) => void, { keep, best = false }: CheckpointOptions): string {
+    const dir = join(this.#checkpoints, `step-${step}`);
+    const temporary = join(this.#checkpoints, `.tmp-${step}-${process.pid}`);
+    try {
+      if (!isComplete(dir)) {
+        rmSync(dir, { recursive: true, force: true });
+        rmSync(temporary, { recursive: true, force: true });
+        mkdirSync(temporary);
+        write(temporary);
+        sync(temporary);
+        writeJson(join(temporary, "complete.json"), { step, created: new Date().toISOString() });
+        renameSync(temporary, dir);
+        syncOne(this.#checkpoints);
+      }
+      if (best) writeJson(join(this.#checkpoints, "best.json"), { step });
+    } catch (error) {
+      rmSync(temporary, { recursive: true, force: true });
+      throw diskError(error, dir);
+    }
+    this.#prune(keep);
+    return dir;
+  }
+
+  /** The newest complete checkpoint. */
+  latest(): Checkpoint | undefined {
+    return this.#complete().at(-1);
+  }
+
+  /** The checkpoint last saved as the best. */
+  best(): Checkpoint | undefined {
+    const path = join(this.#checkpoints, "best.json");
+    if (!existsSync(path)) return undefined;
+    const { step } = readJson(path, bestFile);
+    return this.#complete().find((checkpoint) => checkpoint.step === step);
+  }
+
+  /** Lets go of the directory. Call it in a `finally`; a second call does nothing. */
+  finish(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    rmSync(join(this.dir, "lock"), { force: true });
+  }
+  #finished = false;
+
+  /** @internal Back to the state at the last checkpoint. */
+  rewind(): void {
+    for (const name of readdirSync(this.#checkpoints)) {
+      if (name.includes("tmp-")) rmSync(join(this.#checkpoints, name), { recursive: true });
+    }
+    const step = this.latest()?.step;
+    for (const name of ["events", "samples"] as const) cutLog(this.#log(name), step);
+  }
+
+  #log(name: "events" | "samples"): string {
+    return join(this.dir, `${name}.jsonl`);
+  }
+
+  /** Complete checkpoints, oldest first. */
+  #complete(): Checkpoint[] {
+    return readdirSync(this.#checkpoints)
+      .flatMap((name) => {
+        const step = /^step-(\d+)$/.exec(name)?.[1];
+        const dir = join(this.#checkpoints, name);
+        return step !== undefined && isComplete(dir) ? [{ step: Number(step), dir }] : [];
+      })
+      .sort((a, b) => a.step - b.step);
+  }
+
+  #prune(keep: number): void {
+    const best = this.best()?.step;
+    for (const { step, dir } of this.#complete().slice(0, -Math.max(1, keep))) {
+      if (step === best) continue;
+      // Its mark goes first: half removed, it must not pass for a whole one.
+      rmSync(join(dir, "complete.json"));
+      rmSync(dir, { recursive: true });
+    }
+  }
+}
+
+export interface CheckpointOptions {
+  /** How many of the newest checkpoints stay, at least 1. */
+  keep: number;
+  /** Marks this one as the best so far, which also stays. */
+  best?: boolean;
+}
+
+export interface Checkpoint {
+  step: number;
+  dir: string;
+}
+
+function isComplete(dir: string): boolean {
+  return existsSync(join(dir, "complete.json"));
+}
+
+/** Cuts a log at the first line that is past `step`, or torn by a kill; empties it where there is no step. */
+function cutLog(path: string, step: number | undefined): void {
+  if (!existsSync(path)) return;
+  const bytes = readFileSync(path);
+  let end = 0;
+  while (step !== undefined) {
+    const next = bytes.indexOf("\n", end) + 1;
+    const line = stepOf(bytes.toString("utf8", end, next));
+    if (next === 0 || line === undefined || line > step) break;
+    end = next;
+  }
+  truncateSync(path, end);
+}
+
+/** The step of a log line, 0 where its event has none; undefined for a torn line. */
+function stepOf(line: string): number | undefined {
+  try {
+    return z.object({ step: z.number().default(0) }).parse(JSON.parse(line)).step;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Makes sure that the directory and all in it are on the disk. */
+function sync(dir: string): void {
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) sync(path);
+    else syncOne(path);
+  }
+  syncOne(dir);
+}
+
+function syncOne(path: string): void {
+  const file = openSync(path, "r");
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function writeJson(path: string, value: unknown): void {
+  writeAtomic(path, (write) => write(`${JSON.stringify(value, null, 2)}\n`));
+}
+
+function readJson<T>(path: string, schema: z.ZodType<T>): T {
+  try {
+    return schema.parse(JSON.parse(readFileSync(path, "utf8")));
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof z.ZodError) {
+      throw new InputError(`${path}: the file is damaged: ${error.message}`);
+    }
+    throw error;
+  }
+}

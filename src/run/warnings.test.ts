@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import {
+  collapse,
+  fewComparisons,
+  lowKlCoef,
+  negativeKl,
+  noEos,
+  rolloutTrainerMismatch,
+  scoresNotNormalised,
+  type Warning,
+} from "./warnings.ts";
+
+test.each<[string, Warning[], Warning[]]>([
+  ["few-comparisons", fewComparisons(4999), fewComparisons(5000)],
+  ["low-kl-coef", lowKlCoef(0.009), lowKlCoef(0.01)],
+  ["scores-not-normalised", scoresNotNormalised(false), scoresNotNormalised(true)],
+  ["rollout-trainer-mismatch", rolloutTrainerMismatch(0.9, 0.01), rolloutTrainerMismatch(1.005, 0.01)],
+  ["rollout-trainer-mismatch", rolloutTrainerMismatch(Number.NaN, 0.01), rolloutTrainerMismatch(1, 0)],
+  ["negative-kl", negativeKl(-1.5), negativeKl(-0.5)],
+  ["no-eos", noEos(0.51), noEos(0.5)],
+])("%s speaks past its bound and not before", (code, past, before) => {
+  expect(past.map((warning) => warning.code)).toEqual([code]);
+  expect(before).toEqual([]);
+});
+
+test("the numbers seen are in the message", () => {
+  expect(fewComparisons(123)[0]?.message).toContain("only 123 comparisons");
+  expect(noEos(0.75)[0]?.message).toContain("75 %");
+});
+
+test("collapse needs length up, perplexity down and score up, over a full window", () => {
+  const run = (steps: number, score: number, length: number, refPerplexity: number) =>
+    Array.from({ length: steps }, (_, i) => ({
+      score: 1 + score * i,
+      length: 100 + length * i,
+      refPerplexity: 50 + refPerplexity * i,
+    }));
+  expect(collapse(run(20, 0.1, 5, -2)).map((warning) => warning.code)).toEqual(["collapse"]);
+  expect(collapse([...run(30, 0, 0, 0), ...run(20, 0.1, 5, -2)])).toHaveLength(1);
+  expect(collapse(run(19, 0.1, 5, -2))).toEqual([]);
+  expect(collapse(run(20, -0.01, 5, -2))).toEqual([]);
+  expect(collapse(run(20, 0.1, 0, -2))).toEqual([]);
+  expect(collapse(run(20, 0.1, 5, 0))).toEqual([]);
+  expect(collapse([])).toEqual([]);
+});

@@ -1,0 +1,81 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Tokenizer as HfTokenizer } from "@huggingface/tokenizers";
+import { InputError } from "../data/errors.ts";
+
+/** The files of a Hugging Face tokenizer, parsed. */
+export interface TokenizerFiles {
+  tokenizer: Record<string, unknown>;
+  config: Record<string, unknown>;
+}
+
+/** Text to token ids and back. Special tokens are ids of their own; pad is never the end of a turn. */
+export class Tokenizer {
+  readonly files: TokenizerFiles;
+  /** Jinja source of the model's chat template, or undefined. */
+  readonly chatTemplate: string | undefined;
+  /** Ids that end a response: the end of a turn, and the end of a text. */
+  readonly stopIds: readonly number[];
+  /** The id appended to a finished response. */
+  readonly eos: number;
+  #tokenizer: HfTokenizer;
+
+  constructor(files: TokenizerFiles, chatTemplate?: string) {
+    this.files = files;
+    this.#tokenizer = new HfTokenizer(files.tokenizer, files.config);
+    const own = files.config.chat_template;
+    this.chatTemplate = chatTemplate ?? (typeof own === "string" ? own : undefined);
+    const eosText = tokenText(files.config.eos_token);
+    const eos = eosText === undefined ? undefined : this.#tokenizer.token_to_id(eosText);
+    if (eos === undefined) throw new InputError("tokenizer_config.json names no eos_token that the vocabulary has");
+    this.eos = eos;
+    const ends = ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "</s>", "<end_of_turn>"]
+      .map((text) => this.#tokenizer.token_to_id(text))
+      .filter((id) => id !== undefined);
+    this.stopIds = [...new Set([eos, ...ends])];
+  }
+
+  /** Token ids of `text`, no special tokens added; those written out in it are recognised. */
+  encode(text: string): number[] {
+    return text === "" ? [] : this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+  }
+
+  decode(ids: readonly number[], options: { keepSpecial?: boolean } = {}): string {
+    return ids.length ? this.#tokenizer.decode([...ids], { skip_special_tokens: !options.keepSpecial }) : "";
+  }
+
+  /** Text of a special token such as "bos_token", for templates. */
+  special(name: string): string {
+    return tokenText(this.files.config[name]) ?? "";
+  }
+
+  /** A token's id, or undefined. */
+  id(text: string): number | undefined {
+    return this.#tokenizer.token_to_id(text);
+  }
+}
+
+function tokenText(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  const content = (value as { content?: unknown } | null | undefined)?.content;
+  return typeof content === "string" ? content : undefined;
+}
+
+/** Reads a folder's tokenizer.json, tokenizer_config.json and chat_template.jinja. */
+export function readTokenizer(folder: string): Tokenizer | undefined {
+  const path = join(folder, "tokenizer.json");
+  if (!existsSync(path)) return undefined;
+  const parse = (file: string): Record<string, unknown> => {
+    if (!existsSync(file)) return {};
+    try {
+      return JSON.parse(readFileSync(file, "utf8"));
+    } catch (error) {
+      throw new InputError(`${file}: not JSON: ${(error as Error).message}`);
+    }
+  };
+  const template = join(folder, "chat_template.jinja");
+  return new Tokenizer(
+    { tokenizer: parse(path), config: parse(join(folder, "tokenizer_config.json")) },
+    existsSync(template) ? readFileSync(template, "utf8") : undefined,
+  );
+}
