@@ -1,0 +1,163 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { type Tensor, tensor } from "../tensor/index.ts";
+import {
+  adaptKlCoef,
+  bootstrap,
+  calibration,
+  deviation,
+  entropyOf,
+  explainedVariance,
+  gae,
+  type KlEstimator,
+  klEstimate,
+  klFull,
+  logprobsOf,
+  maskedMean,
+  maskedVariance,
+  mergeMoments,
+  noMoments,
+  tokenRewards,
+  whiten,
+} from "./index.ts";
+
+// Expected values: test/golden/make_losses.py, plain PyTorch in float64. We compute in float64 too where the function
+// allows it, so 1e-9 leaves room for the order of sums only; float32 functions get 1e-5.
+const golden = JSON.parse(readFileSync(new URL("../../test/golden/losses.json", import.meta.url), "utf8"));
+
+type Nested = number | Nested[];
+function shapeOf(values: Nested): number[] {
+  return Array.isArray(values) ? [values.length, ...shapeOf(values[0] as Nested)] : [];
+}
+const flat = (values: Nested): number[] => (Array.isArray(values) ? values.flat(9) as number[] : [values]);
+const f64 = (values: Nested): Tensor => tensor(flat(values), { shape: shapeOf(values), dtype: "float64" });
+const i64 = (values: Nested): Tensor => tensor(flat(values), { shape: shapeOf(values), dtype: "int64" });
+
+function expectClose(actual: Tensor | null, expected: Nested, tolerance = 1e-9): void {
+  const values = (actual as Tensor).toArray();
+  const wanted = flat(expected);
+  expect(values.length).toBe(wanted.length);
+  const worst = Math.max(...values.map((value, i) => Math.abs(value - (wanted[i] as number))));
+  expect(worst).toBeLessThan(tolerance);
+}
+
+function leaf(values: Nested): Tensor {
+  const made = f64(values);
+  made.requiresGrad = true;
+  return made;
+}
+
+describe("masked statistics", () => {
+  const { x, mask, mean, var: variance, whitenShift, whitenNoShift } = golden.masked;
+  it("equal the reference", () => {
+    expectClose(maskedMean(f64(x), f64(mask)), mean);
+    expectClose(maskedVariance(f64(x), f64(mask)), variance);
+    expectClose(whiten(f64(x), f64(mask)), whitenShift);
+    expectClose(whiten(f64(x), f64(mask), { shiftMean: false }), whitenNoShift);
+  });
+  it("explain the variance of returns", () => {
+    const { values, returns, mask, value } = golden.explainedVariance;
+    expectClose(explainedVariance(f64(values), f64(returns), f64(mask)), value);
+  });
+});
+
+describe("log-probabilities", () => {
+  it("equal the reference at a temperature, with their gradient", () => {
+    const { logits, targets, temperature, logprobs, gradOfSum } = golden.logprobs;
+    const input = leaf(logits);
+    const actual = logprobsOf(input, i64(targets), temperature);
+    expectClose(actual, logprobs);
+    actual.sum().backward();
+    expectClose(input.grad, gradOfSum);
+  });
+  it("entropy equals the reference, with its gradient", () => {
+    const { logits, mask, value, mean, grad } = golden.entropy;
+    const input = leaf(logits);
+    const actual = entropyOf(input);
+    expectClose(actual.mul(f64(mask)), value);
+    const average = maskedMean(actual, f64(mask));
+    expectClose(average, mean);
+    average.backward();
+    expectClose(input.grad, grad);
+  });
+});
+
+describe("KL", () => {
+  const { logprobs, refLogprobs, mask, estimators } = golden.kl;
+  for (const name of ["k1", "k2", "k3", "abs"] as KlEstimator[])
+    it(`${name} equals the reference, with its gradient`, () => {
+      const input = leaf(logprobs);
+      const actual = klEstimate(name, input, f64(refLogprobs));
+      expectClose(actual.mul(f64(mask)), estimators[name].value);
+      const average = maskedMean(actual, f64(mask));
+      expectClose(average, estimators[name].mean);
+      average.backward();
+      expectClose(input.grad, estimators[name].grad);
+    });
+  it("full KL equals the reference, with its gradient", () => {
+    const { logits, refLogits, mask, value, mean, grad } = golden.klFull;
+    const input = leaf(logits);
+    const actual = klFull(input, f64(refLogits));
+    expectClose(actual.mul(f64(mask)), value);
+    const average = maskedMean(actual, f64(mask));
+    expectClose(average, mean);
+    average.backward();
+    expectClose(input.grad, grad);
+  });
+  it("the coefficient adapts as the reference's", () => {
+    const { start, target, horizon, steps } = golden.adaptiveKl;
+    let beta = start;
+    for (const { kl, n, beta: expected } of steps) {
+      beta = adaptKlCoef(beta, kl, target, n, horizon);
+      expect(beta).toBeCloseTo(expected, 12);
+    }
+  });
+});
+
+describe("GAE", () => {
+  const { kl, values, mask, lengths, scores, beta, rewards, cases } = golden.gae;
+  it("rewards are the penalty, and the score at the last token", () => {
+    expectClose(tokenRewards(f64(scores), f64(kl), f64(mask), i64(lengths), beta), rewards);
+  });
+  it.each(cases)("advantages and returns equal the reference (γ $gamma, λ $lambda)", (one) => {
+    const { gamma, lambda, advantages, returns } = one as Record<string, number>;
+    const actual = gae(f64(rewards), f64(values), f64(mask), gamma as number, lambda as number);
+    expectClose(actual.advantages, advantages as Nested);
+    expectClose(actual.returns, returns as Nested);
+  });
+});
+
+describe("statistics", () => {
+  it("running moments equal the reference after every batch", () => {
+    let seen = noMoments;
+    for (const { scores, count, mean, std } of golden.runningNorm.batches) {
+      seen = mergeMoments(seen, scores);
+      expect(seen.count).toBe(count);
+      expect(seen.mean).toBeCloseTo(mean, 10);
+      expect(deviation(seen)).toBeCloseTo(std, 10);
+    }
+  });
+  it("calibration error equals the reference, bin by bin", () => {
+    const { margins, firstPreferred, overHalf } = golden.calibration;
+    const signed = margins.map((m: number, i: number) => (firstPreferred[i] ? m : -m));
+    const { ece, bins } = calibration(signed);
+    expect(ece).toBeCloseTo(overHalf.ece, 10);
+    const expected = overHalf.bins.filter((bin: { count: number }) => bin.count);
+    expect(bins.map((bin) => bin.count)).toEqual(expected.map((bin: { count: number }) => bin.count));
+  });
+  it("a bootstrap interval covers the mean about as often as it says", () => {
+    // 200 samples of 40 uniform numbers: a right 95 % interval covers 0.5 in 180–199 of them (±3.5 sd).
+    let covered = 0;
+    for (let seed = 1; seed <= 200; seed++) {
+      let state = seed * 7919;
+      const sample = Array.from({ length: 40 }, () => {
+        state = (state * 48271) % 2147483647;
+        return state / 2147483647;
+      });
+      const { low, high } = bootstrap(sample, (s) => s.reduce((a, b) => a + b, 0) / s.length, seed, 400);
+      if (low <= 0.5 && 0.5 <= high) covered++;
+    }
+    expect(covered).toBeGreaterThan(175);
+    expect(covered).toBeLessThan(200);
+  });
+});
