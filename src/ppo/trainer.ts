@@ -1,0 +1,312 @@
+import { setImmediate } from "node:timers/promises";
+import { InputError } from "../data/errors.ts";
+import type { Demonstration, Message } from "../data/records.ts";
+import { shuffled } from "../data/split.ts";
+import { adaptKlCoef, deviation, logprobsOf, mean, noMoments, type RunningMoments } from "../math/index.ts";
+import { loadOptimizer, saveTraining } from "../models/checkpoint.ts";
+import { type Model, openModel } from "../models/model.ts";
+import { accumulate } from "../nn/accumulate.ts";
+import { AdamW } from "../nn/adamw.ts";
+import { generate } from "../rollout/generate.ts";
+import { batchesOf, layOut, responseLogits } from "../rollout/score.ts";
+import { parseConfig } from "../run/config.ts";
+import type { Metrics } from "../run/events.ts";
+import { readState } from "../run/journal.ts";
+import { collapse, type Health, lowKlCoef, negativeKl, noEos, rolloutTrainerMismatch, scoresNotNormalised, type Warning } from "../run/warnings.ts";
+import { Generator } from "../tensor/index.ts";
+import { encodeExample, encodePrompt } from "../text/chat.ts";
+import { type PpoStepConfig, ppoStepConfig } from "./config.ts";
+import { gather, type Networks, shapeScores } from "./experience.ts";
+import { type Optimizers, update, type UpdateMetrics } from "./update.ts";
+import { join } from "node:path";
+
+export interface PpoTrainerOptions extends Partial<PpoStepConfig> {
+  /** The SFT model. It is not changed: a copy is trained, and it stays the reference. Keep it while the trainer lives. */
+  policy: Model;
+  /** Held near this in place of `policy`. */
+  reference?: Model | undefined;
+  /** The critic begins with this model's backbone, best the reward model's; by default the policy's. */
+  criticFrom?: Model | undefined;
+  /** Demonstrations that PPO-ptx mixes in. */
+  ptxData?: readonly Demonstration[] | undefined;
+}
+
+/** Responses to a batch of prompts, one a row. */
+export interface Rollout {
+  /** Token ids of each row's prompt and response. */
+  queries: number[][];
+  responses: number[][];
+  texts: string[];
+  /** Whether each reached a stop token or text. */
+  finished: boolean[];
+  /** Of each response token, when it was sampled. */
+  logprobs: number[][];
+  /** Which of the prompts given each row answers. */
+  prompts: number[];
+}
+
+export interface StepOptions {
+  /** Rollout's own; without it a response is finished when it ends with a stop token. */
+  finished?: readonly boolean[];
+  logprobs?: readonly (readonly number[])[];
+  /** Multiplies the learning rates: where a schedule stands. */
+  rateFactor?: number;
+  signal?: AbortSignal | undefined;
+}
+
+interface State {
+  step: number;
+  klCoef: number;
+  moments: RunningMoments;
+  generator: string;
+  history: Health[];
+}
+
+/**
+ * PPO in a loop of your own (Ouyang et al. 2022, §3.5):
+ *
+ * ```ts
+ * const trainer = new PpoTrainer({ policy, criticFrom: judge });
+ * const { queries, responses, texts } = await trainer.generate(prompts);
+ * const { metrics } = await trainer.step(queries, responses, texts.map(scoreOf));
+ * ```
+ */
+export class PpoTrainer {
+  readonly config: PpoStepConfig;
+  /** The model in training. */
+  readonly policy: Model;
+  readonly reference: Model;
+  readonly critic: Model;
+  /** β, the weight of the KL penalty now. */
+  klCoef: number;
+  /** Steps taken. */
+  stepsTaken = 0;
+  #optimizers: Optimizers | undefined;
+  #moments = noMoments;
+  #generator: Generator;
+  #history: Health[] = [];
+  #ptxData: readonly Demonstration[];
+
+  /** @param from a checkpoint that `save` wrote, to go on from */
+  constructor({ policy, reference, criticFrom, ptxData = [], ...settings }: PpoTrainerOptions, from?: string) {
+    this.config = parseConfig(ppoStepConfig, settings, "ppo");
+    if (this.config.ptxCoef && !ptxData.length) throw new InputError("ppo: ptxCoef needs demonstrations to mix in: give ptxData");
+    this.reference = reference ?? policy;
+    this.#ptxData = ptxData;
+    this.#generator = new Generator(this.config.seed);
+    this.klCoef = this.config.initKlCoef;
+    if (from === undefined) {
+      this.policy = policy.clone();
+      this.critic = (criticFrom ?? policy).withScoreHead({ std: 0, bias: true });
+    } else {
+      this.policy = openModel(from, { dtype: policy.dtype });
+      this.critic = openModel(join(from, "critic"), { dtype: policy.dtype });
+      const state = readState<State>(from);
+      this.stepsTaken = state.step;
+      this.klCoef = state.klCoef;
+      this.#moments = state.moments;
+      this.#history = state.history;
+      this.#generator.state = Buffer.from(state.generator, "base64");
+    }
+    this.policy.json.plumbline = { stage: "ppo" };
+    this.#loadOptimizersFrom = from;
+  }
+  #loadOptimizersFrom: string | undefined;
+
+  /** Made at the first step: generation alone, or a run that has ended, needs none of their memory. */
+  #optimize(): Optimizers {
+    if (!this.#optimizers) {
+      const make = (model: Model) => new AdamW(model.train().parameters, { eps: 1e-5 });
+      this.#optimizers = { policy: make(this.policy), critic: make(this.critic) };
+      if (this.#loadOptimizersFrom !== undefined) {
+        loadOptimizer(this.#loadOptimizersFrom, "policy", this.#optimizers.policy);
+        loadOptimizer(this.#loadOptimizersFrom, "critic", this.#optimizers.critic);
+      }
+    }
+    return this.#optimizers;
+  }
+
+  /** Samples responses from the policy: `samples` to each prompt, a text, a conversation or token ids. */
+  async generate(
+    prompts: readonly (string | readonly Message[] | readonly number[])[],
+    options: { samples?: number; signal?: AbortSignal | undefined } = {},
+  ): Promise<Rollout> {
+    const { temperature, topK, topP, maxTokens, minTokens, stop, rolloutBatchSize } = this.config;
+    const encoded = prompts.map((prompt) => this.#encode(prompt));
+    const rows = await generate(this.policy, encoded, {
+      ...{ temperature, topK, topP, maxTokens, minTokens, stop, ...options },
+      batchSize: rolloutBatchSize,
+      generator: this.#generator,
+    });
+    return {
+      queries: rows.map((row) => encoded[row.prompt] as number[]),
+      responses: rows.map((row) => row.tokens),
+      texts: rows.map((row) => row.text),
+      finished: rows.map((row) => row.finished),
+      logprobs: rows.map((row) => row.logprobs),
+      prompts: rows.map((row) => row.prompt),
+    };
+  }
+
+  #encode(prompt: string | readonly Message[] | readonly number[]): number[] {
+    if (typeof prompt === "string") return encodePrompt(this.policy.text, [{ role: "user", content: prompt }]);
+    return typeof prompt[0] === "object" ? encodePrompt(this.policy.text, prompt as Message[]) : [...(prompt as number[])];
+  }
+
+  /**
+   * One PPO step on responses and their scores, a model's or any function's.
+   * @param queries, responses token ids, as `generate` gives them @param scores one a response
+   * @returns metrics by the names of docs/metrics.md, and the guard rails that spoke
+   * @throws InputError when a score is not a finite number or the loss becomes none
+   */
+  async step(
+    queries: readonly (readonly number[])[],
+    responses: readonly (readonly number[])[],
+    scores: readonly number[],
+    options: StepOptions = {},
+  ): Promise<{ metrics: Metrics; warnings: Warning[] }> {
+    const { config } = this;
+    checkStep(queries, responses, scores);
+    const stopIds = this.policy.tokenizer?.stopIds ?? [];
+    const finished = options.finished ?? responses.map((ids) => stopIds.includes(ids.at(-1) as number));
+    const networks: Networks = { policy: this.policy, reference: this.reference, critic: this.critic };
+    const { shaped, moments } = shapeScores(scores, finished, this.#moments, config);
+    const optimizers = this.#optimize();
+    const { experience, metrics } = gather(networks, queries, responses, shaped, this.klCoef, config);
+    const done: UpdateMetrics[] = [];
+    const factor = options.rateFactor ?? 1;
+    const warmingUp = this.stepsTaken < config.criticWarmup;
+    const rates = {
+      policy: warmingUp ? 0 : factor * config.learningRate,
+      critic: factor * (config.criticLearningRate ?? config.learningRate),
+    };
+    const oldLogprobs = experience.oldLogprobs.toArray();
+    try {
+      passes: for (let epoch = 0; epoch < config.ppoEpochs; epoch++) {
+        const order = shuffled(queries.length, config.seed + this.stepsTaken * config.ppoEpochs + epoch);
+        for (let start = 0; start < order.length; start += config.miniBatchSize) {
+          const rows = order.slice(start, start + config.miniBatchSize);
+          const measured = update(networks, optimizers, experience, rows, rates, config, () => this.#addPtx(done.length));
+          if (!Number.isFinite(measured.policyLoss + measured.valueLoss + measured.policyGradNorm + measured.criticGradNorm))
+            throw new InputError(`ppo: the loss is not finite at step ${this.stepsTaken + 1}: lower learningRate; checkpoints are kept`);
+          done.push(measured);
+          if (config.stopKl !== undefined && measured.approxKl > config.stopKl) break passes;
+          await setImmediate(); // lets a signal in
+        }
+      }
+    } finally {
+      for (const own of [experience.oldLogprobs, experience.values, experience.advantages, experience.returns, experience.responseMask]) own.dispose();
+    }
+    this.#moments = moments;
+    this.stepsTaken++;
+
+    const average = (name: keyof UpdateMetrics) => mean(done.map((one) => one[name]));
+    const lengths = responses.map((ids) => ids.length);
+    const time = Math.max(...lengths);
+    const rolloutRatios = (options.logprobs ?? []).flatMap((row, i) => row.map((logprob, t) => Math.exp((oldLogprobs[i * time + t] as number) - logprob)));
+    const meanScore = mean(scores);
+    const all: Metrics = {
+      ...metrics,
+      "objective/scores": meanScore,
+      "objective/scores_std": Math.sqrt(mean(scores.map((score) => (score - meanScore) ** 2))),
+      "policy/approxkl_avg": average("approxKl"),
+      "policy/clipfrac_avg": average("clipFraction"),
+      "loss/policy_avg": average("policyLoss"),
+      "loss/value_avg": average("valueLoss"),
+      "val/clipfrac_avg": average("valueClipFraction"),
+      "val/ratio": average("ratio"),
+      "val/ratio_var": average("ratioSquare") - average("ratio") ** 2,
+      // Before any update: 1 but for rounding.
+      "val/first_ratio_worst": done[0]?.worstRatio ?? 1,
+      "val/num_eos_tokens": finished.filter(Boolean).length,
+      "completions/mean_length": mean(lengths),
+      "completions/min_length": Math.min(...lengths),
+      "completions/max_length": time,
+      "completions/clipped_ratio": mean(finished.map((ended) => (ended ? 0 : 1))),
+      "normalisation/mean": moments.mean,
+      "normalisation/std": deviation(moments),
+      grad_norm: average("policyGradNorm"),
+      "grad_norm/critic": average("criticGradNorm"),
+      lr: rates.policy,
+      updates: done.length,
+    };
+    if (rolloutRatios.length) {
+      all["val/rollout_ratio"] = mean(rolloutRatios);
+      all["val/rollout_ratio_worst"] = rolloutRatios.reduce((worst, ratio) => (Math.abs(ratio - 1) > Math.abs(worst - 1) ? ratio : worst), 1);
+    }
+    if (config.adaptiveKl)
+      this.klCoef = adaptKlCoef(this.klCoef, metrics["objective/kl"] as number, config.targetKl, responses.length, config.klHorizon);
+    return { metrics: all, warnings: this.#watch(all) };
+  }
+
+  #watch(metrics: Metrics): Warning[] {
+    const at = (name: string) => metrics[name] as number;
+    this.#history = [
+      ...this.#history.slice(-19),
+      { score: at("objective/scores"), length: at("completions/mean_length"), refPerplexity: at("policy/ref_perplexity") },
+    ];
+    const { temperature, topK, topP, normaliseScores } = this.config;
+    const exact = this.policy.dtype === "float32";
+    return [
+      ...lowKlCoef(this.klCoef),
+      ...scoresNotNormalised(normaliseScores !== "none"),
+      // Narrow precision moves single tokens, but not their mean.
+      ...rolloutTrainerMismatch(at("val/first_ratio_worst"), exact ? 1e-3 : 0.5),
+      ...("val/rollout_ratio" in metrics && temperature > 0 && !topK && !topP ? rolloutTrainerMismatch(at("val/rollout_ratio"), exact ? 1e-3 : 2e-2) : []),
+      ...negativeKl(at("objective/kl_k1")),
+      ...noEos(at("completions/clipped_ratio")),
+      ...collapse(this.#history),
+    ];
+  }
+
+  /** Adds the gradient of γ·(cross-entropy of some demonstrations) to the policy's (Ouyang et al. 2022, eq. 2). */
+  #addPtx(updates: number): void {
+    const { ptxCoef, miniBatchSize, microBatchTokens, seed } = this.config;
+    if (!ptxCoef) return;
+    const data = this.#ptxData;
+    const order = shuffled(data.length, seed + this.stepsTaken * 1000 + updates);
+    const examples = order.slice(0, miniBatchSize).map((i) => {
+      const { prompt, completion } = data[i] as Demonstration;
+      const { ids, responseMask } = encodeExample(this.policy.text, prompt, completion);
+      return ids.map((id, t) => [id, responseMask[t] as number] as const);
+    });
+    const count = examples.flat().reduce((sum, [, learned]) => sum + learned, 0);
+    accumulate(batchesOf(examples, microBatchTokens), (part) => {
+      const half = (learned: number) => part.map((example) => example.filter((token) => token[1] === learned).map(([id]) => id));
+      const layout = layOut(half(0), half(1));
+      return { loss: logprobsOf(responseLogits(this.policy, layout), layout.targets).sum().mul(-ptxCoef / count), metrics: {} };
+    });
+  }
+
+  /** Writes all that is needed to go on: the policy as a model of its own, the critic, optimisers and state. */
+  save(dir: string, options: { optimizers?: boolean } = {}): void {
+    this.policy.save(dir);
+    this.critic.save(join(dir, "critic"));
+    const state: State = {
+      step: this.stepsTaken,
+      klCoef: this.klCoef,
+      moments: this.#moments,
+      generator: Buffer.from(this.#generator.state).toString("base64"),
+      history: this.#history,
+    };
+    saveTraining(dir, (options.optimizers ?? true) ? { ...this.#optimize() } : {}, state);
+  }
+
+  /** Frees the critic and the optimisers; the policy stays, as `policy`. */
+  finish(): Model {
+    this.#optimizers?.policy.dispose();
+    this.#optimizers?.critic.dispose();
+    this.critic.dispose();
+    for (const weight of this.policy.parameters.values()) weight.requiresGrad = false;
+    return this.policy;
+  }
+}
+
+function checkStep(queries: readonly unknown[], responses: readonly (readonly number[])[], scores: readonly number[]): void {
+  if (!responses.length || queries.length !== responses.length || scores.length !== responses.length)
+    throw new InputError(`ppo: ${queries.length} queries, ${responses.length} responses and ${scores.length} scores: there must be as many of each, and one at least`);
+  const empty = responses.findIndex((ids) => !ids.length);
+  if (empty >= 0) throw new InputError(`ppo: response ${empty} has no tokens`);
+  const wrong = scores.findIndex((score) => !Number.isFinite(score));
+  if (wrong >= 0) throw new InputError(`ppo: the score of response ${wrong} is ${scores[wrong]}; scores must be finite numbers`);
+}

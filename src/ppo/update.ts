@@ -1,0 +1,112 @@
+import { entropyOf, logprobsOf } from "../math/index.ts";
+import { accumulate, type Loss } from "../nn/accumulate.ts";
+import type { AdamW } from "../nn/adamw.ts";
+import { batchesOf, layOut, responseLogits, responseValues, spread } from "../rollout/score.ts";
+import { type Tensor, tensor } from "../tensor/index.ts";
+import type { PpoStepConfig } from "./config.ts";
+import type { Experience, Networks } from "./experience.ts";
+import { policyLoss, valueLoss } from "./loss.ts";
+
+export interface Optimizers {
+  policy: AdamW;
+  critic: AdamW;
+}
+
+/** Learning rates of this step; 0 leaves a network as it is. */
+export interface Rates {
+  policy: number;
+  critic: number;
+}
+
+/** What an update of one mini-batch measured, all means over its response tokens. */
+export interface UpdateMetrics {
+  policyLoss: number;
+  valueLoss: number;
+  approxKl: number;
+  clipFraction: number;
+  ratio: number;
+  ratioSquare: number;
+  valueClipFraction: number;
+  policyGradNorm: number;
+  criticGradNorm: number;
+  /** Farthest that any token's ratio is from 1. */
+  worstRatio: number;
+}
+
+/**
+ * One step of policy and critic on the rows of a mini-batch (Schulman et al. 2017, algorithm 1). Their gradients are
+ * clipped apart, and one after the other is stepped so that only one's are in memory.
+ * @param ptx adds the gradient of what is mixed in, if anything
+ */
+export function update(
+  { policy, critic }: Pick<Networks, "policy" | "critic">,
+  optimizers: Optimizers,
+  experience: Experience,
+  rows: readonly number[],
+  rates: Rates,
+  config: PpoStepConfig,
+  ptx: () => void = () => {},
+): UpdateMetrics {
+  const { temperature, clipRange, valueClipRange, vfCoef, entropyCoef, maxGradNorm } = config;
+  const lengthOf = (row: number) => (experience.responses[row] as number[]).length;
+  const count = rows.reduce((sum, row) => sum + lengthOf(row), 0);
+  let worstRatio = 1;
+
+  const policyPart = (part: Part): Loss => {
+    const { layout, of } = part;
+    const logits = responseLogits(policy, layout);
+    const logprobs = spread(layout, logprobsOf(logits, layout.targets, temperature));
+    const oldLogprobs = of(experience.oldLogprobs);
+    const { loss, metrics } = policyLoss(logprobs, oldLogprobs, of(experience.advantages), layout.responseMask, clipRange, count);
+    const ratios = logprobs.detach().sub(oldLogprobs).mul(layout.responseMask).exp();
+    for (const ratio of [ratios.min().item(), ratios.max().item()]) if (Math.abs(ratio - 1) > Math.abs(worstRatio - 1)) worstRatio = ratio;
+    if (!entropyCoef) return { loss, metrics: { ...metrics } };
+    const entropy = entropyOf(logits, temperature).sum().div(count);
+    return { loss: loss.sub(entropy.mul(entropyCoef)), metrics: { ...metrics } };
+  };
+  const criticPart = ({ layout, of }: Part): Loss => {
+    const values = responseValues(critic, layout);
+    const { loss, metrics } = valueLoss(values, of(experience.values), of(experience.returns), layout.responseMask, valueClipRange, count);
+    return { loss: loss.mul(vfCoef), metrics: { ...metrics, valueLoss: loss.detach() } };
+  };
+
+  const parts = microBatches(experience, rows, config.microBatchTokens);
+  const learned = accumulate(parts, (part) => policyPart(take(experience, part)));
+  if (rates.policy) ptx();
+  const policyGradNorm = optimizers.policy.step(rates.policy, maxGradNorm);
+  const judged = accumulate(parts, (part) => criticPart(take(experience, part)));
+  const criticGradNorm = optimizers.critic.step(rates.critic, maxGradNorm);
+  return {
+    policyLoss: learned.loss as number,
+    valueLoss: judged.valueLoss as number,
+    approxKl: learned.approxKl as number,
+    clipFraction: learned.clipFraction as number,
+    ratio: learned.ratio as number,
+    ratioSquare: learned.ratioSquare as number,
+    valueClipFraction: judged.clipFraction as number,
+    policyGradNorm,
+    criticGradNorm,
+    worstRatio,
+  };
+}
+
+interface Part {
+  layout: ReturnType<typeof layOut>;
+  /** The part's rows of a (batch, time) tensor. */
+  of: (whole: Tensor) => Tensor;
+}
+
+function take({ queries, responses }: Experience, rows: readonly number[]): Part {
+  const layout = layOut(
+    rows.map((row) => queries[row] as number[]),
+    rows.map((row) => responses[row] as number[]),
+  );
+  const index = tensor(rows, { dtype: "int64" });
+  return { layout, of: (whole) => whole.indexSelect(0, index).narrow(1, 0, layout.time) };
+}
+
+/** Rows in groups of at most `tokens` tokens. */
+function microBatches({ queries, responses }: Experience, rows: readonly number[], tokens: number): number[][] {
+  const rowOf = new Map(rows.map((row) => [[...(queries[row] as number[]), ...(responses[row] as number[])], row]));
+  return batchesOf([...rowOf.keys()], tokens).map((group) => group.map((ids) => rowOf.get(ids) as number));
+}

@@ -1,0 +1,30 @@
+import { z } from "zod";
+
+/** Settings of reward modelling. */
+export const rewardConfig = z.object({
+  /** More than one overfits. */
+  epochs: z.number().positive().default(1),
+  learningRate: z.number().positive().default(1e-5),
+  schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
+  warmupRatio: z.number().min(0).max(1).default(0.05),
+  /** Prompts a step, each with all its completions. */
+  batchSize: z.int().positive().default(16),
+  /** Tokens computed at once: the completions of one prompt are never parted. */
+  microBatchTokens: z.int().positive().default(2048),
+  /** Completions that make a longer sequence are dropped and counted. */
+  maxLength: z.int().positive().default(1024),
+  /** Standard deviation of the fresh head: 0.02 (the textbook) or 1/√(hidden + 1) (OpenAI's). */
+  headInit: z.enum(["textbook", "openai"]).default("textbook"),
+  weightDecay: z.number().min(0).default(0.01),
+  maxGradNorm: z.number().positive().default(1),
+  heldOut: z.number().min(0).lt(1).default(0.1),
+  /** Reference samples that set mean 0 and deviation 1 of the scores; 0 leaves them as they are. */
+  normaliseSamples: z.int().min(0).default(128),
+  /** Tokens of a reference sample. */
+  sampleTokens: z.int().positive().default(128),
+  evalEvery: z.int().positive().optional(),
+  saveEvery: z.int().positive().optional(),
+  keepCheckpoints: z.int().positive().default(1),
+  seed: z.int().default(0),
+});
+export type RewardConfig = z.output<typeof rewardConfig>;

@@ -1,0 +1,58 @@
+import { bootstrap, type CalibrationBin, calibration, mean } from "../math/index.ts";
+import type { Model } from "../models/model.ts";
+import { scoreAll } from "../rollout/score.ts";
+import type { Metrics } from "../run/events.ts";
+import type { Group } from "./groups.ts";
+
+export interface RewardReport {
+  metrics: Metrics;
+  /** Reliability curve: how often the preferred one wins at each confidence. */
+  calibration: CalibrationBin[];
+  /** Accuracy and number of pairs for each labeler, and for each difference in rank. */
+  byLabeler: Record<string, { accuracy: number; pairs: number }>;
+  byStrength: Record<string, { accuracy: number; pairs: number }>;
+}
+
+/**
+ * How well scores agree with held-out rankings: accuracy with a 95 % interval (prompts are resampled, since pairs of
+ * one prompt hang together), margin, calibration, and the accuracy of saying that the longer response wins.
+ */
+export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
+  const judged = groups.map((group) => {
+    const scores = scoreAll(model, group.sequences);
+    return group.pairs.map(({ better, worse, labeler, strength }) => ({
+      margin: (scores[better] as number) - (scores[worse] as number),
+      longer: Math.sign((group.lengths[better] as number) - (group.lengths[worse] as number)),
+      labeler: labeler ?? "",
+      strength,
+    }));
+  });
+  const pairs = judged.flat();
+  const right = ({ margin }: { margin: number }) => (margin > 0 ? 1 : 0);
+  const accuracy = bootstrap(judged, (sample) => mean(sample.flat().map(right)));
+  const { ece, bins } = calibration(pairs.map(({ margin }) => margin));
+  const by = (key: (pair: (typeof pairs)[number]) => string) => {
+    const names = [...new Set(pairs.map(key))].sort();
+    return Object.fromEntries(
+      names.map((name) => {
+        const some = pairs.filter((pair) => key(pair) === name);
+        return [name, { accuracy: mean(some.map(right)), pairs: some.length }];
+      }),
+    );
+  };
+  return {
+    metrics: {
+      eval_accuracy: accuracy.value,
+      eval_accuracy_low: accuracy.low,
+      eval_accuracy_high: accuracy.high,
+      eval_margin: mean(pairs.map(({ margin }) => margin)),
+      eval_pairs: pairs.length,
+      "calibration/ece": ece,
+      // A tie in length is right half the time.
+      eval_longer_wins: mean(pairs.map(({ longer }) => (longer + 1) / 2)),
+    },
+    calibration: bins,
+    byLabeler: pairs.some(({ labeler }) => labeler) ? by(({ labeler }) => labeler) : {},
+    byStrength: by(({ strength }) => String(strength)),
+  };
+}

@@ -1,0 +1,53 @@
+import type { Comparison, Message } from "../data/records.ts";
+import type { Model } from "../models/model.ts";
+import { encodeExample } from "../text/chat.ts";
+
+/** One pair: `better` and `worse` are places among the group's sequences. */
+export interface Pair {
+  better: number;
+  worse: number;
+  margin: number;
+  /** By how many places the ranks differ. */
+  strength: number;
+  labeler?: string | undefined;
+}
+
+/** All that is known of one prompt: each completion once, however many rankings it is in. */
+export interface Group {
+  prompt: Message[];
+  sequences: number[][];
+  /** Response tokens of each. */
+  lengths: number[];
+  pairs: Pair[];
+}
+
+/** Rankings gathered by prompt. Ties make no pair; completions over `maxLength` tokens are left out and counted. */
+export function groupByPrompt(model: Model, comparisons: readonly Comparison[], maxLength: number): { groups: Group[]; tooLong: number } {
+  const groups = new Map<string, Group & { places: Map<string, number> }>();
+  let tooLong = 0;
+  for (const { prompt, completions, ranks, margins = 0, labeler } of comparisons) {
+    const key = JSON.stringify(prompt);
+    const group = groups.get(key) ?? { prompt, sequences: [], lengths: [], pairs: [], places: new Map<string, number>() };
+    groups.set(key, group);
+    const places = completions.map((completion) => {
+      const known = group.places.get(completion);
+      if (known !== undefined) return known;
+      const { ids, responseMask } = encodeExample(model.text, prompt, completion);
+      if (ids.length > maxLength) {
+        tooLong++;
+        return undefined;
+      }
+      group.places.set(completion, group.sequences.length);
+      group.lengths.push(responseMask.reduce((a, b) => a + b, 0));
+      return group.sequences.push(ids) - 1;
+    });
+    places.forEach((better, i) => {
+      places.forEach((worse, j) => {
+        const strength = (ranks[j] as number) - (ranks[i] as number);
+        if (strength > 0 && better !== undefined && worse !== undefined && better !== worse)
+          group.pairs.push({ better, worse, margin: margins, strength, labeler });
+      });
+    });
+  }
+  return { groups: [...groups.values()].filter((group) => group.pairs.length), tooLong };
+}

@@ -1,0 +1,216 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { InputError } from "../data/errors.ts";
+import { readComparisons } from "../data/readers.ts";
+import type { Comparison, Message } from "../data/records.ts";
+import { shuffled, splitByPrompt } from "../data/split.ts";
+import { deviation, mergeMoments, noMoments } from "../math/index.ts";
+import { loadOptimizer, saveTraining } from "../models/checkpoint.ts";
+import { type Model, openModel } from "../models/model.ts";
+import { loadModel } from "../models/pull.ts";
+import { accumulate } from "../nn/accumulate.ts";
+import { AdamW } from "../nn/adamw.ts";
+import { scheduleFactor } from "../nn/schedule.ts";
+import { generate } from "../rollout/generate.ts";
+import { scoreAll, sequenceScores } from "../rollout/score.ts";
+import { parseConfig } from "../run/config.ts";
+import type { Event, Metrics } from "../run/events.ts";
+import { Journal, readState } from "../run/journal.ts";
+import { type Training, training } from "../run/training.ts";
+import { fewComparisons } from "../run/warnings.ts";
+import { type DType, tensor } from "../tensor/index.ts";
+import { encodeExample, encodePrompt } from "../text/chat.ts";
+import { type RewardConfig, rewardConfig } from "./config.ts";
+import { evaluate, type RewardReport } from "./evaluate.ts";
+import { type Group, groupByPrompt } from "./groups.ts";
+import { rankingLoss } from "./loss.ts";
+
+export interface RewardOptions extends Partial<RewardConfig> {
+  /** The SFT model, or a name or path for `loadModel`: backbone of the reward model and source of the reference samples. */
+  model: Model | string;
+  /** Rankings, or a JSONL file of them. */
+  data: string | readonly Comparison[];
+  dtype?: DType;
+  run?: string | undefined;
+  resume?: boolean;
+  signal?: AbortSignal;
+}
+
+export interface RewardResult {
+  /** The reward model: a new one with a scalar head, yours to dispose of. */
+  model: Model;
+  metrics: Metrics;
+  /** On the held-out prompts; undefined when none were. */
+  report: RewardReport | undefined;
+}
+
+interface State {
+  step: number;
+  metrics: Metrics;
+  report: RewardReport | undefined;
+}
+
+/**
+ * Trains a reward model on rankings (Ouyang et al. 2022, §3.5): all pairs of a prompt in one step, with one forward per
+ * completion. Afterwards scores are shifted and scaled to mean 0 and deviation 1 over samples of the model it began from.
+ * @throws InputError for bad data or settings, or when the loss is not finite
+ */
+export const reward = (options: RewardOptions): Training<RewardResult> => training(train(options));
+
+async function* train({ model: from, data, dtype, run, resume, signal, ...settings }: RewardOptions): AsyncGenerator<Event, RewardResult> {
+  const config = parseConfig(rewardConfig, settings, "reward");
+  const records = typeof data === "string" ? readComparisons(data).records : [...data];
+  if (!records.length) throw new InputError("reward: there are no comparisons");
+  const base = await loadModel(from, dtype ? { dtype } : {});
+  if (base.head !== "lm") throw new InputError("reward: the model has a scalar head already: begin from a language model");
+  const maxLength = Math.min(config.maxLength, base.dimensions.context);
+  const { train: learned, heldOut } = splitByPrompt(records, config.heldOut, config.seed);
+  const { groups, tooLong } = groupByPrompt(base, learned, maxLength);
+  const { groups: unseen } = groupByPrompt(base, heldOut, maxLength);
+  if (!groups.length) throw new InputError(`reward: no pair is left of ${records.length} comparisons: all are ties or longer than ${maxLength} tokens`);
+
+  const perEpoch = Math.ceil(groups.length / config.batchSize);
+  const total = Math.max(1, Math.round(perEpoch * config.epochs));
+  const { saveEvery = perEpoch, evalEvery = perEpoch, keepCheckpoints: keep } = config;
+  const name = typeof data === "string" ? data : `${data.length} records`;
+  const journal = new Journal({ run, resume, stage: "reward", config: { ...config, data: name }, parents: typeof from === "string" ? [from] : [] });
+  try {
+    const std = config.headInit === "textbook" ? 0.02 : 1 / Math.sqrt(base.dimensions.hidden + 1);
+    const model = journal.from ? openModel(journal.from.dir, { dtype: base.dtype }) : base.withScoreHead({ std, seed: config.seed });
+    const optimizer = new AdamW(model.train().parameters, { weightDecay: config.weightDecay });
+    let { step, metrics, report }: State = { step: 0, metrics: {}, report: undefined };
+    if (journal.from) {
+      ({ step, metrics, report } = readState<State>(journal.from.dir));
+      if (step < total) loadOptimizer(journal.from.dir, "reward", optimizer);
+      yield journal.log({ type: "resumed", step });
+    }
+    const resumedAtEnd = step === total;
+    const write = (dir: string) => {
+      model.save(dir);
+      saveTraining(dir, step < total ? { reward: optimizer } : {}, { step, metrics, report } satisfies State);
+      if (report) writeFileSync(join(dir, "report.json"), JSON.stringify(report, null, 2));
+    };
+
+    yield journal.log({ type: "start", stage: "reward", total });
+    yield* journal.warn(fewComparisons(groups.reduce((sum, { pairs }) => sum + pairs.length, 0)));
+    if (tooLong) yield* journal.warn([{ code: "too-long", message: `${tooLong} completions make more than ${maxLength} tokens and were left out` }]);
+
+    while (step < total) {
+      if (signal?.aborted) yield* journal.interrupt(step, write, { keep });
+      const began = performance.now();
+      const batch = batchAt(groups, step, perEpoch, config);
+      const lr = config.learningRate * scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
+      const seen: number[] = [];
+      const { loss, accuracy, margin } = accumulate(microBatches(batch, config.microBatchTokens), (part) => lossOf(model, part, batch.length, seen));
+      const gradNorm = optimizer.step(lr, config.maxGradNorm);
+      if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
+        throw new InputError(`reward: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate; checkpoints are kept`);
+      step++;
+      const tokens = batch.flatMap(({ sequences }) => sequences).reduce((sum, ids) => sum + ids.length, 0);
+      metrics = {
+        loss: loss as number,
+        accuracy: accuracy as number,
+        margin: margin as number,
+        min_reward: Math.min(...seen),
+        mean_reward: seen.reduce((a, b) => a + b, 0) / seen.length,
+        max_reward: Math.max(...seen),
+        learning_rate: lr,
+        grad_norm: gradNorm,
+        epoch: step / perEpoch,
+        num_tokens: tokens,
+        tokens_per_second: tokens / ((performance.now() - began) / 1000),
+      };
+      yield journal.step(step, total, metrics);
+      if (step === total) break;
+      if (unseen.length && step % evalEvery === 0) yield journal.log({ type: "eval", step, metrics: evaluate(model, unseen).metrics });
+      if (step % saveEvery === 0) yield* journal.save(step, write, { keep });
+      await setImmediate(); // lets a signal in
+    }
+    optimizer.dispose();
+    for (const weight of model.parameters.values()) weight.requiresGrad = false;
+    if (!resumedAtEnd) {
+      // Calibration wants the model's own scale, so it comes before normalisation.
+      if (unseen.length) {
+        report = evaluate(model, unseen);
+        metrics = { ...metrics, ...report.metrics };
+        yield journal.log({ type: "eval", step, metrics: report.metrics });
+      }
+      if (config.normaliseSamples) {
+        const prompts = groups.map(({ prompt }) => prompt);
+        const { mean, std } = await normalise(model, base, prompts, config, signal);
+        metrics = { ...metrics, "normalisation/mean": mean, "normalisation/std": std };
+      }
+      yield* journal.save(step, write, { keep });
+    }
+    if (base !== from) base.dispose();
+    yield journal.log({ type: "done", step, metrics });
+    return { model, metrics, report };
+  } finally {
+    journal.close();
+  }
+}
+
+/** The groups of a step: each epoch has an order of its own. */
+function batchAt(groups: readonly Group[], step: number, perEpoch: number, config: RewardConfig): Group[] {
+  const start = (step % perEpoch) * config.batchSize;
+  const order = shuffled(groups.length, config.seed + Math.floor(step / perEpoch));
+  return order.slice(start, start + config.batchSize).map((i) => groups[i] as Group);
+}
+
+function microBatches(batch: readonly Group[], tokens: number): Group[][] {
+  const parts: Group[][] = [];
+  let room = 0;
+  for (const group of batch) {
+    const size = group.sequences.reduce((sum, ids) => sum + ids.length, 0);
+    if (size > room || !parts.length) {
+      parts.push([]);
+      room = tokens;
+    }
+    room -= size;
+    parts.at(-1)?.push(group);
+  }
+  return parts;
+}
+
+/** Ranking loss of some groups, as their share of a batch of `prompts`; their scores are added to `seen`. */
+function lossOf(model: Model, groups: readonly Group[], prompts: number, seen: number[]) {
+  const scores = sequenceScores(model, groups.flatMap(({ sequences }) => sequences));
+  seen.push(...scores.detach().toArray());
+  const better: number[] = [];
+  const worse: number[] = [];
+  const weights: number[] = [];
+  const margins: number[] = [];
+  let start = 0;
+  for (const { sequences, pairs } of groups) {
+    for (const pair of pairs) {
+      better.push(start + pair.better);
+      worse.push(start + pair.worse);
+      weights.push(1 / pairs.length / prompts);
+      margins.push(pair.margin);
+    }
+    start += sequences.length;
+  }
+  const int = (values: number[]) => tensor(values, { dtype: "int64" });
+  return rankingLoss(scores, int(better), int(worse), tensor(weights), tensor(margins));
+}
+
+/** Brings the scores of the base model's own samples to mean 0, deviation 1; returns what they were. */
+async function normalise(model: Model, base: Model, prompts: Message[][], config: RewardConfig, signal?: AbortSignal): Promise<{ mean: number; std: number }> {
+  const chosen = shuffled(prompts.length, config.seed)
+    .slice(0, config.normaliseSamples)
+    .map((i) => prompts[i] as Message[]);
+  const samples = Math.ceil(config.normaliseSamples / chosen.length);
+  const responses = await generate(base, chosen.map((prompt) => encodePrompt(base.text, prompt)), {
+    maxTokens: config.sampleTokens,
+    samples,
+    seed: config.seed,
+    signal,
+  });
+  const sequences = responses
+    .filter(({ text }) => text !== "")
+    .map(({ prompt, text }) => encodeExample(model.text, chosen[prompt] as Message[], text).ids);
+  const moments = mergeMoments(noMoments, scoreAll(model, sequences));
+  model.normaliseScores(moments.mean, deviation(moments));
+  return { mean: moments.mean, std: deviation(moments) };
+}

@@ -1,0 +1,136 @@
+import { setImmediate } from "node:timers/promises";
+import { InputError } from "../data/errors.ts";
+import type { Model } from "../models/model.ts";
+import { pack } from "../models/pack.ts";
+import { Generator, noGrad, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { KvCache } from "./cache.ts";
+import { draw, forbid, type Sampling, warp } from "./sampling.ts";
+
+export interface GenerateOptions extends Partial<Sampling> {
+  /** Most tokens of a response, its stop token included. */
+  maxTokens: number;
+  /** Stop tokens are not drawn before this many. */
+  minTokens?: number | undefined;
+  /** Ids that end a response; by default the tokenizer's. */
+  stopIds?: readonly number[] | undefined;
+  /** Texts that end a response; they are cut from its text. */
+  stop?: readonly string[] | undefined;
+  /** Responses to each prompt. */
+  samples?: number | undefined;
+  /** Rows decoded together. */
+  batchSize?: number | undefined;
+  seed?: number | undefined;
+  /** In place of `seed`: goes on from the state it has. */
+  generator?: Generator | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface Response {
+  /** Which prompt it answers. */
+  prompt: number;
+  /** Sampled ids, with the stop token when there is one. */
+  tokens: number[];
+  /** Log-probability of each token under the distribution it was sampled from. */
+  logprobs: number[];
+  /** Whether it reached a stop token or stop text. */
+  finished: boolean;
+  /** The decoded response, without stop token or stop text. */
+  text: string;
+}
+
+/** Responses as they grow: every step yields the rows that got a token in it. The same `Response` objects throughout. */
+export function* decode(model: Model, prompts: readonly (readonly number[])[], options: GenerateOptions): globalThis.Generator<Response[]> {
+  const { temperature = 1, topK, topP, maxTokens, minTokens = 0, stop = [], samples = 1 } = options;
+  const stopIds = options.stopIds ?? model.tokenizer?.stopIds ?? [];
+  const generator = options.generator ?? new Generator(options.seed ?? 0);
+  const { context } = model.dimensions;
+  const longest = Math.max(...prompts.map((ids) => ids.length));
+  if (longest >= context)
+    throw new InputError(`a prompt has ${longest} tokens and the model's context is ${context}: shorten it`);
+  const limit = Math.min(maxTokens, context - longest);
+  const source = prompts.flatMap((_, i) => new Array<number>(samples).fill(i));
+  const all: Response[] = source.map((prompt) => ({ prompt, tokens: [], logprobs: [], finished: false, text: "" }));
+  let rows = all;
+
+  const device = (model.parameters.values().next().value as Tensor).device;
+  const cache = noGrad(() => new KvCache(model.dimensions, model.dtype, device, source.length, longest + limit));
+  const sample = (hidden: Tensor, at: number): void => {
+    let logits = model.logits(hidden);
+    if (at < minTokens && stopIds.length) logits = forbid(logits, stopIds, rows.map(() => 1));
+    const { tokens, logprobs } = draw(warp(logits, { temperature, topK, topP }), temperature, generator);
+    const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
+    rows.forEach((row, i) => {
+      row.tokens.push(ids[i] as number);
+      row.logprobs.push(lps[i] as number);
+      row.finished = stopIds.includes(ids[i] as number);
+    });
+  };
+  const endAtText = (row: Response): void => {
+    if (!stop.length || row.finished) return;
+    const text = model.text.decode(row.tokens);
+    const at = Math.min(...stop.map((end) => text.indexOf(end)).filter((i) => i >= 0));
+    if (Number.isFinite(at)) Object.assign(row, { finished: true, text: text.slice(0, at) });
+  };
+  const close = (row: Response): void => {
+    if (row.text || !model.tokenizer) return;
+    const last = row.tokens.at(-1) as number;
+    row.text = model.text.decode(stopIds.includes(last) ? row.tokens.slice(0, -1) : row.tokens);
+  };
+
+  try {
+    for (let at = 0; at < limit && rows.length; at++) {
+      noGrad(() =>
+        scope(() => {
+          if (at === 0) {
+            const batch = pack(prompts);
+            const hidden = model.hidden(batch, cache.prefill(batch.lengths, source));
+            const ends: number[] = [];
+            let end = -1;
+            for (const length of batch.lengths) ends.push((end += length));
+            return sample(hidden.indexSelect(0, tensor(source.map((i) => ends[i] as number), { dtype: "int64" })), at);
+          }
+          const ids = tensor(rows.map((row) => row.tokens.at(-1) as number), { dtype: "int64" });
+          const positions = tensor(cache.lengths, { dtype: "int64" });
+          sample(model.hidden({ ids, positions, lengths: rows.map(() => 1) }, cache.step()), at);
+        }),
+      );
+      const grown = rows;
+      for (const row of grown) endAtText(row);
+      const going = grown.flatMap((row, i) => (row.finished ? [] : [i]));
+      if (going.length < grown.length) {
+        for (const row of grown) if (row.finished) close(row);
+        rows = going.map((i) => grown[i] as Response);
+        if (rows.length) noGrad(() => scope(() => cache.keepRows(going)));
+      }
+      yield grown;
+    }
+    for (const row of rows) close(row);
+  } finally {
+    cache.dispose();
+  }
+}
+
+/**
+ * Samples responses to prompts (token ids), in the prompts' order, all samples of one together. Prompts of like length
+ * are decoded together, `batchSize` rows at a time.
+ * @throws InputError when a prompt does not fit the model's context
+ */
+export async function generate(model: Model, prompts: readonly (readonly number[])[], options: GenerateOptions): Promise<Response[]> {
+  const { samples = 1, batchSize = 64 } = options;
+  const generator = options.generator ?? new Generator(options.seed ?? 0);
+  const order = prompts.map((_, i) => i).sort((a, b) => (prompts[a]?.length ?? 0) - (prompts[b]?.length ?? 0));
+  const perBatch = Math.max(1, Math.floor(batchSize / samples));
+  const responses: Response[] = [];
+  for (let start = 0; start < order.length; start += perBatch) {
+    const chosen = order.slice(start, start + perBatch);
+    const seen = new Set<Response>();
+    for (const grown of decode(model, chosen.map((i) => prompts[i] as number[]), { ...options, generator })) {
+      for (const row of grown) seen.add(row);
+      await setImmediate(); // lets a signal in
+      options.signal?.throwIfAborted();
+    }
+    for (const row of seen) responses.push({ ...row, prompt: chosen[row.prompt] as number });
+  }
+  // A stable sort: samples of one prompt stay in the order they were drawn.
+  return responses.sort((a, b) => a.prompt - b.prompt);
+}

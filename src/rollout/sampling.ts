@@ -1,0 +1,69 @@
+import { type Generator, ops, type Tensor, tensor, where } from "../tensor/index.ts";
+
+export interface Sampling {
+  /** Divides the logits; 0 takes the likeliest token. */
+  temperature: number;
+  /** Samples among this many likeliest tokens. Cut-offs break PPO's importance ratio: leave them out for training. */
+  topK?: number | undefined;
+  /** Samples among the likeliest tokens that together have this probability. */
+  topP?: number | undefined;
+}
+
+/** Logits whose softmax is the distribution sampled from: (batch, vocab) → (batch, vocab) float32. */
+export function warp(logits: Tensor, { temperature, topK, topP }: Sampling): Tensor {
+  let warped = logits.to("float32");
+  if (temperature > 0 && temperature !== 1) warped = warped.div(temperature);
+  if (topK !== undefined && topK < warped.size(-1)) {
+    const [best] = ops.topk(warped, topK) as [Tensor, Tensor];
+    warped = ops.masked_fill(warped, warped.lt(best.narrow(-1, topK - 1, 1)), -Infinity);
+  }
+  if (topP !== undefined && topP < 1) {
+    const [sorted, order] = ops.sort(warped, { dim: -1, descending: true }) as [Tensor, Tensor];
+    const p = sorted.softmax(-1);
+    // A token goes when those before it have the probability already; the first stays always.
+    const cut = p.cumsum(-1).sub(p).ge(topP);
+    warped = ops.scatter(warped, -1, order, ops.masked_fill(sorted, cut, -Infinity));
+  }
+  return warped;
+}
+
+const chunk = 256;
+
+/**
+ * Draws one token a row by inverting the cumulative distribution, first over chunks of the vocabulary and then within
+ * one: exact, and several times faster than `multinomial`, which draws a number for every token.
+ * @param logits (batch, vocab) float32, as `warp` gives them @returns tokens (batch) int64 and their log-probs (batch)
+ */
+export function draw(logits: Tensor, temperature: number, generator: Generator): { tokens: Tensor; logprobs: Tensor } {
+  const [rows, vocab] = [logits.size(0), logits.size(1)];
+  const tokens = temperature === 0 ? logits.argmax(-1) : invert(logits.softmax(-1), rows, vocab, generator);
+  const logprobs = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).sub(logits.logsumexp(-1));
+  return { tokens, logprobs };
+}
+
+function invert(p: Tensor, rows: number, vocab: number, generator: Generator): Tensor {
+  const chunks = Math.ceil(vocab / chunk);
+  const padded = vocab === chunks * chunk ? p : ops.constant_pad_nd(p, [0, chunks * chunk - vocab]);
+  const parts = padded.view(rows, chunks, chunk);
+  const sums = parts.sum(-1);
+  const upTo = sums.cumsum(-1);
+  const u = ops.rand([rows, 1], { generator }).mul(upTo.narrow(-1, chunks - 1, 1));
+  const which = find(upTo, u, sums);
+  const before = upTo.gather(-1, which).sub(sums.gather(-1, which));
+  const part = parts.gather(1, which.unsqueeze(-1).expand(rows, 1, chunk)).squeeze(1);
+  const within = find(part.cumsum(-1), u.sub(before), part);
+  return which.mul(chunk).add(within).squeeze(-1);
+}
+
+/** First place whose cumulative weight is over u; where rounding leads to a weight of 0, the heaviest instead. */
+function find(upTo: Tensor, u: Tensor, weights: Tensor): Tensor {
+  const found = ops.searchsorted(upTo, u, { right: true }).clamp(null, upTo.size(-1) - 1);
+  return where(weights.gather(-1, found).gt(0), found, weights.argmax(-1).unsqueeze(-1));
+}
+
+/** Adds −∞ to these tokens' logits in the rows where `rows` is 1: they cannot be drawn there. */
+export function forbid(logits: Tensor, tokens: readonly number[], rows: readonly number[]): Tensor {
+  const banned = tensor(tokens, { dtype: "int64" });
+  const penalty = tensor(rows.map((row) => (row ? -Infinity : 0))).unsqueeze(1).expand(rows.length, tokens.length);
+  return ops.index_add(logits, 1, banned, penalty.to(logits.dtype));
+}

@@ -1,0 +1,29 @@
+import { z } from "zod";
+
+/** Settings of supervised fine-tuning. */
+export const sftConfig = z.object({
+  epochs: z.number().positive().default(3),
+  learningRate: z.number().positive().default(2e-5),
+  schedule: z.enum(["constant", "linear", "cosine"]).default("cosine"),
+  /** Share of the steps over which the learning rate rises. */
+  warmupRatio: z.number().min(0).max(1).default(0.05),
+  /** Demonstrations a step. */
+  batchSize: z.int().positive().default(16),
+  /** Tokens computed at once; more demonstrations than fit are accumulated. Changes memory and speed, not the result. */
+  microBatchTokens: z.int().positive().default(2048),
+  /** Demonstrations of more tokens are dropped and counted. */
+  maxLength: z.int().positive().default(1024),
+  /** Learns the prompts too. */
+  trainOnPrompt: z.boolean().default(false),
+  weightDecay: z.number().min(0).default(0),
+  maxGradNorm: z.number().positive().default(1),
+  /** Share of the prompts held out for the evaluation loss. */
+  heldOut: z.number().min(0).lt(1).default(0.05),
+  /** Steps between evaluations; by default once an epoch. */
+  evalEvery: z.int().positive().optional(),
+  /** Steps between checkpoints; by default once an epoch. */
+  saveEvery: z.int().positive().optional(),
+  keepCheckpoints: z.int().positive().default(1),
+  seed: z.int().default(0),
+});
+export type SftConfig = z.output<typeof sftConfig>;
