@@ -34,7 +34,11 @@ function ask(kind: Kind, topic: Topic, turn: number, inPair: boolean): Asked {
           `Say something about ${t}. Use ${n} words at most.`,
           `What is special about ${t}? Answer in ${n} words or less.`,
         ],
-        added: [`Use at most ${n} words.`, `Keep it to ${n} words or fewer.`, `No more than ${n} words, please.`],
+        added: [
+          `Use at most ${n} words.`,
+          `Keep it to ${n} words or fewer.`,
+          `No more than ${n} words, please.`,
+        ],
       };
     }
     case "lowercase":
@@ -46,7 +50,11 @@ function ask(kind: Kind, topic: Topic, turn: number, inPair: boolean): Asked {
           `Say something short about ${t} without any capital letters.`,
           `Describe ${t}. Write everything in lowercase.`,
         ],
-        added: ["Use only lowercase letters.", "Write it all in lowercase.", "Don't use any capital letters."],
+        added: [
+          "Use only lowercase letters.",
+          "Write it all in lowercase.",
+          "Don't use any capital letters.",
+        ],
       };
     case "uppercase":
       return {
@@ -115,7 +123,14 @@ function ask(kind: Kind, topic: Topic, turn: number, inPair: boolean): Asked {
       };
     }
     case "endsWith": {
-      const text = pick(["Simple as that.", "How lovely!", "That is all.", "Try it and see.", "What a joy!", "The end."]);
+      const text = pick([
+        "Simple as that.",
+        "How lovely!",
+        "That is all.",
+        "Try it and see.",
+        "What a joy!",
+        "The end.",
+      ]);
       return {
         constraint: { kind, text },
         alone: [
@@ -260,8 +275,10 @@ for (const [seed, split] of (["train", "heldOut"] as const).entries()) {
     const firsts = new Set<Kind>();
     for (let i = 1; i <= perTopic; i++) {
       // The next request in the deck that opens in a way this topic hasn't been asked yet.
-      if (left.length < deck.length) left.push(...shuffled(deck.length, 97 * seed + index).map((card) => deck[card]!));
-      const [[first, second] = ["maxWords"]] = left.splice(left.findIndex(([kind]) => !firsts.has(kind)), 1);
+      if (left.length < deck.length)
+        left.push(...shuffled(deck.length, 97 * seed + index).map((card) => deck[card]!));
+      const next = left.findIndex(([kind]) => !firsts.has(kind));
+      const [first, second] = left.splice(next, 1)[0]!;
       firsts.add(first);
       const turn = turnOf(first);
       const main = ask(first, topic, turn, second !== undefined);
@@ -276,7 +293,9 @@ for (const [seed, split] of (["train", "heldOut"] as const).entries()) {
       }
       const id = `${topic.name.replaceAll(" ", "-")}-${i}`;
       const about = [...new Set([topic.name.replace("the ", ""), ...topic.about])];
-      instructions.push(instructionSchema.parse({ id, topic: topic.name, split, prompt, constraints, about }));
+      instructions.push(
+        instructionSchema.parse({ id, topic: topic.name, split, prompt, constraints, about }),
+      );
     }
   }
 }

@@ -33,7 +33,6 @@ test("labelers agree with gold more often than chance, not always, and the caref
       }),
     );
   });
-  console.log(rates, pairs.length);
   expect(mean(rates)).toBeGreaterThan(0.65);
   expect(mean(rates)).toBeLessThan(0.95);
   expect(Math.min(...rates)).toBeGreaterThan(0.65);

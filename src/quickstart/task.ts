@@ -11,7 +11,7 @@ const text = z.string().min(1);
 const words = z.array(text).min(1);
 
 /** One thing an instruction asks of the form of its answer. */
-export const constraintSchema = z.discriminatedUnion("kind", [
+const constraintSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("maxWords"), n: count }),
   z.object({ kind: z.literal("lowercase") }),
   z.object({ kind: z.literal("uppercase") }),
