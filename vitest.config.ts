@@ -6,6 +6,8 @@ export default defineConfig({
     // The engine serves one thread of a process.
     pool: "forks",
     maxWorkers: 2,
+    // Two processes of two threads on two cores wait for each other most of the time.
+    env: { OMP_NUM_THREADS: "1" },
     testTimeout: 60_000,
     reporters: ["default", "./test/summary.ts"],
   },

@@ -25,6 +25,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 using at::Tensor;
 using c10::IValue;
@@ -639,10 +642,23 @@ Napi::Value capabilities(const CallbackInfo& info) {
   return result;
 }
 
+// trim(): gives memory that was freed back to the system; glibc keeps it otherwise.
+void trim(const CallbackInfo&) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   static bool taken = false;
   if (taken) throw Napi::Error::New(env, "the engine serves one thread of a process: use child processes, not workers");
   taken = true;
+#ifdef __GLIBC__
+  // Every step frees and takes the same activations: keeping up to 1 GiB of them saves a fifth of a training step,
+  // which otherwise goes into page faults. What is larger than 32 MiB goes back at once.
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+#endif
   const auto raw = [&](const char* name, napi_callback callback) {
     napi_value function;
     napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
@@ -667,6 +683,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   set("generatorState", generatorState);
   set("threads", threads);
   set("memory", memory);
+  set("trim", trim);
   set("capabilities", capabilities);
   return exports;
 }

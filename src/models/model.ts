@@ -73,7 +73,7 @@ export class Model {
   }
 
   /** Hidden states after the last norm, (tokens, hidden). Attention stays within each sequence unless given. */
-  hidden(batch: Batch, attend: Attend = packedAttention(batch.lengths, this.dimensions.window)): Tensor {
+  hidden(batch: Batch, attend: Attend = packedAttention(batch, this.dimensions.window)): Tensor {
     return this.#architecture.forward(this.#config, this.#lookup, batch.ids, batch.positions, attend);
   }
 

@@ -1,22 +1,74 @@
 import { tensor } from "../tensor/index.ts";
 import type { Batch } from "./attention.ts";
 
+/** Token ids of a prompt and of a response to it. */
+export interface Row {
+  prompt: readonly number[];
+  response: readonly number[];
+}
+
 /** Sequences of token ids laid end to end. @throws RangeError for an empty one */
 export function pack(sequences: readonly (readonly number[])[]): Batch {
-  if (sequences.some((ids) => ids.length === 0)) throw new RangeError("pack: a sequence has no tokens");
+  return packRows(sequences.map((prompt) => ({ prompt, response: [] }))).batch;
+}
+
+/**
+ * Prompts with their responses, laid end to end. Where rows that follow each other have the same prompt, it is there
+ * once and their responses branch off it: the same numbers for less work.
+ * @returns the batch, and where token `t` of a row (prompt and response together) is in it
+ */
+export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: number, t: number) => number } {
+  const ids: number[] = [];
+  const positions: number[] = [];
+  const lengths: number[] = [];
+  const branches: number[][] = [];
+  const starts: { prompt: number; response: number }[] = [];
+  const add = (tokens: readonly number[], from: number) => {
+    for (let i = 0; i < tokens.length; i++) {
+      ids.push(tokens[i] as number);
+      positions.push(from + i);
+    }
+  };
+  for (const [i, { prompt, response }] of rows.entries()) {
+    if (prompt.length === 0) throw new RangeError("pack: a sequence has no tokens");
+    if (!response.length || !samePrompt(rows[i - 1], prompt)) {
+      starts.push({ prompt: ids.length, response: ids.length + prompt.length });
+      add(prompt, 0);
+      lengths.push(prompt.length);
+      branches.push([]);
+    } else starts.push({ prompt: (starts.at(-1) as { prompt: number }).prompt, response: ids.length });
+    add(response, prompt.length);
+    lengths[lengths.length - 1] = (lengths.at(-1) as number) + response.length;
+    branches.at(-1)?.push(response.length);
+  }
+  const int = (values: number[]) => tensor(values, { dtype: "int64" });
   return {
-    ids: tensor(sequences.flat(), { dtype: "int64" }),
-    positions: tensor(
-      sequences.flatMap((ids) => ids.map((_, i) => i)),
-      { dtype: "int64" },
-    ),
-    lengths: sequences.map((ids) => ids.length),
+    batch: { ids: int(ids), positions: int(positions), lengths, branches: branches.map((of) => (of.length > 1 ? of : [])) },
+    place(row, t) {
+      const { prompt, response } = starts[row] as { prompt: number; response: number };
+      const length = (rows[row] as Row).prompt.length;
+      return t < length ? prompt + t : response + t - length;
+    },
   };
 }
 
-/** Where each sequence begins in a batch, and one past the end of the last. */
-export function offsets(lengths: readonly number[]): number[] {
-  const starts = [0];
-  for (const length of lengths) starts.push((starts.at(-1) as number) + length);
-  return starts;
+const samePrompt = (row: Row | undefined, prompt: readonly number[]): boolean =>
+  row !== undefined &&
+  row.response.length > 0 &&
+  (row.prompt === prompt || (row.prompt.length === prompt.length && row.prompt.every((id, i) => id === prompt[i])));
+
+/** Rows that follow each other in groups that pack into at most `tokens` tokens, or of one. */
+export function batchRows<T extends Row>(rows: readonly T[], tokens: number): T[][] {
+  const batches: T[][] = [];
+  let room = 0;
+  for (const row of rows) {
+    const whole = row.prompt.length + row.response.length;
+    const cost = samePrompt(batches.at(-1)?.at(-1), row.prompt) ? row.response.length : whole;
+    if (cost > room || !batches.length) {
+      batches.push([]);
+      room = tokens - whole;
+    } else room -= cost;
+    batches.at(-1)?.push(row);
+  }
+  return batches;
 }

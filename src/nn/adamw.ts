@@ -67,7 +67,9 @@ export class AdamW {
   }
 
   #move({ parameter, master, m, v, decay }: Slot, lr: number, scale: number): void {
-    const gradient = (parameter.grad as Tensor).to("float32").mul(scale);
+    const own = parameter.grad as Tensor;
+    const gradient = own.dtype === "float32" ? own : own.to("float32");
+    if (scale < 1) gradient.mul_(scale);
     ops._fused_adamw_([master], [gradient], [m], [v], [], [this.#step], {
       lr,
       ...this.#options,

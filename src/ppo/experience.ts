@@ -1,14 +1,14 @@
 import { deviation, gae, klEstimate, klFull, logprobsOf, maskedMean, maskedVariance, mergeMoments, type RunningMoments, explainedVariance, entropyOf, tokenRewards, whiten } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
-import { batchesOf, layOut, type ResponseLayout, responseLogits, responseValues, spread } from "../rollout/score.ts";
+import { batchRows, type Row } from "../models/pack.ts";
+import { layOut, responseLogits, responseValues, spread } from "../rollout/score.ts";
 import type { Metrics } from "../run/events.ts";
 import { cat, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { PpoStepConfig } from "./config.ts";
 
 /** A batch of responses with all that the update needs; (batch, time) float32, padded on the right. */
 export interface Experience {
-  queries: readonly (readonly number[])[];
-  responses: readonly (readonly number[])[];
+  rows: readonly Row[];
   responseMask: Tensor;
   oldLogprobs: Tensor;
   values: Tensor;
@@ -42,16 +42,12 @@ export function shapeScores(
 }
 
 /** Log-probs under policy and reference, values and per-token KL of a batch, some rows at a time. */
-function assess(networks: Networks, layout: ResponseLayout, responses: readonly (readonly number[])[], config: PpoStepConfig) {
+function assess(networks: Networks, rows: readonly Row[], time: number, config: PpoStepConfig) {
   const { temperature, klEstimator, microBatchTokens } = config;
-  const queryOf = new Map(layout.sequences.map((ids, i) => [ids, ids.slice(0, ids.length - (layout.lengths[i] as number))]));
-  let row = 0;
-  const parts = batchesOf(layout.sequences, microBatchTokens).map((sequences) =>
+  const parts = batchRows(rows, microBatchTokens).map((batch) =>
     scope(() => {
-      const rows = responses.slice(row, row + sequences.length);
-      row += sequences.length;
-      const part = layOut(sequences.map((ids) => queryOf.get(ids) as number[]), rows);
-      const wide = (flat: Tensor) => ops.constant_pad_nd(spread(part, flat), [0, layout.time - part.time]);
+      const part = layOut(batch);
+      const wide = (flat: Tensor) => ops.constant_pad_nd(spread(part, flat), [0, time - part.time]);
       const logits = responseLogits(networks.policy, part);
       const refLogits = responseLogits(networks.reference, part);
       const logprobs = logprobsOf(logits, part.targets, temperature);
@@ -63,7 +59,7 @@ function assess(networks: Networks, layout: ResponseLayout, responses: readonly 
         refLogprobs: wide(refLogprobs),
         kl: wide(kl),
         entropy: wide(entropyOf(logits, temperature)),
-        values: ops.constant_pad_nd(responseValues(networks.critic, part), [0, layout.time - part.time]),
+        values: ops.constant_pad_nd(responseValues(networks.critic, part), [0, time - part.time]),
       };
     }),
   );
@@ -77,17 +73,15 @@ function assess(networks: Networks, layout: ResponseLayout, responses: readonly 
  */
 export function gather(
   networks: Networks,
-  queries: readonly (readonly number[])[],
-  responses: readonly (readonly number[])[],
+  rows: readonly Row[],
   scores: readonly number[],
   beta: number,
   config: PpoStepConfig,
 ): { experience: Experience; metrics: Metrics } {
   return noGrad(() =>
     scope(() => {
-      const layout = layOut(queries, responses);
-      const { responseMask, lengths } = layout;
-      const { oldLogprobs, refLogprobs, kl, entropy, values } = assess(networks, layout, responses, config);
+      const { responseMask, lengths, time } = layOut(rows);
+      const { oldLogprobs, refLogprobs, kl, entropy, values } = assess(networks, rows, time, config);
       const raw = tokenRewards(tensor(scores), kl, responseMask, tensor(lengths, { dtype: "int64" }), beta);
       const rewards = config.whitenRewards ? whiten(raw, responseMask, { shiftMean: false }) : raw;
       const found = gae(rewards, values, responseMask, config.gamma, config.lambda);
@@ -111,7 +105,7 @@ export function gather(
         "advantages/mean": maskedMean(found.advantages, responseMask).item(),
         "advantages/std": Math.sqrt(maskedVariance(found.advantages, responseMask).item()),
       };
-      return { experience: { queries, responses, responseMask, oldLogprobs, values, advantages, returns: found.returns }, metrics };
+      return { experience: { rows, responseMask, oldLogprobs, values, advantages, returns: found.returns }, metrics };
     }),
   );
 }

@@ -11,7 +11,7 @@ import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { Journal } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
-import type { DType } from "../tensor/index.ts";
+import { type DType, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { type PpoConfig, ppoConfig } from "./config.ts";
 import { PpoTrainer } from "./trainer.ts";
@@ -113,7 +113,7 @@ async function* train({ policy: from, reward, prompts: source, ptxData, dtype, r
         epoch: (step * perStep) / prompts.length,
       };
       for (const [i, sample] of samples.slice(0, logSamples).entries())
-        yield journal.log({ type: "sample", step, prompt: sample.prompt.at(-1)?.content ?? "", response: sample.response, score: scores[i] as number });
+        yield journal.log({ type: "sample", step, prompt: sample.prompt.at(-1)?.content ?? "", response: sample.response, finished: sample.finished, score: scores[i] as number });
       yield journal.step(step, steps, metrics);
       // A guard rail speaks once, not at every step.
       yield* journal.warn(done.warnings.filter(({ code }) => !warned.has(code) && warned.add(code)));
@@ -123,6 +123,7 @@ async function* train({ policy: from, reward, prompts: source, ptxData, dtype, r
     const model = trainer.finish();
     if (judge instanceof Model && judge !== reward) judge.dispose();
     if (base !== from) base.dispose();
+    trim();
     yield journal.log({ type: "done", step: steps, metrics });
     return { model, metrics };
   } finally {
@@ -143,7 +144,7 @@ const scoreWith = (judge: Model): RewardFunction => (samples) =>
   // An empty response still ends: it is judged by its end-of-turn token.
   scoreAll(
     judge,
-    samples.map(({ prompt, response }) => (response ? encodeExample(judge.text, prompt, response).ids : [...encodePrompt(judge.text, prompt), judge.text.eos])),
+    samples.map(({ prompt, response }) => (response ? encodeExample(judge.text, prompt, response) : { prompt: encodePrompt(judge.text, prompt), response: [judge.text.eos] })),
   );
 
 /** PPO cannot teach a model to answer at all: SFT must. A chat template tells of one that its makers tuned. */

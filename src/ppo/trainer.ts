@@ -5,10 +5,11 @@ import { shuffled } from "../data/split.ts";
 import { adaptKlCoef, deviation, logprobsOf, mean, noMoments, type RunningMoments } from "../math/index.ts";
 import { loadOptimizer, saveTraining } from "../models/checkpoint.ts";
 import { type Model, openModel } from "../models/model.ts";
+import { batchRows } from "../models/pack.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { generate } from "../rollout/generate.ts";
-import { batchesOf, layOut, responseLogits } from "../rollout/score.ts";
+import { layOut, responseLogits } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Metrics } from "../run/events.ts";
 import { readState } from "../run/journal.ts";
@@ -172,7 +173,8 @@ export class PpoTrainer {
     const networks: Networks = { policy: this.policy, reference: this.reference, critic: this.critic };
     const { shaped, moments } = shapeScores(scores, finished, this.#moments, config);
     const optimizers = this.#optimize();
-    const { experience, metrics } = gather(networks, queries, responses, shaped, this.klCoef, config);
+    const rows = queries.map((prompt, i) => ({ prompt, response: responses[i] as readonly number[] }));
+    const { experience, metrics } = gather(networks, rows, shaped, this.klCoef, config);
     const done: UpdateMetrics[] = [];
     const factor = options.rateFactor ?? 1;
     const warmingUp = this.stepsTaken < config.criticWarmup;
@@ -183,10 +185,10 @@ export class PpoTrainer {
     const oldLogprobs = experience.oldLogprobs.toArray();
     try {
       passes: for (let epoch = 0; epoch < config.ppoEpochs; epoch++) {
-        const order = shuffled(queries.length, config.seed + this.stepsTaken * config.ppoEpochs + epoch);
+        const order = shuffledByPrompt(queries, config.seed + this.stepsTaken * config.ppoEpochs + epoch);
         for (let start = 0; start < order.length; start += config.miniBatchSize) {
-          const rows = order.slice(start, start + config.miniBatchSize);
-          const measured = update(networks, optimizers, experience, rows, rates, config, () => this.#addPtx(done.length));
+          const chosen = order.slice(start, start + config.miniBatchSize);
+          const measured = update(networks, optimizers, experience, chosen, rates, config, () => this.#addPtx(done.length));
           if (!Number.isFinite(measured.policyLoss + measured.valueLoss + measured.policyGradNorm + measured.criticGradNorm))
             throw new InputError(`ppo: the loss is not finite at step ${this.stepsTaken + 1}: lower learningRate; checkpoints are kept`);
           done.push(measured);
@@ -265,15 +267,13 @@ export class PpoTrainer {
     if (!ptxCoef) return;
     const data = this.#ptxData;
     const order = shuffled(data.length, seed + this.stepsTaken * 1000 + updates);
-    const examples = order.slice(0, miniBatchSize).map((i) => {
+    const rows = order.slice(0, miniBatchSize).map((i) => {
       const { prompt, completion } = data[i] as Demonstration;
-      const { ids, responseMask } = encodeExample(this.policy.text, prompt, completion);
-      return ids.map((id, t) => [id, responseMask[t] as number] as const);
+      return encodeExample(this.policy.text, prompt, completion);
     });
-    const count = examples.flat().reduce((sum, [, learned]) => sum + learned, 0);
-    accumulate(batchesOf(examples, microBatchTokens), (part) => {
-      const half = (learned: number) => part.map((example) => example.filter((token) => token[1] === learned).map(([id]) => id));
-      const layout = layOut(half(0), half(1));
+    const count = rows.reduce((sum, { response }) => sum + response.length, 0);
+    accumulate(batchRows(rows, microBatchTokens), (part) => {
+      const layout = layOut(part);
       return { loss: logprobsOf(responseLogits(this.policy, layout), layout.targets).sum().mul(-ptxCoef / count), metrics: {} };
     });
   }
@@ -300,6 +300,17 @@ export class PpoTrainer {
     for (const weight of this.policy.parameters.values()) weight.requiresGrad = false;
     return this.policy;
   }
+}
+
+/** Rows in random order, but responses to one prompt side by side, where they share its computation. */
+function shuffledByPrompt(queries: readonly (readonly number[])[], seed: number): number[] {
+  const groups = new Map<string, number[]>();
+  queries.forEach((query, i) => {
+    const key = query.join();
+    groups.set(key, [...(groups.get(key) ?? []), i]);
+  });
+  const list = [...groups.values()];
+  return shuffled(list.length, seed).flatMap((i) => list[i] as number[]);
 }
 
 function checkStep(queries: readonly unknown[], responses: readonly (readonly number[])[], scores: readonly number[]): void {

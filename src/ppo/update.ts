@@ -1,7 +1,8 @@
 import { entropyOf, logprobsOf } from "../math/index.ts";
+import { batchRows, type Row } from "../models/pack.ts";
 import { accumulate, type Loss } from "../nn/accumulate.ts";
 import type { AdamW } from "../nn/adamw.ts";
-import { batchesOf, layOut, responseLogits, responseValues, spread } from "../rollout/score.ts";
+import { layOut, responseLogits, responseValues, spread } from "../rollout/score.ts";
 import { type Tensor, tensor } from "../tensor/index.ts";
 import type { PpoStepConfig } from "./config.ts";
 import type { Experience, Networks } from "./experience.ts";
@@ -48,8 +49,8 @@ export function update(
   ptx: () => void = () => {},
 ): UpdateMetrics {
   const { temperature, clipRange, valueClipRange, vfCoef, entropyCoef, maxGradNorm } = config;
-  const lengthOf = (row: number) => (experience.responses[row] as number[]).length;
-  const count = rows.reduce((sum, row) => sum + lengthOf(row), 0);
+  const chosen = rows.map((index) => ({ ...(experience.rows[index] as Row), index }));
+  const count = chosen.reduce((sum, { response }) => sum + response.length, 0);
   let worstRatio = 1;
 
   const policyPart = (part: Part): Loss => {
@@ -70,11 +71,11 @@ export function update(
     return { loss: loss.mul(vfCoef), metrics: { ...metrics, valueLoss: loss.detach() } };
   };
 
-  const parts = microBatches(experience, rows, config.microBatchTokens);
-  const learned = accumulate(parts, (part) => policyPart(take(experience, part)));
+  const parts = batchRows(chosen, config.microBatchTokens);
+  const learned = accumulate(parts, (part) => policyPart(take(part)));
   if (rates.policy) ptx();
   const policyGradNorm = optimizers.policy.step(rates.policy, maxGradNorm);
-  const judged = accumulate(parts, (part) => criticPart(take(experience, part)));
+  const judged = accumulate(parts, (part) => criticPart(take(part)));
   const criticGradNorm = optimizers.critic.step(rates.critic, maxGradNorm);
   return {
     policyLoss: learned.loss as number,
@@ -96,17 +97,8 @@ interface Part {
   of: (whole: Tensor) => Tensor;
 }
 
-function take({ queries, responses }: Experience, rows: readonly number[]): Part {
-  const layout = layOut(
-    rows.map((row) => queries[row] as number[]),
-    rows.map((row) => responses[row] as number[]),
-  );
-  const index = tensor(rows, { dtype: "int64" });
+function take(rows: readonly (Row & { index: number })[]): Part {
+  const layout = layOut(rows);
+  const index = tensor(rows.map((row) => row.index), { dtype: "int64" });
   return { layout, of: (whole) => whole.indexSelect(0, index).narrow(1, 0, layout.time) };
-}
-
-/** Rows in groups of at most `tokens` tokens. */
-function microBatches({ queries, responses }: Experience, rows: readonly number[], tokens: number): number[][] {
-  const rowOf = new Map(rows.map((row) => [[...(queries[row] as number[]), ...(responses[row] as number[])], row]));
-  return batchesOf([...rowOf.keys()], tokens).map((group) => group.map((ids) => rowOf.get(ids) as number));
 }

@@ -19,10 +19,11 @@ export interface RewardReport {
  */
 export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
   const judged = groups.map((group) => {
-    const scores = scoreAll(model, group.sequences);
+    const scores = scoreAll(model, group.rows);
+    const lengthOf = (place: number) => group.rows[place]?.response.length ?? 0;
     return group.pairs.map(({ better, worse, labeler, strength }) => ({
       margin: (scores[better] as number) - (scores[worse] as number),
-      longer: Math.sign((group.lengths[better] as number) - (group.lengths[worse] as number)),
+      longer: Math.sign(lengthOf(better) - lengthOf(worse)),
       labeler: labeler ?? "",
       strength,
     }));

@@ -1,8 +1,9 @@
 import type { Comparison, Message } from "../data/records.ts";
 import type { Model } from "../models/model.ts";
+import type { Row } from "../models/pack.ts";
 import { encodeExample } from "../text/chat.ts";
 
-/** One pair: `better` and `worse` are places among the group's sequences. */
+/** One pair: `better` and `worse` are places among the group's rows. */
 export interface Pair {
   better: number;
   worse: number;
@@ -15,9 +16,7 @@ export interface Pair {
 /** All that is known of one prompt: each completion once, however many rankings it is in. */
 export interface Group {
   prompt: Message[];
-  sequences: number[][];
-  /** Response tokens of each. */
-  lengths: number[];
+  rows: Row[];
   pairs: Pair[];
 }
 
@@ -27,19 +26,18 @@ export function groupByPrompt(model: Model, comparisons: readonly Comparison[], 
   let tooLong = 0;
   for (const { prompt, completions, ranks, margins = 0, labeler } of comparisons) {
     const key = JSON.stringify(prompt);
-    const group = groups.get(key) ?? { prompt, sequences: [], lengths: [], pairs: [], places: new Map<string, number>() };
+    const group = groups.get(key) ?? { prompt, rows: [], pairs: [], places: new Map<string, number>() };
     groups.set(key, group);
     const places = completions.map((completion) => {
       const known = group.places.get(completion);
       if (known !== undefined) return known;
-      const { ids, responseMask } = encodeExample(model.text, prompt, completion);
-      if (ids.length > maxLength) {
+      const row = encodeExample(model.text, prompt, completion);
+      if (row.prompt.length + row.response.length > maxLength) {
         tooLong++;
         return undefined;
       }
-      group.places.set(completion, group.sequences.length);
-      group.lengths.push(responseMask.reduce((a, b) => a + b, 0));
-      return group.sequences.push(ids) - 1;
+      group.places.set(completion, group.rows.length);
+      return group.rows.push(row) - 1;
     });
     places.forEach((better, i) => {
       places.forEach((worse, j) => {

@@ -13,13 +13,13 @@ import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { scheduleFactor } from "../nn/schedule.ts";
 import { generate } from "../rollout/generate.ts";
-import { scoreAll, sequenceScores } from "../rollout/score.ts";
+import { scoreAll, rowScores } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { fewComparisons } from "../run/warnings.ts";
-import { type DType, tensor } from "../tensor/index.ts";
+import { type DType, tensor, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { type RewardConfig, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
@@ -107,7 +107,7 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
         throw new InputError(`reward: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate; checkpoints are kept`);
       step++;
-      const tokens = batch.flatMap(({ sequences }) => sequences).reduce((sum, ids) => sum + ids.length, 0);
+      const tokens = batch.flatMap(({ rows }) => rows).reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
       metrics = {
         loss: loss as number,
         accuracy: accuracy as number,
@@ -144,6 +144,7 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
       yield* journal.save(step, write, { keep });
     }
     if (base !== from) base.dispose();
+    trim();
     yield journal.log({ type: "done", step, metrics });
     return { model, metrics, report };
   } finally {
@@ -162,7 +163,7 @@ function microBatches(batch: readonly Group[], tokens: number): Group[][] {
   const parts: Group[][] = [];
   let room = 0;
   for (const group of batch) {
-    const size = group.sequences.reduce((sum, ids) => sum + ids.length, 0);
+    const size = group.rows.reduce((sum, { response }) => sum + response.length, group.rows[0]?.prompt.length ?? 0);
     if (size > room || !parts.length) {
       parts.push([]);
       room = tokens;
@@ -175,21 +176,21 @@ function microBatches(batch: readonly Group[], tokens: number): Group[][] {
 
 /** Ranking loss of some groups, as their share of a batch of `prompts`; their scores are added to `seen`. */
 function lossOf(model: Model, groups: readonly Group[], prompts: number, seen: number[]) {
-  const scores = sequenceScores(model, groups.flatMap(({ sequences }) => sequences));
+  const scores = rowScores(model, groups.flatMap(({ rows }) => rows));
   seen.push(...scores.detach().toArray());
   const better: number[] = [];
   const worse: number[] = [];
   const weights: number[] = [];
   const margins: number[] = [];
   let start = 0;
-  for (const { sequences, pairs } of groups) {
+  for (const { rows, pairs } of groups) {
     for (const pair of pairs) {
       better.push(start + pair.better);
       worse.push(start + pair.worse);
       weights.push(1 / pairs.length / prompts);
       margins.push(pair.margin);
     }
-    start += sequences.length;
+    start += rows.length;
   }
   const int = (values: number[]) => tensor(values, { dtype: "int64" });
   return rankingLoss(scores, int(better), int(worse), tensor(weights), tensor(margins));
@@ -207,10 +208,10 @@ async function normalise(model: Model, base: Model, prompts: Message[][], config
     seed: config.seed,
     signal,
   });
-  const sequences = responses
+  const rows = responses
     .filter(({ text }) => text !== "")
-    .map(({ prompt, text }) => encodeExample(model.text, chosen[prompt] as Message[], text).ids);
-  const moments = mergeMoments(noMoments, scoreAll(model, sequences));
+    .map(({ prompt, text }) => encodeExample(model.text, chosen[prompt] as Message[], text));
+  const moments = mergeMoments(noMoments, scoreAll(model, rows));
   model.normaliseScores(moments.mean, deviation(moments));
   return { mean: moments.mean, std: deviation(moments) };
 }

@@ -1,6 +1,5 @@
 import type { Dimensions } from "../models/architecture.ts";
 import { type Attend, packedAttention } from "../models/attention.ts";
-import { offsets } from "../models/pack.ts";
 import { arange, type DType, keep, ops, scope, type Tensor, tensor, where, zeros } from "../tensor/index.ts";
 
 const index = (values: readonly number[]): Tensor => tensor(values, { dtype: "int64" });
@@ -32,7 +31,8 @@ export class KvCache {
 
   /** Attention over packed prompts that also fills the rows; row i begins with prompt `source[i]`. */
   prefill(prompts: readonly number[], source: readonly number[]): Attend {
-    const starts = offsets(prompts);
+    const starts = [0];
+    for (const length of prompts) starts.push((starts.at(-1) as number) + length);
     const from: number[] = [];
     const to: number[] = [];
     source.forEach((prompt, row) => {
@@ -44,7 +44,7 @@ export class KvCache {
       this.lengths[row] = length;
     });
     const [fromIndex, toIndex] = [index(from), index(to)];
-    const attend = packedAttention(prompts, this.#dimensions.window);
+    const attend = packedAttention({ lengths: prompts }, this.#dimensions.window);
     return (layer, q, k, v) => {
       this.#store(layer, toIndex, k.reshape(k.size(0), -1).indexSelect(0, fromIndex), v.reshape(v.size(0), -1).indexSelect(0, fromIndex));
       return attend(layer, q, k, v);

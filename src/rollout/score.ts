@@ -1,11 +1,11 @@
+import type { Batch } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
-import { offsets, pack } from "../models/pack.ts";
+import { batchRows, packRows, type Row } from "../models/pack.ts";
 import { noGrad, ops, scope, type Tensor, tensor, zeros } from "../tensor/index.ts";
 
 /** Responses laid out for a loss: everything about their tokens as (batch, time), padded on the right. */
 export interface ResponseLayout {
-  /** Prompt and response of each row. */
-  sequences: number[][];
+  batch: Batch;
   /** Tokens of each response. */
   lengths: number[];
   /** Longest response. */
@@ -20,28 +20,25 @@ export interface ResponseLayout {
   responseMask: Tensor;
 }
 
-export function layOut(prompts: readonly (readonly number[])[], responses: readonly (readonly number[])[]): ResponseLayout {
-  const sequences = prompts.map((prompt, i) => [...prompt, ...(responses[i] as number[])]);
-  const lengths = responses.map((response) => response.length);
+export function layOut(rows: readonly Row[]): ResponseLayout {
+  const lengths = rows.map(({ response }) => response.length);
   const time = Math.max(...lengths);
-  const starts = offsets(sequences.map((ids) => ids.length));
+  const { batch, place } = packRows(rows);
   const before: number[] = [];
   const places: number[] = [];
-  prompts.forEach((prompt, row) => {
-    for (let t = 0; t < (lengths[row] as number); t++) {
-      before.push((starts[row] as number) + prompt.length - 1 + t);
+  rows.forEach(({ prompt, response }, row) => {
+    for (let t = 0; t < response.length; t++) {
+      before.push(place(row, prompt.length - 1 + t));
       places.push(row * time + t);
     }
   });
   const int = (values: number[]) => tensor(values, { dtype: "int64" });
   const mask = lengths.flatMap((length) => Array.from({ length: time }, (_, t) => (t < length ? 1 : 0)));
   return {
-    sequences,
-    lengths,
-    time,
+    ...{ batch, lengths, time },
     before: int(before),
     places: int(places),
-    targets: int(responses.flat()),
+    targets: int(rows.flatMap(({ response }) => response)),
     responseMask: tensor(mask, { shape: [lengths.length, time] }),
   };
 }
@@ -55,39 +52,24 @@ export function spread(layout: ResponseLayout, flat: Tensor): Tensor {
 
 /** Vocabulary logits that predict each response token: (response tokens, vocab). */
 export function responseLogits(model: Model, layout: ResponseLayout): Tensor {
-  return model.logits(model.hidden(pack(layout.sequences)).indexSelect(0, layout.before));
+  return model.logits(model.hidden(layout.batch).indexSelect(0, layout.before));
 }
 
 /** The critic's value of the state before each response token: (batch, time). */
 export function responseValues(critic: Model, layout: ResponseLayout): Tensor {
-  return spread(layout, critic.scores(critic.hidden(pack(layout.sequences)).indexSelect(0, layout.before)));
+  return spread(layout, critic.scores(critic.hidden(layout.batch).indexSelect(0, layout.before)));
 }
 
-/** Score of each whole sequence, read at its last token: (batch). */
-export function sequenceScores(model: Model, sequences: readonly (readonly number[])[]): Tensor {
-  const batch = pack(sequences);
-  const last = offsets(batch.lengths).slice(1).map((end) => end - 1);
+/** Score of each row, read at the last token of its response: (batch). */
+export function rowScores(model: Model, rows: readonly Row[]): Tensor {
+  const { batch, place } = packRows(rows);
+  const last = rows.map(({ prompt, response }, row) => place(row, prompt.length + response.length - 1));
   return model.scores(model.hidden(batch).indexSelect(0, tensor(last, { dtype: "int64" })));
 }
 
-/** Scores of sequences as numbers, without gradients, some `tokensPerBatch` tokens at a time. */
-export function scoreAll(model: Model, sequences: readonly (readonly number[])[], tokensPerBatch = 4096): number[] {
-  return batchesOf(sequences, tokensPerBatch).flatMap((batch) =>
-    noGrad(() => scope(() => sequenceScores(model, batch).toArray())),
+/** Scores of rows as numbers, without gradients, some `tokensPerBatch` tokens at a time. */
+export function scoreAll(model: Model, rows: readonly Row[], tokensPerBatch = 4096): number[] {
+  return batchRows(rows, tokensPerBatch).flatMap((batch) =>
+    noGrad(() => scope(() => rowScores(model, batch).toArray())),
   );
-}
-
-/** Consecutive sequences in groups of at most `tokens` tokens, or of one. */
-export function batchesOf<T extends readonly unknown[]>(sequences: readonly T[], tokens: number): T[][] {
-  const batches: T[][] = [];
-  let room = 0;
-  for (const sequence of sequences) {
-    if (sequence.length > room || !batches.length) {
-      batches.push([]);
-      room = tokens;
-    }
-    room -= sequence.length;
-    batches.at(-1)?.push(sequence);
-  }
-  return batches;
 }

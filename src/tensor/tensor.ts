@@ -428,6 +428,9 @@ export class Generator {
 /** Live tensor handles, the bytes of the memory behind them, and the process's resident bytes. */
 export const memory = () => ({ ...native.memory(), resident: process.memoryUsage.rss() });
 
+/** Gives memory that was freed back to the system: worth it after a training, not within one. */
+export const trim = (): void => native.trim();
+
 /** How many threads an operator may use; with `count`, sets it. */
 export const threads = (count?: number): number => (count === undefined ? native.threads() : native.threads(count));
 

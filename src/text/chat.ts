@@ -38,20 +38,14 @@ export function encodePrompt(tokenizer: Tokenizer, messages: readonly Message[])
   return tokenizer.encode(renderChat(tokenizer, messages, { generationPrompt: true }));
 }
 
-export interface Example {
-  ids: number[];
-  /** 1 where the token is the assistant's own answer or its end of turn; the same length as `ids`. */
-  responseMask: number[];
-}
-
 /**
- * A prompt and its response as one sequence. The response is encoded on its own and ends with the token that ends a
- * turn, exactly as generation produces it, so no template can leave the mask empty or tokens merged across the border.
+ * Token ids of a prompt and of the response to it, kept apart: what is learned is the response. It is encoded on its own
+ * and ends with the token that ends a turn, exactly as generation produces it, so no template can leave it empty or
+ * merge tokens across the border.
  * @throws InputError when the response is empty
  */
-export function encodeExample(tokenizer: Tokenizer, prompt: readonly Message[], response: string): Example {
-  const before = encodePrompt(tokenizer, prompt);
-  const after = [...tokenizer.encode(response), tokenizer.eos];
-  if (after.length < 2) throw new InputError("the response is empty: there is nothing to learn from it");
-  return { ids: [...before, ...after], responseMask: [...before.map(() => 0), ...after.map(() => 1)] };
+export function encodeExample(tokenizer: Tokenizer, prompt: readonly Message[], response: string): { prompt: number[]; response: number[] } {
+  const ids = tokenizer.encode(response);
+  if (!ids.length) throw new InputError("the response is empty: there is nothing to learn from it");
+  return { prompt: encodePrompt(tokenizer, prompt), response: [...ids, tokenizer.eos] };
 }

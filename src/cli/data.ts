@@ -1,0 +1,26 @@
+import { Command } from "commander";
+import { InputError } from "../data/errors.ts";
+import { print } from "./terminal.ts";
+
+export const data = () => {
+  const group = new Command("data").description("Look at data");
+  group
+    .command("check")
+    .description("Name a file's format, and count the records kept and dropped, by reason")
+    .argument("<file>", "JSONL file")
+    .option("--json", "print the counts as JSON")
+    .action(async (file: string, { json }: { json?: boolean }) => {
+      const { checkData } = await import("../data/readers.ts");
+      const report = checkData(file);
+      if (json) print(JSON.stringify(report));
+      else {
+        const dropped = Object.values(report.dropped).reduce((a, b) => a + b, 0);
+        print(`${file}: ${report.format} (${report.kind} data)`);
+        print(`  ${report.rows} rows: ${report.kept} records kept, ${dropped} dropped`);
+        for (const [reason, count] of Object.entries(report.dropped))
+          print(`  ${String(count).padStart(6)}  ${reason} (line ${report.examples[reason]?.join(", ")}${count > 3 ? ", …" : ""})`);
+      }
+      if (report.kept === 0) throw new InputError(`${file}: no record can be used`);
+    });
+  return group;
+};

@@ -1,0 +1,24 @@
+import { Command } from "commander";
+import { print, Progress } from "./terminal.ts";
+
+export const model = () => {
+  const group = new Command("model").description("Get and list models");
+  group
+    .command("pull")
+    .description("Get a model into the cache and print its folder")
+    .argument("<name>", "smollm2-135m-instruct, a Hugging Face id (owner/name), or a path")
+    .option("--revision <name>", "branch, tag or commit on the Hub")
+    .action(async (name: string, { revision }: { revision?: string }) => {
+      const { pullModel } = await import("../models/pull.ts");
+      const progress = new Progress(false);
+      print(await pullModel(name, { ...(revision ? { revision } : {}), onProgress: (text) => progress.line(text) }));
+    });
+  group
+    .command("list")
+    .description("List the models in the cache")
+    .action(async () => {
+      const { cachedModels } = await import("../models/pull.ts");
+      for (const name of cachedModels()) print(name);
+    });
+  return group;
+};

@@ -1,0 +1,13 @@
+import { z } from "zod";
+import { sftConfig } from "../sft/config.ts";
+import { stageCommand } from "./stage.ts";
+
+export const sft = () =>
+  stageCommand({
+    name: "sft",
+    description: "Fine-tune a model on demonstrations",
+    settings: sftConfig,
+    inputs: { model: z.string(), data: z.string() },
+    hints: { model: "the model to begin from: name, Hub id, folder, GGUF file or run", data: "JSONL file of demonstrations" },
+    start: async (config) => (await import("../sft/train.ts")).sft(config),
+  });

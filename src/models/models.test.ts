@@ -1,0 +1,139 @@
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { expectClose, goldenPath } from "../../test/golden.ts";
+import { logprobsOf } from "../math/index.ts";
+import { noGrad, type Tensor } from "../tensor/index.ts";
+import { type Model, openModel } from "./model.ts";
+import { pack, packRows } from "./pack.ts";
+import { readSafetensors } from "./safetensors.ts";
+
+// Expected values: test/golden/make_models.py, Hugging Face transformers in float32. Two orders of sums differ by 1e-5
+// at most here; the project promises 1e-4.
+const tolerance = 1e-4;
+const names = ["llama-tiny", "llama3-tiny", "llama-sharded", "mistral-tiny", "gpt2-tiny"];
+
+const open = (name: string): Model => openModel(goldenPath(`models/${name}`), { dtype: "float32" });
+const goldenOf = (name: string) => readSafetensors(goldenPath(`models/${name}/golden.safetensors`));
+const folder = mkdtempSync(join(tmpdir(), "plumbline-models-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** The two sequences of a fixture. */
+function idsOf(golden: Map<string, Tensor>): number[][] {
+  return [0, 1].map((i) => (golden.get(`ids.${i}`) as Tensor).toArray());
+}
+
+describe.each(names)("%s against transformers", (name) => {
+  const model = open(name);
+  const golden = goldenOf(name);
+  const sequences = idsOf(golden);
+
+  it("gives the same logits and log-probs, packed and alone", () => {
+    const packed = noGrad(() => model.logits(model.hidden(pack(sequences))));
+    const parts = packed.split(sequences.map((ids) => ids.length));
+    sequences.forEach((ids, i) => {
+      const alone = noGrad(() => model.logits(model.hidden(pack([ids]))));
+      const expected = golden.get(`logits.${i}`) as Tensor;
+      expectClose(alone, expected, tolerance);
+      expectClose(parts[i] as Tensor, expected, tolerance);
+      const next = pack([ids]).ids.narrow(0, 1, ids.length - 1);
+      expectClose(logprobsOf(alone.narrow(0, 0, ids.length - 1), next), golden.get(`logprobs.${i}`) as Tensor, tolerance);
+    });
+  });
+
+  it("gives the same where responses share a prompt", () => {
+    const [prompt, other] = sequences as [number[], number[]];
+    const rows = [other.slice(0, 3), other.slice(2), other.slice(1, 2)].map((response) => ({ prompt, response }));
+    const { batch, place } = packRows([...rows, { prompt: other, response: prompt }]);
+    const logits = noGrad(() => model.logits(model.hidden(batch)));
+    expect(logits.size(0)).toBeLessThan(rows.length * (prompt.length + other.length));
+    [...rows, { prompt: other, response: prompt }].forEach((row, i) => {
+      const ids = [...row.prompt, ...row.response];
+      const alone = noGrad(() => model.logits(model.hidden(pack([ids]))));
+      ids.forEach((_, t) => expectClose(logits.narrow(0, place(i, t), 1), alone.narrow(0, t, 1), tolerance));
+    });
+  });
+
+  it("gives the same gradient of every parameter", () => {
+    model.train();
+    const losses = sequences.map((ids) => {
+      const logits = model.logits(model.hidden(pack([ids])));
+      const next = pack([ids]).ids.narrow(0, 1, ids.length - 1);
+      return logprobsOf(logits.narrow(0, 0, ids.length - 1), next).sum();
+    });
+    const count = sequences.reduce((sum, ids) => sum + ids.length - 1, 0);
+    const loss = (losses[0] as Tensor).add(losses[1] as Tensor).div(-count);
+    expectClose(loss, golden.get("loss") as Tensor, tolerance);
+    loss.backward();
+    for (const [parameter, weight] of model.parameters) expectClose(weight.grad, golden.get(`grad.${parameter}`) as Tensor, tolerance);
+  });
+
+  it("is the same after saving and opening", () => {
+    const path = join(folder, name);
+    model.save(path);
+    const again = openModel(path, { dtype: "float32" });
+    expect([...again.parameters.keys()].sort()).toEqual([...model.parameters.keys()].sort());
+    for (const [parameter, weight] of again.parameters) expectClose(weight, model.parameters.get(parameter) as Tensor, 0);
+  });
+});
+
+describe("llama-tiny-reward against transformers", () => {
+  const model = open("llama-tiny-reward");
+  const golden = goldenOf("llama-tiny-reward");
+  const sequences = idsOf(golden);
+  const scoresOf = (m: Model) => m.scores(m.hidden(pack(sequences)));
+  const last = [(sequences[0]?.length ?? 0) - 1, (sequences[0]?.length ?? 0) + (sequences[1]?.length ?? 0) - 1];
+
+  it("gives the same scores at the last token, and gradients of their sum", () => {
+    const scores = scoresOf(model.train());
+    last.forEach((place, i) => expectClose(scores.narrow(0, place, 1), golden.get(`score.${i}`) as Tensor, tolerance));
+    scores.narrow(0, last[0] as number, 1).add(scores.narrow(0, last[1] as number, 1)).sum().backward();
+    for (const [parameter, weight] of model.parameters) expectClose(weight.grad, golden.get(`grad.${parameter}`) as Tensor, tolerance);
+  });
+
+  it("keeps its normalisation after saving", () => {
+    const own = model.clone();
+    const before = noGrad(() => scoresOf(own)).toArray();
+    own.normaliseScores(0.5, 2);
+    own.save(join(folder, "reward"));
+    const again = openModel(join(folder, "reward"), { dtype: "float32" });
+    expectClose(noGrad(() => scoresOf(again)), before.map((score) => (score - 0.5) / 2), 1e-6);
+  });
+
+  it("has a value head of zeros, and a seeded head of the deviation asked for", () => {
+    const base = open("llama-tiny");
+    expectClose(noGrad(() => scoresOf(base.withScoreHead({ std: 0, bias: true }))), sequences.flat().map(() => 0), 0);
+    const head = (seed: number) => (base.withScoreHead({ std: 0.02, seed }).parameters.get("score.weight") as Tensor).toArray();
+    expect(head(1)).toEqual(head(1));
+    expect(head(1)).not.toEqual(head(2));
+  });
+});
+
+describe("what is not a model", () => {
+  const copy = (name: string, change: (dir: string) => void) => {
+    const dir = join(folder, name);
+    cpSync(goldenPath("models/llama-tiny"), dir, { recursive: true });
+    change(dir);
+    return dir;
+  };
+  const config = (dir: string, change: object) => {
+    const path = join(dir, "config.json");
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), ...change }));
+  };
+  it.each<[string, (dir: string) => void, RegExp]>([
+    ["no config", (dir) => rmSync(join(dir, "config.json")), /not a model: it has no config.json/],
+    ["no weights", (dir) => rmSync(join(dir, "model.safetensors")), /safetensors/],
+    ["not JSON", (dir) => writeFileSync(join(dir, "config.json"), "{"), /config.json: not JSON/],
+    ["unknown type", (dir) => config(dir, { model_type: "bert" }), /model_type "bert" is not supported/],
+    ["wrong setting", (dir) => config(dir, { hidden_size: "big" }), /hidden_size/],
+    ["wrong shape", (dir) => config(dir, { vocab_size: 5 }), /has the shape/],
+    ["missing layer", (dir) => config(dir, { num_hidden_layers: 9 }), /has no weight "model.layers/],
+    ["cut weights", (dir) => truncateSync(join(dir, "model.safetensors"), 3000), /model.safetensors/],
+    ["not safetensors", (dir) => writeFileSync(join(dir, "model.safetensors"), "hello"), /model.safetensors/],
+    ["wrong shard", (dir) => copyFileSync(join(dir, "config.json"), join(dir, "model.safetensors")), /model.safetensors/],
+  ])("%s: says so", (name, change, message) => {
+    expect(() => openModel(copy(name.replace(" ", "-"), change))).toThrow(message);
+  });
+  it("a missing folder: says so", () => expect(() => openModel(join(folder, "nowhere"))).toThrow(/no such file or folder/));
+});

@@ -1,0 +1,95 @@
+import { describe, expect, it } from "vitest";
+import { expectClose, f64, goldenJson, type Nested } from "../../test/golden.ts";
+import { memory, noGrad, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { AdamW } from "./adamw.ts";
+import { scheduleFactor } from "./schedule.ts";
+
+// Expected values: test/golden/make_losses.py, torch.optim.AdamW and transformers' schedules in float64. We step in
+// float32, so 1e-5 over 10 steps.
+const golden = goldenJson("losses.json");
+const leaf = (values: Nested): Tensor => {
+  const made = f64(values).to("float32");
+  made.requiresGrad = true;
+  return made;
+};
+/** Gives a parameter this gradient, through autograd. */
+const push = (parameter: Tensor, gradient: Tensor) => parameter.mul(gradient.to(parameter.dtype)).sum().backward();
+
+describe("AdamW", () => {
+  it("takes the same 10 steps as torch's", () => {
+    const { betas, eps, weightDecay, start, steps } = golden.adamw;
+    // torch's decays vectors too, ours only matrices: as one row a vector is a matrix.
+    const matrix = (values: Nested[]): Nested => (typeof values[0] === "number" ? [values] : values);
+    const parameters = start.map((values: Nested[]) => leaf(matrix(values))) as Tensor[];
+    const optimizer = new AdamW(new Map(parameters.map((p, i) => [`p${i}`, p])), { betas, eps, weightDecay });
+    for (const { lr, grads, params } of steps) {
+      parameters.forEach((p, i) => push(p, f64(matrix(grads[i])).to("float32")));
+      optimizer.step(lr);
+      parameters.forEach((p, i) => expectClose(p, params[i], 1e-5));
+    }
+  });
+
+  it.each(golden.clipGradNorm as { maxNorm: number; grads: Nested[]; norm: number; clipped: Nested[] }[])("clips by the norm of all gradients at $maxNorm", (one) => {
+    const { maxNorm, grads, norm, clipped } = one;
+    // With β₁ = 0 the first moment after a step is the clipped gradient itself.
+    const parameters = grads.map((g) => leaf(typeof g === "number" ? 0 : f64(g).mul(0).toArray()));
+    const optimizer = new AdamW(new Map(parameters.map((p, i) => [`p${i}`, p])), { betas: [0, 0.999] });
+    parameters.forEach((p, i) => push(p, f64(grads[i] as Nested).to("float32").reshape(-1)));
+    expect(optimizer.step(0, maxNorm)).toBeCloseTo(norm, 4);
+    parameters.forEach((_, i) => expectClose(optimizer.state().get(`m.p${i}`) as Tensor, clipped[i] as Nested, 1e-5));
+  });
+
+  it("moves bfloat16 weights by rates far below their spacing", () => {
+    const weight = tensor([1, 1, 1, 1], { dtype: "bfloat16" });
+    weight.requiresGrad = true;
+    const optimizer = new AdamW(new Map([["w", weight]]));
+    // bfloat16 is spaced by 1/128 above 1 and 1/256 below: 3,000 steps of 1e-6 move it once.
+    for (let i = 0; i < 3000; i++) {
+      scope(() => push(weight, tensor([1, 1, 1, 1])));
+      optimizer.step(1e-6);
+    }
+    expect((optimizer.state().get("master.w") as Tensor).toArray()[0]).toBeCloseTo(1 - 3000e-6, 4);
+    expect(weight.toArray()[0]).toBe(1 - 1 / 256);
+  });
+
+  it("goes on from its saved state as if it had not stopped", () => {
+    const run = (stopAt: number) => {
+      const weight = tensor([0.5, -0.3, 0.8]).to("bfloat16");
+      weight.requiresGrad = true;
+      let optimizer = new AdamW(new Map([["w", weight]]));
+      for (let i = 0; i < 10; i++) {
+        if (i === stopAt) {
+          const saved = new Map([...optimizer.state()].map(([name, t]) => [name, t.clone()]));
+          noGrad(() => weight.fill_(9)); // load must restore it
+          optimizer = new AdamW(new Map([["w", weight]]));
+          optimizer.load(saved);
+        }
+        push(weight, tensor([Math.sin(i), Math.cos(i), 0.1]));
+        optimizer.step(0.01);
+      }
+      return weight.toArray();
+    };
+    expect(run(5)).toEqual(run(-1));
+  });
+
+  it("moves nothing when a gradient is not finite, and frees what it made", () => {
+    const weight = leaf([1, 2]);
+    const optimizer = new AdamW(new Map([["w", weight]]));
+    scope(() => push(weight, tensor([Number.NaN, 1])));
+    expect(optimizer.step(0.1, 1)).toBeNaN();
+    expect(weight.toArray()).toEqual([1, 2]);
+    const before = memory().handles;
+    for (let i = 0; i < 3; i++) {
+      scope(() => push(weight, tensor([1, 1])));
+      optimizer.step(0.1, 1);
+    }
+    expect(memory().handles).toBe(before);
+    expect(weight.grad).toBeNull();
+  });
+});
+
+it.each(["constant", "linear", "cosine"] as const)("the %s schedule equals transformers'", (schedule) => {
+  const { steps, warmup } = golden.schedules;
+  const factors = Array.from({ length: steps }, (_, step) => scheduleFactor(schedule, step, steps, warmup));
+  factors.forEach((factor, i) => expect(factor).toBeCloseTo(golden.schedules[schedule][i], 9));
+});

@@ -1,0 +1,218 @@
+import { join } from "node:path";
+import { writeJsonl } from "../data/jsonl.ts";
+import type { Comparison, Message } from "../data/records.ts";
+import { type Evaluation, evaluate, goldDifference, type Interval } from "../eval/evaluate.ts";
+import { mean, uniform } from "../math/index.ts";
+import type { Model } from "../models/model.ts";
+import { loadModel } from "../models/pull.ts";
+import { ppo } from "../ppo/train.ts";
+import type { RewardReport } from "../reward/evaluate.ts";
+import { reward } from "../reward/train.ts";
+import { generate, type Response } from "../rollout/generate.ts";
+import type { Event, Metrics } from "../run/events.ts";
+import type { Training } from "../run/training.ts";
+import { sft } from "../sft/train.ts";
+import { encodePrompt } from "../text/chat.ts";
+import { labelers, rank } from "./labelers.ts";
+import { gold, type Instruction, loadDemonstrations, loadInstructions } from "./task.ts";
+
+/** How much of everything: the settings behind the numbers in the README. */
+export interface Scale {
+  sft: { epochs: number; learningRate: number };
+  /** Training instructions whose answers are compared. */
+  compared: number;
+  reward: { learningRate: number; epochs: number };
+  ppo: { steps: number; batchSize: number; samplesPerPrompt: number; miniBatchSize: number; ppoEpochs: number; learningRate: number; criticLearningRate: number; initKlCoef: number };
+  heldOut: number;
+  samples: number;
+}
+
+export const scales: Record<"full" | "fast", Scale> = {
+  full: {
+    sft: { epochs: 2, learningRate: 3e-5 },
+    compared: 348,
+    reward: { learningRate: 5e-5, epochs: 2 },
+    ppo: { steps: 24, batchSize: 64, samplesPerPrompt: 4, miniBatchSize: 32, ppoEpochs: 1, learningRate: 1e-5, criticLearningRate: 2e-5, initKlCoef: 0.05 },
+    heldOut: 138,
+    samples: 2,
+  },
+  fast: {
+    sft: { epochs: 1, learningRate: 5e-5 },
+    compared: 64,
+    reward: { learningRate: 5e-5, epochs: 1 },
+    ppo: { steps: 3, batchSize: 32, samplesPerPrompt: 4, miniBatchSize: 32, ppoEpochs: 1, learningRate: 1e-5, criticLearningRate: 2e-5, initKlCoef: 0.05 },
+    heldOut: 32,
+    samples: 1,
+  },
+};
+
+/** Longest answer, in tokens. */
+const maxTokens = 48;
+/** PPO samples at this one, and so is everything measured. */
+const temperature = 0.7;
+/** Answers to compare: one at each. */
+const temperatures = [0.5, 0.7, 0.7, 1];
+/** Keeps all stages under 6 GB. */
+const microBatchTokens = 512;
+
+export interface QuickstartOptions {
+  /** Folder for the runs, the comparisons and the report. */
+  out: string;
+  scale?: Scale;
+  model?: string;
+  seed?: number;
+  signal?: AbortSignal | undefined;
+  onStage?: (title: string) => void;
+  onEvent?: (event: Event) => void;
+}
+
+export type ModelName = "base" | "sft" | "ppo";
+
+export interface QuickstartResult {
+  seed: number;
+  evaluations: Record<ModelName, Evaluation>;
+  /** Gold score of PPO over SFT, paired by prompt. */
+  gain: Interval;
+  instructions: Instruction[];
+  comparisons: number;
+  /** Share of pairs that the labelers ordered as the gold score does. */
+  labelerAccuracy: number;
+  reward: RewardReport | undefined;
+  /** By PPO step: mean gold and mean reward-model score of its samples, KL. */
+  curve: { step: number; gold: number; proxy: number; kl: number }[];
+  seconds: number;
+  residentBytes: number;
+}
+
+/** Supervised fine-tuning, a reward model from simulated rankings, PPO, and a measurement of all three by the gold checker. */
+export async function quickstart(options: QuickstartOptions): Promise<QuickstartResult> {
+  const { out, scale = scales.full, seed = 0, signal, onStage = () => {}, onEvent = () => {} } = options;
+  const began = performance.now();
+  const follow = async <R>(training: Training<R>): Promise<R> => {
+    for await (const event of training) onEvent(event);
+    return training.done();
+  };
+  const common = { seed, ...(signal ? { signal } : {}) };
+
+  onStage("Loading SmolLM2-135M-Instruct");
+  const name = options.model ?? "smollm2-135m-instruct";
+  const untrained = await loadModel(name);
+  const train = loadInstructions("train").slice(0, scale.compared);
+
+  onStage("1 of 3  Supervised fine-tuning on demonstrations");
+  const demonstrated = await follow(sft({ model: untrained, data: loadDemonstrations(), ...scale.sft, microBatchTokens, ...common, run: join(out, "sft") }));
+  untrained.dispose(); // 0.3 GB that PPO needs
+
+  onStage(`Sampling ${temperatures.length} answers to each of ${train.length} instructions, ranked by simulated labelers`);
+  const { comparisons, accuracy } = await compare(demonstrated.model, train, seed, signal);
+  writeJsonl(join(out, "comparisons.jsonl"), comparisons);
+
+  onStage("2 of 3  Reward model on the rankings");
+  const judge = await follow(
+    reward({ model: demonstrated.model, data: comparisons, ...scale.reward, normaliseSamples: 64, sampleTokens: maxTokens, microBatchTokens, ...common, run: join(out, "reward") }),
+  );
+
+  onStage("3 of 3  PPO against the reward model");
+  const curve: QuickstartResult["curve"] = [];
+  const byPrompt = new Map(train.map((instruction) => [instruction.prompt, instruction]));
+  const golds: number[] = [];
+  const aligned = ppo({
+    ...{ policy: demonstrated.model, reward: judge.model, prompts: train.map(({ id, prompt }) => ({ id, prompt: user(prompt) })) },
+    ...{ ...scale.ppo, maxTokens, temperature, microBatchTokens, logSamples: scale.ppo.batchSize, ...common, run: join(out, "ppo") },
+  });
+  for await (const event of aligned) {
+    if (event.type === "sample") golds.push(gold(byPrompt.get(event.prompt) as Instruction, event.response, { finished: event.finished ?? true }));
+    if (event.type === "step") {
+      const { metrics, step } = event as { metrics: Metrics; step: number };
+      curve.push({ step, gold: mean(golds.splice(0)), proxy: metrics["objective/scores"] as number, kl: metrics["objective/kl"] as number });
+    }
+    onEvent(event);
+  }
+  const policy = (await aligned.done()).model;
+  const base = await loadModel(name);
+
+  onStage("Measuring base, SFT and PPO on held-out instructions");
+  const heldOut = loadInstructions("heldOut").slice(0, scale.heldOut);
+  const measure = (model: Model) =>
+    evaluate({
+      ...{ model, reference: demonstrated.model, judge: judge.model, prompts: heldOut.map(({ prompt }) => user(prompt)) },
+      gold: (i, response) => gold(heldOut[i] as Instruction, response.text, response),
+      ...{ samples: scale.samples, maxTokens, temperature, seed, signal },
+    });
+  const evaluations = { base: await measure(base), sft: await measure(demonstrated.model), ppo: await measure(policy) };
+  for (const model of [base, demonstrated.model, judge.model, policy]) model.dispose();
+  return {
+    seed,
+    evaluations,
+    gain: goldDifference(evaluations.ppo, evaluations.sft, heldOut.length),
+    instructions: heldOut,
+    comparisons: comparisons.length,
+    labelerAccuracy: accuracy,
+    reward: judge.report,
+    curve,
+    seconds: (performance.now() - began) / 1000,
+    residentBytes: process.resourceUsage().maxRSS * 1024,
+  };
+}
+
+const user = (content: string): Message[] => [{ role: "user", content }];
+
+/** Answers of the model at several temperatures, each prompt's ranked by one of the labelers. */
+async function compare(model: Model, instructions: readonly Instruction[], seed: number, signal?: AbortSignal): Promise<{ comparisons: Comparison[]; accuracy: number }> {
+  const prompts = instructions.map(({ prompt }) => encodePrompt(model.text, user(prompt)));
+  const sampled: Response[][] = [];
+  for (const [i, temperature] of temperatures.entries())
+    sampled.push(await generate(model, prompts, { temperature, maxTokens, seed: seed + i, signal }));
+  const people = labelers(seed);
+  const random = uniform(seed);
+  let [right, pairs] = [0, 0];
+  const comparisons = instructions.flatMap((instruction, i) => {
+    const texts = new Set<string>();
+    const answers = sampled.map((responses) => responses[i]).filter((r) => r !== undefined && r.text.trim() !== "" && !texts.has(r.text) && texts.add(r.text)) as { text: string; finished: boolean }[];
+    if (answers.length < 2) return [];
+    const labeler = people[Math.floor(random() * people.length)] as (typeof people)[number];
+    const ranks = rank(instruction, answers, labeler, random);
+    const truth = answers.map((answer) => gold(instruction, answer.text, answer));
+    for (const [a, rankA] of ranks.entries())
+      for (const [b, rankB] of ranks.entries())
+        if (rankA < rankB && truth[a] !== truth[b]) {
+          pairs++;
+          if ((truth[a] as number) > (truth[b] as number)) right++;
+        }
+    return [{ prompt: user(instruction.prompt), completions: answers.map(({ text }) => text), ranks, labeler: labeler.name }];
+  });
+  return { comparisons, accuracy: right / pairs };
+}
+
+const names: Record<ModelName, string> = { base: "base", sft: "SFT", ppo: "PPO" };
+
+/** The closing table: a header and a row for each model. */
+export function resultTable({ evaluations }: Pick<QuickstartResult, "evaluations">): string[][] {
+  const interval = ({ value, low, high }: Interval) => `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
+  return [
+    ["model", "gold [95 %]", "reward model", "KL, nats", "tokens", "distinct-1", "distinct-2", "finished"],
+    ...(Object.keys(names) as ModelName[]).map((name) => {
+      const { gold: truth, proxy, kl, length, distinct1, distinct2, finished } = evaluations[name];
+      return [names[name], interval(truth), proxy.value.toFixed(2), kl.toFixed(2), length.toFixed(1), distinct1.toFixed(2), distinct2.toFixed(2), `${Math.round(100 * finished)} %`];
+    }),
+  ];
+}
+
+export const describeSampling = ({ evaluations, instructions }: QuickstartResult): string =>
+  `${evaluations.ppo.responses.length / instructions.length} answers to each, temperature ${temperature}`;
+
+/** Held-out instructions with the first answer of each model, spread evenly over the set. */
+export function examples({ evaluations, instructions }: QuickstartResult, count: number) {
+  const every = Math.max(1, Math.floor(instructions.length / count));
+  return instructions
+    .map((instruction, i) => ({
+      prompt: instruction.prompt,
+      answers: (Object.keys(names) as ModelName[]).map((name) => {
+        const { responses, golds } = evaluations[name];
+        const row = responses.findIndex((response) => response.prompt === i);
+        return { name: names[name], text: responses[row]?.text ?? "", gold: golds[row] as number };
+      }),
+    }))
+    .filter((_, i) => i % every === 0)
+    .slice(0, count);
+}
