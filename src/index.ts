@@ -1,7 +1,20 @@
 export { InputError } from "./data/errors.ts";
-export { checkData, type DataReport, readComparisons, readDemonstrations, readPrompts } from "./data/readers.ts";
+export {
+  checkData,
+  type DataReport,
+  readComparisons,
+  readDemonstrations,
+  readPrompts,
+} from "./data/readers.ts";
 export type { Comparison, Demonstration, Message, Prompt } from "./data/records.ts";
-export { distinct, type Evaluation, type EvaluateOptions, evaluate, type Interval, responseKl } from "./eval/evaluate.ts";
+export {
+  distinct,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type Interval,
+  responseKl,
+} from "./eval/evaluate.ts";
 export { Model } from "./models/model.ts";
 export type { Row } from "./models/pack.ts";
 export { loadModel, type PullOptions, pullModel } from "./models/pull.ts";

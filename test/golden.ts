@@ -14,7 +14,10 @@ const shapeOf = (values: Nested): number[] =>
   typeof values === "number" ? [] : [values.length, ...shapeOf(values[0] as Nested)];
 const flat = (values: Nested): number[] => (typeof values === "number" ? [values] : values.flatMap(flat));
 
-export const of = (dtype: DType) => (values: Nested): Tensor => tensor(flat(values), { shape: shapeOf(values), dtype });
+export const of =
+  (dtype: DType) =>
+  (values: Nested): Tensor =>
+    tensor(flat(values), { shape: shapeOf(values), dtype });
 export const f64 = of("float64");
 export const f32 = of("float32");
 export const i64 = of("int64");

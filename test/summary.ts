@@ -8,6 +8,8 @@ export default class Summary implements Reporter {
       for (const test of module.children.allTests()) counts[test.result().state]++;
       counts.failed += module.errors().length;
     }
-    console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped + counts.pending} skipped`);
+    console.log(
+      `\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped + counts.pending} skipped`,
+    );
   }
 }

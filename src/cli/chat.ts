@@ -19,11 +19,18 @@ export const chat = () =>
       const { decode } = await import("../rollout/generate.ts");
       const { encodePrompt } = await import("../text/chat.ts");
       const { Generator } = await import("../tensor/index.ts");
-      const model = await loadModel(name, { ...(dtype ? { dtype } : {}), onProgress: (text) => console.error(text) });
+      const model = await loadModel(name, {
+        ...(dtype ? { dtype } : {}),
+        onProgress: (text) => console.error(text),
+      });
       const generator = new Generator(seed);
       const begin = (): Message[] => (system ? [{ role: "system", content: system }] : []);
       let messages = begin();
-      const input = createInterface({ input: process.stdin, output: process.stderr, terminal: process.stdin.isTTY ?? false });
+      const input = createInterface({
+        input: process.stdin,
+        output: process.stderr,
+        terminal: process.stdin.isTTY ?? false,
+      });
       let stopped = false;
       input.on("SIGINT", () => {
         if (stopped) input.close();
@@ -39,7 +46,12 @@ export const chat = () =>
           messages.push({ role: "user", content: said });
           stopped = false;
           let shown = "";
-          for (const rows of decode(model, [encodePrompt(model.text, messages)], { maxTokens, temperature, topP, generator })) {
+          for (const rows of decode(model, [encodePrompt(model.text, messages)], {
+            maxTokens,
+            temperature,
+            topP,
+            generator,
+          })) {
             const [row] = rows;
             if (!row) break;
             const text = model.text.decode(row.tokens);

@@ -18,7 +18,9 @@ export const data = () => {
         print(`${file}: ${report.format} (${report.kind} data)`);
         print(`  ${report.rows} rows: ${report.kept} records kept, ${dropped} dropped`);
         for (const [reason, count] of Object.entries(report.dropped))
-          print(`  ${String(count).padStart(6)}  ${reason} (line ${report.examples[reason]?.join(", ")}${count > 3 ? ", …" : ""})`);
+          print(
+            `  ${String(count).padStart(6)}  ${reason} (line ${report.examples[reason]?.join(", ")}${count > 3 ? ", …" : ""})`,
+          );
       }
       if (report.kept === 0) throw new InputError(`${file}: no record can be used`);
     });

@@ -9,7 +9,8 @@ export const numeric =
   (min: number, whole = false) =>
   (text: string): number => {
     const value = Number(text);
-    if (text.trim() === "" || !(value >= min) || (whole && !Number.isInteger(value))) throw new InputError(`"${text}" should be ${whole ? "a whole number" : "a number"}, ${min} or more`);
+    if (text.trim() === "" || !(value >= min) || (whole && !Number.isInteger(value)))
+      throw new InputError(`"${text}" should be ${whole ? "a whole number" : "a number"}, ${min} or more`);
     return value;
   };
 
@@ -26,7 +27,11 @@ export const generate = () =>
     .option("--top-k <n>", "sample among this many likeliest tokens", numeric(1, true))
     .option("--top-p <p>", "sample among the likeliest tokens of this probability", numeric(0))
     .option("--samples <n>", "answers to each prompt", numeric(1, true), 1)
-    .option("--stop <text>", "text that ends an answer; may be given again", (value: string, all: string[] = []) => [...all, value])
+    .option(
+      "--stop <text>",
+      "text that ends an answer; may be given again",
+      (value: string, all: string[] = []) => [...all, value],
+    )
     .option("--seed <n>", "seed of the sampling", numeric(0, true), 0)
     .option("--batch-size <n>", "answers decoded together", numeric(1, true), 32)
     .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
@@ -41,14 +46,23 @@ export const generate = () =>
       const { encodePrompt } = await import("../text/chat.ts");
       const rollout = await import("../rollout/generate.ts");
       const progress = new Progress(false);
-      const model = await loadModel(name, { ...(dtype ? { dtype } : {}), onProgress: (text) => progress.line(text) });
+      const model = await loadModel(name, {
+        ...(dtype ? { dtype } : {}),
+        onProgress: (text) => progress.line(text),
+      });
       const encoded = prompts.map((one) => encodePrompt(model.text, one.prompt));
       // The file is opened only now, so that a mistake leaves an old one as it was.
       const rows = await rollout.generate(model, encoded, { ...options, signal });
       const file = lines(out);
       for (const row of rows) {
         const { prompt: messages, id } = prompts[row.prompt] as Prompt;
-        file.write({ ...(id === undefined ? {} : { id }), prompt: messages, completion: row.text, finished: row.finished, tokens: row.tokens.length });
+        file.write({
+          ...(id === undefined ? {} : { id }),
+          prompt: messages,
+          completion: row.text,
+          finished: row.finished,
+          tokens: row.tokens.length,
+        });
       }
       file.close();
     });

@@ -10,9 +10,12 @@ export const init = () =>
     .description("Write a folder with commented recipes and sample data to begin from")
     .argument("[folder]", "where", "plumbline-project")
     .action((folder: string) => {
-      if (existsSync(folder) && readdirSync(folder).length) throw new InputError(`${folder}: the folder is not empty; give a new one`);
+      if (existsSync(folder) && readdirSync(folder).length)
+        throw new InputError(`${folder}: the folder is not empty; give a new one`);
       const from = fileURLToPath(new URL("../../recipes/starter", import.meta.url));
       mkdirSync(folder, { recursive: true });
       for (const name of readdirSync(from)) copyFileSync(join(from, name), join(folder, name));
-      print(`wrote ${readdirSync(folder).join(", ")} to ${folder}\n\nnext:\n  cd ${folder}\n  npx plumbline sft sft.yaml\n  npx plumbline reward reward.yaml\n  npx plumbline ppo ppo.yaml`);
+      print(
+        `wrote ${readdirSync(folder).join(", ")} to ${folder}\n\nnext:\n  cd ${folder}\n  npx plumbline sft sft.yaml\n  npx plumbline reward reward.yaml\n  npx plumbline ppo ppo.yaml`,
+      );
     });

@@ -22,8 +22,10 @@ export function program(): Command {
     .description("Align a language model with human preferences: SFT, reward model, PPO")
     .version(version)
     .showHelpAfterError("(--help lists the options)");
-  for (const make of [quickstart, sft, reward, ppo, generate, chat, score, model, data, runs, report, init]) root.addCommand(make());
-  for (const command of [root, ...root.commands, ...root.commands.flatMap((one) => one.commands)]) command.exitOverride();
+  for (const make of [quickstart, sft, reward, ppo, generate, chat, score, model, data, runs, report, init])
+    root.addCommand(make());
+  for (const command of [root, ...root.commands, ...root.commands.flatMap((one) => one.commands)])
+    command.exitOverride();
   return root;
 }
 

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { print, Progress } from "./terminal.ts";
+import { Progress, print } from "./terminal.ts";
 
 export const model = () => {
   const group = new Command("model").description("Get and list models");
@@ -11,7 +11,12 @@ export const model = () => {
     .action(async (name: string, { revision }: { revision?: string }) => {
       const { pullModel } = await import("../models/pull.ts");
       const progress = new Progress(false);
-      print(await pullModel(name, { ...(revision ? { revision } : {}), onProgress: (text) => progress.line(text) }));
+      print(
+        await pullModel(name, {
+          ...(revision ? { revision } : {}),
+          onProgress: (text) => progress.line(text),
+        }),
+      );
     });
   group
     .command("list")

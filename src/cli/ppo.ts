@@ -7,7 +7,13 @@ export const ppo = () =>
     name: "ppo",
     description: "Train a policy by PPO against a reward model, held near where it began",
     settings: ppoConfig,
-    inputs: { policy: z.string(), reward: z.string(), prompts: z.string(), ptxData: z.string().optional(), allowNoSft: z.boolean().optional() },
+    inputs: {
+      policy: z.string(),
+      reward: z.string(),
+      prompts: z.string(),
+      ptxData: z.string().optional(),
+      allowNoSft: z.boolean().optional(),
+    },
     hints: {
       policy: "the SFT model: name, Hub id, folder or run",
       reward: "the reward model: folder or run",

@@ -7,39 +7,65 @@ import { duration, interruptible, number, Progress, print, table } from "./termi
 
 export const quickstart = () =>
   new Command("quickstart")
-    .description("Align SmolLM2-135M on a small task whose truth a program checks: SFT, reward model, PPO, a report")
+    .description(
+      "Align SmolLM2-135M on a small task whose truth a program checks: SFT, reward model, PPO, a report",
+    )
     .option("--fast", "a small version of everything, in 3 minutes")
     .option("--out <folder>", "where the runs and the report go", "runs/quickstart")
     .option("--seed <n>", "seed of everything", numeric(0, true), 0)
     .option("--json", "print events and the result as JSON lines")
-    .action(async ({ fast, out, seed, json = false }: { fast?: boolean; out: string; seed: number; json?: boolean }) => {
-      const signal = interruptible();
-      const progress = new Progress(json);
-      const pipeline = await import("../quickstart/pipeline.ts");
-      // Only what an earlier quickstart wrote goes.
-      for (const name of ["sft", "reward", "ppo"]) if (existsSync(join(out, name, "run.json"))) rmSync(join(out, name), { recursive: true });
-      const began = Date.now();
-      const result = await pipeline.quickstart({
-        ...{ out, seed, signal, scale: fast ? pipeline.scales.fast : pipeline.scales.full },
-        onStage: (title) => progress.line(`[${duration((Date.now() - began) / 1000)}] ${title}`),
-        onEvent: (event) => progress.show(event),
-      });
-      const { evaluations: _, instructions: __, ...summary } = result;
-      const rows = pipeline.resultTable(result);
-      writeAtomic(join(out, "result.json"), (write) => write(`${JSON.stringify({ ...summary, table: rows }, null, 2)}\n`));
-      const { renderReport } = await import("../report/render.ts");
-      const { quickstartReport } = await import("../quickstart/report.ts");
-      const page = renderReport(quickstartReport(result, out));
-      writeAtomic(join(out, "report.html"), (write) => write(page));
-      if (json) return print(JSON.stringify({ type: "result", ...summary }));
-      print(`\n${result.instructions.length} held-out instructions, ${pipeline.describeSampling(result)}\n\n${table(rows)}`);
-      const { gain } = result;
-      print(`\nPPO − SFT, gold: ${number(gain.value)}  95 % interval ${number(gain.low)} to ${number(gain.high)}`);
-      print(`\nThe same instruction, before and after:`);
-      for (const { prompt, answers } of pipeline.examples(result, 3)) {
-        print(`\n  ${prompt}`);
-        for (const { name, text, gold } of answers) print(`    ${name.padEnd(5)} ${gold.toFixed(2)}  ${text.replaceAll("\n", " ⏎ ")}`);
-      }
-      print(`\n${duration(result.seconds)}, at most ${(result.residentBytes / 1e9).toFixed(1)} GB resident`);
-      print(`report: ${join(out, "report.html")}\ntalk to it: npx plumbline chat --model ${join(out, "ppo")}`);
-    });
+    .action(
+      async ({
+        fast,
+        out,
+        seed,
+        json = false,
+      }: {
+        fast?: boolean;
+        out: string;
+        seed: number;
+        json?: boolean;
+      }) => {
+        const signal = interruptible();
+        const progress = new Progress(json);
+        const pipeline = await import("../quickstart/pipeline.ts");
+        // Only what an earlier quickstart wrote goes.
+        for (const name of ["sft", "reward", "ppo"])
+          if (existsSync(join(out, name, "run.json"))) rmSync(join(out, name), { recursive: true });
+        const began = Date.now();
+        const result = await pipeline.quickstart({
+          ...{ out, seed, signal, scale: fast ? pipeline.scales.fast : pipeline.scales.full },
+          onStage: (title) => progress.line(`[${duration((Date.now() - began) / 1000)}] ${title}`),
+          onEvent: (event) => progress.show(event),
+        });
+        const { evaluations: _, instructions: __, ...summary } = result;
+        const rows = pipeline.resultTable(result);
+        writeAtomic(join(out, "result.json"), (write) =>
+          write(`${JSON.stringify({ ...summary, table: rows }, null, 2)}\n`),
+        );
+        const { renderReport } = await import("../report/render.ts");
+        const { quickstartReport } = await import("../quickstart/report.ts");
+        const page = renderReport(quickstartReport(result, out));
+        writeAtomic(join(out, "report.html"), (write) => write(page));
+        if (json) return print(JSON.stringify({ type: "result", ...summary }));
+        print(
+          `\n${result.instructions.length} held-out instructions, ${pipeline.describeSampling(result)}\n\n${table(rows)}`,
+        );
+        const { gain } = result;
+        print(
+          `\nPPO − SFT, gold: ${number(gain.value)}  95 % interval ${number(gain.low)} to ${number(gain.high)}`,
+        );
+        print(`\nThe same instruction, before and after:`);
+        for (const { prompt, answers } of pipeline.examples(result, 3)) {
+          print(`\n  ${prompt}`);
+          for (const { name, text, gold } of answers)
+            print(`    ${name.padEnd(5)} ${gold.toFixed(2)}  ${text.replaceAll("\n", " ⏎ ")}`);
+        }
+        print(
+          `\n${duration(result.seconds)}, at most ${(result.residentBytes / 1e9).toFixed(1)} GB resident`,
+        );
+        print(
+          `report: ${join(out, "report.html")}\ntalk to it: npx plumbline chat --model ${join(out, "ppo")}`,
+        );
+      },
+    );

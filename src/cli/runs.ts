@@ -22,7 +22,19 @@ export const runs = () =>
       const found = find(folder);
       if (json) for (const run of found) print(JSON.stringify(run));
       else if (!found.length) print(`no runs in ${folder}`);
-      else print(table([["run", "stage", "step", "state", "created"], ...found.map((r) => [r.run, r.stage, String(r.step), r.state, r.created.slice(0, 16).replace("T", " ")])]));
+      else
+        print(
+          table([
+            ["run", "stage", "step", "state", "created"],
+            ...found.map((r) => [
+              r.run,
+              r.stage,
+              String(r.step),
+              r.state,
+              r.created.slice(0, 16).replace("T", " "),
+            ]),
+          ]),
+        );
     });
 
 /** Run directories in a folder, two levels deep, oldest first. */
@@ -48,5 +60,11 @@ function summary(dir: string): RunSummary {
   });
   const last = events.at(-1)?.type ?? "empty";
   const running = existsSync(join(dir, "lock")) && last !== "done";
-  return { run: dir, stage, created, state: last === "done" || last === "interrupted" ? last : running ? "running or killed" : "stopped", step: Math.max(0, ...events.map(({ step = 0 }) => step)) };
+  return {
+    run: dir,
+    stage,
+    created,
+    state: last === "done" || last === "interrupted" ? last : running ? "running or killed" : "stopped",
+    step: Math.max(0, ...events.map(({ step = 0 }) => step)),
+  };
 }

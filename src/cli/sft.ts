@@ -8,6 +8,9 @@ export const sft = () =>
     description: "Fine-tune a model on demonstrations",
     settings: sftConfig,
     inputs: { model: z.string(), data: z.string() },
-    hints: { model: "the model to begin from: name, Hub id, folder, GGUF file or run", data: "JSONL file of demonstrations" },
+    hints: {
+      model: "the model to begin from: name, Hub id, folder, GGUF file or run",
+      data: "JSONL file of demonstrations",
+    },
     start: async (config) => (await import("../sft/train.ts")).sft(config),
   });

@@ -21,29 +21,61 @@ interface Stage<T extends z.ZodRawShape> {
 const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** A command that trains: a YAML recipe, options over it, `--set name=value` over those. */
-export function stageCommand<T extends z.ZodRawShape>({ name, description, settings, inputs, hints, start }: Stage<T>): Command {
+export function stageCommand<T extends z.ZodRawShape>({
+  name,
+  description,
+  settings,
+  inputs,
+  hints,
+  start,
+}: Stage<T>): Command {
   const command = new Command(name)
     .description(description)
     .argument("[recipe]", "YAML file of settings")
-    .option("--set <name=value>", "a setting, over the recipe's; may be given again", (value: string, all: string[]) => [...all, value], [])
+    .option(
+      "--set <name=value>",
+      "a setting, over the recipe's; may be given again",
+      (value: string, all: string[]) => [...all, value],
+      [],
+    )
     .option("--run <folder>", `run directory (default: runs/${name})`)
     .option("--resume", "go on from the run's last checkpoint")
-    .addOption(new Option("--dtype <type>", "what to compute in (default: bfloat16 where the machine is fast at it)").choices(["float32", "bfloat16"]))
+    .addOption(
+      new Option(
+        "--dtype <type>",
+        "what to compute in (default: bfloat16 where the machine is fast at it)",
+      ).choices(["float32", "bfloat16"]),
+    )
     .option("--json", "print events as JSON lines")
     .addHelpText("after", () => `\nSettings, for the recipe or --set:\n${describe(settings)}`);
   const keys = Object.keys(inputs);
   for (const key of keys) {
-    const flag = inputs[key] instanceof z.ZodOptional && inputs[key].unwrap() instanceof z.ZodBoolean ? "" : " <path>";
+    const flag =
+      inputs[key] instanceof z.ZodOptional && inputs[key].unwrap() instanceof z.ZodBoolean ? "" : " <path>";
     command.option(`--${kebab(key)}${flag}`, hints[key] as string);
   }
-  const schema = settings.extend({ ...inputs, run: z.string().default(`runs/${name}`), dtype: z.enum(["float32", "bfloat16"]).optional() });
+  const schema = settings.extend({
+    ...inputs,
+    run: z.string().default(`runs/${name}`),
+    dtype: z.enum(["float32", "bfloat16"]).optional(),
+  });
   return command.action(async (recipe: string | undefined, options: Record<string, unknown>) => {
-    const given = ["run", "dtype", ...keys].filter((key) => options[key] !== undefined).map((key) => [key, options[key]]);
-    const merged = applySet({ ...(recipe === undefined ? {} : readRecipe(recipe)), ...Object.fromEntries(given) }, options.set as string[]);
+    const given = ["run", "dtype", ...keys]
+      .filter((key) => options[key] !== undefined)
+      .map((key) => [key, options[key]]);
+    const merged = applySet(
+      { ...(recipe === undefined ? {} : readRecipe(recipe)), ...Object.fromEntries(given) },
+      options.set as string[],
+    );
     for (const key of keys)
-      if (merged[key] === undefined && !(inputs[key] instanceof z.ZodOptional)) throw new InputError(`${name}: --${kebab(key)} is missing: ${hints[key]}`);
+      if (merged[key] === undefined && !(inputs[key] instanceof z.ZodOptional))
+        throw new InputError(`${name}: --${kebab(key)} is missing: ${hints[key]}`);
     const config = parseConfig(schema, merged, recipe ?? "settings") as { run: string };
-    const training = await start({ ...config, resume: options.resume ?? false, signal: interruptible() } as never);
+    const training = await start({
+      ...config,
+      resume: options.resume ?? false,
+      signal: interruptible(),
+    } as never);
     const progress = new Progress(options.json === true);
     await follow(training, progress);
     const { model, metrics } = await training.done();
@@ -57,7 +89,9 @@ export async function follow(training: AsyncIterable<Event>, progress: Progress)
 }
 
 function summarise(stage: string, run: string, metrics: Metrics): void {
-  print(table([["metric", "last"], ...Object.entries(metrics).map(([name, value]) => [name, number(value)])]));
+  print(
+    table([["metric", "last"], ...Object.entries(metrics).map(([name, value]) => [name, number(value)])]),
+  );
   const next: Record<string, string> = {
     sft: `plumbline chat --model ${run}`,
     reward: `plumbline score --model ${run} --data FILE`,
@@ -70,7 +104,11 @@ function describe(settings: z.ZodObject): string {
   const { properties = {} } = z.toJSONSchema(settings, { io: "input" });
   return Object.entries(properties)
     .map(([name, property]) => {
-      const { default: value, enum: choices, type } = property as { default?: unknown; enum?: string[]; type?: string };
+      const {
+        default: value,
+        enum: choices,
+        type,
+      } = property as { default?: unknown; enum?: string[]; type?: string };
       return `  ${name.padEnd(20)} ${choices?.join(" | ") ?? type ?? ""}${value === undefined ? "" : `, default ${JSON.stringify(value)}`}`;
     })
     .join("\n");

@@ -14,25 +14,50 @@ export function interruptible(): AbortSignal {
 }
 
 export const duration = (seconds: number): string =>
-  seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  seconds < 90
+    ? `${Math.round(seconds)} s`
+    : seconds < 5400
+      ? `${Math.round(seconds / 60)} min`
+      : `${(seconds / 3600).toFixed(1)} h`;
 
 export const number = (value: number): string => {
   if (!Number.isFinite(value)) return String(value);
   if (Number.isInteger(value)) return String(value);
-  return Math.abs(value) >= 0.001 && Math.abs(value) < 1e5 ? String(Number(value.toPrecision(3))) : value.toExponential(1);
+  return Math.abs(value) >= 0.001 && Math.abs(value) < 1e5
+    ? String(Number(value.toPrecision(3)))
+    : value.toExponential(1);
 };
 
 /** Rows as aligned columns; the first row is the header. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? "").length))) ?? [];
-  return rows.map((row) => row.map((cell, i) => (i ? cell.padStart(widths[i] as number) : cell.padEnd(widths[i] as number))).join("  ").trimEnd()).join("\n");
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (i ? cell.padStart(widths[i] as number) : cell.padEnd(widths[i] as number)))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
 }
 
 /** Metrics worth a place on the progress line, by stage. */
 const shown: Record<string, readonly (readonly [metric: string, label: string])[]> = {
-  sft: [["loss", "loss"], ["mean_token_accuracy", "accuracy"]],
-  reward: [["loss", "loss"], ["accuracy", "accuracy"], ["margin", "margin"]],
-  ppo: [["objective/scores", "score"], ["objective/kl", "KL"], ["completions/mean_length", "length"], ["objective/kl_coef", "β"]],
+  sft: [
+    ["loss", "loss"],
+    ["mean_token_accuracy", "accuracy"],
+  ],
+  reward: [
+    ["loss", "loss"],
+    ["accuracy", "accuracy"],
+    ["margin", "margin"],
+  ],
+  ppo: [
+    ["objective/scores", "score"],
+    ["objective/kl", "KL"],
+    ["completions/mean_length", "length"],
+    ["objective/kl_coef", "β"],
+  ],
 };
 
 /** Shows events: for people on stderr, a line that is rewritten on a terminal; for programs a JSON line each on stdout. */
@@ -54,7 +79,15 @@ export class Progress {
     }
     if (event.type === "start") [this.#stage, this.#began, this.#first] = [event.stage, Date.now(), -1];
     if (event.type === "step") this.#step(event.step, event.total, event.metrics);
-    if (event.type === "eval") this.line(`  step ${event.step}: ${pick(event.metrics, Object.keys(event.metrics).slice(0, 5).map((name) => [name, name]))}`);
+    if (event.type === "eval")
+      this.line(
+        `  step ${event.step}: ${pick(
+          event.metrics,
+          Object.keys(event.metrics)
+            .slice(0, 5)
+            .map((name) => [name, name]),
+        )}`,
+      );
     if (event.type === "warning") this.line(`  warning: ${event.message}`);
     if (event.type === "resumed") this.line(`  going on from step ${event.step}`);
   }
@@ -64,10 +97,13 @@ export class Progress {
     if (this.#first < 0) this.#first = step - 1;
     const perStep = (now - this.#began) / 1000 / (step - this.#first);
     const speed = metrics.tokens_per_second ? `${number(Math.round(metrics.tokens_per_second))} tok/s  ` : "";
-    const left = step < total ? `${duration(perStep * (total - step))} left` : `${duration((now - this.#began) / 1000)}`;
+    const left =
+      step < total ? `${duration(perStep * (total - step))} left` : `${duration((now - this.#began) / 1000)}`;
     const text = `  ${this.#stage} ${step}/${total}  ${pick(metrics, shown[this.#stage] ?? [])}  ${speed}${left}`;
     if (process.stderr.isTTY) {
-      process.stderr.write(`\r\x1b[2K${text.slice(0, (process.stderr.columns || 120) - 1)}${step === total ? "\n" : ""}`);
+      process.stderr.write(
+        `\r\x1b[2K${text.slice(0, (process.stderr.columns || 120) - 1)}${step === total ? "\n" : ""}`,
+      );
     } else if (step === total || now - this.#lastLine > 5000) {
       this.#lastLine = now;
       process.stderr.write(`${text}\n`);
@@ -108,5 +144,8 @@ function writeAll(fd: number, text: string): void {
 /** Writes JSON lines to a new file as they come, or to stdout. */
 export function lines(out: string | undefined): { write: (row: unknown) => void; close: () => void } {
   const fd = out === undefined ? 1 : openSync(out, "w");
-  return { write: (row) => writeAll(fd, `${JSON.stringify(row)}\n`), close: () => out !== undefined && closeSync(fd) };
+  return {
+    write: (row) => writeAll(fd, `${JSON.stringify(row)}\n`),
+    close: () => out !== undefined && closeSync(fd),
+  };
 }

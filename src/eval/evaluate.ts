@@ -1,10 +1,10 @@
+import type { Message } from "../data/records.ts";
 import { bootstrap, klEstimate, logprobsOf, mean } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
 import { generate, type Response } from "../rollout/generate.ts";
 import { layOut, responseLogits, scoreAll, spread } from "../rollout/score.ts";
 import { noGrad, scope } from "../tensor/index.ts";
-import type { Message } from "../data/records.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 
 export interface Interval {
@@ -43,18 +43,33 @@ export interface EvaluateOptions {
   samples?: number;
   maxTokens: number;
   temperature?: number;
+  /** Answers decoded together. */
+  batchSize?: number;
   seed?: number;
   signal?: AbortSignal | undefined;
 }
 
 /** Samples answers to each prompt and measures them: truth, reward model, drift from the reference, length, variety. */
-export async function evaluate({ model, reference, judge, prompts, gold, ...options }: EvaluateOptions): Promise<Evaluation> {
+export async function evaluate({
+  model,
+  reference,
+  judge,
+  prompts,
+  gold,
+  ...options
+}: EvaluateOptions): Promise<Evaluation> {
   const { temperature = 1 } = options;
   const encoded = prompts.map((prompt) => encodePrompt(model.text, prompt));
   const responses = await generate(model, encoded, { ...options, temperature });
   const golds = responses.map((response) => gold(response.prompt, response));
-  const scores = scoreAll(judge, responses.map(({ prompt, text }) => encodeExample(judge.text, prompts[prompt] as Message[], text || " ")));
-  const rows = responses.map(({ prompt, tokens }) => ({ prompt: encoded[prompt] as number[], response: tokens }));
+  const scores = scoreAll(
+    judge,
+    responses.map(({ prompt, text }) => encodeExample(judge.text, prompts[prompt] as Message[], text || " ")),
+  );
+  const rows = responses.map(({ prompt, tokens }) => ({
+    prompt: encoded[prompt] as number[],
+    response: tokens,
+  }));
   const overPrompts = (values: readonly number[]): Interval => {
     const byPrompt = prompts.map((_, i) => mean(values.filter((_, row) => responses[row]?.prompt === i)));
     return bootstrap(byPrompt, mean);
@@ -66,8 +81,14 @@ export async function evaluate({ model, reference, judge, prompts, gold, ...opti
     proxy: overPrompts(scores),
     kl: model === reference ? 0 : mean(responseKl(model, reference, rows, temperature)),
     length: mean(responses.map(({ tokens }) => tokens.length)),
-    distinct1: distinct(responses.map(({ text }) => text), 1),
-    distinct2: distinct(responses.map(({ text }) => text), 2),
+    distinct1: distinct(
+      responses.map(({ text }) => text),
+      1,
+    ),
+    distinct2: distinct(
+      responses.map(({ text }) => text),
+      2,
+    ),
     finished: mean(responses.map(({ finished }) => Number(finished))),
   };
 }
@@ -78,7 +99,8 @@ export function responseKl(model: Model, reference: Model, rows: readonly Row[],
     noGrad(() =>
       scope(() => {
         const layout = layOut(batch);
-        const logprobs = (of: Model) => spread(layout, logprobsOf(responseLogits(of, layout), layout.targets, temperature));
+        const logprobs = (of: Model) =>
+          spread(layout, logprobsOf(responseLogits(of, layout), layout.targets, temperature));
         return klEstimate("k1", logprobs(model), logprobs(reference)).sum(1).toArray();
       }),
     ),
@@ -96,7 +118,8 @@ export function distinct(texts: readonly string[], n: number): number {
 
 /** Mean difference of two evaluations of the same prompts, paired by prompt, with its 95 % interval. */
 export function goldDifference(a: Evaluation, b: Evaluation, prompts: number): Interval {
-  const of = ({ responses, golds }: Evaluation, i: number) => mean(golds.filter((_, row) => responses[row]?.prompt === i));
+  const of = ({ responses, golds }: Evaluation, i: number) =>
+    mean(golds.filter((_, row) => responses[row]?.prompt === i));
   return bootstrap(
     Array.from({ length: prompts }, (_, i) => of(a, i) - of(b, i)),
     mean,

@@ -33,7 +33,13 @@ export function gae(
  * Reward of each response token: −β·KL there, plus the response's score at its last token (Ouyang et al. 2022, eq. 2).
  * @param scores (batch) @param kl (batch, time) @param lengths tokens of each response
  */
-export function tokenRewards(scores: Tensor, kl: Tensor, mask: Tensor, lengths: Tensor, beta: number): Tensor {
+export function tokenRewards(
+  scores: Tensor,
+  kl: Tensor,
+  mask: Tensor,
+  lengths: Tensor,
+  beta: number,
+): Tensor {
   const last = lengths.sub(1).unsqueeze(1);
   const penalty = kl.mul(mask).mul(-beta);
   return penalty.add(penalty.mul(0).scatterAdd(1, last, scores.unsqueeze(1)));

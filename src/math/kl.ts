@@ -24,7 +24,10 @@ export function klEstimate(estimator: KlEstimator, logprobs: Tensor, refLogprobs
 /** Exact KL(π‖π_ref) = Σ_v π (log π − log π_ref) in nats, from logits: (…, vocab) ×2 → (…). */
 export function klFull(logits: Tensor, refLogits: Tensor): Tensor {
   const logp = logits.logSoftmax(-1);
-  return logp.exp().mul(logp.sub(refLogits.logSoftmax(-1))).sum(-1);
+  return logp
+    .exp()
+    .mul(logp.sub(refLogits.logSoftmax(-1)))
+    .sum(-1);
 }
 
 /**

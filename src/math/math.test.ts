@@ -29,7 +29,7 @@ type Nested = number | Nested[];
 function shapeOf(values: Nested): number[] {
   return Array.isArray(values) ? [values.length, ...shapeOf(values[0] as Nested)] : [];
 }
-const flat = (values: Nested): number[] => (Array.isArray(values) ? values.flat(9) as number[] : [values]);
+const flat = (values: Nested): number[] => (Array.isArray(values) ? (values.flat(9) as number[]) : [values]);
 const f64 = (values: Nested): Tensor => tensor(flat(values), { shape: shapeOf(values), dtype: "float64" });
 const i64 = (values: Nested): Tensor => tensor(flat(values), { shape: shapeOf(values), dtype: "int64" });
 
@@ -119,12 +119,15 @@ describe("GAE", () => {
   it("rewards are the penalty, and the score at the last token", () => {
     expectClose(tokenRewards(f64(scores), f64(kl), f64(mask), i64(lengths), beta), rewards);
   });
-  it.each(cases as Record<string, unknown>[])("advantages and returns equal the reference (γ $gamma, λ $lambda)", (...args) => {
-    const { gamma, lambda, advantages, returns } = args[0] as Record<string, unknown>;
-    const actual = gae(f64(rewards), f64(values), f64(mask), gamma as number, lambda as number);
-    expectClose(actual.advantages, advantages as Nested);
-    expectClose(actual.returns, returns as Nested);
-  });
+  it.each(cases as Record<string, unknown>[])(
+    "advantages and returns equal the reference (γ $gamma, λ $lambda)",
+    (...args) => {
+      const { gamma, lambda, advantages, returns } = args[0] as Record<string, unknown>;
+      const actual = gae(f64(rewards), f64(values), f64(mask), gamma as number, lambda as number);
+      expectClose(actual.advantages, advantages as Nested);
+      expectClose(actual.returns, returns as Nested);
+    },
+  );
 });
 
 describe("statistics", () => {

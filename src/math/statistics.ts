@@ -51,7 +51,14 @@ export function calibration(margins: readonly number[]): { ece: number; bins: Ca
   }
   const bins = sums
     .filter((bin) => bin.count)
-    .map(({ confidence, correct, count }) => ({ confidence: confidence / count, accuracy: correct / count, count }));
+    .map(({ confidence, correct, count }) => ({
+      confidence: confidence / count,
+      accuracy: correct / count,
+      count,
+    }));
   const total = bins.reduce((sum, bin) => sum + bin.count, 0);
-  return { ece: bins.reduce((sum, bin) => sum + (bin.count / total) * Math.abs(bin.accuracy - bin.confidence), 0), bins };
+  return {
+    ece: bins.reduce((sum, bin) => sum + (bin.count / total) * Math.abs(bin.accuracy - bin.confidence), 0),
+    bins,
+  };
 }

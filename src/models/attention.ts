@@ -23,7 +23,10 @@ export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 /** A mask (query, key) for scaled_dot_product_attention: 0 where a query sees a key, −∞ elsewhere. */
 function maskOf(length: number, branches: readonly number[], window: number, like: Tensor): Tensor {
   const prefix = length - branches.reduce((a, b) => a + b, 0);
-  const branch = [...new Array<number>(prefix).fill(-1), ...branches.flatMap((size, i) => new Array<number>(size).fill(i))];
+  const branch = [
+    ...new Array<number>(prefix).fill(-1),
+    ...branches.flatMap((size, i) => new Array<number>(size).fill(i)),
+  ];
   const position = branch.map((_, i) => i);
   let start = prefix;
   for (const size of branches) {
@@ -36,14 +39,19 @@ function maskOf(length: number, branches: readonly number[], window: number, lik
       const near = (position[query] as number) - (position[key] as number) < window;
       if (near && (branch[key] === -1 || branch[key] === branch[query])) mask[query * length + key] = 0;
     }
-  return tensor(mask, { shape: [length, length] }).to(like.dtype).toDevice(like.device);
+  return tensor(mask, { shape: [length, length] })
+    .to(like.dtype)
+    .toDevice(like.device);
 }
 
 /** Up to here float32 attention is faster: libtorch's bfloat16 backward on the CPU takes twice the time at 60 tokens. */
 const shortSequence = 256;
 
 /** Causal attention within each sequence of a packed batch; `window` limits how far back a token sees. */
-export function packedAttention({ lengths, branches = [] }: Pick<Batch, "lengths" | "branches">, window = Infinity): Attend {
+export function packedAttention(
+  { lengths, branches = [] }: Pick<Batch, "lengths" | "branches">,
+  window = Infinity,
+): Attend {
   const short = Math.max(...lengths) <= shortSequence;
   let masks: (Tensor | null)[] | undefined;
   return (_layer, q, k, v) => {
@@ -61,7 +69,10 @@ export function packedAttention({ lengths, branches = [] }: Pick<Batch, "lengths
       const attn_mask = masks?.[i] ?? null;
       const options = { attn_mask, is_causal: attn_mask === null, enable_gqa: true };
       const out = ops.scaled_dot_product_attention(query, keys[i] as Tensor, values[i] as Tensor, options);
-      return out.squeeze(0).transpose(0, 1).reshape(lengths[i] as number, -1);
+      return out
+        .squeeze(0)
+        .transpose(0, 1)
+        .reshape(lengths[i] as number, -1);
     });
     return (outputs.length === 1 ? (outputs[0] as Tensor) : cat(outputs)).to(q.dtype);
   };

@@ -6,7 +6,8 @@ import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
 /** Writes what a trainer needs to go on besides its models: the optimisers' tensors and its own state as JSON. */
 export function saveTraining(dir: string, optimizers: Record<string, AdamW>, state: unknown): void {
-  for (const [name, optimizer] of Object.entries(optimizers)) writeSafetensors(join(dir, `${name}.optimizer.safetensors`), optimizer.state());
+  for (const [name, optimizer] of Object.entries(optimizers))
+    writeSafetensors(join(dir, `${name}.optimizer.safetensors`), optimizer.state());
   writeFileSync(join(dir, "state.json"), JSON.stringify(state));
 }
 

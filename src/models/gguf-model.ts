@@ -17,13 +17,17 @@ const names: [RegExp, string][] = [
 /** llama.cpp stores the rows of a rotary head interleaved, Hugging Face half after half. */
 function unpermute(weight: Tensor, heads: number): Tensor {
   const [rows = 0, ...rest] = weight.shape;
-  return weight.reshape(heads, rows / heads / 2, 2, ...rest).transpose(1, 2).reshape(rows, ...rest);
+  return weight
+    .reshape(heads, rows / heads / 2, 2, ...rest)
+    .transpose(1, 2)
+    .reshape(rows, ...rest);
 }
 
 /** A GGUF file's llama model under Hugging Face's names, with its config and tokenizer. */
 export function fromGguf({ metadata, tensors }: Gguf, path: string) {
   const architecture = metadata.get("general.architecture");
-  if (architecture !== "llama") throw new InputError(`${path}: GGUF architecture "${architecture}" is not supported (llama is)`);
+  if (architecture !== "llama")
+    throw new InputError(`${path}: GGUF architecture "${architecture}" is not supported (llama is)`);
   const number = (key: string, fallback?: number) => {
     const value = metadata.get(`llama.${key}`) ?? fallback;
     if (typeof value !== "number") throw new InputError(`${path}: the metadata lacks llama.${key}`);
@@ -34,7 +38,10 @@ export function fromGguf({ metadata, tensors }: Gguf, path: string) {
   const weights = new Map<string, Tensor>();
   for (const [name, weight] of tensors) {
     const rule = names.find(([pattern]) => pattern.test(name));
-    if (!rule) throw new InputError(`${path}: unknown tensor "${name}" (scaled rotary frequencies and mixtures of experts are not supported)`);
+    if (!rule)
+      throw new InputError(
+        `${path}: unknown tensor "${name}" (scaled rotary frequencies and mixtures of experts are not supported)`,
+      );
     const own = name.replace(...rule);
     const rotary = own.includes("q_proj") ? heads : own.includes("k_proj") ? kvHeads : 0;
     weights.set(own, rotary ? unpermute(weight, rotary) : weight);

@@ -58,10 +58,12 @@ export function readGguf(path: string): Gguf {
     return reader();
   };
 
-  if (file.length < 24 || file.toString("latin1", 0, 4) !== "GGUF") throw new InputError(`${path}: not a GGUF file`);
+  if (file.length < 24 || file.toString("latin1", 0, 4) !== "GGUF")
+    throw new InputError(`${path}: not a GGUF file`);
   at = 4;
   const version = u32();
-  if (version !== 2 && version !== 3) throw new InputError(`${path}: GGUF version ${version} is not supported (2 and 3 are)`);
+  if (version !== 2 && version !== 3)
+    throw new InputError(`${path}: GGUF version ${version} is not supported (2 and 3 are)`);
   const tensorCount = u64();
   const metadataCount = u64();
   const metadata = new Map<string, GgufValue>();
@@ -79,10 +81,12 @@ export function readGguf(path: string): Gguf {
   const tensors = new Map<string, Tensor>();
   for (const { name, shape, type, offset } of infos) {
     const block = blockSizes.get(type);
-    if (!block) throw new InputError(`${path}: "${name}" has the quantisation type ${type}, which is not supported`);
+    if (!block)
+      throw new InputError(`${path}: "${name}" has the quantisation type ${type}, which is not supported`);
     const count = shape.reduce((a, b) => a * b, 1);
     const bytes = (count / block.values) * block.bytes;
-    if (start + offset + bytes > file.length) throw new InputError(`${path}: truncated: "${name}" ends past the end of the file`);
+    if (start + offset + bytes > file.length)
+      throw new InputError(`${path}: truncated: "${name}" ends past the end of the file`);
     const values = dequantise(type, file.subarray(start + offset, start + offset + bytes), count);
     tensors.set(name, fromBytes(new Uint8Array(values.buffer), shape, "float32"));
   }

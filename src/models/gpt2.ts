@@ -62,7 +62,8 @@ export const gpt2: Architecture<Gpt2Config> = {
   },
 
   forward(config, weights, ids, positions, attend) {
-    const linear = (x: Tensor, name: string) => ops.addmm(weights.get(`${name}.bias`), x, weights.get(`${name}.weight`));
+    const linear = (x: Tensor, name: string) =>
+      ops.addmm(weights.get(`${name}.bias`), x, weights.get(`${name}.weight`));
     const norm = (x: Tensor, name: string) =>
       ops.layer_norm(x, [config.n_embd], {
         weight: weights.get(`${name}.weight`),

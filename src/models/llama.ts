@@ -50,11 +50,15 @@ export function inverseFrequencies(config: LlamaConfig): Float32Array {
   const theta = parameters.rope_theta ?? config.rope_theta ?? 10000;
   const type = parameters.rope_type ?? parameters.type ?? "default";
   const half = config.headDim / 2;
-  const plain = Float32Array.from({ length: half }, (_, i) => 1 / Math.fround(theta ** ((2 * i) / config.headDim)));
+  const plain = Float32Array.from(
+    { length: half },
+    (_, i) => 1 / Math.fround(theta ** ((2 * i) / config.headDim)),
+  );
   if (type === "default") return plain;
   const factor = parameters.factor ?? 1;
   if (type === "linear") return plain.map((f) => f / factor);
-  if (type !== "llama3") throw new Error(`config.json: rope type "${type}" is not supported (default, linear, llama3 are)`);
+  if (type !== "llama3")
+    throw new Error(`config.json: rope type "${type}" is not supported (default, linear, llama3 are)`);
   const low = parameters.low_freq_factor ?? 1;
   const high = parameters.high_freq_factor ?? 4;
   const original = parameters.original_max_position_embeddings ?? config.max_position_embeddings;
@@ -125,14 +129,18 @@ export const llama: Architecture<LlamaConfig> = {
     const linear = (x: Tensor, name: string) =>
       ops.linear(x, weights.get(`${name}.weight`), { bias: weights.find(`${name}.bias`) });
     const norm = (x: Tensor, name: string) =>
-      ops.rms_norm(x, [config.hidden_size], { weight: weights.get(`${name}.weight`), eps: config.rms_norm_eps });
+      ops.rms_norm(x, [config.hidden_size], {
+        weight: weights.get(`${name}.weight`),
+        eps: config.rms_norm_eps,
+      });
     const tokens = ids.size(0);
     let x = ops.embedding(weights.get("model.embed_tokens.weight"), ids);
     const angles = rotations(config, positions, x);
     for (let i = 0; i < config.num_hidden_layers; i++) {
       const layer = `model.layers.${i}`;
       const h = norm(x, `${layer}.input_layernorm`);
-      const heads = (name: string) => linear(h, `${layer}.self_attn.${name}`).view(tokens, -1, config.headDim);
+      const heads = (name: string) =>
+        linear(h, `${layer}.self_attn.${name}`).view(tokens, -1, config.headDim);
       const q = rotate(heads("q_proj"), angles);
       const k = rotate(heads("k_proj"), angles);
       x = x.add(linear(attend(i, q, k, heads("v_proj")), `${layer}.self_attn.o_proj`));

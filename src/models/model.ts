@@ -1,7 +1,17 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
-import { capabilities, type DType, Generator, keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import {
+  capabilities,
+  type DType,
+  Generator,
+  keep,
+  noGrad,
+  ops,
+  scope,
+  type Tensor,
+  tensor,
+} from "../tensor/index.ts";
 import { readTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Architecture, Dimensions, Weights } from "./architecture.ts";
 import { type Attend, type Batch, packedAttention } from "./attention.ts";
@@ -18,7 +28,8 @@ export type Head = "lm" | "score";
 export type Json = Record<string, unknown>;
 
 /** bfloat16 where this machine computes faster in it, else float32. */
-export const fastDtype = (): DType => (capabilities().fastBf16 || capabilities().cuda ? "bfloat16" : "float32");
+export const fastDtype = (): DType =>
+  capabilities().fastBf16 || capabilities().cuda ? "bfloat16" : "float32";
 
 /**
  * A transformer with one head: "lm" gives vocabulary logits, "score" one number a token (a reward or a value).
@@ -88,7 +99,9 @@ export class Model {
     const bias = this.#lookup.find("score.bias");
     // In bfloat16 a score of 3 would be rounded to 1/64.
     const raw = ops
-      .linear(hidden.to("float32"), this.#lookup.get("score.weight").to("float32"), { bias: bias?.to("float32") ?? null })
+      .linear(hidden.to("float32"), this.#lookup.get("score.weight").to("float32"), {
+        bias: bias?.to("float32") ?? null,
+      })
       .squeeze(-1);
     return this.scoreShift ? raw.add(this.scoreShift) : raw;
   }
@@ -122,7 +135,8 @@ export class Model {
         weights.get("lm_head.weight")?.dispose();
         weights.delete("lm_head.weight");
         const weight = ops.zeros([1, this.dimensions.hidden]);
-        if (options.std) ops.normal_(weight, { std: options.std, generator: new Generator(options.seed ?? 0) });
+        if (options.std)
+          ops.normal_(weight, { std: options.std, generator: new Generator(options.seed ?? 0) });
         weights.set("score.weight", keep(weight.to(this.dtype)));
         if (options.bias) weights.set("score.bias", keep(tensor([0], { dtype: this.dtype })));
         const { plumbline: _, ...json } = this.json;
@@ -145,7 +159,11 @@ export class Model {
     const names: Record<string, string> = { float32: "float32", bfloat16: "bfloat16", float16: "float16" };
     const json: Json = {
       ...this.json,
-      architectures: [this.head === "lm" ? `${stem}${type === "gpt2" ? "LMHeadModel" : "ForCausalLM"}` : `${stem}ForSequenceClassification`],
+      architectures: [
+        this.head === "lm"
+          ? `${stem}${type === "gpt2" ? "LMHeadModel" : "ForCausalLM"}`
+          : `${stem}ForSequenceClassification`,
+      ],
       torch_dtype: names[this.dtype] ?? "float32",
     };
     if (this.head === "score") {
@@ -162,7 +180,10 @@ export class Model {
       const { tokenizer, config } = this.tokenizer.files;
       const { chat_template: _, ...rest } = config;
       writeWhole(join(folder, "tokenizer.json"), tokenizer);
-      writeWhole(join(folder, "tokenizer_config.json"), this.tokenizer.chatTemplate ? { ...rest, chat_template: this.tokenizer.chatTemplate } : rest);
+      writeWhole(
+        join(folder, "tokenizer_config.json"),
+        this.tokenizer.chatTemplate ? { ...rest, chat_template: this.tokenizer.chatTemplate } : rest,
+      );
     }
     writeWhole(join(folder, "config.json"), json);
   }
@@ -181,7 +202,9 @@ function parseConfig(json: Json): { architecture: Architecture<unknown>; config:
   const type = String(json.model_type);
   const architecture = architectures[type];
   if (!architecture)
-    throw new InputError(`config.json: model_type "${type}" is not supported (${Object.keys(architectures).join(", ")} are)`);
+    throw new InputError(
+      `config.json: model_type "${type}" is not supported (${Object.keys(architectures).join(", ")} are)`,
+    );
   const parsed = architecture.schema.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -191,7 +214,11 @@ function parseConfig(json: Json): { architecture: Architecture<unknown>; config:
 }
 
 /** The weights an architecture expects, taken from a checkpoint's, each checked for its shape. */
-function takeWeights(json: Json, found: Map<string, Tensor>, where: string): { weights: Map<string, Tensor>; head: Head } {
+function takeWeights(
+  json: Json,
+  found: Map<string, Tensor>,
+  where: string,
+): { weights: Map<string, Tensor>; head: Head } {
   const { architecture, config } = parseConfig(json);
   const { hidden, vocab, tied } = architecture.dimensions(config);
   const head: Head = found.has("score.weight") ? "score" : "lm";
@@ -206,7 +233,9 @@ function takeWeights(json: Json, found: Map<string, Tensor>, where: string): { w
     const weight = found.get(name) ?? found.get(name.slice(architecture.prefix.length));
     if (!weight) throw new InputError(`${where}: the checkpoint has no weight "${name}"`);
     if (weight.shape.join() !== shape.join())
-      throw new InputError(`${where}: "${name}" has the shape (${weight.shape.join(", ")}), config.json says (${shape.join(", ")})`);
+      throw new InputError(
+        `${where}: "${name}" has the shape (${weight.shape.join(", ")}), config.json says (${shape.join(", ")})`,
+      );
     weights.set(name, weight);
   }
   return { weights, head };

@@ -1,4 +1,12 @@
-import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -38,13 +46,20 @@ describe.each(names)("%s against transformers", (name) => {
       expectClose(alone, expected, tolerance);
       expectClose(parts[i] as Tensor, expected, tolerance);
       const next = pack([ids]).ids.narrow(0, 1, ids.length - 1);
-      expectClose(logprobsOf(alone.narrow(0, 0, ids.length - 1), next), golden.get(`logprobs.${i}`) as Tensor, tolerance);
+      expectClose(
+        logprobsOf(alone.narrow(0, 0, ids.length - 1), next),
+        golden.get(`logprobs.${i}`) as Tensor,
+        tolerance,
+      );
     });
   });
 
   it("gives the same where responses share a prompt", () => {
     const [prompt, other] = sequences as [number[], number[]];
-    const rows = [other.slice(0, 3), other.slice(2), other.slice(1, 2)].map((response) => ({ prompt, response }));
+    const rows = [other.slice(0, 3), other.slice(2), other.slice(1, 2)].map((response) => ({
+      prompt,
+      response,
+    }));
     const { batch, place } = packRows([...rows, { prompt: other, response: prompt }]);
     const logits = noGrad(() => model.logits(model.hidden(batch)));
     expect(logits.size(0)).toBeLessThan(rows.length * (prompt.length + other.length));
@@ -66,7 +81,8 @@ describe.each(names)("%s against transformers", (name) => {
     const loss = (losses[0] as Tensor).add(losses[1] as Tensor).div(-count);
     expectClose(loss, golden.get("loss") as Tensor, tolerance);
     loss.backward();
-    for (const [parameter, weight] of model.parameters) expectClose(weight.grad, golden.get(`grad.${parameter}`) as Tensor, tolerance);
+    for (const [parameter, weight] of model.parameters)
+      expectClose(weight.grad, golden.get(`grad.${parameter}`) as Tensor, tolerance);
   });
 
   it("is the same after saving and opening", () => {
@@ -74,7 +90,8 @@ describe.each(names)("%s against transformers", (name) => {
     model.save(path);
     const again = openModel(path, { dtype: "float32" });
     expect([...again.parameters.keys()].sort()).toEqual([...model.parameters.keys()].sort());
-    for (const [parameter, weight] of again.parameters) expectClose(weight, model.parameters.get(parameter) as Tensor, 0);
+    for (const [parameter, weight] of again.parameters)
+      expectClose(weight, model.parameters.get(parameter) as Tensor, 0);
   });
 });
 
@@ -83,13 +100,23 @@ describe("llama-tiny-reward against transformers", () => {
   const golden = goldenOf("llama-tiny-reward");
   const sequences = idsOf(golden);
   const scoresOf = (m: Model) => m.scores(m.hidden(pack(sequences)));
-  const last = [(sequences[0]?.length ?? 0) - 1, (sequences[0]?.length ?? 0) + (sequences[1]?.length ?? 0) - 1];
+  const last = [
+    (sequences[0]?.length ?? 0) - 1,
+    (sequences[0]?.length ?? 0) + (sequences[1]?.length ?? 0) - 1,
+  ];
 
   it("gives the same scores at the last token, and gradients of their sum", () => {
     const scores = scoresOf(model.train());
-    last.forEach((place, i) => expectClose(scores.narrow(0, place, 1), golden.get(`score.${i}`) as Tensor, tolerance));
-    scores.narrow(0, last[0] as number, 1).add(scores.narrow(0, last[1] as number, 1)).sum().backward();
-    for (const [parameter, weight] of model.parameters) expectClose(weight.grad, golden.get(`grad.${parameter}`) as Tensor, tolerance);
+    last.forEach((place, i) =>
+      expectClose(scores.narrow(0, place, 1), golden.get(`score.${i}`) as Tensor, tolerance),
+    );
+    scores
+      .narrow(0, last[0] as number, 1)
+      .add(scores.narrow(0, last[1] as number, 1))
+      .sum()
+      .backward();
+    for (const [parameter, weight] of model.parameters)
+      expectClose(weight.grad, golden.get(`grad.${parameter}`) as Tensor, tolerance);
   });
 
   it("keeps its normalisation after saving", () => {
@@ -98,13 +125,22 @@ describe("llama-tiny-reward against transformers", () => {
     own.normaliseScores(0.5, 2);
     own.save(join(folder, "reward"));
     const again = openModel(join(folder, "reward"), { dtype: "float32" });
-    expectClose(noGrad(() => scoresOf(again)), before.map((score) => (score - 0.5) / 2), 1e-6);
+    expectClose(
+      noGrad(() => scoresOf(again)),
+      before.map((score) => (score - 0.5) / 2),
+      1e-6,
+    );
   });
 
   it("has a value head of zeros, and a seeded head of the deviation asked for", () => {
     const base = open("llama-tiny");
-    expectClose(noGrad(() => scoresOf(base.withScoreHead({ std: 0, bias: true }))), sequences.flat().map(() => 0), 0);
-    const head = (seed: number) => (base.withScoreHead({ std: 0.02, seed }).parameters.get("score.weight") as Tensor).toArray();
+    expectClose(
+      noGrad(() => scoresOf(base.withScoreHead({ std: 0, bias: true }))),
+      sequences.flat().map(() => 0),
+      0,
+    );
+    const head = (seed: number) =>
+      (base.withScoreHead({ std: 0.02, seed }).parameters.get("score.weight") as Tensor).toArray();
     expect(head(1)).toEqual(head(1));
     expect(head(1)).not.toEqual(head(2));
   });
@@ -131,9 +167,14 @@ describe("what is not a model", () => {
     ["missing layer", (dir) => config(dir, { num_hidden_layers: 9 }), /has no weight "model.layers/],
     ["cut weights", (dir) => truncateSync(join(dir, "model.safetensors"), 3000), /model.safetensors/],
     ["not safetensors", (dir) => writeFileSync(join(dir, "model.safetensors"), "hello"), /model.safetensors/],
-    ["wrong shard", (dir) => copyFileSync(join(dir, "config.json"), join(dir, "model.safetensors")), /model.safetensors/],
+    [
+      "wrong shard",
+      (dir) => copyFileSync(join(dir, "config.json"), join(dir, "model.safetensors")),
+      /model.safetensors/,
+    ],
   ])("%s: says so", (name, change, message) => {
     expect(() => openModel(copy(name.replace(" ", "-"), change))).toThrow(message);
   });
-  it("a missing folder: says so", () => expect(() => openModel(join(folder, "nowhere"))).toThrow(/no such file or folder/));
+  it("a missing folder: says so", () =>
+    expect(() => openModel(join(folder, "nowhere"))).toThrow(/no such file or folder/));
 });

@@ -43,7 +43,12 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
   }
   const int = (values: number[]) => tensor(values, { dtype: "int64" });
   return {
-    batch: { ids: int(ids), positions: int(positions), lengths, branches: branches.map((of) => (of.length > 1 ? of : [])) },
+    batch: {
+      ids: int(ids),
+      positions: int(positions),
+      lengths,
+      branches: branches.map((of) => (of.length > 1 ? of : [])),
+    },
     place(row, t) {
       const { prompt, response } = starts[row] as { prompt: number; response: number };
       const length = (rows[row] as Row).prompt.length;
@@ -55,7 +60,8 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
 const samePrompt = (row: Row | undefined, prompt: readonly number[]): boolean =>
   row !== undefined &&
   row.response.length > 0 &&
-  (row.prompt === prompt || (row.prompt.length === prompt.length && row.prompt.every((id, i) => id === prompt[i])));
+  (row.prompt === prompt ||
+    (row.prompt.length === prompt.length && row.prompt.every((id, i) => id === prompt[i])));
 
 /** Rows that follow each other in groups that pack into at most `tokens` tokens, or of one. */
 export function batchRows<T extends Row>(rows: readonly T[], tokens: number): T[][] {

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { cacheDir } from "../../native/locate.mjs";
 import { fetchSmolLm2 } from "../../scripts/setup.mjs";
@@ -20,7 +20,9 @@ const isHubId = (name: string) => /^[\w.-]+\/[\w.-]+$/.test(name);
 
 /** Names of the models in the cache. */
 export function cachedModels(): string[] {
-  return existsSync(modelsDir()) ? readdirSync(modelsDir()).filter((name) => existsSync(join(modelsDir(), name, "config.json"))) : [];
+  return existsSync(modelsDir())
+    ? readdirSync(modelsDir()).filter((name) => existsSync(join(modelsDir(), name, "config.json")))
+    : [];
 }
 
 /** The folder a model is in, or would be: a path of yours, else a place in the cache. */
@@ -35,7 +37,8 @@ function place(name: string): string {
  */
 export async function pullModel(name: string, options: PullOptions = {}): Promise<string> {
   const folder = place(name);
-  if (existsSync(join(folder, "config.json")) || (existsSync(folder) && statSync(folder).isFile())) return folder;
+  if (existsSync(join(folder, "config.json")) || (existsSync(folder) && statSync(folder).isFile()))
+    return folder;
   if (existsSync(name)) throw new InputError(`${name}: not a model: it has no config.json`);
   const known = registry[name.toLowerCase()];
   if (!known && !isHubId(name))
@@ -65,7 +68,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
 }
 
 /** Only what we read: weights in safetensors, the config and the tokenizer. */
-const wanted = /^(config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.jinja|model.*\.safetensors|model\.safetensors\.index\.json)$/;
+const wanted =
+  /^(config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.jinja|model.*\.safetensors|model\.safetensors\.index\.json)$/;
 
 async function fromHub(repo: string, folder: string, { revision, onProgress }: PullOptions): Promise<void> {
   const { downloadFile, listFiles } = await import("@huggingface/hub");
@@ -102,7 +106,10 @@ async function fromHub(repo: string, folder: string, { revision, onProgress }: P
 }
 
 /** Opens a model by name, Hub id or path, fetching it at the first use: see `pullModel` and `openModel`. */
-export async function loadModel(name: string | Model, options: { dtype?: DType } & PullOptions = {}): Promise<Model> {
+export async function loadModel(
+  name: string | Model,
+  options: { dtype?: DType } & PullOptions = {},
+): Promise<Model> {
   if (name instanceof Model) return name;
   return openModel(await pullModel(name, options), options.dtype ? { dtype: options.dtype } : {});
 }

@@ -1,4 +1,14 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, readSync, renameSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
@@ -29,9 +39,13 @@ function readHeader(path: string): { header: Record<string, unknown>; start: num
   const file = openSync(path, "r");
   try {
     const prefix = Buffer.alloc(8);
-    if (readSync(file, prefix, 0, 8, 0) < 8) throw new InputError(`${path}: not a safetensors file (${size} bytes long)`);
+    if (readSync(file, prefix, 0, 8, 0) < 8)
+      throw new InputError(`${path}: not a safetensors file (${size} bytes long)`);
     const length = Number(prefix.readBigUInt64LE());
-    if (length < 2 || length > size - 8) throw new InputError(`${path}: damaged or not a safetensors file (header of ${length} bytes in a file of ${size})`);
+    if (length < 2 || length > size - 8)
+      throw new InputError(
+        `${path}: damaged or not a safetensors file (header of ${length} bytes in a file of ${size})`,
+      );
     const text = Buffer.alloc(length);
     readSync(file, text, 0, length, 8);
     return { header: JSON.parse(text.toString("utf8")), start: 8 + length, size };
@@ -61,8 +75,13 @@ export function readSafetensors(path: string): Map<string, Tensor> {
     if (!dtype) throw new InputError(`${path}: "${name}" has the type ${code}, which is not supported`);
     const bytes = shape.reduce((a, b) => a * b, dtypeBytes(dtype));
     if (data_offsets[1] - data_offsets[0] !== bytes)
-      throw new InputError(`${path}: "${name}" of shape (${shape.join(", ")}) should take ${bytes} bytes, not ${data_offsets[1] - data_offsets[0]}`);
-    if (start + data_offsets[1] > size) throw new InputError(`${path}: truncated: "${name}" ends at byte ${start + data_offsets[1]} of ${size}`);
+      throw new InputError(
+        `${path}: "${name}" of shape (${shape.join(", ")}) should take ${bytes} bytes, not ${data_offsets[1] - data_offsets[0]}`,
+      );
+    if (start + data_offsets[1] > size)
+      throw new InputError(
+        `${path}: truncated: "${name}" ends at byte ${start + data_offsets[1]} of ${size}`,
+      );
     names.push(name);
     entries.push({ offset: start + data_offsets[0], shape, dtype });
   }
@@ -75,8 +94,11 @@ export function readCheckpoint(folder: string): Map<string, Tensor> {
   const single = join(folder, "model.safetensors");
   if (existsSync(single)) return readSafetensors(single);
   const index = join(folder, "model.safetensors.index.json");
-  if (!existsSync(index)) throw new InputError(`${folder}: has neither model.safetensors nor model.safetensors.index.json`);
-  const parsed = z.object({ weight_map: z.record(z.string(), z.string()) }).safeParse(JSON.parse(readFileSync(index, "utf8")));
+  if (!existsSync(index))
+    throw new InputError(`${folder}: has neither model.safetensors nor model.safetensors.index.json`);
+  const parsed = z
+    .object({ weight_map: z.record(z.string(), z.string()) })
+    .safeParse(JSON.parse(readFileSync(index, "utf8")));
   if (!parsed.success) throw new InputError(`${index}: has no weight_map`);
   const shards = new Set(Object.values(parsed.data.weight_map));
   return new Map([...shards].flatMap((shard) => [...readSafetensors(join(folder, shard))]));

@@ -62,7 +62,9 @@ export class AdamW {
   }
 
   #norm(slots: Slot[]): number {
-    const norms = slots.map(({ parameter }) => ops.linalg_vector_norm(parameter.grad as Tensor, { dtype: "float32" }));
+    const norms = slots.map(({ parameter }) =>
+      ops.linalg_vector_norm(parameter.grad as Tensor, { dtype: "float32" }),
+    );
     return norms.length ? ops.linalg_vector_norm(ops.stack(norms)).item() : 0;
   }
 
@@ -98,7 +100,8 @@ export class AdamW {
         if (!from) throw new Error(`the optimiser's checkpoint has no "${name}"`);
         own.copy_(from);
       }
-      for (const { parameter, master } of this.#slots.values()) if (master !== parameter) parameter.copy_(master);
+      for (const { parameter, master } of this.#slots.values())
+        if (master !== parameter) parameter.copy_(master);
     });
   }
 

@@ -13,7 +13,8 @@ const leaf = (values: Nested): Tensor => {
   return made;
 };
 /** Gives a parameter this gradient, through autograd. */
-const push = (parameter: Tensor, gradient: Tensor) => parameter.mul(gradient.to(parameter.dtype)).sum().backward();
+const push = (parameter: Tensor, gradient: Tensor) =>
+  parameter.mul(gradient.to(parameter.dtype)).sum().backward();
 
 describe("AdamW", () => {
   it("takes the same 10 steps as torch's", () => {
@@ -29,15 +30,27 @@ describe("AdamW", () => {
     }
   });
 
-  it.each(golden.clipGradNorm as { maxNorm: number; grads: Nested[]; norm: number; clipped: Nested[] }[])("clips by the norm of all gradients at $maxNorm", (one) => {
-    const { maxNorm, grads, norm, clipped } = one;
-    // With β₁ = 0 the first moment after a step is the clipped gradient itself.
-    const parameters = grads.map((g) => leaf(typeof g === "number" ? 0 : f64(g).mul(0).toArray()));
-    const optimizer = new AdamW(new Map(parameters.map((p, i) => [`p${i}`, p])), { betas: [0, 0.999] });
-    parameters.forEach((p, i) => push(p, f64(grads[i] as Nested).to("float32").reshape(-1)));
-    expect(optimizer.step(0, maxNorm)).toBeCloseTo(norm, 4);
-    parameters.forEach((_, i) => expectClose(optimizer.state().get(`m.p${i}`) as Tensor, clipped[i] as Nested, 1e-5));
-  });
+  it.each(golden.clipGradNorm as { maxNorm: number; grads: Nested[]; norm: number; clipped: Nested[] }[])(
+    "clips by the norm of all gradients at $maxNorm",
+    (one) => {
+      const { maxNorm, grads, norm, clipped } = one;
+      // With β₁ = 0 the first moment after a step is the clipped gradient itself.
+      const parameters = grads.map((g) => leaf(typeof g === "number" ? 0 : f64(g).mul(0).toArray()));
+      const optimizer = new AdamW(new Map(parameters.map((p, i) => [`p${i}`, p])), { betas: [0, 0.999] });
+      parameters.forEach((p, i) =>
+        push(
+          p,
+          f64(grads[i] as Nested)
+            .to("float32")
+            .reshape(-1),
+        ),
+      );
+      expect(optimizer.step(0, maxNorm)).toBeCloseTo(norm, 4);
+      parameters.forEach((_, i) =>
+        expectClose(optimizer.state().get(`m.p${i}`) as Tensor, clipped[i] as Nested, 1e-5),
+      );
+    },
+  );
 
   it("moves bfloat16 weights by rates far below their spacing", () => {
     const weight = tensor([1, 1, 1, 1], { dtype: "bfloat16" });

@@ -1,4 +1,18 @@
-import { deviation, gae, klEstimate, klFull, logprobsOf, maskedMean, maskedVariance, mergeMoments, type RunningMoments, explainedVariance, entropyOf, tokenRewards, whiten } from "../math/index.ts";
+import {
+  deviation,
+  entropyOf,
+  explainedVariance,
+  gae,
+  klEstimate,
+  klFull,
+  logprobsOf,
+  maskedMean,
+  maskedVariance,
+  mergeMoments,
+  type RunningMoments,
+  tokenRewards,
+  whiten,
+} from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
 import { layOut, responseLogits, responseValues, spread } from "../rollout/score.ts";
@@ -53,7 +67,10 @@ function assess(networks: Networks, rows: readonly Row[], time: number, config: 
       const logprobs = logprobsOf(logits, part.targets, temperature);
       const refLogprobs = logprobsOf(refLogits, part.targets, temperature);
       const warm = (x: Tensor) => x.to("float32").div(temperature);
-      const kl = klEstimator === "full" ? klFull(warm(logits), warm(refLogits)) : klEstimate(klEstimator, logprobs, refLogprobs);
+      const kl =
+        klEstimator === "full"
+          ? klFull(warm(logits), warm(refLogits))
+          : klEstimate(klEstimator, logprobs, refLogprobs);
       return {
         logprobs: wide(logprobs),
         refLogprobs: wide(refLogprobs),
@@ -64,7 +81,13 @@ function assess(networks: Networks, rows: readonly Row[], time: number, config: 
     }),
   );
   const join = (name: keyof (typeof parts)[number]) => cat(parts.map((part) => part[name]));
-  return { oldLogprobs: join("logprobs"), refLogprobs: join("refLogprobs"), kl: join("kl"), entropy: join("entropy"), values: join("values") };
+  return {
+    oldLogprobs: join("logprobs"),
+    refLogprobs: join("refLogprobs"),
+    kl: join("kl"),
+    entropy: join("entropy"),
+    values: join("values"),
+  };
 }
 
 /**
@@ -105,7 +128,10 @@ export function gather(
         "advantages/mean": maskedMean(found.advantages, responseMask).item(),
         "advantages/std": Math.sqrt(maskedVariance(found.advantages, responseMask).item()),
       };
-      return { experience: { rows, responseMask, oldLogprobs, values, advantages, returns: found.returns }, metrics };
+      return {
+        experience: { rows, responseMask, oldLogprobs, values, advantages, returns: found.returns },
+        metrics,
+      };
     }),
   );
 }

@@ -7,7 +7,8 @@ const golden = goldenJson("losses.json");
 const sum = (mask: number[][]) => mask.flat().reduce((a, b) => a + b, 0);
 
 describe("the policy loss", () => {
-  const { logprobs, oldLogprobs, advantages, mask, clip, loss, grad, clipFraction, approxKl, ratioMean } = golden.ppoPolicy;
+  const { logprobs, oldLogprobs, advantages, mask, clip, loss, grad, clipFraction, approxKl, ratioMean } =
+    golden.ppoPolicy;
   const compute = (rows: [number, number] = [0, mask.length]) => {
     const part = (values: number[][]) => f64(values.slice(...rows));
     const own = part(logprobs);
@@ -28,7 +29,9 @@ describe("the policy loss", () => {
   });
   it("does not look at what is masked", () => {
     const spoiled = logprobs.map((row: number[], i: number) => row.map((x, t) => (mask[i][t] ? x : 1e6)));
-    expect(policyLoss(f64(spoiled), f64(oldLogprobs), f64(advantages), f64(mask), clip, sum(mask)).loss.item()).toBeCloseTo(loss, 9);
+    expect(
+      policyLoss(f64(spoiled), f64(oldLogprobs), f64(advantages), f64(mask), clip, sum(mask)).loss.item(),
+    ).toBeCloseTo(loss, 9);
   });
 });
 

@@ -56,34 +56,75 @@ export interface PpoResult {
  */
 export const ppo = (options: PpoOptions): Training<PpoResult> => training(train(options));
 
-async function* train({ policy: from, reward, prompts: source, ptxData, dtype, run, resume, signal, ...settings }: PpoOptions): AsyncGenerator<Event, PpoResult> {
+async function* train({
+  policy: from,
+  reward,
+  prompts: source,
+  ptxData,
+  dtype,
+  run,
+  resume,
+  signal,
+  ...settings
+}: PpoOptions): AsyncGenerator<Event, PpoResult> {
   const config = parseConfig(ppoConfig, settings, "ppo");
-  const { steps, batchSize, samplesPerPrompt, schedule, allowNoSft, saveEvery, logSamples, keepCheckpoints: keep, ...stepConfig } = config;
+  const {
+    steps,
+    batchSize,
+    samplesPerPrompt,
+    schedule,
+    allowNoSft,
+    saveEvery,
+    logSamples,
+    keepCheckpoints: keep,
+    ...stepConfig
+  } = config;
   const base = await loadModel(from, dtype ? { dtype } : {});
   if (!allowNoSft) refuseWithoutSft(base);
   const judge = typeof reward === "function" ? reward : await loadModel(reward, { dtype: base.dtype });
   if (judge instanceof Model && judge.head !== "score")
-    throw new InputError("ppo: the reward model has no scalar head: train one with `plumbline reward`, or give a function");
+    throw new InputError(
+      "ppo: the reward model has no scalar head: train one with `plumbline reward`, or give a function",
+    );
   const score = judge instanceof Model ? scoreWith(judge) : judge;
   const all = typeof source === "string" ? readPrompts(source).records : [...source];
   const room = base.dimensions.context - config.maxTokens;
   const prompts = all.filter(({ prompt }) => encodePrompt(base.text, prompt).length <= room);
   if (!prompts.length)
-    throw new InputError(all.length ? `ppo: every prompt is longer than ${room} tokens, what the context leaves beside maxTokens` : "ppo: there are no prompts");
+    throw new InputError(
+      all.length
+        ? `ppo: every prompt is longer than ${room} tokens, what the context leaves beside maxTokens`
+        : "ppo: there are no prompts",
+    );
   const demonstrations = typeof ptxData === "string" ? readDemonstrations(ptxData).records : ptxData;
 
-  const named = (value: unknown) => (typeof value === "string" ? value : typeof value === "function" ? "function" : "in memory");
+  const named = (value: unknown) =>
+    typeof value === "string" ? value : typeof value === "function" ? "function" : "in memory";
   const parents = [from, reward].filter((one) => typeof one === "string");
-  const journal = new Journal({ run, resume, stage: "ppo", config: { ...config, prompts: named(source), reward: named(reward) }, parents });
+  const journal = new Journal({
+    run,
+    resume,
+    stage: "ppo",
+    config: { ...config, prompts: named(source), reward: named(reward) },
+    parents,
+  });
   try {
     // A reward model with the policy's vocabulary is the better start for the critic.
     const shared = judge instanceof Model && judge.dimensions.vocab === base.dimensions.vocab;
-    const trainer = new PpoTrainer({ ...stepConfig, policy: base, criticFrom: shared ? judge : undefined, ptxData: demonstrations }, journal.from?.dir);
+    const trainer = new PpoTrainer(
+      { ...stepConfig, policy: base, criticFrom: shared ? judge : undefined, ptxData: demonstrations },
+      journal.from?.dir,
+    );
     const write = (dir: string) => trainer.save(dir, { optimizers: trainer.stepsTaken < steps });
     if (journal.from) yield journal.log({ type: "resumed", step: trainer.stepsTaken });
     yield journal.log({ type: "start", stage: "ppo", total: steps });
     if (prompts.length < all.length)
-      yield* journal.warn([{ code: "too-long", message: `${all.length - prompts.length} of ${all.length} prompts are longer than ${room} tokens and were dropped` }]);
+      yield* journal.warn([
+        {
+          code: "too-long",
+          message: `${all.length - prompts.length} of ${all.length} prompts are longer than ${room} tokens and were dropped`,
+        },
+      ]);
     const warned = new Set<string>();
     const perStep = Math.max(1, Math.round(batchSize / samplesPerPrompt));
     let metrics: Metrics = {};
@@ -93,7 +134,10 @@ async function* train({ policy: from, reward, prompts: source, ptxData, dtype, r
       if (signal?.aborted) yield* journal.interrupt(taken, write, { keep });
       const began = performance.now();
       const batch = promptsOf(prompts, taken, perStep, config.seed);
-      const rollout = await trainer.generate(batch.map(({ prompt }) => prompt), { samples: samplesPerPrompt });
+      const rollout = await trainer.generate(
+        batch.map(({ prompt }) => prompt),
+        { samples: samplesPerPrompt },
+      );
       const { queries, responses, texts, finished, logprobs } = rollout;
       const samples = texts.map((response, i) => {
         const { prompt, id } = batch[rollout.prompts[i] as number] as Prompt;
@@ -113,7 +157,14 @@ async function* train({ policy: from, reward, prompts: source, ptxData, dtype, r
         epoch: (step * perStep) / prompts.length,
       };
       for (const [i, sample] of samples.slice(0, logSamples).entries())
-        yield journal.log({ type: "sample", step, prompt: sample.prompt.at(-1)?.content ?? "", response: sample.response, finished: sample.finished, score: scores[i] as number });
+        yield journal.log({
+          type: "sample",
+          step,
+          prompt: sample.prompt.at(-1)?.content ?? "",
+          response: sample.response,
+          finished: sample.finished,
+          score: scores[i] as number,
+        });
       yield journal.step(step, steps, metrics);
       // A guard rail speaks once, not at every step.
       yield* journal.warn(done.warnings.filter(({ code }) => !warned.has(code) && warned.add(code)));
@@ -140,12 +191,18 @@ function promptsOf(prompts: readonly Prompt[], step: number, perStep: number, se
   });
 }
 
-const scoreWith = (judge: Model): RewardFunction => (samples) =>
-  // An empty response still ends: it is judged by its end-of-turn token.
-  scoreAll(
-    judge,
-    samples.map(({ prompt, response }) => (response ? encodeExample(judge.text, prompt, response) : { prompt: encodePrompt(judge.text, prompt), response: [judge.text.eos] })),
-  );
+const scoreWith =
+  (judge: Model): RewardFunction =>
+  (samples) =>
+    // An empty response still ends: it is judged by its end-of-turn token.
+    scoreAll(
+      judge,
+      samples.map(({ prompt, response }) =>
+        response
+          ? encodeExample(judge.text, prompt, response)
+          : { prompt: encodePrompt(judge.text, prompt), response: [judge.text.eos] },
+      ),
+    );
 
 /** PPO cannot teach a model to answer at all: SFT must. A chat template tells of one that its makers tuned. */
 function refuseWithoutSft(model: Model): void {

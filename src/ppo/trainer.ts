@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { InputError } from "../data/errors.ts";
 import type { Demonstration, Message } from "../data/records.ts";
@@ -13,13 +14,21 @@ import { layOut, responseLogits } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Metrics } from "../run/events.ts";
 import { readState } from "../run/journal.ts";
-import { collapse, type Health, lowKlCoef, negativeKl, noEos, rolloutTrainerMismatch, scoresNotNormalised, type Warning } from "../run/warnings.ts";
+import {
+  collapse,
+  type Health,
+  lowKlCoef,
+  negativeKl,
+  noEos,
+  rolloutTrainerMismatch,
+  scoresNotNormalised,
+  type Warning,
+} from "../run/warnings.ts";
 import { Generator } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { type PpoStepConfig, ppoStepConfig } from "./config.ts";
 import { gather, type Networks, shapeScores } from "./experience.ts";
-import { type Optimizers, update, type UpdateMetrics } from "./update.ts";
-import { join } from "node:path";
+import { type Optimizers, type UpdateMetrics, update } from "./update.ts";
 
 export interface PpoTrainerOptions extends Partial<PpoStepConfig> {
   /** The SFT model. It is not changed: a copy is trained, and it stays the reference. Keep it while the trainer lives. */
@@ -89,9 +98,13 @@ export class PpoTrainer {
   #ptxData: readonly Demonstration[];
 
   /** @param from a checkpoint that `save` wrote, to go on from */
-  constructor({ policy, reference, criticFrom, ptxData = [], ...settings }: PpoTrainerOptions, from?: string) {
+  constructor(
+    { policy, reference, criticFrom, ptxData = [], ...settings }: PpoTrainerOptions,
+    from?: string,
+  ) {
     this.config = parseConfig(ppoStepConfig, settings, "ppo");
-    if (this.config.ptxCoef && !ptxData.length) throw new InputError("ppo: ptxCoef needs demonstrations to mix in: give ptxData");
+    if (this.config.ptxCoef && !ptxData.length)
+      throw new InputError("ppo: ptxCoef needs demonstrations to mix in: give ptxData");
     this.reference = reference ?? policy;
     this.#ptxData = ptxData;
     this.#generator = new Generator(this.config.seed);
@@ -150,8 +163,11 @@ export class PpoTrainer {
   }
 
   #encode(prompt: string | readonly Message[] | readonly number[]): number[] {
-    if (typeof prompt === "string") return encodePrompt(this.policy.text, [{ role: "user", content: prompt }]);
-    return typeof prompt[0] === "object" ? encodePrompt(this.policy.text, prompt as Message[]) : [...(prompt as number[])];
+    if (typeof prompt === "string")
+      return encodePrompt(this.policy.text, [{ role: "user", content: prompt }]);
+    return typeof prompt[0] === "object"
+      ? encodePrompt(this.policy.text, prompt as Message[])
+      : [...(prompt as number[])];
   }
 
   /**
@@ -188,16 +204,31 @@ export class PpoTrainer {
         const order = shuffledByPrompt(queries, config.seed + this.stepsTaken * config.ppoEpochs + epoch);
         for (let start = 0; start < order.length; start += config.miniBatchSize) {
           const chosen = order.slice(start, start + config.miniBatchSize);
-          const measured = update(networks, optimizers, experience, chosen, rates, config, () => this.#addPtx(done.length));
-          if (!Number.isFinite(measured.policyLoss + measured.valueLoss + measured.policyGradNorm + measured.criticGradNorm))
-            throw new InputError(`ppo: the loss is not finite at step ${this.stepsTaken + 1}: lower learningRate; checkpoints are kept`);
+          const measured = update(networks, optimizers, experience, chosen, rates, config, () =>
+            this.#addPtx(done.length),
+          );
+          if (
+            !Number.isFinite(
+              measured.policyLoss + measured.valueLoss + measured.policyGradNorm + measured.criticGradNorm,
+            )
+          )
+            throw new InputError(
+              `ppo: the loss is not finite at step ${this.stepsTaken + 1}: lower learningRate; checkpoints are kept`,
+            );
           done.push(measured);
           if (config.stopKl !== undefined && measured.approxKl > config.stopKl) break passes;
           await setImmediate(); // lets a signal in
         }
       }
     } finally {
-      for (const own of [experience.oldLogprobs, experience.values, experience.advantages, experience.returns, experience.responseMask]) own.dispose();
+      for (const own of [
+        experience.oldLogprobs,
+        experience.values,
+        experience.advantages,
+        experience.returns,
+        experience.responseMask,
+      ])
+        own.dispose();
     }
     this.#moments = moments;
     this.stepsTaken++;
@@ -205,7 +236,9 @@ export class PpoTrainer {
     const average = (name: keyof UpdateMetrics) => mean(done.map((one) => one[name]));
     const lengths = responses.map((ids) => ids.length);
     const time = Math.max(...lengths);
-    const rolloutRatios = (options.logprobs ?? []).flatMap((row, i) => row.map((logprob, t) => Math.exp((oldLogprobs[i * time + t] as number) - logprob)));
+    const rolloutRatios = (options.logprobs ?? []).flatMap((row, i) =>
+      row.map((logprob, t) => Math.exp((oldLogprobs[i * time + t] as number) - logprob)),
+    );
     const meanScore = mean(scores);
     const all: Metrics = {
       ...metrics,
@@ -234,10 +267,19 @@ export class PpoTrainer {
     };
     if (rolloutRatios.length) {
       all["val/rollout_ratio"] = mean(rolloutRatios);
-      all["val/rollout_ratio_worst"] = rolloutRatios.reduce((worst, ratio) => (Math.abs(ratio - 1) > Math.abs(worst - 1) ? ratio : worst), 1);
+      all["val/rollout_ratio_worst"] = rolloutRatios.reduce(
+        (worst, ratio) => (Math.abs(ratio - 1) > Math.abs(worst - 1) ? ratio : worst),
+        1,
+      );
     }
     if (config.adaptiveKl)
-      this.klCoef = adaptKlCoef(this.klCoef, metrics["objective/kl"] as number, config.targetKl, responses.length, config.klHorizon);
+      this.klCoef = adaptKlCoef(
+        this.klCoef,
+        metrics["objective/kl"] as number,
+        config.targetKl,
+        responses.length,
+        config.klHorizon,
+      );
     return { metrics: all, warnings: this.#watch(all) };
   }
 
@@ -245,7 +287,11 @@ export class PpoTrainer {
     const at = (name: string) => metrics[name] as number;
     this.#history = [
       ...this.#history.slice(-19),
-      { score: at("objective/scores"), length: at("completions/mean_length"), refPerplexity: at("policy/ref_perplexity") },
+      {
+        score: at("objective/scores"),
+        length: at("completions/mean_length"),
+        refPerplexity: at("policy/ref_perplexity"),
+      },
     ];
     const { temperature, topK, topP, normaliseScores } = this.config;
     const exact = this.policy.dtype === "float32";
@@ -254,7 +300,9 @@ export class PpoTrainer {
       ...scoresNotNormalised(normaliseScores !== "none"),
       // Narrow precision moves single tokens, but not their mean.
       ...rolloutTrainerMismatch(at("val/first_ratio_worst"), exact ? 1e-3 : 0.5),
-      ...("val/rollout_ratio" in metrics && temperature > 0 && !topK && !topP ? rolloutTrainerMismatch(at("val/rollout_ratio"), exact ? 1e-3 : 2e-2) : []),
+      ...("val/rollout_ratio" in metrics && temperature > 0 && !topK && !topP
+        ? rolloutTrainerMismatch(at("val/rollout_ratio"), exact ? 1e-3 : 2e-2)
+        : []),
       ...negativeKl(at("objective/kl_k1")),
       ...noEos(at("completions/clipped_ratio")),
       ...collapse(this.#history),
@@ -274,7 +322,12 @@ export class PpoTrainer {
     const count = rows.reduce((sum, { response }) => sum + response.length, 0);
     accumulate(batchRows(rows, microBatchTokens), (part) => {
       const layout = layOut(part);
-      return { loss: logprobsOf(responseLogits(this.policy, layout), layout.targets).sum().mul(-ptxCoef / count), metrics: {} };
+      return {
+        loss: logprobsOf(responseLogits(this.policy, layout), layout.targets)
+          .sum()
+          .mul(-ptxCoef / count),
+        metrics: {},
+      };
     });
   }
 
@@ -313,11 +366,20 @@ function shuffledByPrompt(queries: readonly (readonly number[])[], seed: number)
   return shuffled(list.length, seed).flatMap((i) => list[i] as number[]);
 }
 
-function checkStep(queries: readonly unknown[], responses: readonly (readonly number[])[], scores: readonly number[]): void {
+function checkStep(
+  queries: readonly unknown[],
+  responses: readonly (readonly number[])[],
+  scores: readonly number[],
+): void {
   if (!responses.length || queries.length !== responses.length || scores.length !== responses.length)
-    throw new InputError(`ppo: ${queries.length} queries, ${responses.length} responses and ${scores.length} scores: there must be as many of each, and one at least`);
+    throw new InputError(
+      `ppo: ${queries.length} queries, ${responses.length} responses and ${scores.length} scores: there must be as many of each, and one at least`,
+    );
   const empty = responses.findIndex((ids) => !ids.length);
   if (empty >= 0) throw new InputError(`ppo: response ${empty} has no tokens`);
   const wrong = scores.findIndex((score) => !Number.isFinite(score));
-  if (wrong >= 0) throw new InputError(`ppo: the score of response ${wrong} is ${scores[wrong]}; scores must be finite numbers`);
+  if (wrong >= 0)
+    throw new InputError(
+      `ppo: the score of response ${wrong} is ${scores[wrong]}; scores must be finite numbers`,
+    );
 }

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { expectClose, goldenJson, goldenPath } from "../../test/golden.ts";
+import { noMoments } from "../math/index.ts";
 import { Model, openModel } from "../models/model.ts";
 import { readSafetensors } from "../models/safetensors.ts";
 import { AdamW } from "../nn/adamw.ts";
-import { noMoments } from "../math/index.ts";
 import { keep, noGrad, type Tensor } from "../tensor/index.ts";
 import { ppoStepConfig } from "./config.ts";
 import { gather, shapeScores } from "./experience.ts";
@@ -16,9 +16,14 @@ const tensors = readSafetensors(goldenPath("ppo_update.safetensors"));
 const tolerance = 1e-5;
 
 const named = (prefix: string) =>
-  new Map([...tensors].filter(([name]) => name.startsWith(prefix)).map(([name, t]) => [name.slice(prefix.length), t]));
+  new Map(
+    [...tensors]
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, t]) => [name.slice(prefix.length), t]),
+  );
 const policy = openModel(goldenPath("models/llama-tiny"), { dtype: "float32" });
-const own = (weights: Map<string, Tensor>) => new Map([...weights].map(([name, t]) => [name, keep(noGrad(() => t.clone()))]));
+const own = (weights: Map<string, Tensor>) =>
+  new Map([...weights].map(([name, t]) => [name, keep(noGrad(() => t.clone()))]));
 const reference = new Model(policy.json, own(named("ref.")), "lm", undefined);
 const criticWeights = [...named("critic.")].filter(([name]) => !name.startsWith("after."));
 const critic = new Model(policy.json, own(new Map(criticWeights)), "score", undefined);
@@ -53,11 +58,17 @@ describe("a whole PPO update against PyTorch", () => {
   });
 
   it("measures the same at each step, and ends with the same weights", () => {
-    const optimizers = { policy: new AdamW(policy.train().parameters, options), critic: new AdamW(critic.train().parameters, options) };
+    const optimizers = {
+      policy: new AdamW(policy.train().parameters, options),
+      critic: new AdamW(critic.train().parameters, options),
+    };
     const rates = { policy: golden.lr, critic: golden.lr };
     const order: number[][] = golden.order.flat();
     order.forEach((chosen, i) => {
-      const measured = update({ policy, critic }, optimizers, experience, chosen, rates, { ...config, microBatchTokens: i % 2 ? 8 : 1024 });
+      const measured = update({ policy, critic }, optimizers, experience, chosen, rates, {
+        ...config,
+        microBatchTokens: i % 2 ? 8 : 1024,
+      });
       const expected = golden.steps[i];
       expect(measured.policyLoss).toBeCloseTo(expected.policyLoss, 5);
       expect(measured.valueLoss).toBeCloseTo(expected.valueLoss, 5);
@@ -69,23 +80,36 @@ describe("a whole PPO update against PyTorch", () => {
       expect(measured.criticGradNorm).toBeCloseTo(expected.criticGradNorm, 4);
       if (i === 0) expect(Math.abs(measured.worstRatio - 1)).toBeLessThan(1e-4);
     });
-    for (const [name, weight] of policy.parameters) expectClose(weight, tensors.get(`policy.after.${name}`) as Tensor, tolerance);
-    for (const [name, weight] of critic.parameters) expectClose(weight, tensors.get(`critic.after.${name}`) as Tensor, tolerance);
+    for (const [name, weight] of policy.parameters)
+      expectClose(weight, tensors.get(`policy.after.${name}`) as Tensor, tolerance);
+    for (const [name, weight] of critic.parameters)
+      expectClose(weight, tensors.get(`critic.after.${name}`) as Tensor, tolerance);
   });
 });
 
 describe("scores", () => {
-  const { batches } = goldenJson("losses.json").runningNorm as { batches: { scores: number[]; normalised: number[]; scaledOnly: number[] }[] };
-  it.each([["meanStd", "normalised"], ["std", "scaledOnly"]] as const)("are normalised by running %s as the reference", (normaliseScores, name) => {
+  const { batches } = goldenJson("losses.json").runningNorm as {
+    batches: { scores: number[]; normalised: number[]; scaledOnly: number[] }[];
+  };
+  it.each([
+    ["meanStd", "normalised"],
+    ["std", "scaledOnly"],
+  ] as const)("are normalised by running %s as the reference", (normaliseScores, name) => {
     let moments = noMoments;
     for (const batch of batches) {
-      const result = shapeScores(batch.scores, batch.scores.map(() => true), moments, { normaliseScores });
+      const result = shapeScores(
+        batch.scores,
+        batch.scores.map(() => true),
+        moments,
+        { normaliseScores },
+      );
       result.shaped.forEach((score, i) => expect(score).toBeCloseTo(batch[name][i] as number, 6));
       moments = result.moments;
     }
   });
   it("of responses without a stop token are replaced, or lowered; the rest clipped", () => {
-    const shape = (config: object) => shapeScores([9, 2, -9], [true, false, true], noMoments, { normaliseScores: "none", ...config }).shaped;
+    const shape = (config: object) =>
+      shapeScores([9, 2, -9], [true, false, true], noMoments, { normaliseScores: "none", ...config }).shaped;
     expect(shape({ scoreClip: 5 })).toEqual([5, 2, -5]);
     expect(shape({ missingEosScore: -1 })).toEqual([9, -1, -9]);
     expect(shape({ missingEosPenalty: 1 })).toEqual([9, 1, -9]);

@@ -58,16 +58,31 @@ export function update(
     const logits = responseLogits(policy, layout);
     const logprobs = spread(layout, logprobsOf(logits, layout.targets, temperature));
     const oldLogprobs = of(experience.oldLogprobs);
-    const { loss, metrics } = policyLoss(logprobs, oldLogprobs, of(experience.advantages), layout.responseMask, clipRange, count);
+    const { loss, metrics } = policyLoss(
+      logprobs,
+      oldLogprobs,
+      of(experience.advantages),
+      layout.responseMask,
+      clipRange,
+      count,
+    );
     const ratios = logprobs.detach().sub(oldLogprobs).mul(layout.responseMask).exp();
-    for (const ratio of [ratios.min().item(), ratios.max().item()]) if (Math.abs(ratio - 1) > Math.abs(worstRatio - 1)) worstRatio = ratio;
+    for (const ratio of [ratios.min().item(), ratios.max().item()])
+      if (Math.abs(ratio - 1) > Math.abs(worstRatio - 1)) worstRatio = ratio;
     if (!entropyCoef) return { loss, metrics: { ...metrics } };
     const entropy = entropyOf(logits, temperature).sum().div(count);
     return { loss: loss.sub(entropy.mul(entropyCoef)), metrics: { ...metrics } };
   };
   const criticPart = ({ layout, of }: Part): Loss => {
     const values = responseValues(critic, layout);
-    const { loss, metrics } = valueLoss(values, of(experience.values), of(experience.returns), layout.responseMask, valueClipRange, count);
+    const { loss, metrics } = valueLoss(
+      values,
+      of(experience.values),
+      of(experience.returns),
+      layout.responseMask,
+      valueClipRange,
+      count,
+    );
     return { loss: loss.mul(vfCoef), metrics: { ...metrics, valueLoss: loss.detach() } };
   };
 
@@ -99,6 +114,9 @@ interface Part {
 
 function take(rows: readonly (Row & { index: number })[]): Part {
   const layout = layOut(rows);
-  const index = tensor(rows.map((row) => row.index), { dtype: "int64" });
+  const index = tensor(
+    rows.map((row) => row.index),
+    { dtype: "int64" },
+  );
   return { layout, of: (whole) => whole.indexSelect(0, index).narrow(1, 0, layout.time) };
 }

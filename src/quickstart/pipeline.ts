@@ -22,7 +22,16 @@ export interface Scale {
   /** Training instructions whose answers are compared. */
   compared: number;
   reward: { learningRate: number; epochs: number };
-  ppo: { steps: number; batchSize: number; samplesPerPrompt: number; miniBatchSize: number; ppoEpochs: number; learningRate: number; criticLearningRate: number; initKlCoef: number };
+  ppo: {
+    steps: number;
+    batchSize: number;
+    samplesPerPrompt: number;
+    miniBatchSize: number;
+    ppoEpochs: number;
+    learningRate: number;
+    criticLearningRate: number;
+    initKlCoef: number;
+  };
   heldOut: number;
   samples: number;
 }
@@ -32,7 +41,16 @@ export const scales: Record<"full" | "fast", Scale> = {
     sft: { epochs: 2, learningRate: 3e-5 },
     compared: 348,
     reward: { learningRate: 5e-5, epochs: 2 },
-    ppo: { steps: 24, batchSize: 64, samplesPerPrompt: 4, miniBatchSize: 32, ppoEpochs: 1, learningRate: 1e-5, criticLearningRate: 2e-5, initKlCoef: 0.05 },
+    ppo: {
+      steps: 24,
+      batchSize: 64,
+      samplesPerPrompt: 4,
+      miniBatchSize: 32,
+      ppoEpochs: 1,
+      learningRate: 1e-5,
+      criticLearningRate: 2e-5,
+      initKlCoef: 0.05,
+    },
     heldOut: 138,
     samples: 2,
   },
@@ -40,7 +58,16 @@ export const scales: Record<"full" | "fast", Scale> = {
     sft: { epochs: 1, learningRate: 5e-5 },
     compared: 64,
     reward: { learningRate: 5e-5, epochs: 1 },
-    ppo: { steps: 3, batchSize: 32, samplesPerPrompt: 4, miniBatchSize: 32, ppoEpochs: 1, learningRate: 1e-5, criticLearningRate: 2e-5, initKlCoef: 0.05 },
+    ppo: {
+      steps: 3,
+      batchSize: 32,
+      samplesPerPrompt: 4,
+      miniBatchSize: 32,
+      ppoEpochs: 1,
+      learningRate: 1e-5,
+      criticLearningRate: 2e-5,
+      initKlCoef: 0.05,
+    },
     heldOut: 32,
     samples: 1,
   },
@@ -52,6 +79,8 @@ const maxTokens = 48;
 const temperature = 0.7;
 /** Answers to compare: one at each. */
 const temperatures = [0.5, 0.7, 0.7, 1];
+/** Answers decoded together where nothing else is in memory. */
+const batchSize = 192;
 /** Keeps all stages under 6 GB. */
 const microBatchTokens = 512;
 
@@ -100,16 +129,36 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const train = loadInstructions("train").slice(0, scale.compared);
 
   onStage("1 of 3  Supervised fine-tuning on demonstrations");
-  const demonstrated = await follow(sft({ model: untrained, data: loadDemonstrations(), ...scale.sft, microBatchTokens, ...common, run: join(out, "sft") }));
+  const demonstrated = await follow(
+    sft({
+      model: untrained,
+      data: loadDemonstrations(),
+      ...scale.sft,
+      microBatchTokens,
+      ...common,
+      run: join(out, "sft"),
+    }),
+  );
   untrained.dispose(); // 0.3 GB that PPO needs
 
-  onStage(`Sampling ${temperatures.length} answers to each of ${train.length} instructions, ranked by simulated labelers`);
+  onStage(
+    `Sampling ${temperatures.length} answers to each of ${train.length} instructions, ranked by simulated labelers`,
+  );
   const { comparisons, accuracy } = await compare(demonstrated.model, train, seed, signal);
   writeJsonl(join(out, "comparisons.jsonl"), comparisons);
 
   onStage("2 of 3  Reward model on the rankings");
   const judge = await follow(
-    reward({ model: demonstrated.model, data: comparisons, ...scale.reward, normaliseSamples: 64, sampleTokens: maxTokens, microBatchTokens, ...common, run: join(out, "reward") }),
+    reward({
+      model: demonstrated.model,
+      data: comparisons,
+      ...scale.reward,
+      normaliseSamples: 64,
+      sampleTokens: maxTokens,
+      microBatchTokens,
+      ...common,
+      run: join(out, "reward"),
+    }),
   );
 
   onStage("3 of 3  PPO against the reward model");
@@ -117,14 +166,34 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const byPrompt = new Map(train.map((instruction) => [instruction.prompt, instruction]));
   const golds: number[] = [];
   const aligned = ppo({
-    ...{ policy: demonstrated.model, reward: judge.model, prompts: train.map(({ id, prompt }) => ({ id, prompt: user(prompt) })) },
-    ...{ ...scale.ppo, maxTokens, temperature, microBatchTokens, logSamples: scale.ppo.batchSize, ...common, run: join(out, "ppo") },
+    ...{
+      policy: demonstrated.model,
+      reward: judge.model,
+      prompts: train.map(({ id, prompt }) => ({ id, prompt: user(prompt) })),
+    },
+    ...{
+      ...scale.ppo,
+      maxTokens,
+      temperature,
+      microBatchTokens,
+      logSamples: scale.ppo.batchSize,
+      ...common,
+      run: join(out, "ppo"),
+    },
   });
   for await (const event of aligned) {
-    if (event.type === "sample") golds.push(gold(byPrompt.get(event.prompt) as Instruction, event.response, { finished: event.finished ?? true }));
+    if (event.type === "sample")
+      golds.push(
+        gold(byPrompt.get(event.prompt) as Instruction, event.response, { finished: event.finished ?? true }),
+      );
     if (event.type === "step") {
       const { metrics, step } = event as { metrics: Metrics; step: number };
-      curve.push({ step, gold: mean(golds.splice(0)), proxy: metrics["objective/scores"] as number, kl: metrics["objective/kl"] as number });
+      curve.push({
+        step,
+        gold: mean(golds.splice(0)),
+        proxy: metrics["objective/scores"] as number,
+        kl: metrics["objective/kl"] as number,
+      });
     }
     onEvent(event);
   }
@@ -135,11 +204,20 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const heldOut = loadInstructions("heldOut").slice(0, scale.heldOut);
   const measure = (model: Model) =>
     evaluate({
-      ...{ model, reference: demonstrated.model, judge: judge.model, prompts: heldOut.map(({ prompt }) => user(prompt)) },
+      ...{
+        model,
+        reference: demonstrated.model,
+        judge: judge.model,
+        prompts: heldOut.map(({ prompt }) => user(prompt)),
+      },
       gold: (i, response) => gold(heldOut[i] as Instruction, response.text, response),
-      ...{ samples: scale.samples, maxTokens, temperature, seed, signal },
+      ...{ samples: scale.samples, maxTokens, temperature, batchSize, seed, signal },
     });
-  const evaluations = { base: await measure(base), sft: await measure(demonstrated.model), ppo: await measure(policy) };
+  const evaluations = {
+    base: await measure(base),
+    sft: await measure(demonstrated.model),
+    ppo: await measure(policy),
+  };
   for (const model of [base, demonstrated.model, judge.model, policy]) model.dispose();
   return {
     seed,
@@ -158,17 +236,29 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
 const user = (content: string): Message[] => [{ role: "user", content }];
 
 /** Answers of the model at several temperatures, each prompt's ranked by one of the labelers. */
-async function compare(model: Model, instructions: readonly Instruction[], seed: number, signal?: AbortSignal): Promise<{ comparisons: Comparison[]; accuracy: number }> {
+async function compare(
+  model: Model,
+  instructions: readonly Instruction[],
+  seed: number,
+  signal?: AbortSignal,
+): Promise<{ comparisons: Comparison[]; accuracy: number }> {
   const prompts = instructions.map(({ prompt }) => encodePrompt(model.text, user(prompt)));
   const sampled: Response[][] = [];
   for (const [i, temperature] of temperatures.entries())
-    sampled.push(await generate(model, prompts, { temperature, maxTokens, seed: seed + i, signal }));
+    sampled.push(
+      await generate(model, prompts, { temperature, maxTokens, batchSize, seed: seed + i, signal }),
+    );
   const people = labelers(seed);
   const random = uniform(seed);
   let [right, pairs] = [0, 0];
   const comparisons = instructions.flatMap((instruction, i) => {
     const texts = new Set<string>();
-    const answers = sampled.map((responses) => responses[i]).filter((r) => r !== undefined && r.text.trim() !== "" && !texts.has(r.text) && texts.add(r.text)) as { text: string; finished: boolean }[];
+    const answers = sampled
+      .map((responses) => responses[i])
+      .filter((r) => r !== undefined && r.text.trim() !== "" && !texts.has(r.text) && texts.add(r.text)) as {
+      text: string;
+      finished: boolean;
+    }[];
     if (answers.length < 2) return [];
     const labeler = people[Math.floor(random() * people.length)] as (typeof people)[number];
     const ranks = rank(instruction, answers, labeler, random);
@@ -179,7 +269,14 @@ async function compare(model: Model, instructions: readonly Instruction[], seed:
           pairs++;
           if ((truth[a] as number) > (truth[b] as number)) right++;
         }
-    return [{ prompt: user(instruction.prompt), completions: answers.map(({ text }) => text), ranks, labeler: labeler.name }];
+    return [
+      {
+        prompt: user(instruction.prompt),
+        completions: answers.map(({ text }) => text),
+        ranks,
+        labeler: labeler.name,
+      },
+    ];
   });
   return { comparisons, accuracy: right / pairs };
 }
@@ -188,12 +285,22 @@ const names: Record<ModelName, string> = { base: "base", sft: "SFT", ppo: "PPO" 
 
 /** The closing table: a header and a row for each model. */
 export function resultTable({ evaluations }: Pick<QuickstartResult, "evaluations">): string[][] {
-  const interval = ({ value, low, high }: Interval) => `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
+  const interval = ({ value, low, high }: Interval) =>
+    `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
   return [
     ["model", "gold [95 %]", "reward model", "KL, nats", "tokens", "distinct-1", "distinct-2", "finished"],
     ...(Object.keys(names) as ModelName[]).map((name) => {
       const { gold: truth, proxy, kl, length, distinct1, distinct2, finished } = evaluations[name];
-      return [names[name], interval(truth), proxy.value.toFixed(2), kl.toFixed(2), length.toFixed(1), distinct1.toFixed(2), distinct2.toFixed(2), `${Math.round(100 * finished)} %`];
+      return [
+        names[name],
+        interval(truth),
+        proxy.value.toFixed(2),
+        kl.toFixed(2),
+        length.toFixed(1),
+        distinct1.toFixed(2),
+        distinct2.toFixed(2),
+        `${Math.round(100 * finished)} %`,
+      ];
     }),
   ];
 }

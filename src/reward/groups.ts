@@ -21,7 +21,11 @@ export interface Group {
 }
 
 /** Rankings gathered by prompt. Ties make no pair; completions over `maxLength` tokens are left out and counted. */
-export function groupByPrompt(model: Model, comparisons: readonly Comparison[], maxLength: number): { groups: Group[]; tooLong: number } {
+export function groupByPrompt(
+  model: Model,
+  comparisons: readonly Comparison[],
+  maxLength: number,
+): { groups: Group[]; tooLong: number } {
   const groups = new Map<string, Group & { places: Map<string, number> }>();
   let tooLong = 0;
   for (const { prompt, completions, ranks, margins = 0, labeler } of comparisons) {

@@ -15,17 +15,28 @@ const { rewards, pairs, margins, plain, withMargin, accuracy } = goldenJson("los
 };
 const index = (values: number[]) => tensor(values, { dtype: "int64" });
 const prompts = new Set(pairs.map(({ prompt }) => prompt)).size;
-const weights = pairs.map(({ prompt }) => 1 / pairs.filter((other) => other.prompt === prompt).length / prompts);
+const weights = pairs.map(
+  ({ prompt }) => 1 / pairs.filter((other) => other.prompt === prompt).length / prompts,
+);
 
 function compute(margin: number[], weight = weights) {
   const scores = f64(rewards);
   scores.requiresGrad = true;
-  const result = rankingLoss(scores, index(pairs.map(({ better }) => better)), index(pairs.map(({ worse }) => worse)), f64(weight), f64(margin));
+  const result = rankingLoss(
+    scores,
+    index(pairs.map(({ better }) => better)),
+    index(pairs.map(({ worse }) => worse)),
+    f64(weight),
+    f64(margin),
+  );
   return { scores, ...result };
 }
 
 describe("the ranking loss", () => {
-  it.each([["plain", plain, margins.map(() => 0)], ["with margins", withMargin, margins]] as const)("equals the reference, %s", (_, expected, margin) => {
+  it.each([
+    ["plain", plain, margins.map(() => 0)],
+    ["with margins", withMargin, margins],
+  ] as const)("equals the reference, %s", (_, expected, margin) => {
     const { scores, loss } = compute([...margin]);
     expect(loss.item()).toBeCloseTo(expected.loss, 9);
     loss.backward();

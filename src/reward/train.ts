@@ -13,7 +13,7 @@ import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { scheduleFactor } from "../nn/schedule.ts";
 import { generate } from "../rollout/generate.ts";
-import { scoreAll, rowScores } from "../rollout/score.ts";
+import { rowScores, scoreAll } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { Journal, readState } from "../run/journal.ts";
@@ -58,26 +58,46 @@ interface State {
  */
 export const reward = (options: RewardOptions): Training<RewardResult> => training(train(options));
 
-async function* train({ model: from, data, dtype, run, resume, signal, ...settings }: RewardOptions): AsyncGenerator<Event, RewardResult> {
+async function* train({
+  model: from,
+  data,
+  dtype,
+  run,
+  resume,
+  signal,
+  ...settings
+}: RewardOptions): AsyncGenerator<Event, RewardResult> {
   const config = parseConfig(rewardConfig, settings, "reward");
   const records = typeof data === "string" ? readComparisons(data).records : [...data];
   if (!records.length) throw new InputError("reward: there are no comparisons");
   const base = await loadModel(from, dtype ? { dtype } : {});
-  if (base.head !== "lm") throw new InputError("reward: the model has a scalar head already: begin from a language model");
+  if (base.head !== "lm")
+    throw new InputError("reward: the model has a scalar head already: begin from a language model");
   const maxLength = Math.min(config.maxLength, base.dimensions.context);
   const { train: learned, heldOut } = splitByPrompt(records, config.heldOut, config.seed);
   const { groups, tooLong } = groupByPrompt(base, learned, maxLength);
   const { groups: unseen } = groupByPrompt(base, heldOut, maxLength);
-  if (!groups.length) throw new InputError(`reward: no pair is left of ${records.length} comparisons: all are ties or longer than ${maxLength} tokens`);
+  if (!groups.length)
+    throw new InputError(
+      `reward: no pair is left of ${records.length} comparisons: all are ties or longer than ${maxLength} tokens`,
+    );
 
   const perEpoch = Math.ceil(groups.length / config.batchSize);
   const total = Math.max(1, Math.round(perEpoch * config.epochs));
   const { saveEvery = perEpoch, evalEvery = perEpoch, keepCheckpoints: keep } = config;
   const name = typeof data === "string" ? data : `${data.length} records`;
-  const journal = new Journal({ run, resume, stage: "reward", config: { ...config, data: name }, parents: typeof from === "string" ? [from] : [] });
+  const journal = new Journal({
+    run,
+    resume,
+    stage: "reward",
+    config: { ...config, data: name },
+    parents: typeof from === "string" ? [from] : [],
+  });
   try {
     const std = config.headInit === "textbook" ? 0.02 : 1 / Math.sqrt(base.dimensions.hidden + 1);
-    const model = journal.from ? openModel(journal.from.dir, { dtype: base.dtype }) : base.withScoreHead({ std, seed: config.seed });
+    const model = journal.from
+      ? openModel(journal.from.dir, { dtype: base.dtype })
+      : base.withScoreHead({ std, seed: config.seed });
     const optimizer = new AdamW(model.train().parameters, { weightDecay: config.weightDecay });
     let { step, metrics, report }: State = { step: 0, metrics: {}, report: undefined };
     if (journal.from) {
@@ -94,20 +114,34 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
 
     yield journal.log({ type: "start", stage: "reward", total });
     yield* journal.warn(fewComparisons(groups.reduce((sum, { pairs }) => sum + pairs.length, 0)));
-    if (tooLong) yield* journal.warn([{ code: "too-long", message: `${tooLong} completions make more than ${maxLength} tokens and were left out` }]);
+    if (tooLong)
+      yield* journal.warn([
+        {
+          code: "too-long",
+          message: `${tooLong} completions make more than ${maxLength} tokens and were left out`,
+        },
+      ]);
 
     while (step < total) {
       if (signal?.aborted) yield* journal.interrupt(step, write, { keep });
       const began = performance.now();
       const batch = batchAt(groups, step, perEpoch, config);
-      const lr = config.learningRate * scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
+      const lr =
+        config.learningRate *
+        scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
       const seen: number[] = [];
-      const { loss, accuracy, margin } = accumulate(microBatches(batch, config.microBatchTokens), (part) => lossOf(model, part, batch.length, seen));
+      const { loss, accuracy, margin } = accumulate(microBatches(batch, config.microBatchTokens), (part) =>
+        lossOf(model, part, batch.length, seen),
+      );
       const gradNorm = optimizer.step(lr, config.maxGradNorm);
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
-        throw new InputError(`reward: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate; checkpoints are kept`);
+        throw new InputError(
+          `reward: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate; checkpoints are kept`,
+        );
       step++;
-      const tokens = batch.flatMap(({ rows }) => rows).reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
+      const tokens = batch
+        .flatMap(({ rows }) => rows)
+        .reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
       metrics = {
         loss: loss as number,
         accuracy: accuracy as number,
@@ -123,7 +157,8 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
       };
       yield journal.step(step, total, metrics);
       if (step === total) break;
-      if (unseen.length && step % evalEvery === 0) yield journal.log({ type: "eval", step, metrics: evaluate(model, unseen).metrics });
+      if (unseen.length && step % evalEvery === 0)
+        yield journal.log({ type: "eval", step, metrics: evaluate(model, unseen).metrics });
       if (step % saveEvery === 0) yield* journal.save(step, write, { keep });
       await setImmediate(); // lets a signal in
     }
@@ -163,7 +198,10 @@ function microBatches(batch: readonly Group[], tokens: number): Group[][] {
   const parts: Group[][] = [];
   let room = 0;
   for (const group of batch) {
-    const size = group.rows.reduce((sum, { response }) => sum + response.length, group.rows[0]?.prompt.length ?? 0);
+    const size = group.rows.reduce(
+      (sum, { response }) => sum + response.length,
+      group.rows[0]?.prompt.length ?? 0,
+    );
     if (size > room || !parts.length) {
       parts.push([]);
       room = tokens;
@@ -176,7 +214,10 @@ function microBatches(batch: readonly Group[], tokens: number): Group[][] {
 
 /** Ranking loss of some groups, as their share of a batch of `prompts`; their scores are added to `seen`. */
 function lossOf(model: Model, groups: readonly Group[], prompts: number, seen: number[]) {
-  const scores = rowScores(model, groups.flatMap(({ rows }) => rows));
+  const scores = rowScores(
+    model,
+    groups.flatMap(({ rows }) => rows),
+  );
   seen.push(...scores.detach().toArray());
   const better: number[] = [];
   const worse: number[] = [];
@@ -197,17 +238,27 @@ function lossOf(model: Model, groups: readonly Group[], prompts: number, seen: n
 }
 
 /** Brings the scores of the base model's own samples to mean 0, deviation 1; returns what they were. */
-async function normalise(model: Model, base: Model, prompts: Message[][], config: RewardConfig, signal?: AbortSignal): Promise<{ mean: number; std: number }> {
+async function normalise(
+  model: Model,
+  base: Model,
+  prompts: Message[][],
+  config: RewardConfig,
+  signal?: AbortSignal,
+): Promise<{ mean: number; std: number }> {
   const chosen = shuffled(prompts.length, config.seed)
     .slice(0, config.normaliseSamples)
     .map((i) => prompts[i] as Message[]);
   const samples = Math.ceil(config.normaliseSamples / chosen.length);
-  const responses = await generate(base, chosen.map((prompt) => encodePrompt(base.text, prompt)), {
-    maxTokens: config.sampleTokens,
-    samples,
-    seed: config.seed,
-    signal,
-  });
+  const responses = await generate(
+    base,
+    chosen.map((prompt) => encodePrompt(base.text, prompt)),
+    {
+      maxTokens: config.sampleTokens,
+      samples,
+      seed: config.seed,
+      signal,
+    },
+  );
   const rows = responses
     .filter(({ text }) => text !== "")
     .map(({ prompt, text }) => encodeExample(model.text, chosen[prompt] as Message[], text));

@@ -23,7 +23,9 @@ export class KvCache {
     this.lengths = new Array(rows).fill(0);
     const make = () =>
       Array.from({ length: dimensions.layers }, () =>
-        scope(() => keep(zeros([rows * capacity, dimensions.kvHeads * dimensions.headDim], dtype).toDevice(device))),
+        scope(() =>
+          keep(zeros([rows * capacity, dimensions.kvHeads * dimensions.headDim], dtype).toDevice(device)),
+        ),
       );
     this.#keys = make();
     this.#values = make();
@@ -46,7 +48,12 @@ export class KvCache {
     const [fromIndex, toIndex] = [index(from), index(to)];
     const attend = packedAttention({ lengths: prompts }, this.#dimensions.window);
     return (layer, q, k, v) => {
-      this.#store(layer, toIndex, k.reshape(k.size(0), -1).indexSelect(0, fromIndex), v.reshape(v.size(0), -1).indexSelect(0, fromIndex));
+      this.#store(
+        layer,
+        toIndex,
+        k.reshape(k.size(0), -1).indexSelect(0, fromIndex),
+        v.reshape(v.size(0), -1).indexSelect(0, fromIndex),
+      );
       return attend(layer, q, k, v);
     };
   }
@@ -60,7 +67,10 @@ export class KvCache {
     const longest = Math.max(...this.lengths);
     const lengths = index(this.lengths).unsqueeze(1);
     const place = arange(longest).unsqueeze(0);
-    const seen = ops.logical_and(place.lt(lengths), place.ge(lengths.sub(Number.isFinite(window) ? window : longest)));
+    const seen = ops.logical_and(
+      place.lt(lengths),
+      place.ge(lengths.sub(Number.isFinite(window) ? window : longest)),
+    );
     const mask = where(seen, zeros([]), Number.NEGATIVE_INFINITY).view(rows, 1, 1, longest);
     const past = (stored: Tensor) =>
       stored.view(rows, this.#capacity, kvHeads, headDim).narrow(1, 0, longest).transpose(1, 2);
@@ -69,9 +79,14 @@ export class KvCache {
       this.#store(layer, to, k.reshape(rows, -1), v.reshape(rows, -1));
       // Heads that share keys stand where a query's tokens would: one product for the group.
       const grouped = q.reshape(rows, kvHeads, -1, headDim);
-      const attended = ops.scaled_dot_product_attention(grouped, past(this.#keys[layer] as Tensor), past(this.#values[layer] as Tensor), {
-        attn_mask: typed,
-      });
+      const attended = ops.scaled_dot_product_attention(
+        grouped,
+        past(this.#keys[layer] as Tensor),
+        past(this.#values[layer] as Tensor),
+        {
+          attn_mask: typed,
+        },
+      );
       return attended.reshape(rows, -1);
     };
   }
@@ -86,7 +101,12 @@ export class KvCache {
     const kept = index(rows);
     const select = (stored: Tensor): Tensor => {
       const width = stored.size(1);
-      const fewer = keep(stored.view(this.lengths.length, -1).indexSelect(0, kept).view(rows.length * this.#capacity, width));
+      const fewer = keep(
+        stored
+          .view(this.lengths.length, -1)
+          .indexSelect(0, kept)
+          .view(rows.length * this.#capacity, width),
+      );
       stored.dispose();
       return fewer;
     };

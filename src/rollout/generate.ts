@@ -39,7 +39,11 @@ export interface Response {
 }
 
 /** Responses as they grow: every step yields the rows that got a token in it. The same `Response` objects throughout. */
-export function* decode(model: Model, prompts: readonly (readonly number[])[], options: GenerateOptions): globalThis.Generator<Response[]> {
+export function* decode(
+  model: Model,
+  prompts: readonly (readonly number[])[],
+  options: GenerateOptions,
+): globalThis.Generator<Response[]> {
   const { temperature = 1, topK, topP, maxTokens, minTokens = 0, stop = [], samples = 1 } = options;
   const stopIds = options.stopIds ?? model.tokenizer?.stopIds ?? [];
   const generator = options.generator ?? new Generator(options.seed ?? 0);
@@ -49,14 +53,27 @@ export function* decode(model: Model, prompts: readonly (readonly number[])[], o
     throw new InputError(`a prompt has ${longest} tokens and the model's context is ${context}: shorten it`);
   const limit = Math.min(maxTokens, context - longest);
   const source = prompts.flatMap((_, i) => new Array<number>(samples).fill(i));
-  const all: Response[] = source.map((prompt) => ({ prompt, tokens: [], logprobs: [], finished: false, text: "" }));
+  const all: Response[] = source.map((prompt) => ({
+    prompt,
+    tokens: [],
+    logprobs: [],
+    finished: false,
+    text: "",
+  }));
   let rows = all;
 
   const device = (model.parameters.values().next().value as Tensor).device;
-  const cache = noGrad(() => new KvCache(model.dimensions, model.dtype, device, source.length, longest + limit));
+  const cache = noGrad(
+    () => new KvCache(model.dimensions, model.dtype, device, source.length, longest + limit),
+  );
   const sample = (hidden: Tensor, at: number): void => {
     let logits = model.logits(hidden);
-    if (at < minTokens && stopIds.length) logits = forbid(logits, stopIds, rows.map(() => 1));
+    if (at < minTokens && stopIds.length)
+      logits = forbid(
+        logits,
+        stopIds,
+        rows.map(() => 1),
+      );
     const { tokens, logprobs } = draw(warp(logits, { temperature, topK, topP }), temperature, generator);
     const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
     rows.forEach((row, i) => {
@@ -84,12 +101,16 @@ export function* decode(model: Model, prompts: readonly (readonly number[])[], o
           if (at === 0) {
             const batch = pack(prompts);
             const hidden = model.hidden(batch, cache.prefill(batch.lengths, source));
-            const ends: number[] = [];
-            let end = -1;
-            for (const length of batch.lengths) ends.push((end += length));
-            return sample(hidden.indexSelect(0, tensor(source.map((i) => ends[i] as number), { dtype: "int64" })), at);
+            const last = batch.lengths.map(
+              (_, i) => batch.lengths.slice(0, i + 1).reduce((a, b) => a + b) - 1,
+            );
+            const places = source.map((i) => last[i] as number);
+            return sample(hidden.indexSelect(0, tensor(places, { dtype: "int64" })), at);
           }
-          const ids = tensor(rows.map((row) => row.tokens.at(-1) as number), { dtype: "int64" });
+          const ids = tensor(
+            rows.map((row) => row.tokens.at(-1) as number),
+            { dtype: "int64" },
+          );
           const positions = tensor(cache.lengths, { dtype: "int64" });
           sample(model.hidden({ ids, positions, lengths: rows.map(() => 1) }, cache.step()), at);
         }),
@@ -115,16 +136,26 @@ export function* decode(model: Model, prompts: readonly (readonly number[])[], o
  * are decoded together, `batchSize` rows at a time.
  * @throws InputError when a prompt does not fit the model's context
  */
-export async function generate(model: Model, prompts: readonly (readonly number[])[], options: GenerateOptions): Promise<Response[]> {
+export async function generate(
+  model: Model,
+  prompts: readonly (readonly number[])[],
+  options: GenerateOptions,
+): Promise<Response[]> {
   const { samples = 1, batchSize = 64 } = options;
   const generator = options.generator ?? new Generator(options.seed ?? 0);
-  const order = prompts.map((_, i) => i).sort((a, b) => (prompts[a]?.length ?? 0) - (prompts[b]?.length ?? 0));
+  const order = prompts
+    .map((_, i) => i)
+    .sort((a, b) => (prompts[a]?.length ?? 0) - (prompts[b]?.length ?? 0));
   const perBatch = Math.max(1, Math.floor(batchSize / samples));
   const responses: Response[] = [];
   for (let start = 0; start < order.length; start += perBatch) {
     const chosen = order.slice(start, start + perBatch);
     const seen = new Set<Response>();
-    for (const grown of decode(model, chosen.map((i) => prompts[i] as number[]), { ...options, generator })) {
+    for (const grown of decode(
+      model,
+      chosen.map((i) => prompts[i] as number[]),
+      { ...options, generator },
+    )) {
       for (const row of grown) seen.add(row);
       await setImmediate(); // lets a signal in
       options.signal?.throwIfAborted();

@@ -34,7 +34,11 @@ const chunk = 256;
  * one: exact, and several times faster than `multinomial`, which draws a number for every token.
  * @param logits (batch, vocab) float32, as `warp` gives them @returns tokens (batch) int64 and their log-probs (batch)
  */
-export function draw(logits: Tensor, temperature: number, generator: Generator): { tokens: Tensor; logprobs: Tensor } {
+export function draw(
+  logits: Tensor,
+  temperature: number,
+  generator: Generator,
+): { tokens: Tensor; logprobs: Tensor } {
   const [rows, vocab] = [logits.size(0), logits.size(1)];
   const tokens = temperature === 0 ? logits.argmax(-1) : invert(logits.softmax(-1), rows, vocab, generator);
   const logprobs = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).sub(logits.logsumexp(-1));
@@ -64,6 +68,8 @@ function find(upTo: Tensor, u: Tensor, weights: Tensor): Tensor {
 /** Adds −∞ to these tokens' logits in the rows where `rows` is 1: they cannot be drawn there. */
 export function forbid(logits: Tensor, tokens: readonly number[], rows: readonly number[]): Tensor {
   const banned = tensor(tokens, { dtype: "int64" });
-  const penalty = tensor(rows.map((row) => (row ? -Infinity : 0))).unsqueeze(1).expand(rows.length, tokens.length);
+  const penalty = tensor(rows.map((row) => (row ? -Infinity : 0)))
+    .unsqueeze(1)
+    .expand(rows.length, tokens.length);
   return ops.index_add(logits, 1, banned, penalty.to(logits.dtype));
 }

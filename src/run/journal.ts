@@ -36,7 +36,8 @@ export class Journal {
   /** Writes an event, and gives it back to be yielded. */
   log(event: Event): Event {
     this.#run?.write(event);
-    if ((event.type === "step" || event.type === "eval") && this.#board) this.#board.scalars(event.step, event.metrics);
+    if ((event.type === "step" || event.type === "eval") && this.#board)
+      this.#board.scalars(event.step, event.metrics);
     return event;
   }
 
@@ -49,12 +50,21 @@ export class Journal {
   }
 
   /** Saves a checkpoint by `write`, where there is a run. */
-  *save(step: number, write: (dir: string) => void, options: { keep: number; best?: boolean }): globalThis.Generator<Event> {
-    if (this.#run) yield this.log({ type: "checkpoint", step, path: this.#run.checkpoint(step, write, options) });
+  *save(
+    step: number,
+    write: (dir: string) => void,
+    options: { keep: number; best?: boolean },
+  ): globalThis.Generator<Event> {
+    if (this.#run)
+      yield this.log({ type: "checkpoint", step, path: this.#run.checkpoint(step, write, options) });
   }
 
   /** Saves, says so, and throws `Interrupted`. */
-  *interrupt(step: number, write: (dir: string) => void, options: { keep: number }): globalThis.Generator<Event> {
+  *interrupt(
+    step: number,
+    write: (dir: string) => void,
+    options: { keep: number },
+  ): globalThis.Generator<Event> {
     yield* this.save(step, write, options);
     yield this.log({ type: "interrupted", step });
     throw new Interrupted(`interrupted after step ${step}${this.#run ? "; add --resume to go on" : ""}`);

@@ -15,13 +15,23 @@ it("equals torch's masked cross-entropy, whole and in parts, with its gradient",
   const count = chosen.size(0);
   const whole = sftLoss(flat, wanted, count);
   expect(whole.loss.item()).toBeCloseTo(loss, 5);
-  const parts = [0, 1].map((i) => sftLoss(flat.narrow(0, i ? 3 : 0, i ? count - 3 : 3), wanted.narrow(0, i ? 3 : 0, i ? count - 3 : 3), count).loss.item());
+  const parts = [0, 1].map((i) =>
+    sftLoss(
+      flat.narrow(0, i ? 3 : 0, i ? count - 3 : 3),
+      wanted.narrow(0, i ? 3 : 0, i ? count - 3 : 3),
+      count,
+    ).loss.item(),
+  );
   expect((parts[0] as number) + (parts[1] as number)).toBeCloseTo(loss, 5);
   whole.loss.backward();
   expectClose(all.grad, grad, 1e-5);
 });
 
 it("counts the tokens that were likeliest", () => {
-  const { metrics } = sftLoss(tensor([0, 1, 0, 9, 0, 0, 0, 2, 1], { shape: [3, 3] }), tensor([1, 0, 2], { dtype: "int64" }), 3);
+  const { metrics } = sftLoss(
+    tensor([0, 1, 0, 9, 0, 0, 0, 2, 1], { shape: [3, 3] }),
+    tensor([1, 0, 2], { dtype: "int64" }),
+    3,
+  );
   expect(metrics.correct.item()).toBeCloseTo(2 / 3, 6);
 });

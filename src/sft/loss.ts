@@ -6,7 +6,11 @@ import type { Tensor } from "../tensor/index.ts";
  * @param logits (tokens, vocab) of the positions that predict the targets @param targets (tokens) int64
  * @param count targets of the whole batch, of which these may be a part
  */
-export function sftLoss(logits: Tensor, targets: Tensor, count: number): { loss: Tensor; metrics: { correct: Tensor } } {
+export function sftLoss(
+  logits: Tensor,
+  targets: Tensor,
+  count: number,
+): { loss: Tensor; metrics: { correct: Tensor } } {
   const correct = logits.detach().argmax(-1).eq(targets).to("float32").sum().div(count);
   return { loss: logprobsOf(logits, targets).sum().div(-count), metrics: { correct } };
 }

@@ -53,7 +53,15 @@ interface State {
  */
 export const sft = (options: SftOptions): Training<SftResult> => training(train(options));
 
-async function* train({ model: from, data, dtype, run, resume, signal, ...settings }: SftOptions): AsyncGenerator<Event, SftResult> {
+async function* train({
+  model: from,
+  data,
+  dtype,
+  run,
+  resume,
+  signal,
+  ...settings
+}: SftOptions): AsyncGenerator<Event, SftResult> {
   const config = parseConfig(sftConfig, settings, "sft");
   const records = typeof data === "string" ? readDemonstrations(data).records : [...data];
   if (!records.length) throw new InputError("sft: there are no demonstrations");
@@ -62,13 +70,21 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
   const examples = encodeAll(base, learned, config);
   const unseen = encodeAll(base, heldOut, config);
   if (!examples.length)
-    throw new InputError(`sft: every demonstration is longer than ${limitOf(base, config)} tokens: raise maxLength or shorten them`);
+    throw new InputError(
+      `sft: every demonstration is longer than ${limitOf(base, config)} tokens: raise maxLength or shorten them`,
+    );
 
   const perEpoch = Math.ceil(examples.length / config.batchSize);
   const total = Math.max(1, Math.round(perEpoch * config.epochs));
   const { saveEvery = perEpoch, evalEvery = perEpoch, keepCheckpoints: keep } = config;
   const parents = typeof from === "string" ? [from] : [];
-  const journal = new Journal({ run, resume, stage: "sft", config: { ...config, data: nameOf(data) }, parents });
+  const journal = new Journal({
+    run,
+    resume,
+    stage: "sft",
+    config: { ...config, data: nameOf(data) },
+    parents,
+  });
   try {
     const policy = journal.from ? openModel(journal.from.dir, { dtype: base.dtype }) : base.clone();
     policy.json.plumbline = { stage: "sft" };
@@ -89,17 +105,26 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
     yield journal.log({ type: "start", stage: "sft", total });
     const dropped = records.length - examples.length - unseen.length;
     if (dropped)
-      yield* journal.warn([{ code: "too-long", message: `${dropped} of ${records.length} demonstrations are longer than ${limitOf(policy, config)} tokens and were dropped` }]);
+      yield* journal.warn([
+        {
+          code: "too-long",
+          message: `${dropped} of ${records.length} demonstrations are longer than ${limitOf(policy, config)} tokens and were dropped`,
+        },
+      ]);
 
     while (step < total) {
       if (signal?.aborted) yield* journal.interrupt(step, write, { keep });
       const began = performance.now();
       const batch = batchAt(examples, step, perEpoch, config);
-      const lr = config.learningRate * scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
+      const lr =
+        config.learningRate *
+        scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
       const { loss, correct } = lossOf(policy, batch, config.microBatchTokens, true);
       const gradNorm = optimizer.step(lr, config.maxGradNorm);
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
-        throw new InputError(`sft: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate, or look for damaged weights; checkpoints are kept`);
+        throw new InputError(
+          `sft: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate, or look for damaged weights; checkpoints are kept`,
+        );
       step++;
       const tokens = batch.reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
       metrics = {
@@ -116,8 +141,16 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
       let best = false;
       if (unseen.length && (step % evalEvery === 0 || step === total)) {
         const evaluated = lossOf(policy, unseen, config.microBatchTokens, false);
-        metrics = { ...metrics, eval_loss: evaluated.loss as number, eval_accuracy: evaluated.correct as number };
-        yield journal.log({ type: "eval", step, metrics: { eval_loss: evaluated.loss as number, eval_accuracy: evaluated.correct as number } });
+        metrics = {
+          ...metrics,
+          eval_loss: evaluated.loss as number,
+          eval_accuracy: evaluated.correct as number,
+        };
+        yield journal.log({
+          type: "eval",
+          step,
+          metrics: { eval_loss: evaluated.loss as number, eval_accuracy: evaluated.correct as number },
+        });
         best = (evaluated.loss as number) < bestLoss;
         if (best) bestLoss = evaluated.loss as number;
       }
@@ -134,9 +167,11 @@ async function* train({ model: from, data, dtype, run, resume, signal, ...settin
   }
 }
 
-const nameOf = (data: string | readonly unknown[]): string => (typeof data === "string" ? join(data) : `${data.length} records`);
+const nameOf = (data: string | readonly unknown[]): string =>
+  typeof data === "string" ? join(data) : `${data.length} records`;
 
-const limitOf = (model: Model, config: SftConfig): number => Math.min(config.maxLength, model.dimensions.context);
+const limitOf = (model: Model, config: SftConfig): number =>
+  Math.min(config.maxLength, model.dimensions.context);
 
 function encodeAll(model: Model, records: readonly Demonstration[], config: SftConfig): Row[] {
   return records
@@ -144,7 +179,9 @@ function encodeAll(model: Model, records: readonly Demonstration[], config: SftC
     .filter(({ prompt, response }) => prompt.length + response.length <= limitOf(model, config))
     .map(({ prompt, response }) =>
       // Nothing predicts a first token, so it is always given.
-      config.trainOnPrompt ? { prompt: prompt.slice(0, 1), response: [...prompt.slice(1), ...response] } : { prompt, response },
+      config.trainOnPrompt
+        ? { prompt: prompt.slice(0, 1), response: [...prompt.slice(1), ...response] }
+        : { prompt, response },
     );
 }
 
@@ -156,7 +193,12 @@ function batchAt(examples: readonly Row[], step: number, perEpoch: number, confi
 }
 
 /** Mean loss and accuracy over the learned tokens of a batch; with `learn`, gradients are added. */
-function lossOf(model: Model, batch: readonly Row[], microBatchTokens: number, learn: boolean): Record<string, number> {
+function lossOf(
+  model: Model,
+  batch: readonly Row[],
+  microBatchTokens: number,
+  learn: boolean,
+): Record<string, number> {
   const count = batch.reduce((sum, { response }) => sum + response.length, 0);
   return accumulate(
     batchRows(batch, microBatchTokens),

@@ -31,7 +31,8 @@ const widths: Record<DType, number> = {
 
 export function dtypeCode(dtype: DType): number {
   const code = codes[dtype];
-  if (code === undefined) throw new TypeError(`unknown dtype "${dtype}": use one of ${Object.keys(codes).join(", ")}`);
+  if (code === undefined)
+    throw new TypeError(`unknown dtype "${dtype}": use one of ${Object.keys(codes).join(", ")}`);
   return code;
 }
 

@@ -108,7 +108,8 @@ function encode(overload: Overload, args: readonly unknown[]): unknown[] | strin
 function describe(value: unknown): string {
   if (value instanceof Tensor) return value.toString();
   if (value instanceof Generator) return "Generator";
-  if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(", ")}${value.length > 8 ? ", …" : ""}]`;
+  if (Array.isArray(value))
+    return `[${value.slice(0, 8).map(describe).join(", ")}${value.length > 8 ? ", …" : ""}]`;
   if (isOptions(value))
     return `{ ${Object.entries(value)
       .map(([k, v]) => `${k}: ${describe(v)}`)
@@ -144,7 +145,9 @@ function bind(name: string): (...args: unknown[]) => unknown {
       try {
         result = native.call(...(values as [number, ...unknown[]]));
       } catch (error) {
-        throw new TensorError(`${shown}: ${(error as Error).message.trim()}\n  given ${args.map(describe).join(", ")}`);
+        throw new TensorError(
+          `${shown}: ${(error as Error).message.trim()}\n  given ${args.map(describe).join(", ")}`,
+        );
       }
       const { returns, returnsSelf } = overload.schema;
       if (returnsSelf) return args[0];

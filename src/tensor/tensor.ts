@@ -325,7 +325,9 @@ export function scope<T>(body: () => T): T {
   try {
     const result = body();
     if (typeof (result as { then?: unknown } | null | undefined)?.then === "function")
-      throw new TensorError("scope: the body returned a promise. Await outside, and keep the scope synchronous");
+      throw new TensorError(
+        "scope: the body returned a promise. Await outside, and keep the scope synchronous",
+      );
     for (const tensor of tensorsIn(result)) survivors.add(tensor);
     return result;
   } finally {
@@ -362,7 +364,13 @@ type TypedArray = Float32Array | Float64Array | Int32Array | BigInt64Array | Uin
 function fromTyped(data: TypedArray, shape: readonly number[], dtype: DType): Tensor {
   return new Tensor(
     checked(() =>
-      native.fromBytes(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength, [...shape], dtypeCode(dtype)),
+      native.fromBytes(
+        data.buffer as ArrayBuffer,
+        data.byteOffset,
+        data.byteLength,
+        [...shape],
+        dtypeCode(dtype),
+      ),
     ),
   );
 }
@@ -389,14 +397,16 @@ export function fromBytes(bytes: Uint8Array, shape: readonly number[], dtype: DT
   return fromTyped(bytes, shape, dtype);
 }
 
-export const zeros = (shape: readonly number[], dtype: DType = "float32"): Tensor => ops.zeros(shape, { dtype });
+export const zeros = (shape: readonly number[], dtype: DType = "float32"): Tensor =>
+  ops.zeros(shape, { dtype });
 export const full = (shape: readonly number[], value: number, dtype: DType = "float32"): Tensor =>
   ops.full(shape, value, { dtype });
 /** 0, 1, … n − 1. */
 export const arange = (n: number, dtype: DType = "int64"): Tensor => ops.arange(n, { dtype });
 export const cat = (tensors: readonly Tensor[], dim = 0): Tensor => ops.cat(tensors, { dim });
 export const stack = (tensors: readonly Tensor[], dim = 0): Tensor => ops.stack(tensors, { dim });
-export const where = (condition: Tensor, a: Tensor, b: Tensor | number): Tensor => ops.where(condition, a, b as Tensor);
+export const where = (condition: Tensor, a: Tensor, b: Tensor | number): Tensor =>
+  ops.where(condition, a, b as Tensor);
 
 /**
  * Tensors that read a file in place, mapped privately: writing to them never changes the file.
@@ -432,7 +442,8 @@ export const memory = () => ({ ...native.memory(), resident: process.memoryUsage
 export const trim = (): void => native.trim();
 
 /** How many threads an operator may use; with `count`, sets it. */
-export const threads = (count?: number): number => (count === undefined ? native.threads() : native.threads(count));
+export const threads = (count?: number): number =>
+  count === undefined ? native.threads() : native.threads(count);
 
 /** What this machine's libtorch can do: `fastBf16` says whether bfloat16 is worth computing in on the CPU. */
 export const capabilities = () => native.capabilities();

@@ -44,7 +44,11 @@ export function encodePrompt(tokenizer: Tokenizer, messages: readonly Message[])
  * merge tokens across the border.
  * @throws InputError when the response is empty
  */
-export function encodeExample(tokenizer: Tokenizer, prompt: readonly Message[], response: string): { prompt: number[]; response: number[] } {
+export function encodeExample(
+  tokenizer: Tokenizer,
+  prompt: readonly Message[],
+  response: string,
+): { prompt: number[]; response: number[] } {
   const ids = tokenizer.encode(response);
   if (!ids.length) throw new InputError("the response is empty: there is nothing to learn from it");
   return { prompt: encodePrompt(tokenizer, prompt), response: [...ids, tokenizer.eos] };

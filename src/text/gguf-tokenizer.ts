@@ -20,25 +20,42 @@ const preTokenizers: Record<string, unknown[]> = {
 export function tokenizerFromGguf(metadata: Metadata): Tokenizer {
   const model = metadata.get("tokenizer.ggml.model");
   if (model !== "gpt2")
-    throw new InputError(`GGUF tokenizer "${model}" is not supported (byte-level BPE, "gpt2", is): use the model's safetensors folder`);
+    throw new InputError(
+      `GGUF tokenizer "${model}" is not supported (byte-level BPE, "gpt2", is): use the model's safetensors folder`,
+    );
   const pre = String(metadata.get("tokenizer.ggml.pre") ?? "default");
   const pretokenizers = preTokenizers[pre];
   if (!pretokenizers)
-    throw new InputError(`GGUF pre-tokenizer "${pre}" is not supported (${Object.keys(preTokenizers).join(", ")} are)`);
+    throw new InputError(
+      `GGUF pre-tokenizer "${pre}" is not supported (${Object.keys(preTokenizers).join(", ")} are)`,
+    );
   const tokens = metadata.get("tokenizer.ggml.tokens") as string[];
   const types = (metadata.get("tokenizer.ggml.token_type") ?? []) as number[];
   const at = (key: string) => tokens[Number(metadata.get(`tokenizer.ggml.${key}`) ?? -1)];
   // 3 = control, 4 = user defined.
   const added = tokens.flatMap((content, id) =>
     types[id] === 3 || types[id] === 4
-      ? [{ id, content, special: types[id] === 3, single_word: false, lstrip: false, rstrip: false, normalized: false }]
+      ? [
+          {
+            id,
+            content,
+            special: types[id] === 3,
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+            normalized: false,
+          },
+        ]
       : [],
   );
   const eos = at("eos_token_id");
   // A pad that is not the end of a turn, else readers that look for the last unpadded token stop too early.
-  const pad = [at("padding_token_id"), at("unknown_token_id"), at("bos_token_id"), ...added.map((token) => token.content)].find(
-    (text) => text !== undefined && text !== eos,
-  );
+  const pad = [
+    at("padding_token_id"),
+    at("unknown_token_id"),
+    at("bos_token_id"),
+    ...added.map((token) => token.content),
+  ].find((text) => text !== undefined && text !== eos);
   return new Tokenizer({
     tokenizer: {
       version: "1.0",

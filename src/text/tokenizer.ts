@@ -27,7 +27,8 @@ export class Tokenizer {
     this.chatTemplate = chatTemplate ?? (typeof own === "string" ? own : undefined);
     const eosText = tokenText(files.config.eos_token);
     const eos = eosText === undefined ? undefined : this.#tokenizer.token_to_id(eosText);
-    if (eos === undefined) throw new InputError("tokenizer_config.json names no eos_token that the vocabulary has");
+    if (eos === undefined)
+      throw new InputError("tokenizer_config.json names no eos_token that the vocabulary has");
     this.eos = eos;
     const ends = ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "</s>", "<end_of_turn>"]
       .map((text) => this.#tokenizer.token_to_id(text))

@@ -1,0 +1,54 @@
+// Imports point one way: native ← tensor ← math ← nn ← models ← rollout ← stages ← cli. data, text and run stand beside models.
+const only = (from, allowed, comment) => ({
+  name: `${from.replaceAll("/", "-")}-imports`,
+  comment,
+  severity: "error",
+  from: { path: `^src/${from}/`, pathNot: "\\.test\\.ts$" },
+  to: {
+    path: "^(src|native|scripts)/",
+    pathNot: [
+      `^src/${from}/`,
+      ...allowed.map((name) => `^${name.includes("/") || name === "native" ? name : `src/${name}`}/`),
+      "^native/locate\\.d?\\.?mts$|^native/locate\\.mjs$",
+    ],
+  },
+});
+const stage = ["tensor", "math", "nn", "models", "rollout", "text", "data", "run"];
+
+module.exports = {
+  forbidden: [
+    only("tensor", ["native"], "the engine's only importer of the addon"),
+    only("math", ["tensor"], "pure functions on tensors"),
+    only("nn", ["tensor", "math"], "optimisers and schedules"),
+    only("data", [], "records and readers"),
+    only("text", ["data"], "tokenizer and chat template"),
+    only("run", ["data"], "run directories"),
+    {
+      ...only("models", ["tensor", "math", "nn", "text", "data", "run"], "architectures and checkpoints"),
+      from: { path: "^src/models/", pathNot: "\\.test\\.ts$|pull\\.ts$" },
+    },
+    only("rollout", ["tensor", "math", "nn", "models", "text", "data"], "sampling and scoring"),
+    ...["sft", "reward", "ppo"].map((name) => only(name, stage, "stages never import each other")),
+    only("eval", ["tensor", "math", "models", "rollout", "text", "data"], "measures models"),
+    only("report", ["data", "run"], "reads run directories"),
+    {
+      name: "losses-are-pure",
+      comment: "a loss takes tensors and numbers",
+      severity: "error",
+      from: { path: "/loss\\.ts$" },
+      to: { pathNot: "^src/(tensor|math)/" },
+    },
+    {
+      name: "no-cycles",
+      severity: "error",
+      // Tensor's methods call operators, and operators make tensors: one thing in two files.
+      from: { pathNot: "^src/tensor/(tensor|ops|ops.generated)\\.ts$" },
+      to: { circular: true },
+    },
+  ],
+  options: {
+    tsConfig: { fileName: "tsconfig.json" },
+    doNotFollow: { path: "node_modules" },
+    tsPreCompilationDeps: true,
+  },
+};

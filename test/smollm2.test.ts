@@ -1,0 +1,109 @@
+import { describe, expect, it } from "vitest";
+import { fetchSmolLm2 } from "../scripts/setup.mjs";
+import { logprobsOf } from "../src/math/index.ts";
+import { openModel } from "../src/models/model.ts";
+import { pack } from "../src/models/pack.ts";
+import { loadModel } from "../src/models/pull.ts";
+import { readSafetensors } from "../src/models/safetensors.ts";
+import { generate } from "../src/rollout/generate.ts";
+import { noGrad, scope, type Tensor } from "../src/tensor/index.ts";
+import { encodeExample, renderChat } from "../src/text/chat.ts";
+import { Tokenizer } from "../src/text/tokenizer.ts";
+import { expectClose, goldenJson, goldenPath } from "./golden.ts";
+
+// Expected values: test/golden/make_smollm2.py, transformers on the same GGUF file, float32.
+const golden = goldenJson("smollm2.json");
+const model = await loadModel("smollm2-135m-instruct", { dtype: "float32" });
+const tokenizer = model.text;
+
+describe("SmolLM2-135M-Instruct from GGUF", () => {
+  it("has the weights that transformers dequantises", async () => {
+    const direct = openModel(await fetchSmolLm2(), { dtype: "float32" });
+    for (const [name, { shape, sum, sumSquares, first }] of Object.entries(golden.parameters) as [
+      string,
+      { shape: number[]; sum: number; sumSquares: number; first: number[] },
+    ][])
+      for (const opened of [direct, model])
+        scope(() => {
+          const weight = opened.parameters.get(name) as Tensor;
+          expect(weight.shape).toEqual(shape);
+          expectClose(weight.reshape(-1).narrow(0, 0, first.length), first, 0);
+          const exact = weight.detach().to("float64");
+          // Sums of up to 28 million float64 in another order.
+          expect(exact.sum().item()).toBeCloseTo(sum, 4);
+          expect(exact.square().sum().item() / sumSquares).toBeCloseTo(1, 9);
+        });
+    direct.dispose();
+  });
+
+  it("gives transformers' logits and log-probs", () => {
+    const { ids, logprobs } = golden.prompt;
+    noGrad(() => {
+      const logits = model.logits(model.hidden(pack([ids])));
+      const expected = readSafetensors(goldenPath("smollm2.safetensors")).get("logits") as Tensor;
+      // 30 layers in float32: single logits of about 20 differ in the fifth digit.
+      expectClose(logits.narrow(0, ids.length - 2, 2), expected, 1e-3);
+      const next = pack([ids]).ids.narrow(0, 1, ids.length - 1);
+      expectClose(logprobsOf(logits.narrow(0, 0, ids.length - 1), next), logprobs, 1e-4);
+    });
+  });
+
+  it.each([1, 8, 20])(
+    "continues 20 prompts of mixed lengths greedily as transformers does, in batches of %i",
+    async (batchSize) => {
+      const prompts = golden.greedy.map(({ ids }: { ids: number[] }) => ids);
+      const maxTokens = Math.max(
+        ...golden.greedy.map(({ generated }: { generated: number[] }) => generated.length),
+      );
+      const responses = await generate(model, prompts, {
+        temperature: 0,
+        maxTokens,
+        batchSize,
+        stopIds: [tokenizer.eos],
+      });
+      responses.forEach(({ tokens }, i) => expect(tokens).toEqual(golden.greedy[i].generated));
+    },
+    300_000,
+  );
+});
+
+describe("its tokenizer", () => {
+  it("encodes as transformers' and decodes back", () => {
+    for (const { text, ids } of golden.texts) {
+      expect(tokenizer.encode(text)).toEqual(ids);
+      expect(tokenizer.decode(ids, { keepSpecial: true })).toBe(text);
+    }
+  });
+  it("renders conversations as transformers does", () => {
+    for (const { messages, text, withGenerationPrompt } of golden.chat) {
+      expect(renderChat(tokenizer, messages)).toBe(text);
+      expect(renderChat(tokenizer, messages, { generationPrompt: true })).toBe(withGenerationPrompt);
+    }
+  });
+  it("learns the response and its end, and nothing of the prompt", () => {
+    const messages = [{ role: "user" as const, content: "What is the capital of France?" }];
+    const { prompt, response } = encodeExample(tokenizer, messages, "Paris.");
+    expect(tokenizer.decode(response, { keepSpecial: true })).toBe("Paris.<|im_end|>");
+    // What training sees is what the template writes for the whole conversation, but for the newline after it.
+    const whole = renderChat(tokenizer, [...messages, { role: "assistant", content: "Paris." }]);
+    expect(tokenizer.decode([...prompt, ...response], { keepSpecial: true })).toBe(whole.trimEnd());
+    expect(() => encodeExample(tokenizer, messages, "")).toThrow(/response is empty/);
+  });
+  it("has a pad that is not the end of a turn", () => {
+    expect(tokenizer.id(tokenizer.special("pad_token"))).not.toBe(tokenizer.eos);
+    expect(tokenizer.special("pad_token")).not.toBe("");
+  });
+  it("uses the plain template for a model without one", () => {
+    const { chat_template: _, ...config } = tokenizer.files.config;
+    const plain = new Tokenizer({ ...tokenizer.files, config });
+    expect(renderChat(plain, [{ role: "user", content: "Hi" }], { generationPrompt: true })).toBe(
+      "<|user|>Hi<|assistant|>",
+    );
+    expect(
+      renderChat(plain, [
+        { role: "user", content: "Hi" },
+        { role: "assistant", content: "Yo" },
+      ]),
+    ).toBe("<|user|>Hi<|assistant|>Yo<|im_end|>");
+  });
+});
