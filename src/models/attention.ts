@@ -21,7 +21,7 @@ export interface Batch {
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
 /** A mask (query, key) for scaled_dot_product_attention: 0 where a query sees a key, −∞ elsewhere. */
-function maskOf(length: number, branches: readonly number[], window: number, like: Tensor): Tensor {
+function maskOf(length: number, branches: readonly number[], window: number): Tensor {
   const prefix = length - branches.reduce((a, b) => a + b, 0);
   const branch = [
     ...new Array<number>(prefix).fill(-1),
@@ -39,9 +39,7 @@ function maskOf(length: number, branches: readonly number[], window: number, lik
       const near = (position[query] as number) - (position[key] as number) < window;
       if (near && (branch[key] === -1 || branch[key] === branch[query])) mask[query * length + key] = 0;
     }
-  return tensor(mask, { shape: [length, length] })
-    .to(like.dtype)
-    .toDevice(like.device);
+  return tensor(mask, { shape: [length, length] });
 }
 
 /** Up to here float32 attention is faster: libtorch's bfloat16 backward on the CPU takes twice the time at 60 tokens. */
@@ -53,7 +51,10 @@ export function packedAttention(
   window = Infinity,
 ): Attend {
   const short = Math.max(...lengths) <= shortSequence;
-  let masks: (Tensor | null)[] | undefined;
+  const masks = lengths.map((length, i) => {
+    const of = branches[i] ?? [];
+    return of.length || length > window ? maskOf(length, of, window) : null;
+  });
   return (_layer, q, k, v) => {
     const exact = short && q.device === "cpu";
     const heads = (x: Tensor) =>
@@ -61,12 +62,8 @@ export function packedAttention(
     const keys = heads(k);
     const values = heads(v);
     const queries = heads(q);
-    masks ??= lengths.map((length, i) => {
-      const of = branches[i] ?? [];
-      return of.length || length > window ? maskOf(length, of, window, queries[i] as Tensor) : null;
-    });
     const outputs = queries.map((query, i) => {
-      const attn_mask = masks?.[i] ?? null;
+      const attn_mask = masks[i]?.to(query.dtype).toDevice(query.device) ?? null;
       const options = { attn_mask, is_causal: attn_mask === null, enable_gqa: true };
       const out = ops.scaled_dot_product_attention(query, keys[i] as Tensor, values[i] as Tensor, options);
       return out

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ops, type Tensor } from "../tensor/index.ts";
+import { ops, scope, type Tensor } from "../tensor/index.ts";
 import type { Architecture } from "./architecture.ts";
 
 const schema = z.looseObject({
@@ -74,14 +74,21 @@ export const gpt2: Architecture<Gpt2Config> = {
     const tokens = ids.size(0);
     const place = ops.embedding(weights.get("transformer.wpe.weight"), positions);
     let x = ops.embedding(weights.get("transformer.wte.weight"), ids).add(place);
-    for (let i = 0; i < config.n_layer; i++) {
-      const layer = `transformer.h.${i}`;
-      const qkv = linear(norm(x, `${layer}.ln_1`), `${layer}.attn.c_attn`).view(tokens, 3, config.n_head, -1);
-      const attended = attend(i, qkv.select(1, 0), qkv.select(1, 1), qkv.select(1, 2));
-      x = x.add(linear(attended, `${layer}.attn.c_proj`));
-      const inner = ops.gelu(linear(norm(x, `${layer}.ln_2`), `${layer}.mlp.c_fc`), { approximate });
-      x = x.add(linear(inner, `${layer}.mlp.c_proj`));
-    }
+    const block = (x: Tensor, i: number) =>
+      scope(() => {
+        const layer = `transformer.h.${i}`;
+        const qkv = linear(norm(x, `${layer}.ln_1`), `${layer}.attn.c_attn`).view(
+          tokens,
+          3,
+          config.n_head,
+          -1,
+        );
+        const attended = attend(i, qkv.select(1, 0), qkv.select(1, 1), qkv.select(1, 2));
+        const y = x.add(linear(attended, `${layer}.attn.c_proj`));
+        const inner = ops.gelu(linear(norm(y, `${layer}.ln_2`), `${layer}.mlp.c_fc`), { approximate });
+        return y.add(linear(inner, `${layer}.mlp.c_proj`));
+      });
+    for (let i = 0; i < config.n_layer; i++) x = block(x, i);
     return norm(x, "transformer.ln_f");
   },
 };

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { cat, ops, type Tensor, tensor } from "../tensor/index.ts";
+import { cat, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { Architecture, Weights } from "./architecture.ts";
 import type { Attend } from "./attention.ts";
 
@@ -136,18 +136,21 @@ export const llama: Architecture<LlamaConfig> = {
     const tokens = ids.size(0);
     let x = ops.embedding(weights.get("model.embed_tokens.weight"), ids);
     const angles = rotations(config, positions, x);
-    for (let i = 0; i < config.num_hidden_layers; i++) {
-      const layer = `model.layers.${i}`;
-      const h = norm(x, `${layer}.input_layernorm`);
-      const heads = (name: string) =>
-        linear(h, `${layer}.self_attn.${name}`).view(tokens, -1, config.headDim);
-      const q = rotate(heads("q_proj"), angles);
-      const k = rotate(heads("k_proj"), angles);
-      x = x.add(linear(attend(i, q, k, heads("v_proj")), `${layer}.self_attn.o_proj`));
-      const m = norm(x, `${layer}.post_attention_layernorm`);
-      const gated = ops.silu(linear(m, `${layer}.mlp.gate_proj`)).mul(linear(m, `${layer}.mlp.up_proj`));
-      x = x.add(linear(gated, `${layer}.mlp.down_proj`));
-    }
+    // A scope of its own frees what a layer computes on the way, as soon as nothing needs it for gradients.
+    const block = (x: Tensor, i: number) =>
+      scope(() => {
+        const layer = `model.layers.${i}`;
+        const h = norm(x, `${layer}.input_layernorm`);
+        const heads = (name: string) =>
+          linear(h, `${layer}.self_attn.${name}`).view(tokens, -1, config.headDim);
+        const q = rotate(heads("q_proj"), angles);
+        const k = rotate(heads("k_proj"), angles);
+        const y = x.add(linear(attend(i, q, k, heads("v_proj")), `${layer}.self_attn.o_proj`));
+        const m = norm(y, `${layer}.post_attention_layernorm`);
+        const gated = ops.silu(linear(m, `${layer}.mlp.gate_proj`)).mul(linear(m, `${layer}.mlp.up_proj`));
+        return y.add(linear(gated, `${layer}.mlp.down_proj`));
+      });
+    for (let i = 0; i < config.num_hidden_layers; i++) x = block(x, i);
     return norm(x, "model.norm");
   },
 };
