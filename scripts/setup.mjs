@@ -200,10 +200,12 @@ function installPackages() {
   const installed = join(root, "node_modules", ".package-lock.json");
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
   say("Installing npm packages …");
-  execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+  // Not `npm ci`: it refuses a lock file written where other platforms' optional packages could not be seen.
+  const npm = spawnSync("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], {
     cwd: root,
     stdio: ["ignore", 2, 2],
   });
+  if (npm.status !== 0) throw new SetupError("npm could not install the packages (its message is above)");
 }
 
 /** Folder with include/ and lib/: PLUMBLINE_LIBTORCH, the cache, an importable Python torch, or a download. */

