@@ -22,7 +22,7 @@ export class Tokenizer {
 
   constructor(files: TokenizerFiles, chatTemplate?: string) {
     this.files = files;
-    this.#tokenizer = new HfTokenizer(files.tokenizer, files.config);
+    this.#tokenizer = new HfTokenizer(withUnicodeDigits(files.tokenizer), files.config);
     const own = files.config.chat_template;
     this.chatTemplate = chatTemplate ?? (typeof own === "string" ? own : undefined);
     const eosText = tokenText(files.config.eos_token);
@@ -54,6 +54,19 @@ export class Tokenizer {
   id(text: string): number | undefined {
     return this.#tokenizer.token_to_id(text);
   }
+}
+
+/** The library's Digits step knows 0 to 9 alone; the reference implementation takes every numeric character. */
+function withUnicodeDigits<T>(step: T): T {
+  if (Array.isArray(step)) return step.map(withUnicodeDigits) as T;
+  if (typeof step !== "object" || step === null) return step;
+  const { type, individual_digits, pretokenizers, pre_tokenizer } = step as Record<string, unknown>;
+  if (type === "Digits") {
+    const pattern = { Regex: individual_digits ? "\\p{N}" : "\\p{N}+" };
+    return { type: "Split", pattern, behavior: "Isolated", invert: false } as T;
+  }
+  if (pretokenizers) return { ...step, pretokenizers: withUnicodeDigits(pretokenizers) };
+  return pre_tokenizer ? { ...step, pre_tokenizer: withUnicodeDigits(pre_tokenizer) } : step;
 }
 
 function tokenText(value: unknown): string | undefined {
