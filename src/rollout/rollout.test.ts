@@ -1,0 +1,155 @@
+import { describe, expect, it } from "vitest";
+import { tinyModel } from "../../test/tiny.ts";
+import { Generator, scope, tensor } from "../tensor/index.ts";
+import { decode, generate } from "./generate.ts";
+import { draw, warp } from "./sampling.ts";
+import { scoreAll } from "./score.ts";
+
+const softmax = (logits: readonly number[], temperature: number) => {
+  const weights = logits.map((v) => Math.exp(v / temperature));
+  const total = weights.reduce((a, b) => a + b);
+  return weights.map((w) => w / total);
+};
+
+describe("sampling", () => {
+  const logits = [2, 1, 0, -1, 0.5, -20];
+
+  it.each([1, 0.7, 2])("draws from softmax(logits / %f), and tells its log-probs", (temperature) => {
+    scope(() => {
+      const n = 40_000;
+      const warped = warp(tensor(logits).unsqueeze(0).expand(n, logits.length), { temperature });
+      const { tokens, logprobs } = draw(warped, temperature, new Generator(3));
+      const expected = softmax(logits, temperature);
+      const counts = logits.map(() => 0);
+      const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
+      ids.forEach((id, i) => {
+        counts[id] = (counts[id] as number) + 1;
+        expect(lps[i]).toBeCloseTo(Math.log(expected[id] as number), 5);
+      });
+      // Five standard errors of a binomial count: fails by chance once in two million.
+      for (const [id, p] of expected.entries())
+        expect(Math.abs((counts[id] as number) / n - p)).toBeLessThan(
+          5 * Math.sqrt((p * (1 - p)) / n) + 1e-9,
+        );
+    });
+  });
+
+  it("reaches every token of a vocabulary that is no multiple of its chunk", () => {
+    scope(() => {
+      const vocab = 700;
+      const { tokens } = draw(
+        warp(tensor(new Array(vocab).fill(0)).unsqueeze(0).expand(30_000, vocab), { temperature: 1 }),
+        1,
+        new Generator(0),
+      );
+      const seen = new Set(tokens.toArray());
+      // 30,000 draws miss a given one of 700 with probability e^-43.
+      expect(seen.size).toBe(vocab);
+      expect(Math.max(...seen)).toBe(vocab - 1);
+    });
+  });
+
+  it("top-k and top-p leave the likeliest, whose probabilities sum to 1", () => {
+    scope(() => {
+      const row = tensor(logits).unsqueeze(0);
+      const p = (options: { topK?: number; topP?: number }) =>
+        warp(row, { temperature: 1, ...options })
+          .softmax(-1)
+          .toArray();
+      const all = softmax(logits, 1);
+      const left = (values: number[]) => values.flatMap((value, i) => (value > 0 ? [i] : []));
+      expect(left(p({ topK: 2 }))).toEqual([0, 1]);
+      expect(left(p({ topK: 100 }))).toHaveLength(logits.length);
+      // 0.575 + 0.211 = 0.787 < 0.8, so the third (index 4) is in.
+      expect(left(p({ topP: 0.8 }))).toEqual([0, 1, 4]);
+      expect(left(p({ topP: 0.01 }))).toEqual([0]);
+      const kept = [0, 1, 4].reduce((sum, i) => sum + (all[i] as number), 0);
+      expect(p({ topP: 0.8 })[4]).toBeCloseTo((all[4] as number) / kept, 6);
+    });
+  });
+
+  it("temperature 0 takes the likeliest", () => {
+    scope(() => {
+      const { tokens } = draw(warp(tensor([0, 3, 1]).unsqueeze(0), { temperature: 0 }), 0, new Generator(0));
+      expect(tokens.toArray()).toEqual([1]);
+    });
+  });
+});
+
+describe("generation", () => {
+  const model = tinyModel(1);
+  const prompts = ["a", "a longer prompt", "b"].map((text) => model.text.encode(text));
+  const eos = model.text.eos;
+
+  it("gives the same for the same seed, and other for another", async () => {
+    const sample = (seed: number) => generate(model, prompts, { maxTokens: 8, seed, samples: 3 });
+    const [a, b, c] = [await sample(1), await sample(1), await sample(2)];
+    expect(a).toEqual(b);
+    expect(a.map(({ tokens }) => tokens)).not.toEqual(c.map(({ tokens }) => tokens));
+    expect(a.map(({ prompt }) => prompt)).toEqual([0, 0, 0, 1, 1, 1, 2, 2, 2]);
+    expect(new Set(a.map(({ tokens }) => tokens.join())).size).toBe(9);
+  });
+
+  it("ends at a stop token, which is not in the text, and at maxTokens", async () => {
+    const responses = await generate(model, prompts, { maxTokens: 60, seed: 0, samples: 20 });
+    for (const { tokens, finished, text, logprobs } of responses) {
+      expect(tokens.length).toBeLessThanOrEqual(60);
+      expect(logprobs).toHaveLength(tokens.length);
+      expect(finished).toBe(tokens.at(-1) === eos);
+      expect(tokens.slice(0, -1)).not.toContain(eos);
+      expect(text).not.toContain("<|im_end|>");
+    }
+    expect(responses.some(({ finished }) => finished)).toBe(true);
+    expect(responses.some(({ finished }) => !finished)).toBe(true);
+  });
+
+  it("draws no stop token before minTokens", async () => {
+    const responses = await generate(model, prompts, { maxTokens: 60, minTokens: 30, seed: 0, samples: 20 });
+    expect(Math.min(...responses.map(({ tokens }) => tokens.length))).toBeGreaterThanOrEqual(30);
+  });
+
+  it("ends at a stop text, cut from the text", async () => {
+    const free = await generate(model, prompts, { maxTokens: 40, seed: 5, stopIds: [] });
+    const whole = free[0]?.text as string;
+    const stop = /[!-~]{2}/.exec(whole)?.[0] as string; // bytes at random are seldom text
+    const [cut] = await generate(model, prompts, { maxTokens: 40, seed: 5, stopIds: [], stop: [stop] });
+    expect(cut?.finished).toBe(true);
+    expect(cut?.text).toBe(whole.slice(0, whole.indexOf(stop)));
+  });
+
+  it("tells each prompt's rows apart while it streams", () => {
+    let grown = 0;
+    for (const rows of decode(model, prompts, { maxTokens: 5, seed: 0, stopIds: [] })) {
+      grown++;
+      expect(rows.map(({ prompt }) => prompt)).toEqual([0, 1, 2]);
+      expect(rows.every(({ tokens }) => tokens.length === grown)).toBe(true);
+    }
+    expect(grown).toBe(5);
+  });
+
+  it("refuses a prompt longer than the context", async () => {
+    const long = [new Array(256).fill(1)];
+    await expect(generate(model, long, { maxTokens: 4 })).rejects.toThrow(/256 tokens/);
+  });
+
+  it("stops when its signal says so", async () => {
+    const signal = AbortSignal.abort();
+    await expect(generate(model, prompts, { maxTokens: 50, signal })).rejects.toThrow(/abort/i);
+  });
+});
+
+describe("scores", () => {
+  it("are the same one by one and together, whatever the order", () => {
+    const judge = tinyModel(2).withScoreHead({ std: 1 });
+    const rows = [3, 9, 1, 30, 4].map((n) => ({
+      prompt: Array.from({ length: 5 }, (_, i) => 10 + i),
+      response: Array.from({ length: n }, (_, i) => (i * 7 + n) % 256),
+    }));
+    const together = scoreAll(judge, rows);
+    rows.forEach((row, i) => expect(scoreAll(judge, [row])[0]).toBeCloseTo(together[i] as number, 4));
+    expect(scoreAll(judge, [...rows].reverse())).toEqual(
+      [...together].reverse().map((value) => expect.closeTo(value, 4)),
+    );
+    expect(scoreAll(judge, [])).toEqual([]);
+  });
+});
