@@ -88,8 +88,10 @@ export class Model {
     return this.#architecture.forward(this.#config, this.#lookup, batch.ids, batch.positions, attend);
   }
 
-  /** Vocabulary logits of hidden states: (tokens, hidden) → (tokens, vocab). */
+  /** Vocabulary logits of hidden states: (tokens, hidden) → (tokens, vocab). @throws InputError for a scalar head */
   logits(hidden: Tensor): Tensor {
+    if (this.head !== "lm")
+      throw new InputError("this model has a scalar head: it scores text and cannot write it");
     const head = this.#lookup.find("lm_head.weight") ?? this.#lookup.get(this.#architecture.embedding);
     return ops.linear(hidden, head);
   }
@@ -268,5 +270,6 @@ function readFolder(path: string) {
   } catch (error) {
     throw new InputError(`${configPath}: not JSON: ${(error as Error).message}`);
   }
+  parseConfig(json); // before the weights: a model we cannot run is better told so
   return { json, weights: readCheckpoint(path), tokenizer: readTokenizer(path) };
 }
