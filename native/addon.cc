@@ -5,11 +5,14 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <napi.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/grad_mode.h>
+#include <torch/library.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -647,6 +650,62 @@ void trim(const CallbackInfo&) {
 #ifdef __GLIBC__
   malloc_trim(0);
 #endif
+}
+
+// One AdamW step on bfloat16 weights whose float32 master is kept in two halves: the weight itself, its nearest
+// bfloat16, and `low`, what the master's bits are over the weight's. Takes 2 bytes a weight less than a whole master,
+// and a third of the time of casting, stepping and casting back. src/nn/adamw.ts has the same in tensor operators.
+struct AdamW {
+  float lr, beta1, beta2, eps, decay, scale, correction1, correction2;
+};
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "no-math-errno", "no-trapping-math")))
+#endif
+void adamwSplit(uint16_t* __restrict weight, int16_t* __restrict low, float* __restrict m, float* __restrict v,
+                const uint16_t* __restrict gradient, int64_t count, const AdamW by) {
+  for (int64_t i = 0; i < count; i++) {
+    const auto master = std::bit_cast<float>((uint32_t(weight[i]) << 16) + uint32_t(int32_t(low[i])));
+    const float g = std::bit_cast<float>(uint32_t(gradient[i]) << 16) * by.scale;
+    m[i] += (1 - by.beta1) * (g - m[i]);
+    v[i] = by.beta2 * v[i] + (1 - by.beta2) * g * g;
+    const float stepped = master - by.lr * by.decay * master -
+                          by.lr / by.correction1 * m[i] / (std::sqrt(v[i]) / by.correction2 + by.eps);
+    const auto bits = std::bit_cast<uint32_t>(stepped);
+    weight[i] = uint16_t((bits + 0x8000) >> 16);
+    low[i] = int16_t(bits - (uint32_t(weight[i]) << 16));
+  }
+}
+
+void adamwSplitStep(Tensor& weight, Tensor& low, Tensor& m, Tensor& v, const Tensor& gradient, int64_t step, double lr,
+                    double beta1, double beta2, double eps, double decay, double scale) {
+  TORCH_CHECK(weight.scalar_type() == at::kBFloat16 && low.scalar_type() == at::kShort && m.scalar_type() == at::kFloat &&
+                  v.scalar_type() == at::kFloat && gradient.scalar_type() == at::kBFloat16,
+              "adamw_split_ takes bfloat16 weights and gradients, int16 low halves, and float32 moments");
+  for (const auto* one : std::initializer_list<const Tensor*>{&weight, &low, &m, &v})
+    TORCH_CHECK(one->is_contiguous() && one->sizes() == gradient.sizes(), "adamw_split_ takes contiguous tensors of one shape");
+  const AdamW by{float(lr), float(beta1), float(beta2), float(eps), float(decay), float(scale),
+                 float(1 - std::pow(beta1, double(step))), float(std::sqrt(1 - std::pow(beta2, double(step))))};
+  // The iterator shares the work out among libtorch's own threads.
+  auto iterator = at::TensorIteratorConfig()
+                      .check_all_same_dtype(false)
+                      .resize_outputs(false)
+                      .add_output(weight)
+                      .add_output(low)
+                      .add_output(m)
+                      .add_output(v)
+                      .add_owned_const_input(gradient.contiguous())
+                      .build();
+  iterator.for_each([&](char** data, const int64_t*, int64_t count) {
+    adamwSplit((uint16_t*)data[0], (int16_t*)data[1], (float*)data[2], (float*)data[3], (const uint16_t*)data[4], count, by);
+  });
+}
+
+TORCH_LIBRARY(plumbline, library) {
+  library.def(
+      "adamw_split_(Tensor(a!) weight, Tensor(b!) low, Tensor(c!) m, Tensor(d!) v, Tensor gradient, int step, float lr, "
+      "float beta1, float beta2, float eps, float decay, float scale) -> ()");
+  library.impl("adamw_split_", c10::DispatchKey::CPU, TORCH_FN(adamwSplitStep));
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {

@@ -1,4 +1,4 @@
-import { keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { type DType, keep, noGrad, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 
 export interface AdamWOptions {
   betas?: readonly [number, number];
@@ -9,14 +9,31 @@ export interface AdamWOptions {
 
 interface Slot {
   parameter: Tensor;
-  /** float32 copy that is stepped, so that a rate of 1e-6 moves bfloat16 weights; the parameter itself in float32. */
-  master: Tensor;
+  /**
+   * For a bfloat16 parameter what its float32 master has beyond it, so that a rate of 1e-6 moves it: the master's bits
+   * are the parameter's, followed by 16 zeros, plus this int16.
+   */
+  low: Tensor | null;
   m: Tensor;
   v: Tensor;
   decay: number;
 }
 
-/** Decoupled weight decay Adam (Loshchilov & Hutter 2019), with float32 masters for narrower parameters. */
+/** The float32 master of a bfloat16 parameter and its low half. */
+export const joinMaster = (parameter: Tensor, low: Tensor): Tensor =>
+  ops.view(ops.__lshift__(ops.view(parameter, "int16").to("int32"), 16).add(low.to("int32")), "float32");
+
+/** A float32 master as the nearest bfloat16, and what is left. */
+export function splitMaster(master: Tensor): { parameter: Tensor; low: Tensor } {
+  const bits = ops.view(master, "int32");
+  const high = ops.__rshift__(bits.add(0x8000), 16);
+  const low = bits.sub(ops.__lshift__(high, 16)).to("int16");
+  return { parameter: ops.view(high.to("int16"), "bfloat16"), low };
+}
+
+const adamwSplit = operator("plumbline::adamw_split_");
+
+/** Decoupled weight decay Adam (Loshchilov & Hutter 2019), with float32 masters for bfloat16 parameters. */
 export class AdamW {
   #slots: Map<string, Slot>;
   #step: Tensor;
@@ -32,8 +49,9 @@ export class AdamW {
       const decay = parameter.shape.length > 1 ? (options.weightDecay ?? 0) : 0;
       const own = noGrad(() =>
         scope(() => {
-          const master = parameter.dtype === "float32" ? parameter : parameter.detach().to("float32");
-          return keep({ master, m: ops.zeros_like(master), v: ops.zeros_like(master) });
+          const zeros = (dtype: DType) => ops.zeros_like(parameter, { dtype });
+          const low = parameter.dtype === "bfloat16" ? zeros("int16") : null;
+          return keep({ low, m: zeros("float32"), v: zeros("float32") });
         }),
       );
       this.#slots.set(name, { parameter, ...own, decay });
@@ -68,31 +86,36 @@ export class AdamW {
     return norms.length ? ops.linalg_vector_norm(ops.stack(norms)).item() : 0;
   }
 
-  #move({ parameter, master, m, v, decay }: Slot, lr: number, scale: number): void {
-    const own = parameter.grad as Tensor;
-    const gradient = own.dtype === "float32" ? own : own.to("float32");
-    if (scale < 1) gradient.mul_(scale);
-    ops._fused_adamw_([master], [gradient], [m], [v], [], [this.#step], {
-      lr,
-      ...this.#options,
-      weight_decay: decay,
-      amsgrad: false,
-      maximize: false,
-    });
-    if (master !== parameter) parameter.copy_(master);
+  #move({ parameter, low, m, v, decay }: Slot, lr: number, scale: number): void {
+    const { beta1, beta2, eps } = this.#options;
+    const gradient = parameter.grad as Tensor;
+    if (low !== null && parameter.device === "cpu") {
+      adamwSplit(parameter, low, m, v, gradient, this.#step.item(), lr, beta1, beta2, eps, decay, scale);
+      return;
+    }
+    const master = low === null ? parameter : joinMaster(parameter, low);
+    const own = gradient.to("float32");
+    if (scale < 1) own.mul_(scale);
+    const options = { lr, beta1, beta2, eps, weight_decay: decay, amsgrad: false, maximize: false };
+    ops._fused_adamw_([master], [own], [m], [v], [], [this.#step], options);
+    if (low === null) return;
+    const halves = splitMaster(master);
+    parameter.copy_(halves.parameter);
+    low.copy_(halves.low);
   }
 
   /** Every tensor of the optimiser's state, by name: what a checkpoint saves and `load` restores. */
   state(): Map<string, Tensor> {
     const state = new Map([["step", this.#step]]);
-    for (const [name, { parameter, master, m, v }] of this.#slots) {
-      if (master !== parameter) state.set(`master.${name}`, master);
+    for (const [name, { low, m, v }] of this.#slots) {
+      if (low) state.set(`low.${name}`, low);
       state.set(`m.${name}`, m);
       state.set(`v.${name}`, v);
     }
     return state;
   }
 
+  /** Restores what `state` gave; the parameters are their owner's to restore. */
   load(saved: ReadonlyMap<string, Tensor>): void {
     noGrad(() => {
       for (const [name, own] of this.state()) {
@@ -100,14 +123,11 @@ export class AdamW {
         if (!from) throw new Error(`the optimiser's checkpoint has no "${name}"`);
         own.copy_(from);
       }
-      for (const { parameter, master } of this.#slots.values())
-        if (master !== parameter) parameter.copy_(master);
     });
   }
 
   dispose(): void {
     this.#step.dispose();
-    for (const { parameter, master, m, v } of this.#slots.values())
-      for (const own of [m, v, ...(master === parameter ? [] : [master])]) own.dispose();
+    for (const { low, m, v } of this.#slots.values()) for (const own of [m, v, low]) own?.dispose();
   }
 }

@@ -8,7 +8,7 @@ import { loadModel } from "../models/pull.ts";
 import { ppo } from "../ppo/train.ts";
 import type { RewardReport } from "../reward/evaluate.ts";
 import { reward } from "../reward/train.ts";
-import { generate, type Response } from "../rollout/generate.ts";
+import { generate } from "../rollout/generate.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import type { Training } from "../run/training.ts";
 import { sft } from "../sft/train.ts";
@@ -243,22 +243,18 @@ async function compare(
   signal?: AbortSignal,
 ): Promise<{ comparisons: Comparison[]; accuracy: number }> {
   const prompts = instructions.map(({ prompt }) => encodePrompt(model.text, user(prompt)));
-  const sampled: Response[][] = [];
-  for (const [i, temperature] of temperatures.entries())
-    sampled.push(
-      await generate(model, prompts, { temperature, maxTokens, batchSize, seed: seed + i, signal }),
-    );
+  const samples = temperatures.length;
+  const sampled = await generate(model, prompts, {
+    ...{ temperature: temperatures, samples, maxTokens, batchSize, seed, signal },
+  });
   const people = labelers(seed);
   const random = uniform(seed);
   let [right, pairs] = [0, 0];
   const comparisons = instructions.flatMap((instruction, i) => {
     const texts = new Set<string>();
-    const answers = sampled
-      .map((responses) => responses[i])
-      .filter((r) => r !== undefined && r.text.trim() !== "" && !texts.has(r.text) && texts.add(r.text)) as {
-      text: string;
-      finished: boolean;
-    }[];
+    const answers = sampled.filter(
+      ({ prompt, text }) => prompt === i && text.trim() !== "" && !texts.has(text) && texts.add(text),
+    );
     if (answers.length < 2) return [];
     const labeler = people[Math.floor(random() * people.length)] as (typeof people)[number];
     const ranks = rank(instruction, answers, labeler, random);

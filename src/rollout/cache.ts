@@ -9,13 +9,13 @@ const index = (values: readonly number[]): Tensor => tensor(values, { dtype: "in
  * its length, so prompts of different lengths need no padding.
  */
 export class KvCache {
-  /** Tokens in each row. */
+  /** Tokens in each row in use. */
   lengths: number[];
   readonly #dimensions: Dimensions;
   readonly #capacity: number;
-  /** For each layer (rows · capacity, kvHeads · headDim). */
-  #keys: Tensor[];
-  #values: Tensor[];
+  /** For each layer (rows · capacity, kvHeads · headDim); the rows in use come first. */
+  readonly #keys: Tensor[];
+  readonly #values: Tensor[];
 
   constructor(dimensions: Dimensions, dtype: DType, device: string, rows: number, capacity: number) {
     this.#dimensions = dimensions;
@@ -31,20 +31,21 @@ export class KvCache {
     this.#values = make();
   }
 
-  /** Attention over packed prompts that also fills the rows; row i begins with prompt `source[i]`. */
-  prefill(prompts: readonly number[], source: readonly number[]): Attend {
-    const starts = [0];
-    for (const length of prompts) starts.push((starts.at(-1) as number) + length);
+  /** Attention over packed prompts of these lengths that also fills rows: `rows[i]` begin with prompt i. */
+  prefill(prompts: readonly number[], rows: readonly (readonly number[])[]): Attend {
     const from: number[] = [];
     const to: number[] = [];
-    source.forEach((prompt, row) => {
-      const length = prompts[prompt] as number;
-      for (let i = 0; i < length; i++) {
-        from.push((starts[prompt] as number) + i);
-        to.push(row * this.#capacity + i);
+    let start = 0;
+    for (const [prompt, length] of prompts.entries()) {
+      for (const row of rows[prompt] ?? []) {
+        for (let i = 0; i < length; i++) {
+          from.push(start + i);
+          to.push(row * this.#capacity + i);
+        }
+        this.lengths[row] = length;
       }
-      this.lengths[row] = length;
-    });
+      start += length;
+    }
     const [fromIndex, toIndex] = [index(from), index(to)];
     const attend = packedAttention({ lengths: prompts }, this.#dimensions.window);
     return (layer, q, k, v) => {
@@ -73,7 +74,11 @@ export class KvCache {
     );
     const mask = where(seen, zeros([]), Number.NEGATIVE_INFINITY).view(rows, 1, 1, longest);
     const past = (stored: Tensor) =>
-      stored.view(rows, this.#capacity, kvHeads, headDim).narrow(1, 0, longest).transpose(1, 2);
+      stored
+        .view(-1, this.#capacity, kvHeads, headDim)
+        .narrow(0, 0, rows)
+        .narrow(1, 0, longest)
+        .transpose(1, 2);
     const typed = mask.to((this.#keys[0] as Tensor).dtype);
     return (layer, q, k, v) => {
       this.#store(layer, to, k.reshape(rows, -1), v.reshape(rows, -1));
@@ -96,23 +101,25 @@ export class KvCache {
     ops.index_copy_(this.#values[layer] as Tensor, 0, to, values);
   }
 
-  /** Drops every other row. */
-  keepRows(rows: readonly number[]): void {
-    const kept = index(rows);
-    const select = (stored: Tensor): Tensor => {
-      const width = stored.size(1);
-      const fewer = keep(
-        stored
-          .view(this.lengths.length, -1)
-          .indexSelect(0, kept)
-          .view(rows.length * this.#capacity, width),
-      );
-      stored.dispose();
-      return fewer;
-    };
-    this.#keys = this.#keys.map(select);
-    this.#values = this.#values.map(select);
-    this.lengths = rows.map((row) => this.lengths[row] as number);
+  /**
+   * Drops every other row. The last rows move into the gaps, since copying all of them would cost more than a step.
+   * @returns which row is now in each place
+   */
+  keepRows(rows: readonly number[]): number[] {
+    const kept = new Set(rows);
+    const moved = rows.filter((row) => row >= rows.length);
+    const order = rows.map((_, place) => (kept.has(place) ? place : (moved.pop() as number)));
+    const gaps = order.flatMap((row, place) => (row === place ? [] : [place]));
+    if (gaps.length) {
+      const from = index(gaps.map((place) => order[place] as number));
+      const to = index(gaps);
+      for (const stored of [...this.#keys, ...this.#values]) {
+        const byRow = stored.view(-1, this.#capacity * stored.size(1));
+        ops.index_copy_(byRow, 0, to, byRow.indexSelect(0, from));
+      }
+    }
+    this.lengths = order.map((row) => this.lengths[row] as number);
+    return order;
   }
 
   dispose(): void {

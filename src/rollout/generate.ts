@@ -1,12 +1,14 @@
 import { setImmediate } from "node:timers/promises";
 import { InputError } from "../data/errors.ts";
 import type { Model } from "../models/model.ts";
-import { pack } from "../models/pack.ts";
-import { Generator, noGrad, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { batchRows, pack } from "../models/pack.ts";
+import { cat, Generator, noGrad, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
 import { draw, forbid, type Sampling, warp } from "./sampling.ts";
 
-export interface GenerateOptions extends Partial<Sampling> {
+export interface GenerateOptions extends Partial<Omit<Sampling, "temperature">> {
+  /** Divides the logits; 0 takes the likeliest token. A list gives each of a prompt's samples its own. */
+  temperature?: number | readonly number[] | undefined;
   /** Most tokens of a response, its stop token included. */
   maxTokens: number;
   /** Stop tokens are not drawn before this many. */
@@ -44,7 +46,12 @@ export function* decode(
   prompts: readonly (readonly number[])[],
   options: GenerateOptions,
 ): globalThis.Generator<Response[]> {
-  const { temperature = 1, topK, topP, maxTokens, minTokens = 0, stop = [], samples = 1 } = options;
+  const { topK, topP, maxTokens, minTokens = 0, stop = [], samples = 1 } = options;
+  const temperatures = [options.temperature ?? 1].flat();
+  if (temperatures.length > 1 && (temperatures.length !== samples || Math.min(...temperatures) <= 0))
+    throw new InputError(
+      `${temperatures.length} temperatures: give one, or one over 0 for each of ${samples} samples`,
+    );
   const stopIds = options.stopIds ?? model.tokenizer?.stopIds ?? [];
   const generator = options.generator ?? new Generator(options.seed ?? 0);
   const { context } = model.dimensions;
@@ -61,6 +68,7 @@ export function* decode(
     text: "",
   }));
   let rows = all;
+  const temperatureOf = new Map(all.map((row, i) => [row, temperatures[i % temperatures.length] as number]));
 
   const device = (model.parameters.values().next().value as Tensor).device;
   const cache = noGrad(
@@ -74,6 +82,13 @@ export function* decode(
         stopIds,
         rows.map(() => 1),
       );
+    const [first = 1] = temperatures;
+    const mixed = temperatures.length > 1;
+    if (mixed)
+      logits = logits
+        .to("float32")
+        .div(tensor(rows.map((row) => temperatureOf.get(row) as number)).unsqueeze(1));
+    const temperature = mixed ? 1 : first;
     const { tokens, logprobs } = draw(warp(logits, { temperature, topK, topP }), temperature, generator);
     const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
     rows.forEach((row, i) => {
@@ -98,15 +113,7 @@ export function* decode(
     for (let at = 0; at < limit && rows.length; at++) {
       noGrad(() =>
         scope(() => {
-          if (at === 0) {
-            const batch = pack(prompts);
-            const hidden = model.hidden(batch, cache.prefill(batch.lengths, source));
-            const last = batch.lengths.map(
-              (_, i) => batch.lengths.slice(0, i + 1).reduce((a, b) => a + b) - 1,
-            );
-            const places = source.map((i) => last[i] as number);
-            return sample(hidden.indexSelect(0, tensor(places, { dtype: "int64" })), at);
-          }
+          if (at === 0) return sample(prefill(model, cache, prompts, samples), at);
           const ids = tensor(
             rows.map((row) => row.tokens.at(-1) as number),
             { dtype: "int64" },
@@ -120,8 +127,7 @@ export function* decode(
       const going = grown.flatMap((row, i) => (row.finished ? [] : [i]));
       if (going.length < grown.length) {
         for (const row of grown) if (row.finished) close(row);
-        rows = going.map((i) => grown[i] as Response);
-        if (rows.length) noGrad(() => scope(() => cache.keepRows(going)));
+        rows = noGrad(() => scope(() => cache.keepRows(going))).map((i) => grown[i] as Response);
       }
       yield grown;
     }
@@ -129,6 +135,36 @@ export function* decode(
   } finally {
     cache.dispose();
   }
+}
+
+/** Tokens of prompts computed at once. */
+const prefillTokens = 4096;
+
+/** Fills the cache with `samples` rows of each prompt, and gives the hidden state at each row's end. */
+function prefill(
+  model: Model,
+  cache: KvCache,
+  prompts: readonly (readonly number[])[],
+  samples: number,
+): Tensor {
+  let row = 0;
+  const ends = batchRows(
+    prompts.map((prompt) => ({ prompt, response: [] })),
+    prefillTokens,
+  ).map((chunk) =>
+    scope(() => {
+      const batch = pack(chunk.map(({ prompt }) => prompt));
+      const rows = chunk.map(() => Array.from({ length: samples }, () => row++));
+      const hidden = model.hidden(batch, cache.prefill(batch.lengths, rows));
+      let end = -1;
+      const places = batch.lengths.flatMap((length) => {
+        end += length;
+        return new Array<number>(samples).fill(end);
+      });
+      return hidden.indexSelect(0, tensor(places, { dtype: "int64" }));
+    }),
+  );
+  return cat(ends);
 }
 
 /**

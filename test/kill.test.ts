@@ -1,0 +1,142 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { jsonLines, plumbline, succeed } from "./cli.ts";
+import { tinyModel } from "./tiny.ts";
+
+let dir: string;
+const at = (...names: string[]) => join(dir, ...names);
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), "kill-"));
+  const model = tinyModel();
+  model.save(at("tiny"));
+  model.withScoreHead({ std: 0.5 }).save(at("judge"));
+  const rows = Array.from({ length: 40 }, (_, i) => ({
+    prompt: `say ${i}`,
+    chosen: `it is ${i}`,
+    rejected: `no ${i * i}`,
+  }));
+  const write = (name: string, of: (row: (typeof rows)[number]) => unknown) =>
+    writeFileSync(at(name), rows.map((row) => `${JSON.stringify(of(row))}\n`).join(""));
+  write("demonstrations.jsonl", ({ prompt, chosen }) => ({ prompt, completion: chosen }));
+  write("comparisons.jsonl", (row) => row);
+  write("prompts.jsonl", ({ prompt }) => ({ prompt }));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const set = (settings: Record<string, unknown>) =>
+  Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
+
+/** Enough steps that ten kills fall into the run, and a checkpoint at each, so that many fall into a write. */
+const stages: Record<string, string[]> = {
+  sft: [
+    "sft",
+    "--model",
+    "tiny",
+    "--data",
+    "demonstrations.jsonl",
+    ...set({ epochs: 30, batchSize: 4, saveEvery: 1, evalEvery: 7 }),
+  ],
+  reward: [
+    "reward",
+    "--model",
+    "tiny",
+    "--data",
+    "comparisons.jsonl",
+    ...set({ epochs: 30, batchSize: 4, saveEvery: 1, evalEvery: 7, normaliseSamples: 8, sampleTokens: 8 }),
+  ],
+  ppo: [
+    "ppo",
+    "--policy",
+    "tiny",
+    "--allow-no-sft",
+    "--reward",
+    "judge",
+    "--prompts",
+    "prompts.jsonl",
+    ...set({ steps: 150, batchSize: 8, miniBatchSize: 4, maxTokens: 8, saveEvery: 1 }),
+  ],
+};
+
+/** All weights that a run's last checkpoint holds, by file. */
+function weights(run: string): Record<string, string> {
+  const checkpoints = readdirSync(at(run, "checkpoints")).filter((name) => name.startsWith("step-"));
+  const last = checkpoints.sort((a, b) => Number(a.slice(5)) - Number(b.slice(5))).at(-1) as string;
+  const files = readdirSync(at(run, "checkpoints", last), { recursive: true, encoding: "utf8" });
+  return Object.fromEntries(
+    files
+      .filter((name) => name.endsWith(".safetensors"))
+      .map((name) => [name, readFileSync(at(run, "checkpoints", last, name)).toString("base64")]),
+  );
+}
+
+describe("a run that is killed ten times", () => {
+  it.each(Object.entries(stages))(
+    "%s ends with the weights of one that was not",
+    async (stage, args) => {
+      await succeed([...args, "--run", `${stage}-whole`], { cwd: dir });
+      const run = ["--run", `${stage}-killed`];
+      const delays: number[] = [];
+      let kills = 0;
+      // Start-up takes half of the time; a kill within it is a case of its own, and so counts too.
+      while (kills < 10) {
+        const delay = 700 + Math.random() * 900;
+        delays.push(Math.round(delay));
+        const resume =
+          readdirSync(dir).includes(`${stage}-killed`) &&
+          readdirSync(at(`${stage}-killed`)).includes("run.json");
+        const outcome = await plumbline([...args, ...run, ...(resume ? ["--resume"] : [])], {
+          cwd: dir,
+          during: async (child) => {
+            await setTimeout(delay);
+            child.kill("SIGKILL");
+          },
+        });
+        if (outcome.signal === "SIGKILL") kills++;
+        else {
+          expect(outcome.stderr, `killed after ${delays.join(", ")} ms`).not.toMatch(/error/);
+          break; // it came to its end first
+        }
+      }
+      await succeed([...args, ...run, "--resume"], { cwd: dir });
+      expect(kills, `the run ended too soon for ten kills: ${delays.join(", ")} ms`).toBe(10);
+      expect(weights(`${stage}-killed`), `killed after ${delays.join(", ")} ms`).toEqual(
+        weights(`${stage}-whole`),
+      );
+
+      // Every step is in the log, once, and whole.
+      const steps = jsonLines(readFileSync(at(`${stage}-killed`, "events.jsonl"), "utf8")).filter(
+        ({ type }) => type === "step",
+      );
+      expect(steps.map(({ step }) => step)).toEqual(steps.map((_, i) => i + 1));
+    },
+    300_000,
+  );
+
+  it("Ctrl-C saves, says how to go on, and exits with 130", async () => {
+    const run = ["--run", "interrupted"];
+    const outcome = await plumbline([...(stages.ppo as string[]), ...run], {
+      cwd: dir,
+      during: async (child) => {
+        await setTimeout(1800);
+        child.kill("SIGINT");
+      },
+    });
+    expect(outcome.code).toBe(130);
+    expect(outcome.stderr).toMatch(/interrupted after step \d+; add --resume to go on/);
+    await succeed([...(stages.ppo as string[]), ...run, "--resume"], { cwd: dir });
+  }, 60_000);
+
+  it("two processes on one run: the second is refused, the first goes on", async () => {
+    const run = [...(stages.sft as string[]), "--run", "shared"];
+    const first = succeed(run, { cwd: dir });
+    await setTimeout(1500);
+    const second = await plumbline([...run, "--resume"], { cwd: dir });
+    expect(second.code).toBe(1);
+    expect(second.stderr).toMatch(/process \d+ is writing this run/);
+    await first;
+  }, 60_000);
+});
