@@ -12,7 +12,6 @@
 #include <torch/csrc/autograd/grad_mode.h>
 #include <torch/library.h>
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -660,18 +659,18 @@ struct AdamW {
 };
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "no-math-errno", "no-trapping-math")))
+__attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 void adamwSplit(uint16_t* __restrict weight, int16_t* __restrict low, float* __restrict m, float* __restrict v,
                 const uint16_t* __restrict gradient, int64_t count, const AdamW by) {
   for (int64_t i = 0; i < count; i++) {
-    const auto master = std::bit_cast<float>((uint32_t(weight[i]) << 16) + uint32_t(int32_t(low[i])));
-    const float g = std::bit_cast<float>(uint32_t(gradient[i]) << 16) * by.scale;
+    const auto master = __builtin_bit_cast(float, (uint32_t(weight[i]) << 16) + uint32_t(int32_t(low[i])));
+    const float g = __builtin_bit_cast(float, uint32_t(gradient[i]) << 16) * by.scale;
     m[i] += (1 - by.beta1) * (g - m[i]);
     v[i] = by.beta2 * v[i] + (1 - by.beta2) * g * g;
     const float stepped = master - by.lr * by.decay * master -
-                          by.lr / by.correction1 * m[i] / (std::sqrt(v[i]) / by.correction2 + by.eps);
-    const auto bits = std::bit_cast<uint32_t>(stepped);
+                          by.lr / by.correction1 * m[i] / (__builtin_sqrtf(v[i]) / by.correction2 + by.eps);
+    const auto bits = __builtin_bit_cast(uint32_t, stepped);
     weight[i] = uint16_t((bits + 0x8000) >> 16);
     low[i] = int16_t(bits - (uint32_t(weight[i]) << 16));
   }

@@ -261,7 +261,16 @@ async function buildAddon() {
   const packages = join(dirname(fileURLToPath(import.meta.resolve("node-addon-api/package.json"))), "..");
   const lib = join(libtorch, "lib");
   const flags = [
-    ...["-O2", "-std=c++20", "-fPIC", "-shared", "-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", "-w"],
+    ...[
+      "-O3",
+      "-fno-math-errno",
+      "-std=c++20",
+      "-fPIC",
+      "-shared",
+      "-DNAPI_VERSION=8",
+      "-DNAPI_CPP_EXCEPTIONS",
+      "-w",
+    ],
     ...[
       join(packages, "node-addon-api"),
       join(packages, "node-api-headers", "include"),
