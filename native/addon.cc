@@ -712,9 +712,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   if (taken) throw Napi::Error::New(env, "the engine serves one thread of a process: use child processes, not workers");
   taken = true;
 #ifdef __GLIBC__
-  // Every step frees and takes the same activations: keeping up to 1 GiB of them saves a fifth of a training step,
+  // Every step frees and takes the same activations: keeping up to 512 MiB of them saves a fifth of a training step,
   // which otherwise goes into page faults. What is larger than 32 MiB goes back at once.
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
 #endif
   const auto raw = [&](const char* name, napi_callback callback) {

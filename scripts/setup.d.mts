@@ -2,3 +2,5 @@
 export function fetchSmolLm2(): Promise<string>;
 /** Makes the engine ready: npm packages, libtorch, the addon; with `model`, the quickstart's model too. */
 export function setup(options?: { model?: boolean }): Promise<void>;
+/** What stands in the way of the set-up, and what to do. */
+export class SetupError extends Error {}

@@ -70,7 +70,7 @@ const modelWheel = [
 const say = (text) => process.stderr.write(`${text}\n`);
 const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
 
-class SetupError extends Error {}
+export class SetupError extends Error {}
 
 /** The first of these commands that runs, or undefined. */
 function findCommand(...names) {

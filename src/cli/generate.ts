@@ -52,7 +52,11 @@ export const generate = () =>
       });
       const encoded = prompts.map((one) => encodePrompt(model.text, one.prompt));
       // The file is opened only now, so that a mistake leaves an old one as it was.
-      const rows = await rollout.generate(model, encoded, { ...options, signal });
+      const rows = await rollout.generate(model, encoded, {
+        ...options,
+        signal,
+        onProgress: (done, total) => progress.count(done, total, "answers"),
+      });
       const file = lines(out);
       for (const row of rows) {
         const { prompt: messages, id } = prompts[row.prompt] as Prompt;

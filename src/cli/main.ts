@@ -13,6 +13,7 @@ import { report } from "./report.ts";
 import { reward } from "./reward.ts";
 import { runs } from "./runs.ts";
 import { score } from "./score.ts";
+import { setup } from "./setup.ts";
 import { sft } from "./sft.ts";
 
 // Commands load the engine inside their actions, so that --help starts at once.
@@ -22,7 +23,21 @@ export function program(): Command {
     .description("Align a language model with human preferences: SFT, reward model, PPO")
     .version(version)
     .showHelpAfterError("(--help lists the options)");
-  for (const make of [quickstart, sft, reward, ppo, generate, chat, score, model, data, runs, report, init])
+  for (const make of [
+    quickstart,
+    sft,
+    reward,
+    ppo,
+    generate,
+    chat,
+    score,
+    model,
+    data,
+    runs,
+    report,
+    init,
+    setup,
+  ])
     root.addCommand(make());
   for (const command of [root, ...root.commands, ...root.commands.flatMap((one) => one.commands)])
     command.exitOverride();

@@ -36,6 +36,7 @@ export const quickstart = () =>
         const result = await pipeline.quickstart({
           ...{ out, seed, signal, scale: fast ? pipeline.scales.fast : pipeline.scales.full },
           onStage: (title) => progress.line(`[${duration((Date.now() - began) / 1000)}] ${title}`),
+          onProgress: (done, total) => progress.count(done, total, "answers"),
           onEvent: (event) => progress.show(event),
         });
         const { evaluations: _, instructions: __, ...summary } = result;

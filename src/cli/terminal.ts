@@ -110,6 +110,12 @@ export class Progress {
     }
   }
 
+  /** Work without events: how much of it is done. */
+  count(done: number, total: number, what: string): void {
+    if (this.#json || total <= done) return;
+    this.line(`  ${done} of ${total} ${what}`);
+  }
+
   line(text: string): void {
     if (this.#json) return;
     process.stderr.write(`${process.stderr.isTTY ? "\r\x1b[2K" : ""}${text}\n`);

@@ -24,7 +24,7 @@ import {
   scoresNotNormalised,
   type Warning,
 } from "../run/warnings.ts";
-import { Generator } from "../tensor/index.ts";
+import { Generator, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { type PpoStepConfig, ppoStepConfig } from "./config.ts";
 import { gather, type Networks, shapeScores } from "./experience.ts";
@@ -189,6 +189,7 @@ export class PpoTrainer {
     const networks: Networks = { policy: this.policy, reference: this.reference, critic: this.critic };
     const { shaped, moments } = shapeScores(scores, finished, this.#moments, config);
     const optimizers = this.#optimize();
+    trim(); // what sampling freed would else stand beside what the update takes
     const rows = queries.map((prompt, i) => ({ prompt, response: responses[i] as readonly number[] }));
     const { experience, metrics } = gather(networks, rows, shaped, this.klCoef, config);
     const done: UpdateMetrics[] = [];

@@ -45,8 +45,8 @@ test("five labelers, from careful to careless, the same for a seed", () => {
   expect(people).not.toEqual(labelers(4));
   expect(new Set(people.map(({ name }) => name)).size).toBe(5);
   for (const { noise } of people) {
-    expect(noise).toBeGreaterThanOrEqual(0.1);
-    expect(noise).toBeLessThanOrEqual(0.35);
+    expect(noise).toBeGreaterThanOrEqual(0.05);
+    expect(noise).toBeLessThanOrEqual(0.2);
   }
 });
 

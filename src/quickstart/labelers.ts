@@ -20,10 +20,10 @@ export interface Answer {
   finished: boolean;
 }
 
-/** Perceived scores no further apart than this are a tie. */
-const tie = 0.05;
+/** Perceived scores no further apart than this are a tie: nearly half of the pairs are equally good in truth. */
+const tie = 0.15;
 
-/** Five labelers, from careful to careless. The seed decides how noisy each is, from 0.1 to 0.35. */
+/** Five labelers, from careful to careless. The seed decides how noisy each is, from 0.05 to 0.2. */
 export function labelers(seed: number): Labeler[] {
   const random = uniform(seed);
   const people = [
@@ -33,7 +33,7 @@ export function labelers(seed: number): Labeler[] {
     { name: "dev", lengthBias: -0.02, tidinessBias: 0 },
     { name: "ella", lengthBias: 0.02, tidinessBias: 0.03 },
   ];
-  return people.map((person, i) => ({ ...person, noise: 0.1 + 0.05 * (i + random()) }));
+  return people.map((person, i) => ({ ...person, noise: 0.05 + 0.03 * (i + random()) }));
 }
 
 /**

@@ -18,10 +18,12 @@ import { gold, type Instruction, loadDemonstrations, loadInstructions } from "./
 
 /** How much of everything: the settings behind the numbers in the README. */
 export interface Scale {
-  sft: { epochs: number; learningRate: number };
+  /** Demonstrations learned from. */
+  demonstrations: number;
+  sft: { epochs: number; learningRate: number; batchSize: number };
   /** Training instructions whose answers are compared. */
   compared: number;
-  reward: { learningRate: number; epochs: number };
+  reward: { epochs: number; learningRate: number; batchSize: number };
   ppo: {
     steps: number;
     batchSize: number;
@@ -36,39 +38,30 @@ export interface Scale {
   samples: number;
 }
 
+const training = {
+  sft: { epochs: 1, learningRate: 2e-4, batchSize: 8 },
+  reward: { epochs: 1, learningRate: 1e-4, batchSize: 8 },
+  ppo: {
+    ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1, initKlCoef: 0.1 },
+    ...{ learningRate: 5e-5, criticLearningRate: 3e-4 },
+  },
+};
+
 export const scales: Record<"full" | "fast", Scale> = {
   full: {
-    sft: { epochs: 2, learningRate: 3e-5 },
-    compared: 348,
-    reward: { learningRate: 5e-5, epochs: 1 },
-    ppo: {
-      steps: 16,
-      batchSize: 64,
-      samplesPerPrompt: 4,
-      miniBatchSize: 16,
-      ppoEpochs: 1,
-      learningRate: 5e-5,
-      criticLearningRate: 5e-5,
-      initKlCoef: 0.05,
-    },
-    heldOut: 138,
+    ...training,
+    demonstrations: Infinity,
+    compared: 300,
+    ppo: { ...training.ppo, steps: 12, batchSize: 64 },
+    heldOut: Infinity,
     samples: 2,
   },
   fast: {
-    sft: { epochs: 1, learningRate: 5e-5 },
-    compared: 64,
-    reward: { learningRate: 5e-5, epochs: 1 },
-    ppo: {
-      steps: 3,
-      batchSize: 32,
-      samplesPerPrompt: 4,
-      miniBatchSize: 16,
-      ppoEpochs: 1,
-      learningRate: 5e-5,
-      criticLearningRate: 5e-5,
-      initKlCoef: 0.05,
-    },
-    heldOut: 32,
+    ...training,
+    demonstrations: 96,
+    compared: 40,
+    ppo: { ...training.ppo, steps: 3, batchSize: 16 },
+    heldOut: 24,
     samples: 1,
   },
 };
@@ -80,9 +73,9 @@ const temperature = 0.7;
 /** Answers to compare: one at each. */
 const temperatures = [0.5, 0.7, 0.7, 1];
 /** Answers decoded together where nothing else is in memory. */
-const batchSize = 192;
-/** Keeps all stages under 6 GB. */
-const microBatchTokens = 512;
+const batchSize = 384;
+/** Keeps all stages under 6 GB; PPO has two networks that learn. */
+const [microBatchTokens, ppoMicroBatchTokens] = [512, 400];
 
 export interface QuickstartOptions {
   /** Folder for the runs, the comparisons and the report. */
@@ -92,6 +85,8 @@ export interface QuickstartOptions {
   seed?: number;
   signal?: AbortSignal | undefined;
   onStage?: (title: string) => void;
+  /** Tells of the work within a stage that has no events. */
+  onProgress?: (done: number, total: number) => void;
   onEvent?: (event: Event) => void;
 }
 
@@ -116,6 +111,7 @@ export interface QuickstartResult {
 /** Supervised fine-tuning, a reward model from simulated rankings, PPO, and a measurement of all three by the gold checker. */
 export async function quickstart(options: QuickstartOptions): Promise<QuickstartResult> {
   const { out, scale = scales.full, seed = 0, signal, onStage = () => {}, onEvent = () => {} } = options;
+  const onProgress = options.onProgress ?? (() => {});
   const began = performance.now();
   const follow = async <R>(training: Training<R>): Promise<R> => {
     for await (const event of training) onEvent(event);
@@ -132,7 +128,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const demonstrated = await follow(
     sft({
       model: untrained,
-      data: loadDemonstrations(),
+      data: loadDemonstrations().slice(0, scale.demonstrations),
       ...scale.sft,
       microBatchTokens,
       ...common,
@@ -144,7 +140,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   onStage(
     `Sampling ${temperatures.length} answers to each of ${train.length} instructions, ranked by simulated labelers`,
   );
-  const { comparisons, accuracy } = await compare(demonstrated.model, train, seed, signal);
+  const { comparisons, accuracy } = await compare(demonstrated.model, train, seed, onProgress, signal);
   writeJsonl(join(out, "comparisons.jsonl"), comparisons);
 
   onStage("2 of 3  Reward model on the rankings");
@@ -175,7 +171,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       ...scale.ppo,
       maxTokens,
       temperature,
-      microBatchTokens,
+      microBatchTokens: ppoMicroBatchTokens,
       logSamples: scale.ppo.batchSize,
       ...common,
       run: join(out, "ppo"),
@@ -200,10 +196,10 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const policy = (await aligned.done()).model;
   const base = await loadModel(name);
 
-  onStage("Measuring base, SFT and PPO on held-out instructions");
   const heldOut = loadInstructions("heldOut").slice(0, scale.heldOut);
-  const measure = (model: Model) =>
-    evaluate({
+  const measure = (name: ModelName, model: Model) => {
+    onStage(`Measuring ${names[name]} on ${heldOut.length} held-out instructions`);
+    return evaluate({
       ...{
         model,
         reference: demonstrated.model,
@@ -213,10 +209,11 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       gold: (i, response) => gold(heldOut[i] as Instruction, response.text, response),
       ...{ samples: scale.samples, maxTokens, temperature, batchSize, seed, signal },
     });
+  };
   const evaluations = {
-    base: await measure(base),
-    sft: await measure(demonstrated.model),
-    ppo: await measure(policy),
+    base: await measure("base", base),
+    sft: await measure("sft", demonstrated.model),
+    ppo: await measure("ppo", policy),
   };
   for (const model of [base, demonstrated.model, judge.model, policy]) model.dispose();
   return {
@@ -240,12 +237,13 @@ async function compare(
   model: Model,
   instructions: readonly Instruction[],
   seed: number,
+  onProgress: (done: number, total: number) => void,
   signal?: AbortSignal,
 ): Promise<{ comparisons: Comparison[]; accuracy: number }> {
   const prompts = instructions.map(({ prompt }) => encodePrompt(model.text, user(prompt)));
   const samples = temperatures.length;
   const sampled = await generate(model, prompts, {
-    ...{ temperature: temperatures, samples, maxTokens, batchSize, seed, signal },
+    ...{ temperature: temperatures, samples, maxTokens, batchSize, seed, onProgress, signal },
   });
   const people = labelers(seed);
   const random = uniform(seed);

@@ -25,6 +25,8 @@ export interface GenerateOptions extends Partial<Omit<Sampling, "temperature">> 
   /** In place of `seed`: goes on from the state it has. */
   generator?: Generator | undefined;
   signal?: AbortSignal | undefined;
+  /** Told after each batch how many responses there are, of how many. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 export interface Response {
@@ -197,6 +199,7 @@ export async function generate(
       options.signal?.throwIfAborted();
     }
     for (const row of seen) responses.push({ ...row, prompt: chosen[row.prompt] as number });
+    options.onProgress?.(responses.length, prompts.length * samples);
   }
   // A stable sort: samples of one prompt stay in the order they were drawn.
   return responses.sort((a, b) => a.prompt - b.prompt);
