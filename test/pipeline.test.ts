@@ -67,7 +67,7 @@ describe("the pipeline on SmolLM2-135M", { timeout: 600_000 }, () => {
       "ppo",
       "ppo.yaml",
       "--json",
-      ...set({ steps: 2, batchSize: 8, samplesPerPrompt: 4, miniBatchSize: 4, maxTokens: 24 }),
+      ...set({ steps: 2, batchSize: 8, samplesPerPrompt: 4, miniBatchSize: 8, maxTokens: 24 }),
     );
     const steps = jsonLines(out).filter(({ type }) => type === "step");
     expect(steps).toHaveLength(2);
@@ -83,11 +83,12 @@ describe("the pipeline on SmolLM2-135M", { timeout: 600_000 }, () => {
       expect(Number.isFinite(metrics[name]), name).toBe(true);
     // The policy is its own reference yet, up to bfloat16.
     expect(Math.abs(metrics["objective/kl"])).toBeLessThan(0.2);
-    // Tokens sampled in batches of a cache and computed again whole: the mean is 1 to 5e-3, single ones move more.
+    // One update on the whole batch, so val/ratio is the first pass's: 1 but for bfloat16.
+    expect(Math.abs(metrics["val/ratio"] - 1)).toBeLessThan(5e-3);
     console.log(
-      `largest first-pass ratio in bfloat16: ${metrics["val/first_ratio_worst"]}, against the sampler ${metrics["val/rollout_ratio_worst"]}`,
+      `bfloat16: the first pass's ratio is ${metrics["val/ratio"]}, at most ${metrics["val/first_ratio_worst"]}; to the sampler's log-probs ${metrics["val/rollout_ratio"]}, at most ${metrics["val/rollout_ratio_worst"]}`,
     );
-    expect(Math.abs(metrics["val/rollout_ratio"] - 1)).toBeLessThan(5e-3 * 4);
+    expect(Math.abs(metrics["val/rollout_ratio"] - 1)).toBeLessThan(2e-2); // sampled with a cache, in another order
   });
 
   it("generate answers prompts from a file, a flag and standard input", async () => {

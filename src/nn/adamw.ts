@@ -1,4 +1,14 @@
-import { type DType, keep, noGrad, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import {
+  type DType,
+  keep,
+  noGrad,
+  operator,
+  ops,
+  scope,
+  type Tensor,
+  tensor,
+  zeros,
+} from "../tensor/index.ts";
 
 export interface AdamWOptions {
   betas?: readonly [number, number];
@@ -31,6 +41,24 @@ export function splitMaster(master: Tensor): { parameter: Tensor; low: Tensor } 
   return { parameter: ops.view(high.to("int16"), "bfloat16"), low };
 }
 
+/** A slot for each parameter. Their tensors are views of one a kind: apart, hundreds of them would scatter the heap. */
+function makeSlots(parameters: ReadonlyMap<string, Tensor>, weightDecay: number): Map<string, Slot> {
+  const total = [...parameters.values()].reduce((sum, { numel }) => sum + numel, 0);
+  const device = [...parameters.values()][0]?.device ?? "cpu";
+  const whole = (dtype: DType) => zeros([total], dtype).toDevice(device);
+  const [m, v, low] = [whole("float32"), whole("float32"), whole("int16")];
+  let start = 0;
+  const slots = [...parameters].map(([name, parameter]) => {
+    const part = (of: Tensor) => keep(of.narrow(0, start, parameter.numel).view(...parameter.shape));
+    const narrow = parameter.dtype === "bfloat16";
+    const decay = parameter.shape.length > 1 ? weightDecay : 0;
+    const slot: Slot = { parameter, low: narrow ? part(low) : null, m: part(m), v: part(v), decay };
+    start += parameter.numel;
+    return [name, slot] as const;
+  });
+  return new Map(slots);
+}
+
 const adamwSplit = operator("plumbline::adamw_split_");
 
 /** Decoupled weight decay Adam (Loshchilov & Hutter 2019), with float32 masters for bfloat16 parameters. */
@@ -44,18 +72,7 @@ export class AdamW {
     this.#options = { beta1, beta2, eps: options.eps ?? 1e-8 };
     this.#step = tensor([0], { shape: [] });
     this.#step.kept = true;
-    this.#slots = new Map();
-    for (const [name, parameter] of parameters) {
-      const decay = parameter.shape.length > 1 ? (options.weightDecay ?? 0) : 0;
-      const own = noGrad(() =>
-        scope(() => {
-          const zeros = (dtype: DType) => ops.zeros_like(parameter, { dtype });
-          const low = parameter.dtype === "bfloat16" ? zeros("int16") : null;
-          return keep({ low, m: zeros("float32"), v: zeros("float32") });
-        }),
-      );
-      this.#slots.set(name, { parameter, ...own, decay });
-    }
+    this.#slots = noGrad(() => scope(() => makeSlots(parameters, options.weightDecay ?? 0)));
   }
 
   /**

@@ -42,8 +42,8 @@ const training = {
   sft: { epochs: 1, learningRate: 2e-4, batchSize: 8 },
   reward: { epochs: 1, learningRate: 1e-4, batchSize: 8 },
   ppo: {
-    ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1, initKlCoef: 0.1 },
-    ...{ learningRate: 5e-5, criticLearningRate: 3e-4 },
+    ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1, initKlCoef: 0.2 },
+    ...{ learningRate: 7e-5, criticLearningRate: 3e-4 },
   },
 };
 
@@ -75,7 +75,7 @@ const temperatures = [0.5, 0.7, 0.7, 1];
 /** Answers decoded together where nothing else is in memory. */
 const batchSize = 384;
 /** Keeps all stages under 6 GB; PPO has two networks that learn. */
-const [microBatchTokens, ppoMicroBatchTokens] = [512, 400];
+const [microBatchTokens, ppoMicroBatchTokens] = [512, 600];
 
 export interface QuickstartOptions {
   /** Folder for the runs, the comparisons and the report. */

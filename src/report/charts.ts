@@ -16,7 +16,7 @@ export interface Chart {
 }
 
 const [width, height] = [560, 260];
-const margin = { left: 56, right: 14, top: 12, bottom: 38 };
+const margin = { left: 68, right: 14, top: 12, bottom: 38 };
 
 /** A line chart as inline SVG, with its values in a table for those who cannot see it. */
 export function renderChart(chart: Chart): string {
