@@ -65,6 +65,6 @@ test("ranks count from 1, and what seems equally good ties", () => {
   expect(rank(instruction, given, exact, uniform(0))).toEqual([3, 1, 4, 1]);
   expect(rank(instruction, [], exact, uniform(0))).toEqual([]);
 
-  const fondOfLength = { ...exact, lengthBias: 0.6 };
+  const fondOfLength = { ...exact, lengthBias: 1 };
   expect(rank(instruction, given, fondOfLength, uniform(0))).toEqual([3, 2, 4, 1]);
 });
