@@ -46,15 +46,14 @@ export function quickstartReport(result: QuickstartResult, out: string): Report 
       },
       {
         title: "Gold against drift",
-        note: "√KL to the SFT model",
+        note: "each PPO step's samples, by √KL to the SFT model",
+        scatter: true,
         xLabel: "√KL, nats",
         yLabel: "gold",
         series: [
           {
             name: "gold",
-            points: curve
-              .map(({ kl, gold }) => [Math.sqrt(Math.max(0, kl)), gold] as const)
-              .sort((a, b) => a[0] - b[0]),
+            points: curve.map(({ kl, gold }) => [Math.sqrt(Math.max(0, kl)), gold] as const),
           },
         ],
       },

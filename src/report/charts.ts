@@ -13,6 +13,8 @@ export interface Chart {
   xLabel: string;
   yLabel: string;
   series: readonly Series[];
+  /** Points alone, where their order says nothing. */
+  scatter?: boolean;
 }
 
 const [width, height] = [560, 260];
@@ -48,6 +50,7 @@ export function renderChart(chart: Chart): string {
     const raw = `<path class="line s${i}${points.length > 20 ? " ghost" : ""}" d="${path(points, x.at, y.at)}"/>`;
     const smooth =
       points.length > 20 ? `<path class="line s${i}" d="${path(smoothed(points), x.at, y.at)}"/>` : "";
+    const drawn = chart.scatter ? "" : raw + smooth;
     const dots =
       points.length > 40
         ? ""
@@ -58,7 +61,7 @@ export function renderChart(chart: Chart): string {
                 `<circle class="dot s${i}" cx="${x.at(px)}" cy="${y.at(py as number)}" r="2.5"><title>${escapeHtml(`${chart.series[i]?.name}: ${chart.xLabel} ${label(px)}, ${label(py as number)}`)}</title></circle>`,
             )
             .join("");
-    return raw + smooth + dots;
+    return drawn + dots;
   });
   const legend =
     chart.series.length < 2

@@ -36,6 +36,13 @@ describe("a chart", () => {
   });
 });
 
+it("a scatter has points and no line", () => {
+  const series = [{ name: "s", points: [[2, 1] as const, [1, 3] as const] }];
+  const svg = renderChart({ title: "t", xLabel: "x", yLabel: "y", scatter: true, series });
+  expect(svg).not.toContain("<path");
+  expect(svg.match(/<circle/g)).toHaveLength(2);
+});
+
 describe("a report page", () => {
   it("shows hostile text as text, and loads nothing", () => {
     const page = renderReport({
