@@ -58,3 +58,7 @@ export const jsonLines = (text: string): any[] =>
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));
+
+/** Settings as a command takes them. */
+export const set = (settings: Record<string, unknown>): string[] =>
+  Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);

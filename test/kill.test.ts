@@ -1,9 +1,10 @@
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { jsonLines, plumbline, succeed } from "./cli.ts";
+import { jsonLines, plumbline, set, succeed } from "./cli.ts";
 import { tinyModel } from "./tiny.ts";
 
 let dir: string;
@@ -26,9 +27,6 @@ beforeAll(() => {
   write("prompts.jsonl", ({ prompt }) => ({ prompt }));
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-
-const set = (settings: Record<string, unknown>) =>
-  Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
 
 /** Enough steps that ten kills fall into the run, and a checkpoint at each, so that many fall into a write. */
 const stages: Record<string, string[]> = {
@@ -71,15 +69,6 @@ function weights(run: string): Record<string, string> {
       .filter((name) => name.endsWith(".safetensors"))
       .map((name) => [name, readFileSync(at(run, "checkpoints", last, name)).toString("base64")]),
   );
-}
-
-/** A promise to be resolved from outside. */
-function promise(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = () => {};
-  const made = new Promise<void>((done) => {
-    resolve = done;
-  });
-  return { promise: made, resolve: () => resolve() };
 }
 
 describe("a run that is killed ten times", () => {
@@ -139,12 +128,14 @@ describe("a run that is killed ten times", () => {
 
   it("two processes on one run: the second is refused, the first goes on", async () => {
     const run = [...(stages.sft as string[]), "--run", "shared"];
-    const writes = promise();
+    let writes: Promise<unknown> | undefined;
     const first = succeed(run, {
       cwd: dir,
-      during: (child) => child.stderr?.once("data", () => writes.resolve()),
+      during: ({ stderr }) => {
+        writes = once(stderr as NodeJS.ReadableStream, "data");
+      },
     });
-    await writes.promise;
+    await writes;
     const second = await plumbline([...run, "--resume"], { cwd: dir });
     expect(second.code).toBe(1);
     expect(second.stderr).toMatch(/process \d+ is writing this run/);

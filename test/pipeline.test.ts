@@ -2,15 +2,13 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { jsonLines, plumbline, succeed } from "./cli.ts";
+import { jsonLines, plumbline, set, succeed } from "./cli.ts";
 
 // The pipeline as its users run it: the real command line on the real model. The steps depend on each other.
 
 let dir: string;
 const at = (...names: string[]) => join(dir, ...names);
 const run = (...args: string[]) => succeed(args, { cwd: dir });
-const set = (settings: Record<string, unknown>) =>
-  Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
 
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), "pipeline-"));

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { takeLock } from "../src/run/lock.ts";
 import { noGrad, scope } from "../src/tensor/index.ts";
-import { plumbline } from "./cli.ts";
+import { plumbline, set } from "./cli.ts";
 import { tinyModel } from "./tiny.ts";
 
 let dir: string;
@@ -71,12 +71,7 @@ const ppo = [
   "judge",
   "--prompts",
   "prompts.jsonl",
-  "--set",
-  "steps=1",
-  "--set",
-  "batchSize=4",
-  "--set",
-  "maxTokens=8",
+  ...set({ steps: 1, batchSize: 4, maxTokens: 8 }),
 ];
 
 /** What is given, and what one line of the answer must say. */

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { InputError } from "../data/errors.ts";
 import type { Event, Metrics } from "../run/events.ts";
+import { newestCheckpoint } from "../run/run.ts";
 import type { Chart } from "./charts.ts";
 import { label } from "./charts.ts";
 import type { Report } from "./render.ts";
@@ -161,11 +162,9 @@ function samplesOf(dir: string): Report["samples"][number]["items"] {
 
 /** A reward run's reliability curve. */
 function calibrationOf(dir: string): Chart[] {
-  const checkpoints = join(dir, "checkpoints");
-  const found = (existsSync(checkpoints) ? readdirSync(checkpoints) : [])
-    .map((name) => join(checkpoints, name, "report.json"))
-    .findLast(existsSync);
-  if (!found) return [];
+  const checkpoint = newestCheckpoint(dir);
+  const found = checkpoint && join(checkpoint.dir, "report.json");
+  if (!found || !existsSync(found)) return [];
   const { calibration } = JSON.parse(readFileSync(found, "utf8")) as {
     calibration: { confidence: number; accuracy: number }[];
   };

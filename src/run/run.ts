@@ -150,7 +150,7 @@ export class Run {
 
   /** The newest complete checkpoint. */
   latest(): Checkpoint | undefined {
-    return this.#complete().at(-1);
+    return newestCheckpoint(this.dir);
   }
 
   /** The checkpoint last saved as the best. */
@@ -212,10 +212,14 @@ export interface Checkpoint {
 /** Where the model of a run is: its newest complete checkpoint. Undefined where `dir` is no run directory. */
 export function modelOfRun(dir: string): string | undefined {
   if (!existsSync(join(dir, "run.json"))) return undefined;
-  const newest = completeCheckpoints(join(dir, "checkpoints")).at(-1);
+  const newest = newestCheckpoint(dir);
   if (!newest) throw new InputError(`${dir}: the run has no checkpoint yet`);
   return newest.dir;
 }
+
+/** The newest complete checkpoint of the run in `dir`, if there is one. */
+export const newestCheckpoint = (dir: string): Checkpoint | undefined =>
+  completeCheckpoints(join(dir, "checkpoints")).at(-1);
 
 /** Complete checkpoints in a folder, oldest first. */
 function completeCheckpoints(folder: string): Checkpoint[] {
