@@ -629,6 +629,10 @@ Napi::Value memory(const CallbackInfo& info) {
   auto result = Napi::Object::New(info.Env());
   result.Set("handles", double(pool.live));
   result.Set("bytes", bytes);
+#ifdef __GLIBC__
+  const auto heap = mallinfo2();
+  result.Set("allocated", double(heap.uordblks + heap.hblkhd));
+#endif
   return result;
 }
 

@@ -39,7 +39,7 @@ interface Native {
   generatorState(id: number, state?: Uint8Array): Uint8Array;
   threads(count?: number): number;
   trim(): void;
-  memory(): { handles: number; bytes: number };
+  memory(): { handles: number; bytes: number; allocated?: number };
   capabilities(): { cuda: boolean; mps: boolean; fastBf16: boolean };
 }
 
@@ -48,6 +48,10 @@ function load(): Native {
   if (!path) throw new Error("the engine is not set up on this machine: run `npx plumbline setup`");
   // Huge pages for large tensors: measured, a quarter off a training step. libtorch reads this at its first allocation.
   process.env.THP_MEM_ALLOC_ENABLE ??= "1";
+  // oneDNN and libtorch's layer over it each keep code for 1,024 shapes of matrices, and packed batches have a new shape
+  // every time: 10 MB a training step, up to 0.7 GB. A pass over any of our models uses fewer than 64.
+  process.env.ONEDNN_PRIMITIVE_CACHE_CAPACITY ??= "64";
+  process.env.LRU_CACHE_CAPACITY ??= "64";
   return createRequire(import.meta.url)(path) as Native;
 }
 

@@ -435,7 +435,10 @@ export class Generator {
   }
 }
 
-/** Live tensor handles, the bytes of the memory behind them, and the process's resident bytes. */
+/**
+ * Live tensor handles, the bytes of the memory behind them, what native code has allocated in all (where glibc counts
+ * it), and the process's resident bytes.
+ */
 export const memory = () => ({ ...native.memory(), resident: process.memoryUsage.rss() });
 
 /** Gives memory that was freed back to the system: worth it after a training, not within one. */
