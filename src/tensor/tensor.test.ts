@@ -143,8 +143,7 @@ describe("scopes", () => {
     // A convolution, since which products of matrices oneDNN takes is the processor's matter.
     const weight = zeros([64, 64, 3, 3]);
     const convolve = (from: number, to: number) => {
-      for (let rows = from; rows < to; rows++)
-        scope(() => void ops.conv2d(zeros([4, 64, rows, 8]), weight));
+      for (let rows = from; rows < to; rows++) scope(() => void ops.conv2d(zeros([4, 64, rows, 8]), weight));
     };
     convolve(3, 100);
     const before = memory().allocated ?? 0;
