@@ -1,4 +1,5 @@
 export { InputError } from "./data/errors.ts";
+export type { Kind } from "./data/formats.ts";
 export {
   checkData,
   type DataReport,
@@ -15,7 +16,9 @@ export {
   type Interval,
   responseKl,
 } from "./eval/evaluate.ts";
-export { Model } from "./models/model.ts";
+export type { Dimensions } from "./models/architecture.ts";
+export type { Attend, Batch } from "./models/attention.ts";
+export { type Head, type Json, Model } from "./models/model.ts";
 export type { Row } from "./models/pack.ts";
 export { loadModel, type PullOptions, pullModel } from "./models/pull.ts";
 export type { PpoConfig, PpoStepConfig } from "./ppo/config.ts";
@@ -32,4 +35,4 @@ export type { Warning } from "./run/warnings.ts";
 export type { SftConfig } from "./sft/config.ts";
 export { type SftOptions, type SftResult, sft } from "./sft/train.ts";
 export { encodeExample, encodePrompt, renderChat } from "./text/chat.ts";
-export { Tokenizer } from "./text/tokenizer.ts";
+export { Tokenizer, type TokenizerFiles } from "./text/tokenizer.ts";

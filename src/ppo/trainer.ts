@@ -172,7 +172,7 @@ export class PpoTrainer {
 
   /**
    * One PPO step on responses and their scores, a model's or any function's.
-   * @param queries, responses token ids, as `generate` gives them @param scores one a response
+   * @param queries prompts' token ids @param responses token ids, as `generate` gives them @param scores one a response
    * @returns metrics by the names of docs/metrics.md, and the guard rails that spoke
    * @throws InputError when a score is not a finite number or the loss becomes none
    */

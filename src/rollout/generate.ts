@@ -78,19 +78,11 @@ export function* decode(
   );
   const sample = (hidden: Tensor, at: number): void => {
     let logits = model.logits(hidden);
-    if (at < minTokens && stopIds.length)
-      logits = forbid(
-        logits,
-        stopIds,
-        rows.map(() => 1),
-      );
-    const [first = 1] = temperatures;
-    const mixed = temperatures.length > 1;
-    if (mixed)
-      logits = logits
-        .to("float32")
-        .div(tensor(rows.map((row) => temperatureOf.get(row) as number)).unsqueeze(1));
-    const temperature = mixed ? 1 : first;
+    if (at < minTokens && stopIds.length) logits = forbid(logits, stopIds);
+    const temperature =
+      temperatures.length > 1
+        ? tensor(rows.map((row) => temperatureOf.get(row) as number)).unsqueeze(1)
+        : (temperatures[0] as number);
     const { tokens, logprobs } = draw(warp(logits, { temperature, topK, topP }), temperature, generator);
     const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
     rows.forEach((row, i) => {

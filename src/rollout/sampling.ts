@@ -1,8 +1,8 @@
 import { type Generator, ops, type Tensor, tensor, where } from "../tensor/index.ts";
 
 export interface Sampling {
-  /** Divides the logits; 0 takes the likeliest token. */
-  temperature: number;
+  /** Divides the logits, a (batch, 1) tensor each row by its own; 0 takes the likeliest token. */
+  temperature: number | Tensor;
   /** Samples among this many likeliest tokens. Cut-offs break PPO's importance ratio: leave them out for training. */
   topK?: number | undefined;
   /** Samples among the likeliest tokens that together have this probability. */
@@ -12,7 +12,7 @@ export interface Sampling {
 /** Logits whose softmax is the distribution sampled from: (batch, vocab) → (batch, vocab) float32. */
 export function warp(logits: Tensor, { temperature, topK, topP }: Sampling): Tensor {
   let warped = logits.to("float32");
-  if (temperature > 0 && temperature !== 1) warped = warped.div(temperature);
+  if (temperature !== 0 && temperature !== 1) warped = warped.div(temperature);
   if (topK !== undefined && topK < warped.size(-1)) {
     const [best] = ops.topk(warped, topK) as [Tensor, Tensor];
     warped = ops.masked_fill(warped, warped.lt(best.narrow(-1, topK - 1, 1)), -Infinity);
@@ -36,7 +36,7 @@ const chunk = 256;
  */
 export function draw(
   logits: Tensor,
-  temperature: number,
+  temperature: Sampling["temperature"],
   generator: Generator,
 ): { tokens: Tensor; logprobs: Tensor } {
   const [rows, vocab] = [logits.size(0), logits.size(1)];
@@ -65,11 +65,6 @@ function find(upTo: Tensor, u: Tensor, weights: Tensor): Tensor {
   return where(weights.gather(-1, found).gt(0), found, weights.argmax(-1).unsqueeze(-1));
 }
 
-/** Adds −∞ to these tokens' logits in the rows where `rows` is 1: they cannot be drawn there. */
-export function forbid(logits: Tensor, tokens: readonly number[], rows: readonly number[]): Tensor {
-  const banned = tensor(tokens, { dtype: "int64" });
-  const penalty = tensor(rows.map((row) => (row ? -Infinity : 0)))
-    .unsqueeze(1)
-    .expand(rows.length, tokens.length);
-  return ops.index_add(logits, 1, banned, penalty.to(logits.dtype));
-}
+/** Logits under which these tokens cannot be drawn. */
+export const forbid = (logits: Tensor, tokens: readonly number[]): Tensor =>
+  ops.index_fill(logits, 1, tensor(tokens, { dtype: "int64" }), -Infinity);
