@@ -1,10 +1,14 @@
-"""Seconds a call of some operators in PyTorch: what ops.ts prints beside its own. Prints one JSON object."""
+"""Seconds a call of some operators in PyTorch: what ops.ts prints beside its own. Prints one JSON object.
+
+Usage: ops.py ROUNDS CALLS"""
 import json
+import sys
 import time
 
 import torch
 
 torch.set_num_threads(1)
+ROUNDS, CALLS_A_ROUND = int(sys.argv[1]), int(sys.argv[2])
 a, b = torch.ones(1), torch.ones(1)
 m, n = torch.ones(8, 8), torch.ones(8, 8)
 leaf = torch.ones(1, requires_grad=True)
@@ -20,11 +24,11 @@ CALLS = {
 
 def cost(call):
     best = float("inf")
-    for _ in range(7):
+    for _ in range(ROUNDS):
         start = time.perf_counter()
-        for _ in range(20_000):
+        for _ in range(CALLS_A_ROUND):
             call()
-        best = min(best, (time.perf_counter() - start) / 20_000)
+        best = min(best, (time.perf_counter() - start) / CALLS_A_ROUND)
     return best
 
 

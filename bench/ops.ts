@@ -22,16 +22,18 @@ const calls: Record<string, () => Tensor> = {
   "add, recorded for backward": () => ops.add(leaf, b),
 };
 
-/** Seconds a call, its result freed by a scope as in training: the best of 7 rounds, as in ops.py. */
+const [rounds, scopes, callsInScope] = [7, 200, 100];
+
+/** Seconds a call, its result freed by a scope as in training: the best of the rounds. */
 function cost(call: () => Tensor): number {
   let best = Infinity;
-  for (let round = 0; round < 7; round++) {
+  for (let round = 0; round < rounds; round++) {
     const start = performance.now();
-    for (let i = 0; i < 200; i++)
+    for (let i = 0; i < scopes; i++)
       scope(() => {
-        for (let j = 0; j < 100; j++) call();
+        for (let j = 0; j < callsInScope; j++) call();
       });
-    best = Math.min(best, (performance.now() - start) / 1000 / 20_000);
+    best = Math.min(best, (performance.now() - start) / 1000 / (scopes * callsInScope));
   }
   return best;
 }
@@ -63,7 +65,11 @@ function python(): string {
 }
 
 const ours = Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, cost(call)]));
-const answer = spawnSync(python(), [fileURLToPath(new URL("ops.py", import.meta.url))], { encoding: "utf8" });
+const answer = spawnSync(
+  python(),
+  [fileURLToPath(new URL("ops.py", import.meta.url)), String(rounds), String(scopes * callsInScope)],
+  { encoding: "utf8" },
+);
 if (answer.status !== 0) throw new Error(`ops.py failed:\n${answer.stderr}`);
 const theirs = JSON.parse(answer.stdout) as Record<string, number>;
 const micro = (seconds: number) => `${(seconds * 1e6).toFixed(2)} µs`;
