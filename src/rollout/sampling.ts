@@ -12,7 +12,8 @@ export interface Sampling {
 /** Logits whose softmax is the distribution sampled from: (batch, vocab) → (batch, vocab) float32. */
 export function warp(logits: Tensor, { temperature, topK, topP }: Sampling): Tensor {
   let warped = logits.to("float32");
-  if (temperature !== 0 && temperature !== 1) warped = warped.div(temperature);
+  if (typeof temperature !== "number" || (temperature > 0 && temperature !== 1))
+    warped = warped.div(temperature);
   if (topK !== undefined && topK < warped.size(-1)) {
     const [best] = ops.topk(warped, topK) as [Tensor, Tensor];
     warped = ops.masked_fill(warped, warped.lt(best.narrow(-1, topK - 1, 1)), -Infinity);
