@@ -59,6 +59,10 @@ const stages: Record<string, string[]> = {
   ],
 };
 
+const adapters = set({ "lora.rank": 4 });
+for (const stage of ["reward", "ppo"])
+  stages[`${stage} with adapters`] = [...(stages[stage] as string[]), ...adapters];
+
 /** All weights that a run's last checkpoint holds, by file. */
 function weights(run: string): Record<string, string> {
   const checkpoints = readdirSync(at(run, "checkpoints")).filter((name) => name.startsWith("step-"));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { fetchSmolLm2 } from "../scripts/setup.mjs";
 import { logprobsOf } from "../src/math/index.ts";
-import { openModel } from "../src/models/model.ts";
+import { openModel } from "../src/models/open.ts";
 import { pack } from "../src/models/pack.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { readSafetensors } from "../src/models/safetensors.ts";

@@ -7,6 +7,8 @@ export interface Weights {
   /** @throws Error naming the weight when there is none */
   get(name: string): Tensor;
   find(name: string): Tensor | null;
+  /** What the linear layer `name` made of x, with its adapter's part added where it has one. */
+  adapt(name: string, x: Tensor, y: Tensor): Tensor;
 }
 
 export interface Dimensions {
@@ -34,6 +36,10 @@ export interface Architecture<Config> {
   /** transformers' class-name stem, by model_type. */
   classNames: Record<string, string>;
   dimensions(config: Config): Dimensions;
+  /** Last parts of the names of the blocks' linear layers. */
+  linears: readonly string[];
+  /** Whether linear weights are stored (in, out). */
+  transposed: boolean;
   /** Shape of every backbone weight. */
   shapes(config: Config): Map<string, number[]>;
   /** Hidden states after the last norm: ids and positions (tokens) → (tokens, hidden). */

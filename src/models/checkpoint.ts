@@ -1,7 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AdamW } from "../nn/adamw.ts";
-import { noGrad, scope } from "../tensor/index.ts";
+import type { LoraConfig } from "../nn/lora.ts";
+import { type DType, noGrad, scope } from "../tensor/index.ts";
+import type { Model } from "./model.ts";
+import { openModel } from "./open.ts";
 import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
 /** Writes what a trainer needs to go on besides its models: the optimisers' tensors and its own state as JSON. */
@@ -13,4 +16,20 @@ export function saveTraining(dir: string, optimizers: Record<string, AdamW>, sta
 
 export function loadOptimizer(dir: string, name: string, optimizer: AdamW): void {
   noGrad(() => scope(() => optimizer.load(readSafetensors(join(dir, `${name}.optimizer.safetensors`)))));
+}
+
+/**
+ * The model that a stage trains: a fresh one, or the checkpoint's at `from`. Under LoRA it shares the weights of the
+ * model it was made from, which must live as long.
+ */
+export function openLearner(options: {
+  fresh: (share: boolean) => Model;
+  from: string | undefined;
+  dtype: DType;
+  lora: LoraConfig | undefined;
+  seed: number;
+}): Model {
+  const { fresh, from, dtype, lora, seed } = options;
+  if (lora) return fresh(true).addLora(lora, from === undefined ? { seed } : { seed, from });
+  return from === undefined ? fresh(false) : openModel(from, { dtype });
 }

@@ -25,6 +25,8 @@ export const gpt2: Architecture<Gpt2Config> = {
   prefix: "transformer.",
   embedding: "transformer.wte.weight",
   classNames: { gpt2: "GPT2" },
+  linears: ["c_attn", "c_proj", "c_fc"],
+  transposed: true,
   dimensions: (config) => ({
     hidden: config.n_embd,
     vocab: config.vocab_size,
@@ -63,7 +65,7 @@ export const gpt2: Architecture<Gpt2Config> = {
 
   forward(config, weights, ids, positions, attend) {
     const linear = (x: Tensor, name: string) =>
-      ops.addmm(weights.get(`${name}.bias`), x, weights.get(`${name}.weight`));
+      weights.adapt(name, x, ops.addmm(weights.get(`${name}.bias`), x, weights.get(`${name}.weight`)));
     const norm = (x: Tensor, name: string) =>
       ops.layer_norm(x, [config.n_embd], {
         weight: weights.get(`${name}.weight`),

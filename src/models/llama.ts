@@ -91,6 +91,8 @@ export const llama: Architecture<LlamaConfig> = {
   prefix: "model.",
   embedding: "model.embed_tokens.weight",
   classNames: { llama: "Llama", mistral: "Mistral" },
+  linears: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+  transposed: false,
   dimensions: (config) => ({
     hidden: config.hidden_size,
     vocab: config.vocab_size,
@@ -127,7 +129,11 @@ export const llama: Architecture<LlamaConfig> = {
 
   forward(config, weights: Weights, ids, positions, attend: Attend) {
     const linear = (x: Tensor, name: string) =>
-      ops.linear(x, weights.get(`${name}.weight`), { bias: weights.find(`${name}.bias`) });
+      weights.adapt(
+        name,
+        x,
+        ops.linear(x, weights.get(`${name}.weight`), { bias: weights.find(`${name}.bias`) }),
+      );
     const norm = (x: Tensor, name: string) =>
       ops.rms_norm(x, [config.hidden_size], {
         weight: weights.get(`${name}.weight`),

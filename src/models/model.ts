@@ -1,35 +1,20 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
-import {
-  capabilities,
-  type DType,
-  Generator,
-  keep,
-  noGrad,
-  ops,
-  scope,
-  type Tensor,
-  tensor,
-} from "../tensor/index.ts";
-import { readTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { type Adapter, adapt, type LoraConfig, loraConfig, makeAdapter, weightChange } from "../nn/lora.ts";
+import { type DType, Generator, keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Architecture, Dimensions, Weights } from "./architecture.ts";
 import { type Attend, type Batch, packedAttention } from "./attention.ts";
-import { readGguf } from "./gguf.ts";
-import { fromGguf } from "./gguf-model.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
-import { readCheckpoint, writeSafetensors } from "./safetensors.ts";
+import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: each architecture has a config of its own, which only it reads
 const architectures: Record<string, Architecture<any>> = { llama, mistral: llama, gpt2 };
 
 export type Head = "lm" | "score";
 export type Json = Record<string, unknown>;
-
-/** bfloat16 where this machine computes faster in it, else float32. */
-export const fastDtype = (): DType =>
-  capabilities().fastBf16 || capabilities().cuda ? "bfloat16" : "float32";
 
 /**
  * A transformer with one head: "lm" gives vocabulary logits, "score" one number a token (a reward or a value).
@@ -46,17 +31,28 @@ export class Model {
   #architecture: Architecture<unknown>;
   #config: unknown;
   #weights: Map<string, Tensor>;
+  /** Weights that are another model's. */
+  #shared: Set<string>;
   #lookup: Weights;
+  #lora: LoraConfig | undefined;
+  #adapters = new Map<string, Adapter>();
 
-  constructor(json: Json, weights: Map<string, Tensor>, head: Head, tokenizer: Tokenizer | undefined) {
+  constructor(
+    json: Json,
+    weights: Map<string, Tensor>,
+    head: Head,
+    tokenizer: Tokenizer | undefined,
+    shared: Iterable<string> = [],
+  ) {
     const { architecture, config } = parseConfig(json);
-    this.json = json;
+    this.json = { ...json };
     this.head = head;
     this.tokenizer = tokenizer;
-    this.scoreShift = Number((json.plumbline as Json | undefined)?.score_shift ?? 0);
+    this.scoreShift = shiftOf(json);
     this.#architecture = architecture;
     this.#config = config;
     this.#weights = keep(weights);
+    this.#shared = new Set(shared);
     this.dimensions = architecture.dimensions(config);
     this.#lookup = {
       find: (name) => weights.get(name) ?? null,
@@ -64,6 +60,10 @@ export class Model {
         const found = weights.get(name);
         if (!found) throw new Error(`the model has no weight "${name}"`);
         return found;
+      },
+      adapt: (name, x, y) => {
+        const adapter = this.#adapters.get(name);
+        return adapter ? adapt(y, x, adapter) : y;
       },
     };
   }
@@ -116,9 +116,13 @@ export class Model {
     this.scoreShift = (this.scoreShift - mean) / std;
   }
 
-  /** A copy whose weights share nothing with this one's. */
-  clone(options: { dtype?: DType } = {}): Model {
-    return new Model(this.json, this.#copy(options.dtype ?? this.dtype), this.head, this.tokenizer);
+  /**
+   * A copy whose weights share nothing with this one's; with `share` a model on the same weights, which stay this one's:
+   * keep this one while it lives.
+   */
+  clone({ dtype = this.dtype, share = false }: { dtype?: DType; share?: boolean } = {}): Model {
+    const weights = share ? new Map(this.#weights) : this.#copy(dtype);
+    return new Model(this.json, weights, this.head, this.tokenizer, share ? weights.keys() : []);
   }
 
   #copy(dtype: DType): Map<string, Tensor> {
@@ -128,34 +132,140 @@ export class Model {
 
   /**
    * A copy with a fresh scalar head in place of the head it has: weights from N(0, std²), or zeros; with a bias of 0
-   * where `bias`.
+   * where `bias`. With `share` the rest stays this model's: keep it while the new one lives.
    */
-  withScoreHead(options: { std: number; seed?: number; bias?: boolean }): Model {
+  withScoreHead(options: { std: number; seed?: number; bias?: boolean; share?: boolean }): Model {
     return noGrad(() =>
       scope(() => {
-        const weights = this.#copy(this.dtype);
-        weights.get("lm_head.weight")?.dispose();
-        weights.delete("lm_head.weight");
+        const { share = false } = options;
+        const weights = share ? new Map(this.#weights) : this.#copy(this.dtype);
+        for (const old of ["lm_head.weight", "score.weight", "score.bias"]) {
+          if (!share) weights.get(old)?.dispose();
+          weights.delete(old);
+        }
+        const shared = share ? [...weights.keys()] : [];
         const weight = ops.zeros([1, this.dimensions.hidden]);
         if (options.std)
           ops.normal_(weight, { std: options.std, generator: new Generator(options.seed ?? 0) });
         weights.set("score.weight", keep(weight.to(this.dtype)));
         if (options.bias) weights.set("score.bias", keep(tensor([0], { dtype: this.dtype })));
         const { plumbline: _, ...json } = this.json;
-        return new Model(json, weights, "score", this.tokenizer);
+        return new Model(json, weights, "score", this.tokenizer, shared);
       }),
     );
   }
 
-  /** Marks every weight as one that gradients are computed for. */
-  train(): this {
-    for (const weight of this.#weights.values()) weight.requiresGrad = true;
+  /**
+   * Gives linear layers low-rank adapters (Hu et al. 2021), which then learn in place of the weights; a scalar head
+   * learns with them.
+   * @param from a checkpoint of a model with adapters, to go on from
+   * @throws InputError when a target names no layer, or the checkpoint has other adapters
+   */
+  addLora(
+    settings: Partial<LoraConfig> = {},
+    { seed = 0, from }: { seed?: number; from?: string } = {},
+  ): this {
+    const { linears, transposed } = this.#architecture;
+    const lora = loraConfig.parse(settings);
+    const { targets = linears } = lora;
+    const unknown = targets.find((target) => !linears.includes(target));
+    if (unknown !== undefined)
+      throw new InputError(`lora: no layer is called "${unknown}" (${linears.join(", ")} are)`);
+    const generator = new Generator(seed);
+    for (const [name, weight] of this.#weights) {
+      const stem = name.replace(/\.weight$/, "");
+      if (stem === name || !targets.includes(stem.split(".").at(-1) as string)) continue;
+      const [output, input] = (transposed ? [...weight.shape].reverse() : weight.shape) as [number, number];
+      this.#adapters.set(stem, makeAdapter([input, output], lora, this.dtype, weight.device, generator));
+    }
+    this.#lora = { ...lora, targets: [...targets] };
+    if (from !== undefined) this.#restore(from);
     return this;
   }
 
-  /** Writes the model to a folder in Hugging Face layout, as transformers loads it. */
+  #restore(from: string): void {
+    const path = join(from, "adapter", "adapter_model.safetensors");
+    const saved = readSafetensors(path);
+    const own = this.learned;
+    noGrad(() =>
+      scope(() => {
+        for (const [name, weight] of own) {
+          const found = saved.get(name);
+          if (found?.shape.join() !== weight.shape.join())
+            throw new InputError(`${path}: "${name}" is missing or has another shape: other lora settings?`);
+          weight.copy_(found);
+        }
+      }),
+    );
+    const json = JSON.parse(readFileSync(join(from, "config.json"), "utf8")) as Json;
+    this.scoreShift = shiftOf(json);
+  }
+
+  /** What training changes: every weight; under LoRA the adapters and a scalar head, by PEFT's names. */
+  get learned(): ReadonlyMap<string, Tensor> {
+    if (!this.#lora) return this.#weights;
+    const learned = new Map<string, Tensor>();
+    for (const [stem, { a, b }] of this.#adapters)
+      learned.set(peftName(`${stem}.lora_A.weight`), a).set(peftName(`${stem}.lora_B.weight`), b);
+    for (const [name, weight] of this.#weights)
+      if (name.startsWith("score.")) learned.set(peftName(name), weight);
+    return learned;
+  }
+
+  /** Marks what training changes as what gradients are computed for. */
+  train(): this {
+    for (const weight of this.learned.values()) weight.requiresGrad = true;
+    return this;
+  }
+
+  /** Ends what `train` began, and takes adapters into the weights: afterwards the model shares none. */
+  finish(): this {
+    for (const weight of this.learned.values()) weight.requiresGrad = false;
+    if (!this.#lora) return this;
+    for (const [name, weight] of this.#merged()) {
+      const old = this.#weights.get(name);
+      this.#weights.set(name, keep(weight));
+      if (weight !== old && !this.#shared.has(name)) old?.dispose();
+    }
+    this.#shared.clear();
+    this.#disposeAdapters();
+    return this;
+  }
+
+  /** Every weight with its adapter taken in; those of another model copied. */
+  #merged(): Map<string, Tensor> {
+    return noGrad(
+      () =>
+        new Map(
+          [...this.#weights].map(([name, weight]) => {
+            const adapter = this.#adapters.get(name.replace(/\.weight$/, ""));
+            if (!adapter) return [name, this.#shared.has(name) ? weight.clone() : weight];
+            return [
+              name,
+              scope(() => {
+                const change = weightChange(adapter);
+                const added = this.#architecture.transposed ? change.transpose(0, 1) : change;
+                return weight.to("float32").add(added).to(weight.dtype).contiguous();
+              }),
+            ];
+          }),
+        ),
+    );
+  }
+
+  #disposeAdapters(): void {
+    for (const { a, b } of this.#adapters.values()) for (const part of [a, b]) part.dispose();
+    this.#adapters.clear();
+    this.#lora = undefined;
+  }
+
+  /**
+   * Writes the model to a folder in Hugging Face layout, as transformers loads it. Adapters are taken into the weights
+   * written, and written apart to `adapter/` as PEFT loads them.
+   */
   save(folder: string): void {
     mkdirSync(folder, { recursive: true });
+    if (this.#lora) this.#saveAdapter(join(folder, "adapter"), this.#lora);
     const type = String(this.json.model_type);
     const stem = this.#architecture.classNames[type];
     const names: Record<string, string> = { float32: "float32", bfloat16: "bfloat16", float16: "float16" };
@@ -174,7 +284,9 @@ export class Model {
       json.label2id = { score: 0 };
       if (this.scoreShift) json.plumbline = { score_shift: this.scoreShift };
     }
-    writeSafetensors(join(folder, "model.safetensors"), this.#weights);
+    scope(() =>
+      writeSafetensors(join(folder, "model.safetensors"), this.#lora ? this.#merged() : this.#weights),
+    );
     if (this.tokenizer) {
       const pad = this.tokenizer.special("pad_token");
       if (pad) json.pad_token_id = this.tokenizer.id(pad);
@@ -190,17 +302,36 @@ export class Model {
     writeWhole(join(folder, "config.json"), json);
   }
 
+  #saveAdapter(folder: string, { rank, alpha, targets }: LoraConfig): void {
+    mkdirSync(folder, { recursive: true });
+    writeSafetensors(join(folder, "adapter_model.safetensors"), this.learned);
+    writeWhole(join(folder, "adapter_config.json"), {
+      ...{ peft_type: "LORA", task_type: this.head === "lm" ? "CAUSAL_LM" : "SEQ_CLS" },
+      ...{ r: rank, lora_alpha: alpha, target_modules: targets, lora_dropout: 0, bias: "none" },
+      modules_to_save: this.head === "lm" ? null : ["score"],
+      ...{ fan_in_fan_out: this.#architecture.transposed, inference_mode: true },
+      base_model_name_or_path: null,
+    });
+  }
+
   dispose(): void {
-    for (const weight of this.#weights.values()) weight.dispose();
+    this.#disposeAdapters();
+    for (const [name, weight] of this.#weights) if (!this.#shared.has(name)) weight.dispose();
   }
 }
+
+const peftName = (name: string): string => `base_model.model.${name}`;
+
+const shiftOf = (json: Json): number =>
+  Number((json.plumbline as { score_shift?: number } | undefined)?.score_shift ?? 0);
 
 function writeWhole(path: string, json: unknown): void {
   writeFileSync(`${path}.tmp`, JSON.stringify(json, null, path.endsWith("tokenizer.json") ? 0 : 2));
   renameSync(`${path}.tmp`, path);
 }
 
-function parseConfig(json: Json): { architecture: Architecture<unknown>; config: unknown } {
+/** The architecture that config.json names, and its settings. @throws InputError */
+export function parseConfig(json: Json): { architecture: Architecture<unknown>; config: unknown } {
   const type = String(json.model_type);
   const architecture = architectures[type];
   if (!architecture)
@@ -213,63 +344,4 @@ function parseConfig(json: Json): { architecture: Architecture<unknown>; config:
     throw new InputError(`config.json: ${issue?.path.join(".")}: ${issue?.message}`);
   }
   return { architecture, config: parsed.data };
-}
-
-/** The weights an architecture expects, taken from a checkpoint's, each checked for its shape. */
-function takeWeights(
-  json: Json,
-  found: Map<string, Tensor>,
-  where: string,
-): { weights: Map<string, Tensor>; head: Head } {
-  const { architecture, config } = parseConfig(json);
-  const { hidden, vocab, tied } = architecture.dimensions(config);
-  const head: Head = found.has("score.weight") ? "score" : "lm";
-  const wanted = architecture.shapes(config);
-  if (head === "score") {
-    wanted.set("score.weight", [1, hidden]);
-    if (found.has("score.bias")) wanted.set("score.bias", [1]);
-  } else if (!tied) wanted.set("lm_head.weight", [vocab, hidden]);
-  const weights = new Map<string, Tensor>();
-  for (const [name, shape] of wanted) {
-    // Base models on the Hub leave the prefix out.
-    const weight = found.get(name) ?? found.get(name.slice(architecture.prefix.length));
-    if (!weight) throw new InputError(`${where}: the checkpoint has no weight "${name}"`);
-    if (weight.shape.join() !== shape.join())
-      throw new InputError(
-        `${where}: "${name}" has the shape (${weight.shape.join(", ")}), config.json says (${shape.join(", ")})`,
-      );
-    weights.set(name, weight);
-  }
-  return { weights, head };
-}
-
-/**
- * Opens a model from a folder in Hugging Face layout or from a GGUF file.
- * @param dtype what to compute in; by default bfloat16 where the machine is fast at it
- * @throws InputError when it is not a model, or one we cannot run
- */
-export function openModel(path: string, options: { dtype?: DType } = {}): Model {
-  if (!existsSync(path)) throw new InputError(`${path}: no such file or folder`);
-  const dtype = options.dtype ?? fastDtype();
-  return noGrad(() =>
-    scope(() => {
-      const source = statSync(path).isDirectory() ? readFolder(path) : fromGguf(readGguf(path), path);
-      const { weights, head } = takeWeights(source.json, source.weights, path);
-      for (const [name, weight] of weights) weights.set(name, keep(weight.to(dtype)));
-      return new Model(source.json, weights, head, source.tokenizer);
-    }),
-  );
-}
-
-function readFolder(path: string) {
-  const configPath = join(path, "config.json");
-  if (!existsSync(configPath)) throw new InputError(`${path}: not a model: it has no config.json`);
-  let json: Json;
-  try {
-    json = JSON.parse(readFileSync(configPath, "utf8"));
-  } catch (error) {
-    throw new InputError(`${configPath}: not JSON: ${(error as Error).message}`);
-  }
-  parseConfig(json); // before the weights: a model we cannot run is better told so
-  return { json, weights: readCheckpoint(path), tokenizer: readTokenizer(path) };
 }

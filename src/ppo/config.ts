@@ -1,10 +1,13 @@
 import { z } from "zod";
+import { loraConfig } from "../nn/lora.ts";
 
 /** Settings of one PPO step: what `ppoTrainer` takes. */
 export const ppoStepConfig = z.object({
   learningRate: z.number().positive().default(1e-6),
   /** The critic's; by default the policy's. */
   criticLearningRate: z.number().positive().optional(),
+  /** Trains low-rank adapters of policy and critic on the models they begin from, in place of all weights. */
+  lora: loraConfig.optional(),
   /** Passes over each batch of responses. */
   ppoEpochs: z.int().positive().default(4),
   /** Responses an optimiser step. */

@@ -4,8 +4,8 @@ import { InputError } from "../data/errors.ts";
 import type { Demonstration, Message } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
 import { adaptKlCoef, deviation, logprobsOf, mean, noMoments, type RunningMoments } from "../math/index.ts";
-import { loadOptimizer, saveTraining } from "../models/checkpoint.ts";
-import { type Model, openModel } from "../models/model.ts";
+import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
+import type { Model } from "../models/model.ts";
 import { batchRows } from "../models/pack.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
@@ -35,7 +35,7 @@ export interface PpoTrainerOptions extends Partial<PpoStepConfig> {
   policy: Model;
   /** Held near this in place of `policy`. */
   reference?: Model | undefined;
-  /** The critic begins with this model's backbone, best the reward model's; by default the policy's. */
+  /** The critic begins with this model's backbone, best the reward model's; by default the policy's. Keep it as well. */
   criticFrom?: Model | undefined;
   /** Demonstrations that PPO-ptx mixes in. */
   ptxData?: readonly Demonstration[] | undefined;
@@ -109,12 +109,12 @@ export class PpoTrainer {
     this.#ptxData = ptxData;
     this.#generator = new Generator(this.config.seed);
     this.klCoef = this.config.initKlCoef;
-    if (from === undefined) {
-      this.policy = policy.clone();
-      this.critic = (criticFrom ?? policy).withScoreHead({ std: 0, bias: true });
-    } else {
-      this.policy = openModel(from, { dtype: policy.dtype });
-      this.critic = openModel(join(from, "critic"), { dtype: policy.dtype });
+    const { lora, seed } = this.config;
+    const { dtype } = policy;
+    const valued = (share: boolean) => (criticFrom ?? policy).withScoreHead({ std: 0, bias: true, share });
+    this.policy = openLearner({ fresh: (share) => policy.clone({ share }), from, dtype, lora, seed });
+    this.critic = openLearner({ fresh: valued, from: from && join(from, "critic"), dtype, lora, seed });
+    if (from !== undefined) {
       const state = readState<State>(from);
       this.stepsTaken = state.step;
       this.klCoef = state.klCoef;
@@ -130,7 +130,7 @@ export class PpoTrainer {
   /** Made at the first step: generation alone, or a run that has ended, needs none of their memory. */
   #optimize(): Optimizers {
     if (!this.#optimizers) {
-      const make = (model: Model) => new AdamW(model.train().parameters, { eps: 1e-5 });
+      const make = (model: Model) => new AdamW(model.train().learned, { eps: 1e-5 });
       this.#optimizers = { policy: make(this.policy), critic: make(this.critic) };
       if (this.#loadOptimizersFrom !== undefined) {
         loadOptimizer(this.#loadOptimizersFrom, "policy", this.#optimizers.policy);
@@ -346,13 +346,12 @@ export class PpoTrainer {
     saveTraining(dir, (options.optimizers ?? true) ? { ...this.#optimize() } : {}, state);
   }
 
-  /** Frees the critic and the optimisers; the policy stays, as `policy`. */
+  /** Frees the critic and the optimisers; the policy stays, as `policy`, with adapters taken into its weights. */
   finish(): Model {
     this.#optimizers?.policy.dispose();
     this.#optimizers?.critic.dispose();
     this.critic.dispose();
-    for (const weight of this.policy.parameters.values()) weight.requiresGrad = false;
-    return this.policy;
+    return this.policy.finish();
   }
 }
 

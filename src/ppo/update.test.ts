@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { expectClose, goldenJson, goldenPath } from "../../test/golden.ts";
 import { noMoments } from "../math/index.ts";
-import { Model, openModel } from "../models/model.ts";
+import { Model } from "../models/model.ts";
+import { openModel } from "../models/open.ts";
 import { readSafetensors } from "../models/safetensors.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { keep, noGrad, type Tensor } from "../tensor/index.ts";
@@ -59,8 +60,8 @@ describe("a whole PPO update against PyTorch", () => {
 
   it("measures the same at each step, and ends with the same weights", () => {
     const optimizers = {
-      policy: new AdamW(policy.train().parameters, options),
-      critic: new AdamW(critic.train().parameters, options),
+      policy: new AdamW(policy.train().learned, options),
+      critic: new AdamW(critic.train().learned, options),
     };
     const rates = { policy: golden.lr, critic: golden.lr };
     const order: number[][] = golden.order.flat();

@@ -1,10 +1,13 @@
 import { z } from "zod";
+import { loraConfig } from "../nn/lora.ts";
 
 /** Settings of reward modelling. */
 export const rewardConfig = z.object({
   /** More than one overfits. */
   epochs: z.number().positive().default(1),
   learningRate: z.number().positive().default(1e-5),
+  /** Trains low-rank adapters in place of all weights; wants about ten times the learning rate. */
+  lora: loraConfig.optional(),
   schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
   warmupRatio: z.number().min(0).max(1).default(0.05),
   /** Prompts a step, each with all its completions. */

@@ -6,8 +6,8 @@ import { readComparisons } from "../data/readers.ts";
 import type { Comparison, Message } from "../data/records.ts";
 import { shuffled, splitByPrompt } from "../data/split.ts";
 import { deviation, mergeMoments, noMoments } from "../math/index.ts";
-import { loadOptimizer, saveTraining } from "../models/checkpoint.ts";
-import { type Model, openModel } from "../models/model.ts";
+import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
+import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
@@ -95,10 +95,10 @@ async function* train({
   });
   try {
     const std = config.headInit === "textbook" ? 0.02 : 1 / Math.sqrt(base.dimensions.hidden + 1);
-    const model = journal.from
-      ? openModel(journal.from.dir, { dtype: base.dtype })
-      : base.withScoreHead({ std, seed: config.seed });
-    const optimizer = new AdamW(model.train().parameters, { weightDecay: config.weightDecay });
+    const { lora, seed } = config;
+    const fresh = (share: boolean) => base.withScoreHead({ std, seed, share });
+    const model = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
+    const optimizer = new AdamW(model.train().learned, { weightDecay: config.weightDecay });
     let { step, metrics, report }: State = { step: 0, metrics: {}, report: undefined };
     if (journal.from) {
       ({ step, metrics, report } = readState<State>(journal.from.dir));
@@ -163,7 +163,6 @@ async function* train({
       await setImmediate(); // lets a signal in
     }
     optimizer.dispose();
-    for (const weight of model.parameters.values()) weight.requiresGrad = false;
     if (!resumedAtEnd) {
       // Calibration wants the model's own scale, so it comes before normalisation.
       if (unseen.length) {
@@ -178,6 +177,7 @@ async function* train({
       }
       yield* journal.save(step, write, { keep });
     }
+    model.finish();
     if (base !== from) base.dispose();
     trim();
     yield journal.log({ type: "done", step, metrics });

@@ -1,9 +1,12 @@
 import { z } from "zod";
+import { loraConfig } from "../nn/lora.ts";
 
 /** Settings of supervised fine-tuning. */
 export const sftConfig = z.object({
   epochs: z.number().positive().default(3),
   learningRate: z.number().positive().default(2e-5),
+  /** Trains low-rank adapters in place of all weights; wants about ten times the learning rate. */
+  lora: loraConfig.optional(),
   schedule: z.enum(["constant", "linear", "cosine"]).default("cosine"),
   /** Share of the steps over which the learning rate rises. */
   warmupRatio: z.number().min(0).max(1).default(0.05),

@@ -4,8 +4,8 @@ import { InputError } from "../data/errors.ts";
 import { readDemonstrations } from "../data/readers.ts";
 import type { Demonstration } from "../data/records.ts";
 import { shuffled, splitByPrompt } from "../data/split.ts";
-import { loadOptimizer, saveTraining } from "../models/checkpoint.ts";
-import { type Model, openModel } from "../models/model.ts";
+import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
+import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
@@ -86,10 +86,12 @@ async function* train({
     parents,
   });
   try {
-    const policy = journal.from ? openModel(journal.from.dir, { dtype: base.dtype }) : base.clone();
+    const { lora, seed } = config;
+    const fresh = (share: boolean) => base.clone({ share });
+    const policy = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
     policy.json.plumbline = { stage: "sft" };
-    if (base !== from) base.dispose();
-    const optimizer = new AdamW(policy.train().parameters, { weightDecay: config.weightDecay });
+    if (base !== from && !lora) base.dispose();
+    const optimizer = new AdamW(policy.train().learned, { weightDecay: config.weightDecay });
     let { step, bestLoss, metrics }: State = { step: 0, bestLoss: Infinity, metrics: {} };
     if (journal.from) {
       ({ step, bestLoss, metrics } = readState<State>(journal.from.dir));
@@ -158,7 +160,8 @@ async function* train({
       await setImmediate(); // lets a signal in
     }
     optimizer.dispose();
-    for (const weight of policy.parameters.values()) weight.requiresGrad = false;
+    policy.finish();
+    if (base !== from && lora) base.dispose();
     trim();
     yield journal.log({ type: "done", step, metrics });
     return { model: policy, metrics };

@@ -1,5 +1,5 @@
 // node_modules/.bin/tsx test/interop/logits.ts MODEL_DIR > LOGITS_JSON: what check_transformers.py compares.
-import { openModel } from "../../src/models/model.ts";
+import { openModel } from "../../src/models/open.ts";
 import { pack } from "../../src/models/pack.ts";
 import { noGrad, scope } from "../../src/tensor/index.ts";
 

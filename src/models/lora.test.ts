@@ -1,0 +1,129 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { expectClose, goldenPath } from "../../test/golden.ts";
+import { logprobsOf } from "../math/index.ts";
+import { Generator, memory, noGrad, ops, scope, type Tensor } from "../tensor/index.ts";
+import type { Model } from "./model.ts";
+import { openModel } from "./open.ts";
+import { pack } from "./pack.ts";
+
+// The adapters' oracle is the plain model on the weights they amount to, whose logits and gradients models.test.ts
+// compares with transformers. Two orders of float32 sums differ by 1e-5 at most here.
+const tolerance = 1e-4;
+const folder = mkdtempSync(join(tmpdir(), "plumbline-lora-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const ids = [5, 9, 2, 7, 11, 3];
+const open = (name: string): Model => openModel(goldenPath(`models/${name}`), { dtype: "float32" });
+const logitsOf = (model: Model): Tensor => noGrad(() => model.logits(model.hidden(pack([ids]))));
+const rank = 4;
+const alpha = 6;
+
+/** A model with adapters, all of them at random. */
+function adapted(base: Model): Model {
+  const model = base.clone({ share: true }).addLora({ rank, alpha });
+  const generator = new Generator(1);
+  noGrad(() => {
+    for (const weight of model.learned.values()) ops.normal_(weight, { std: 0.1, generator });
+  });
+  return model;
+}
+
+/** Gradients of the mean negative log-likelihood of `ids`, for everything that learns. */
+function gradientsOf(model: Model): Map<string, Tensor> {
+  model.train();
+  const { ids: all } = pack([ids]);
+  const logits = model.logits(model.hidden(pack([ids]))).narrow(0, 0, ids.length - 1);
+  logprobsOf(logits, all.narrow(0, 1, ids.length - 1))
+    .mean()
+    .neg()
+    .backward();
+  return new Map([...model.learned].map(([name, weight]) => [name, weight.grad as Tensor]));
+}
+
+describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("adapters on %s", (name) => {
+  const base = open(name);
+
+  it("change nothing before they learn", () => {
+    const model = base.clone({ share: true }).addLora({ rank });
+    expectClose(logitsOf(model), logitsOf(base).toArray(), 0);
+    model.dispose();
+  });
+
+  it("give the logits of W + (alpha / rank) B A, also when taken in and when saved", () => {
+    const model = adapted(base);
+    const before = logitsOf(base).toArray();
+    const expected = logitsOf(model).toArray();
+    expect(Math.max(...expected.map((x, i) => Math.abs(x - (before[i] as number))))).toBeGreaterThan(0.1);
+    model.save(join(folder, name));
+    expectClose(logitsOf(openModel(join(folder, name), { dtype: "float32" })), expected, tolerance);
+    model.finish();
+    expectClose(logitsOf(model), expected, tolerance);
+    model.dispose();
+    expectClose(logitsOf(base), before, 0);
+  });
+
+  it("get the gradients that the chain rule gives from the whole weight's", () => {
+    const model = adapted(base);
+    const whole = gradientsOf(adapted(base).finish());
+    for (const [key, gradient] of gradientsOf(model)) {
+      const [, stem, part] = /^base_model\.model\.(.*)\.lora_(A|B)\.weight$/.exec(key) as unknown as string[];
+      const of = (which: string) =>
+        model.learned.get(`base_model.model.${stem}.lora_${which}.weight`) as Tensor;
+      const given = whole.get(`${stem}.weight`) as Tensor;
+      const g = name === "gpt2-tiny" ? given.transpose(0, 1) : given;
+      const expected = noGrad(() =>
+        (part === "A" ? of("B").transpose(0, 1).matmul(g) : g.matmul(of("A").transpose(0, 1))).mul(
+          alpha / rank,
+        ),
+      );
+      expectClose(gradient, expected.contiguous(), tolerance);
+    }
+  });
+});
+
+describe("adapters", () => {
+  it("learn beside a scalar head, go on from a checkpoint, and leave nothing behind", () => {
+    const base = open("llama-tiny");
+    const scoresOf = (model: Model) => noGrad(() => model.scores(model.hidden(pack([ids])))).toArray();
+    const before = memory().handles;
+    const fresh = () => base.withScoreHead({ std: 0.02, bias: true, share: true });
+    scope(() => {
+      const model = fresh().addLora({ rank });
+      expect([...model.learned.keys()].slice(-2)).toEqual([
+        "base_model.model.score.weight",
+        "base_model.model.score.bias",
+      ]);
+      noGrad(() => {
+        for (const weight of model.learned.values()) ops.normal_(weight, { std: 0.1 });
+      });
+      model.normaliseScores(0.5, 2);
+      model.save(join(folder, "head"));
+      const again = fresh().addLora({ rank }, { from: join(folder, "head") });
+      expect(scoresOf(again)).toEqual(scoresOf(model));
+      const other = fresh();
+      expect(() => other.addLora({ rank: 8 }, { from: join(folder, "head") })).toThrow(
+        /another shape: other lora settings/,
+      );
+      for (const one of [model, again, other]) one.dispose();
+    });
+    const config = JSON.parse(readFileSync(join(folder, "head", "adapter", "adapter_config.json"), "utf8"));
+    expect(config).toMatchObject({
+      peft_type: "LORA",
+      task_type: "SEQ_CLS",
+      r: rank,
+      modules_to_save: ["score"],
+    });
+    expect(memory().handles).toBeLessThanOrEqual(before);
+  });
+
+  it("go to the layers asked for", () => {
+    const base = open("llama-tiny");
+    const { learned } = base.clone({ share: true }).addLora({ targets: ["q_proj", "down_proj"] });
+    expect([...learned.keys()].every((name) => /q_proj|down_proj/.test(name))).toBe(true);
+    expect(learned.size).toBe(4 * base.dimensions.layers);
+    expect(() => base.clone({ share: true }).addLora({ targets: ["query"] })).toThrow(/"query" \(q_proj, /);
+  });
+});

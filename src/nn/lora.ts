@@ -1,0 +1,45 @@
+import { z } from "zod";
+import { type DType, type Generator, keep, ops, scope, type Tensor } from "../tensor/index.ts";
+
+/** Settings of low-rank adapters; PEFT's names. */
+export const loraConfig = z.object({
+  rank: z.int().positive().default(16),
+  /** The adapters' part is multiplied by alpha / rank. */
+  alpha: z.number().positive().default(32),
+  /** Linear layers that get one, by the last part of their names; by default all in the blocks. */
+  targets: z.array(z.string().min(1)).min(1).optional(),
+});
+export type LoraConfig = z.output<typeof loraConfig>;
+
+/** A low-rank change of a linear layer. */
+export interface Adapter {
+  /** (rank, in) */
+  a: Tensor;
+  /** (out, rank) */
+  b: Tensor;
+  scale: number;
+}
+
+/** An adapter that changes nothing yet: a from U(−1/√in, 1/√in), as PEFT's, and b of zeros (Hu et al. 2021, §4.1). */
+export function makeAdapter(
+  [input, output]: readonly [number, number],
+  { rank, alpha }: LoraConfig,
+  dtype: DType,
+  device: string,
+  generator: Generator,
+): Adapter {
+  return scope(() => {
+    const bound = 1 / Math.sqrt(input);
+    const a = ops.uniform_(ops.zeros([rank, input]), { from: -bound, to: bound, generator });
+    const place = (x: Tensor) => keep(x.to(dtype).toDevice(device));
+    return { a: place(a), b: place(ops.zeros([output, rank])), scale: alpha / rank };
+  });
+}
+
+/** Adds an adapter's part to what its layer made of x: y + scale · x aᵀ bᵀ (Hu et al. 2021, eq. 3), in place. */
+export const adapt = (y: Tensor, x: Tensor, { a, b, scale }: Adapter): Tensor =>
+  ops.addmm_(y, ops.linear(x, a), b.transpose(0, 1), { alpha: scale });
+
+/** What an adapter adds to its layer's weight, (out, in), in float32. */
+export const weightChange = ({ a, b, scale }: Adapter): Tensor =>
+  b.to("float32").matmul(a.to("float32")).mul(scale);
