@@ -25,7 +25,7 @@ const yeses = (text: string) => (text.match(/ yes/g)?.length ?? 0) / 16;
 describe("PPO on a tiny model", () => {
   it.each([
     ["all weights", {}, 3e-3],
-    ["adapters", { lora: { rank: 8, alpha: 16 } }, 1e-2],
+    ["adapters", { lora: { rank: 8 } }, 1e-2],
   ])(
     "fills the responses with a rewarded word when β is 0, learning with %s",
     async (_, lora, learningRate) => {

@@ -59,6 +59,8 @@ export const ppoStepConfig = z.object({
   seed: z.int().default(0),
 });
 export type PpoStepConfig = z.output<typeof ppoStepConfig>;
+/** The same as they are given: what has a default may be left out. */
+export type PpoStepSettings = z.input<typeof ppoStepConfig>;
 
 /** Settings of a PPO run. */
 export const ppoConfig = z.object({
@@ -78,3 +80,5 @@ export const ppoConfig = z.object({
   keepCheckpoints: z.int().positive().default(1),
 });
 export type PpoConfig = z.output<typeof ppoConfig>;
+/** The same as they are given: what has a default may be left out. */
+export type PpoSettings = z.input<typeof ppoConfig>;

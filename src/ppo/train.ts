@@ -13,7 +13,7 @@ import { Journal } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { type DType, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
-import { type PpoConfig, ppoConfig } from "./config.ts";
+import { type PpoSettings, ppoConfig } from "./config.ts";
 import { PpoTrainer } from "./trainer.ts";
 
 /** A response to be scored. */
@@ -28,7 +28,7 @@ export interface Sample {
 /** Scores responses, one number each: any function will do. */
 export type RewardFunction = (samples: Sample[]) => number[] | Promise<number[]>;
 
-export interface PpoOptions extends Partial<PpoConfig> {
+export interface PpoOptions extends PpoSettings {
   /** The SFT model, or a name or path for `loadModel`: where the policy begins, and the frozen reference. */
   policy: Model | string;
   /** A reward model, or a name or path of one, or a function. */

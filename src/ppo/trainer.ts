@@ -26,11 +26,11 @@ import {
 } from "../run/warnings.ts";
 import { Generator, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
-import { type PpoStepConfig, ppoStepConfig } from "./config.ts";
+import { type PpoStepConfig, type PpoStepSettings, ppoStepConfig } from "./config.ts";
 import { gather, type Networks, shapeScores } from "./experience.ts";
 import { type Optimizers, type UpdateMetrics, update } from "./update.ts";
 
-export interface PpoTrainerOptions extends Partial<PpoStepConfig> {
+export interface PpoTrainerOptions extends PpoStepSettings {
   /** The SFT model. It is not changed: a copy is trained, and it stays the reference. Keep it while the trainer lives. */
   policy: Model;
   /** Held near this in place of `policy`. */

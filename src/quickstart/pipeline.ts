@@ -5,6 +5,7 @@ import { type Evaluation, evaluate, goldDifference, type Interval } from "../eva
 import { mean, uniform } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
+import type { PpoSettings } from "../ppo/config.ts";
 import { ppo } from "../ppo/train.ts";
 import type { RewardReport } from "../reward/evaluate.ts";
 import { reward } from "../reward/train.ts";
@@ -16,6 +17,8 @@ import { encodePrompt } from "../text/chat.ts";
 import { labelers, rank } from "./labelers.ts";
 import { gold, type Instruction, loadDemonstrations, loadInstructions } from "./task.ts";
 
+type LoraSettings = NonNullable<PpoSettings["lora"]>;
+
 /** How much of everything: the settings behind the numbers in the README. */
 export interface Scale {
   /** Demonstrations learned from. */
@@ -23,7 +26,13 @@ export interface Scale {
   sft: { epochs: number; learningRate: number; batchSize: number };
   /** Training instructions whose answers are compared. */
   compared: number;
-  reward: { epochs: number; learningRate: number; batchSize: number };
+  reward: {
+    epochs: number;
+    learningRate: number;
+    batchSize: number;
+    lora: LoraSettings;
+    headInit: "probe";
+  };
   ppo: {
     steps: number;
     batchSize: number;
@@ -33,6 +42,7 @@ export interface Scale {
     learningRate: number;
     criticLearningRate: number;
     initKlCoef: number;
+    lora: LoraSettings;
   };
   heldOut: number;
   samples: number;
@@ -40,10 +50,10 @@ export interface Scale {
 
 const training = {
   sft: { epochs: 1, learningRate: 2e-4, batchSize: 8 },
-  reward: { epochs: 1, learningRate: 1e-4, batchSize: 8 },
+  reward: { epochs: 1, learningRate: 5e-4, batchSize: 8, lora: {}, headInit: "probe" as const },
   ppo: {
     ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1, initKlCoef: 0.2 },
-    ...{ learningRate: 7e-5, criticLearningRate: 3e-4 },
+    ...{ learningRate: 7e-4, criticLearningRate: 1e-3, lora: {} },
   },
 };
 

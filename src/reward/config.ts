@@ -16,8 +16,11 @@ export const rewardConfig = z.object({
   microBatchTokens: z.int().positive().default(2048),
   /** Completions that make a longer sequence are dropped and counted. */
   maxLength: z.int().positive().default(1024),
-  /** Standard deviation of the fresh head: 0.02 (the textbook) or 1/√(hidden + 1) (OpenAI's). */
-  headInit: z.enum(["textbook", "openai"]).default("textbook"),
+  /**
+   * The fresh head: random with deviation 0.02 (the textbook) or 1/√(hidden + 1) (OpenAI's), or fitted to the
+   * comparisons on the model's hidden states as they are, which with few comparisons is the better start.
+   */
+  headInit: z.enum(["textbook", "openai", "probe"]).default("textbook"),
   weightDecay: z.number().min(0).default(0.01),
   maxGradNorm: z.number().positive().default(1),
   heldOut: z.number().min(0).lt(1).default(0.1),
@@ -31,3 +34,5 @@ export const rewardConfig = z.object({
   seed: z.int().default(0),
 });
 export type RewardConfig = z.output<typeof rewardConfig>;
+/** The same as they are given: what has a default may be left out. */
+export type RewardSettings = z.input<typeof rewardConfig>;

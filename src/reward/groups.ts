@@ -1,6 +1,7 @@
 import type { Comparison, Message } from "../data/records.ts";
 import type { Model } from "../models/model.ts";
 import type { Row } from "../models/pack.ts";
+import { tensor } from "../tensor/index.ts";
 import { encodeExample } from "../text/chat.ts";
 
 /** One pair: `better` and `worse` are places among the group's rows. */
@@ -52,4 +53,27 @@ export function groupByPrompt(
     });
   }
   return { groups: [...groups.values()].filter((group) => group.pairs.length), tooLong };
+}
+
+/**
+ * The pairs of some groups for a loss: places among all their rows (int64), weights that give each prompt the same say
+ * as its share of `prompts`, and margins.
+ */
+export function pairsOf(groups: readonly Group[], prompts = groups.length) {
+  const better: number[] = [];
+  const worse: number[] = [];
+  const weights: number[] = [];
+  const margins: number[] = [];
+  let start = 0;
+  for (const { rows, pairs } of groups) {
+    for (const pair of pairs) {
+      better.push(start + pair.better);
+      worse.push(start + pair.worse);
+      weights.push(1 / pairs.length / prompts);
+      margins.push(pair.margin);
+    }
+    start += rows.length;
+  }
+  const int = (values: number[]) => tensor(values, { dtype: "int64" });
+  return { better: int(better), worse: int(worse), weights: tensor(weights), margins: tensor(margins) };
 }

@@ -19,14 +19,15 @@ import type { Event, Metrics } from "../run/events.ts";
 import { Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { fewComparisons } from "../run/warnings.ts";
-import { type DType, tensor, trim } from "../tensor/index.ts";
+import { type DType, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
-import { type RewardConfig, rewardConfig } from "./config.ts";
+import { type RewardConfig, type RewardSettings, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
-import { type Group, groupByPrompt } from "./groups.ts";
+import { type Group, groupByPrompt, pairsOf } from "./groups.ts";
 import { rankingLoss } from "./loss.ts";
+import { probeHead } from "./probe.ts";
 
-export interface RewardOptions extends Partial<RewardConfig> {
+export interface RewardOptions extends RewardSettings {
   /** The SFT model, or a name or path for `loadModel`: backbone of the reward model and source of the reference samples. */
   model: Model | string;
   /** Rankings, or a JSONL file of them. */
@@ -94,7 +95,7 @@ async function* train({
     parents: typeof from === "string" ? [from] : [],
   });
   try {
-    const std = config.headInit === "textbook" ? 0.02 : 1 / Math.sqrt(base.dimensions.hidden + 1);
+    const std = config.headInit === "openai" ? 1 / Math.sqrt(base.dimensions.hidden + 1) : 0.02;
     const { lora, seed } = config;
     const fresh = (share: boolean) => base.withScoreHead({ std, seed, share });
     const model = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
@@ -113,6 +114,7 @@ async function* train({
     };
 
     yield journal.log({ type: "start", stage: "reward", total });
+    if (config.headInit === "probe" && !journal.from) probeHead(model, groups, config.microBatchTokens);
     yield* journal.warn(fewComparisons(groups.reduce((sum, { pairs }) => sum + pairs.length, 0)));
     if (tooLong)
       yield* journal.warn([
@@ -219,22 +221,8 @@ function lossOf(model: Model, groups: readonly Group[], prompts: number, seen: n
     groups.flatMap(({ rows }) => rows),
   );
   seen.push(...scores.detach().toArray());
-  const better: number[] = [];
-  const worse: number[] = [];
-  const weights: number[] = [];
-  const margins: number[] = [];
-  let start = 0;
-  for (const { rows, pairs } of groups) {
-    for (const pair of pairs) {
-      better.push(start + pair.better);
-      worse.push(start + pair.worse);
-      weights.push(1 / pairs.length / prompts);
-      margins.push(pair.margin);
-    }
-    start += rows.length;
-  }
-  const int = (values: number[]) => tensor(values, { dtype: "int64" });
-  return rankingLoss(scores, int(better), int(worse), tensor(weights), tensor(margins));
+  const { better, worse, weights, margins } = pairsOf(groups, prompts);
+  return rankingLoss(scores, better, worse, weights, margins);
 }
 
 /** Brings the scores of the base model's own samples to mean 0, deviation 1; returns what they were. */

@@ -60,12 +60,15 @@ export function responseValues(critic: Model, layout: ResponseLayout): Tensor {
   return spread(layout, critic.scores(critic.hidden(layout.batch).indexSelect(0, layout.before)));
 }
 
-/** Score of each row, read at the last token of its response: (batch). */
-export function rowScores(model: Model, rows: readonly Row[]): Tensor {
+/** Hidden state at the last token of each row's response: (batch, hidden). */
+export function rowHidden(model: Model, rows: readonly Row[]): Tensor {
   const { batch, place } = packRows(rows);
   const last = rows.map(({ prompt, response }, row) => place(row, prompt.length + response.length - 1));
-  return model.scores(model.hidden(batch).indexSelect(0, tensor(last, { dtype: "int64" })));
+  return model.hidden(batch).indexSelect(0, tensor(last, { dtype: "int64" }));
 }
+
+/** Score of each row, read at the last token of its response: (batch). */
+export const rowScores = (model: Model, rows: readonly Row[]): Tensor => model.scores(rowHidden(model, rows));
 
 /** Scores of rows as numbers, without gradients, some `tokensPerBatch` tokens at a time. */
 export function scoreAll(model: Model, rows: readonly Row[], tokensPerBatch = 4096): number[] {

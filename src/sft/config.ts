@@ -30,3 +30,5 @@ export const sftConfig = z.object({
   seed: z.int().default(0),
 });
 export type SftConfig = z.output<typeof sftConfig>;
+/** The same as they are given: what has a default may be left out. */
+export type SftSettings = z.input<typeof sftConfig>;

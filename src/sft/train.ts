@@ -18,10 +18,10 @@ import { Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { type DType, trim } from "../tensor/index.ts";
 import { encodeExample } from "../text/chat.ts";
-import { type SftConfig, sftConfig } from "./config.ts";
+import { type SftConfig, type SftSettings, sftConfig } from "./config.ts";
 import { sftLoss } from "./loss.ts";
 
-export interface SftOptions extends Partial<SftConfig> {
+export interface SftOptions extends SftSettings {
   /** A model, or a name or path for `loadModel`. It is not changed. */
   model: Model | string;
   /** Demonstrations, or a JSONL file of them. */
