@@ -100,16 +100,22 @@ function summarise(stage: string, run: string, metrics: Metrics): void {
   print(`\nsaved in ${run}; try: ${next[stage]}, or: plumbline report ${run}`);
 }
 
+interface Setting {
+  default?: unknown;
+  enum?: string[];
+  type?: string;
+  properties?: Record<string, Setting>;
+}
+
 function describe(settings: z.ZodObject): string {
   const { properties = {} } = z.toJSONSchema(settings, { io: "input" });
-  return Object.entries(properties)
-    .map(([name, property]) => {
-      const {
-        default: value,
-        enum: choices,
-        type,
-      } = property as { default?: unknown; enum?: string[]; type?: string };
-      return `  ${name.padEnd(20)} ${choices?.join(" | ") ?? type ?? ""}${value === undefined ? "" : `, default ${JSON.stringify(value)}`}`;
-    })
-    .join("\n");
+  const lines = (of: Record<string, Setting>, path = ""): string[] =>
+    Object.entries(of).flatMap(([key, { default: value, enum: choices, type = "", properties: inner }]) => {
+      const line = (what: string) => `  ${(path + key).padEnd(20)} ${what}`;
+      if (inner) return [line("off unless given"), ...lines(inner, `${path}${key}.`)];
+      return line(
+        `${choices?.join(" | ") ?? type}${value === undefined ? "" : `, default ${JSON.stringify(value)}`}`,
+      );
+    });
+  return lines(properties as Record<string, Setting>).join("\n");
 }

@@ -89,6 +89,7 @@ export class Progress {
         )}`,
       );
     if (event.type === "warning") this.line(`  warning: ${event.message}`);
+    if (event.type === "phase") this.line(`  ${event.what} …`);
     if (event.type === "resumed") this.line(`  going on from step ${event.step}`);
   }
 

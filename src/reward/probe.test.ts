@@ -39,7 +39,7 @@ describe("a score fitted to pairs", () => {
       const dot = (row: number) =>
         (rows[row] as number[]).reduce((sum, x, i) => sum + x * (w[i] as number), 0);
       const ranking = pairs.map(([a, b]) => Math.log1p(Math.exp(dot(b as number) - dot(a as number))));
-      const ridge = w.reduce((sum, x, i) => sum + (x * (deviation[i] as number)) ** 2, 0) * 0.05;
+      const ridge = w.reduce((sum, x, i) => sum + (x * (deviation[i] as number)) ** 2, 0) * 0.5;
       return ranking.reduce((sum, x) => sum + x, 0) / pairs.length + ridge;
     };
     const least = lossOf(fitted);

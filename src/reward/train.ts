@@ -113,8 +113,11 @@ async function* train({
       if (report) writeFileSync(join(dir, "report.json"), JSON.stringify(report, null, 2));
     };
 
+    if (config.headInit === "probe" && !journal.from) {
+      yield journal.log({ type: "phase", what: "fitting the head to the comparisons" });
+      probeHead(model, groups, config.microBatchTokens);
+    }
     yield journal.log({ type: "start", stage: "reward", total });
-    if (config.headInit === "probe" && !journal.from) probeHead(model, groups, config.microBatchTokens);
     yield* journal.warn(fewComparisons(groups.reduce((sum, { pairs }) => sum + pairs.length, 0)));
     if (tooLong)
       yield* journal.warn([
@@ -168,11 +171,16 @@ async function* train({
     if (!resumedAtEnd) {
       // Calibration wants the model's own scale, so it comes before normalisation.
       if (unseen.length) {
+        yield journal.log({ type: "phase", what: `evaluating on ${unseen.length} held-out prompts` });
         report = evaluate(model, unseen);
         metrics = { ...metrics, ...report.metrics };
         yield journal.log({ type: "eval", step, metrics: report.metrics });
       }
       if (config.normaliseSamples) {
+        yield journal.log({
+          type: "phase",
+          what: `sampling ${config.normaliseSamples} answers to normalise the scores`,
+        });
         const prompts = groups.map(({ prompt }) => prompt);
         const { mean, std } = await normalise(model, base, prompts, config, signal);
         metrics = { ...metrics, "normalisation/mean": mean, "normalisation/std": std };

@@ -6,6 +6,8 @@ export type Event =
   | { type: "start"; stage: string; total: number }
   | { type: "step"; step: number; total: number; metrics: Metrics }
   | { type: "eval"; step: number; metrics: Metrics }
+  /** Work without steps begins. */
+  | { type: "phase"; what: string }
   | { type: "warning"; code: string; message: string }
   | { type: "checkpoint"; step: number; path: string }
   | { type: "sample"; step: number; prompt: string; response: string; finished?: boolean; score?: number }

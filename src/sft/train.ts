@@ -142,6 +142,7 @@ async function* train({
 
       let best = false;
       if (unseen.length && (step % evalEvery === 0 || step === total)) {
+        yield journal.log({ type: "phase", what: `evaluating on ${unseen.length} held-out demonstrations` });
         const evaluated = lossOf(policy, unseen, config.microBatchTokens, false);
         metrics = {
           ...metrics,
