@@ -5,7 +5,6 @@ import { type Evaluation, evaluate, goldDifference, type Interval } from "../eva
 import { mean, uniform } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
-import type { PpoSettings } from "../ppo/config.ts";
 import { ppo } from "../ppo/train.ts";
 import type { RewardReport } from "../reward/evaluate.ts";
 import { reward } from "../reward/train.ts";
@@ -17,8 +16,6 @@ import { encodePrompt } from "../text/chat.ts";
 import { labelers, rank } from "./labelers.ts";
 import { gold, type Instruction, loadDemonstrations, loadInstructions } from "./task.ts";
 
-type LoraSettings = NonNullable<PpoSettings["lora"]>;
-
 /** How much of everything: the settings behind the numbers in the README. */
 export interface Scale {
   /** Demonstrations learned from. */
@@ -26,13 +23,7 @@ export interface Scale {
   sft: { epochs: number; learningRate: number; batchSize: number };
   /** Training instructions whose answers are compared. */
   compared: number;
-  reward: {
-    epochs: number;
-    learningRate: number;
-    batchSize: number;
-    lora: LoraSettings;
-    headInit: "probe";
-  };
+  reward: { epochs: number; learningRate: number; batchSize: number; headInit: "probe" };
   ppo: {
     steps: number;
     batchSize: number;
@@ -42,18 +33,18 @@ export interface Scale {
     learningRate: number;
     criticLearningRate: number;
     initKlCoef: number;
-    lora: LoraSettings;
   };
   heldOut: number;
+  /** Answers measured to each held-out instruction; half as many of the base model, which nothing is compared with. */
   samples: number;
 }
 
 const training = {
   sft: { epochs: 1, learningRate: 2e-4, batchSize: 8 },
-  reward: { epochs: 1, learningRate: 5e-4, batchSize: 8, lora: {}, headInit: "probe" as const },
+  reward: { epochs: 1, learningRate: 1e-4, batchSize: 8, headInit: "probe" as const },
   ppo: {
     ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1, initKlCoef: 0.2 },
-    ...{ learningRate: 7e-4, criticLearningRate: 1e-3, lora: {} },
+    ...{ learningRate: 7e-5, criticLearningRate: 3e-4 },
   },
 };
 
@@ -64,7 +55,7 @@ export const scales: Record<"full" | "fast", Scale> = {
     compared: 300,
     ppo: { ...training.ppo, steps: 12, batchSize: 64 },
     heldOut: Infinity,
-    samples: 2,
+    samples: 4,
   },
   fast: {
     ...training,
@@ -217,7 +208,14 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
         prompts: heldOut.map(({ prompt }) => user(prompt)),
       },
       gold: (i, response) => gold(heldOut[i] as Instruction, response.text, response),
-      ...{ samples: scale.samples, maxTokens, temperature, batchSize, seed, signal },
+      ...{
+        samples: name === "base" ? Math.ceil(scale.samples / 2) : scale.samples,
+        maxTokens,
+        temperature,
+        batchSize,
+        seed,
+        signal,
+      },
     });
   };
   const evaluations = {
@@ -309,8 +307,8 @@ export function resultTable({ evaluations }: Pick<QuickstartResult, "evaluations
   ];
 }
 
-export const describeSampling = ({ evaluations, instructions }: QuickstartResult): string =>
-  `${evaluations.ppo.responses.length / instructions.length} answers to each, temperature ${temperature}`;
+export const describeSampling = ({ evaluations: { base, ppo }, instructions }: QuickstartResult): string =>
+  `${ppo.responses.length / instructions.length} answers to each (base ${base.responses.length / instructions.length}), temperature ${temperature}`;
 
 /** Held-out instructions with the first answer of each model, spread evenly over the set. */
 export function examples({ evaluations, instructions }: QuickstartResult, count: number) {
