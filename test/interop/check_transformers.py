@@ -1,6 +1,6 @@
 """Does transformers compute what plumbline says it computes?
 
-  python check_transformers.py MODEL_DIR LOGITS_JSON
+  python check_transformers.py MODEL_DIR LOGITS_JSON [BASE_DIR]
 
 MODEL_DIR is a causal language model or, when config.json's architectures says ...ForSequenceClassification, a
 scorer with num_labels 1. LOGITS_JSON is plumbline's {"ids": [[...], ...], "logits": [[...], ...]}: for each sequence
@@ -24,12 +24,22 @@ def fail(message):
     sys.exit(1)
 
 
-def main(model_dir, logits_json):
+def main(model_dir, logits_json, base_dir=None):
     torch.set_num_threads(1)
     config = json.loads((Path(model_dir) / "config.json").read_text())
     scorer = any(a.endswith("ForSequenceClassification") for a in config.get("architectures") or [])
     auto = AutoModelForSequenceClassification if scorer else AutoModelForCausalLM
-    model, info = auto.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    loading = {"dtype": torch.float32, "attn_implementation": "eager", "output_loading_info": True}
+    if base_dir:
+        from peft import PeftModel
+
+        model, info = auto.from_pretrained(base_dir, **loading, **({"num_labels": 1} if scorer else {}))
+        if scorer:
+            info["missing_keys"] = set(info["missing_keys"]) - {"score.weight"}  # the adapter brings it
+            info["unexpected_keys"] = set(info["unexpected_keys"]) - {"lm_head.weight"}
+        model = PeftModel.from_pretrained(model, Path(model_dir) / "adapter")
+    else:
+        model, info = auto.from_pretrained(model_dir, **loading)
     for key in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if info.get(key):
             fail(f"{model_dir}: {key.replace('_', ' ')}: {sorted(map(str, info[key]))}")
@@ -60,6 +70,6 @@ def main(model_dir, logits_json):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
     main(*sys.argv[1:])
