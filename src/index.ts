@@ -21,7 +21,7 @@ export type { Attend, Batch } from "./models/attention.ts";
 export { type Head, type Json, Model } from "./models/model.ts";
 export type { Row } from "./models/pack.ts";
 export { loadModel, type PullOptions, pullModel } from "./models/pull.ts";
-export type { LoraConfig } from "./nn/lora.ts";
+export type { LoraConfig } from "./nn/lora-config.ts";
 export type { PpoConfig, PpoSettings, PpoStepConfig, PpoStepSettings } from "./ppo/config.ts";
 export { type PpoOptions, type PpoResult, ppo, type RewardFunction, type Sample } from "./ppo/train.ts";
 export { PpoTrainer, type PpoTrainerOptions, type Rollout, type StepOptions } from "./ppo/trainer.ts";

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AdamW } from "../nn/adamw.ts";
-import type { LoraConfig } from "../nn/lora.ts";
+import type { LoraConfig } from "../nn/lora-config.ts";
 import { type DType, noGrad, scope } from "../tensor/index.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";

@@ -1,7 +1,8 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
-import { type Adapter, adapt, type LoraConfig, loraConfig, makeAdapter, weightChange } from "../nn/lora.ts";
+import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
+import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
 import { type DType, Generator, keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Architecture, Dimensions, Weights } from "./architecture.ts";

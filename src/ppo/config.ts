@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { loraConfig } from "../nn/lora.ts";
+import { loraConfig } from "../nn/lora-config.ts";
 
 /** Settings of one PPO step: what `ppoTrainer` takes. */
 export const ppoStepConfig = z.object({
