@@ -20,7 +20,7 @@ export function fitScore(features: Tensor, better: Tensor, worse: Tensor, weight
   const penalty = ops.eye(won.size(1)).mul(ridge);
   let w = zeros([won.size(1)]);
   for (let i = 0; i < 10; i++) {
-    const doubt = ops.sigmoid(won.matmul(w).neg());
+    const doubt = won.matmul(w).neg().sigmoid();
     const gradient = w.mul(ridge).sub(doubt.mul(weights).matmul(won));
     const curvature = doubt.mul(doubt.neg().add(1)).mul(weights).unsqueeze(1);
     const hessian = won.transpose(0, 1).matmul(won.mul(curvature)).add(penalty);
@@ -41,9 +41,8 @@ export function probeHead(model: Model, groups: readonly Group[], microBatchToke
         batchRows(rows, microBatchTokens).map((part) => scope(() => rowHidden(model, part).to("float32"))),
       );
       const { better, worse, weights } = pairsOf(groups);
-      const fitted = fitScore(features, better, worse, weights);
       const head = model.parameters.get("score.weight") as Tensor;
-      head.copy_(fitted.unsqueeze(0));
+      head.copy_(fitScore(features, better, worse, weights).unsqueeze(0));
     }),
   );
 }
