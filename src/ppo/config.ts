@@ -23,8 +23,11 @@ export const ppoStepConfig = z.object({
   /** Responses over which β may change by 20 %. */
   klHorizon: z.number().positive().default(10_000),
   klEstimator: z.enum(["k1", "k2", "k3", "abs", "full"]).default("k1"),
-  /** By running mean and deviation, by the deviation alone, or not at all. */
-  normaliseScores: z.enum(["meanStd", "std", "none"]).default("meanStd"),
+  /**
+   * By running mean and deviation, by the deviation alone, or not at all. `perPrompt` first takes off the mean of the
+   * other responses to the prompt: what a reward model adds to all answers of a prompt is then no noise.
+   */
+  normaliseScores: z.enum(["meanStd", "std", "perPrompt", "none"]).default("meanStd"),
   /** Clips normalised scores to ± this. */
   scoreClip: z.number().positive().optional(),
   /** Score of a response without a stop token, in place of its own. */

@@ -1,3 +1,4 @@
+import { InputError } from "../data/errors.ts";
 import {
   deviation,
   entropyOf,
@@ -36,23 +37,46 @@ export interface Networks {
   critic: Model;
 }
 
-/** Score of each response as PPO uses it: for a missing stop token, normalised by the moments of all seen, clipped. */
+/**
+ * Score of each response as PPO uses it: for a missing stop token, normalised by the moments of all seen, clipped.
+ * @param groups what each response answers: `perPrompt` takes off the mean of the other responses to the same
+ * (Kool et al. 2019, the leave-one-out baseline), which the moments are then of
+ */
 export function shapeScores(
   scores: readonly number[],
   finished: readonly boolean[],
+  groups: readonly string[],
   moments: RunningMoments,
   config: Pick<PpoStepConfig, "normaliseScores" | "scoreClip" | "missingEosScore" | "missingEosPenalty">,
 ): { shaped: number[]; moments: RunningMoments } {
   const { normaliseScores, scoreClip = Infinity, missingEosScore, missingEosPenalty = 0 } = config;
-  const seen = normaliseScores === "none" ? moments : mergeMoments(moments, scores);
+  const compared = normaliseScores === "perPrompt" ? aboveOthers(scores, groups) : scores;
+  const seen = normaliseScores === "none" ? moments : mergeMoments(moments, compared);
   const center = normaliseScores === "meanStd" ? seen.mean : 0;
   const scale = normaliseScores === "none" ? 1 : deviation(seen) + 1e-8;
-  const shaped = scores.map((score, i) => {
+  const shaped = compared.map((score, i) => {
     const own = Math.max(-scoreClip, Math.min(scoreClip, (score - center) / scale));
     if (finished[i]) return own;
     return (missingEosScore ?? own) - missingEosPenalty;
   });
   return { shaped, moments: seen };
+}
+
+/** What each score is above the mean of the others in its group. */
+function aboveOthers(scores: readonly number[], groups: readonly string[]): number[] {
+  const totals = new Map<string, { sum: number; count: number }>();
+  scores.forEach((score, i) => {
+    const { sum, count } = totals.get(groups[i] as string) ?? { sum: 0, count: 0 };
+    totals.set(groups[i] as string, { sum: sum + score, count: count + 1 });
+  });
+  return scores.map((score, i) => {
+    const { sum, count } = totals.get(groups[i] as string) as { sum: number; count: number };
+    if (count < 2)
+      throw new InputError(
+        "ppo: normaliseScores perPrompt compares responses to the same prompt: give each prompt two or more (samplesPerPrompt)",
+      );
+    return score - (sum - score) / (count - 1);
+  });
 }
 
 /** Log-probs under policy and reference, values and per-token KL of a batch, some rows at a time. */

@@ -187,7 +187,8 @@ export class PpoTrainer {
     const stopIds = this.policy.tokenizer?.stopIds ?? [];
     const finished = options.finished ?? responses.map((ids) => stopIds.includes(ids.at(-1) as number));
     const networks: Networks = { policy: this.policy, reference: this.reference, critic: this.critic };
-    const { shaped, moments } = shapeScores(scores, finished, this.#moments, config);
+    const groups = queries.map((query) => query.join());
+    const { shaped, moments } = shapeScores(scores, finished, groups, this.#moments, config);
     const optimizers = this.#optimize();
     trim(); // what sampling freed would else stand beside what the update takes
     const rows = queries.map((prompt, i) => ({ prompt, response: responses[i] as readonly number[] }));
@@ -202,7 +203,7 @@ export class PpoTrainer {
     const oldLogprobs = experience.oldLogprobs.toArray();
     try {
       passes: for (let epoch = 0; epoch < config.ppoEpochs; epoch++) {
-        const order = shuffledByPrompt(queries, config.seed + this.stepsTaken * config.ppoEpochs + epoch);
+        const order = shuffledByGroup(groups, config.seed + this.stepsTaken * config.ppoEpochs + epoch);
         for (let start = 0; start < order.length; start += config.miniBatchSize) {
           const chosen = order.slice(start, start + config.miniBatchSize);
           const measured = update(networks, optimizers, experience, chosen, rates, config, () =>
@@ -356,13 +357,12 @@ export class PpoTrainer {
 }
 
 /** Rows in random order, but responses to one prompt side by side, where they share its computation. */
-function shuffledByPrompt(queries: readonly (readonly number[])[], seed: number): number[] {
-  const groups = new Map<string, number[]>();
-  queries.forEach((query, i) => {
-    const key = query.join();
-    groups.set(key, [...(groups.get(key) ?? []), i]);
+function shuffledByGroup(groups: readonly string[], seed: number): number[] {
+  const rows = new Map<string, number[]>();
+  groups.forEach((group, i) => {
+    rows.set(group, [...(rows.get(group) ?? []), i]);
   });
-  const list = [...groups.values()];
+  const list = [...rows.values()];
   return shuffled(list.length, seed).flatMap((i) => list[i] as number[]);
 }
 

@@ -101,6 +101,7 @@ describe("scores", () => {
       const result = shapeScores(
         batch.scores,
         batch.scores.map(() => true),
+        batch.scores.map(() => "one prompt"),
         moments,
         { normaliseScores },
       );
@@ -110,9 +111,32 @@ describe("scores", () => {
   });
   it("of responses without a stop token are replaced, or lowered; the rest clipped", () => {
     const shape = (config: object) =>
-      shapeScores([9, 2, -9], [true, false, true], noMoments, { normaliseScores: "none", ...config }).shaped;
+      shapeScores([9, 2, -9], [true, false, true], ["a", "a", "b"], noMoments, {
+        normaliseScores: "none",
+        ...config,
+      }).shaped;
     expect(shape({ scoreClip: 5 })).toEqual([5, 2, -5]);
     expect(shape({ missingEosScore: -1 })).toEqual([9, -1, -9]);
     expect(shape({ missingEosPenalty: 1 })).toEqual([9, 1, -9]);
+  });
+  it("per prompt ignore what is added to all answers of one, and keep their order and ratio", () => {
+    const shape = (scores: number[]) =>
+      shapeScores(scores, [true, true, true, true, true], ["a", "b", "a", "b", "a"], noMoments, {
+        normaliseScores: "perPrompt",
+      }).shaped;
+    const shaped = shape([1, 5, 2, 7, 6]);
+    // By hand: 1 − 4, 5 − 7, 2 − 3.5, 7 − 5, 6 − 1.5, over a common deviation.
+    const scale = (shaped[0] as number) / -3;
+    [-3, -2, -1.5, 2, 4.5].forEach((above, i) => expect(shaped[i]).toBeCloseTo(above * scale, 6));
+    shape([101, 5, 102, 7, 106]).forEach((score, i) => expect(score).toBeCloseTo(shaped[i] as number, 6));
+    const spread = Math.sqrt(shaped.reduce((sum, score) => sum + score ** 2, 0) / shaped.length);
+    expect(spread).toBeCloseTo(1, 0); // its mean is 0 by construction
+  });
+  it("per prompt need two responses to each", () => {
+    expect(() =>
+      shapeScores([1, 2, 3], [true, true, true], ["a", "a", "b"], noMoments, {
+        normaliseScores: "perPrompt",
+      }),
+    ).toThrow(/two or more/);
   });
 });
