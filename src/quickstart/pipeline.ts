@@ -30,9 +30,11 @@ export interface Scale {
     samplesPerPrompt: number;
     miniBatchSize: number;
     ppoEpochs: number;
+    lora: Record<never, never>;
     learningRate: number;
     criticLearningRate: number;
     initKlCoef: number;
+    normaliseScores: "perPrompt";
   };
   heldOut: number;
   /** Answers measured to each held-out instruction; half as many of the base model, which nothing is compared with. */
@@ -41,10 +43,11 @@ export interface Scale {
 
 const training = {
   sft: { epochs: 1, learningRate: 2e-4, batchSize: 8 },
-  reward: { epochs: 1, learningRate: 1e-4, batchSize: 8, headInit: "probe" as const },
+  reward: { epochs: 2, learningRate: 1e-4, batchSize: 8, headInit: "probe" as const },
   ppo: {
-    ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1, initKlCoef: 0.2 },
-    ...{ learningRate: 7e-5, criticLearningRate: 3e-4 },
+    ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1 },
+    ...{ lora: {}, learningRate: 7e-4, criticLearningRate: 1e-3 },
+    ...{ initKlCoef: 0.3, normaliseScores: "perPrompt" as const },
   },
 };
 
