@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { interruptible, lines, Progress } from "./terminal.ts";
@@ -34,24 +35,30 @@ export const score = () =>
       });
       if (model.head !== "score")
         throw new InputError(`${name}: this model has no scalar head: train one with \`plumbline reward\``);
-      const scored = [];
-      for (const [i, { prompt, completions, ranks }] of rows.entries()) {
-        signal.throwIfAborted();
-        const encoded = completions.map((completion) => encodeExample(model.text, prompt, completion));
-        const { context } = model.dimensions;
-        const longest = Math.max(...encoded.map((row) => row.prompt.length + row.response.length));
-        if (longest > context)
-          throw new InputError(
-            `${data}: record ${i + 1} has ${longest} tokens and the model's context is ${context}`,
-          );
-        const scores = scoreAll(model, encoded);
-        scored.push(
-          compared
-            ? { prompt, completions, ranks, scores }
-            : { prompt, completion: completions[0], score: scores[0] },
+      const { context } = model.dimensions;
+      const encoded = rows.map(({ prompt, completions }, i) => {
+        const own = completions.map((completion) => encodeExample(model.text, prompt, completion));
+        const longest = Math.max(...own.map((row) => row.prompt.length + row.response.length));
+        if (longest <= context) return own;
+        throw new InputError(
+          `${data}: record ${i + 1} has ${longest} tokens and the model's context is ${context}`,
         );
+      });
+      const scores: number[][] = [];
+      while (scores.length < rows.length) {
+        const part = encoded.slice(scores.length, scores.length + 32);
+        const flat = scoreAll(model, part.flat());
+        for (const own of part) scores.push(flat.splice(0, own.length));
+        progress.count(scores.length, rows.length, "records");
+        await setImmediate(); // lets a signal in
+        signal.throwIfAborted();
       }
       const file = lines(out);
-      for (const row of scored) file.write(row);
+      for (const [i, { prompt, completions, ranks }] of rows.entries())
+        file.write(
+          compared
+            ? { prompt, completions, ranks, scores: scores[i] }
+            : { prompt, completion: completions[0], score: scores[i]?.[0] },
+        );
       file.close();
     });

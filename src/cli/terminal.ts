@@ -111,9 +111,10 @@ export class Progress {
     }
   }
 
-  /** Work without events: how much of it is done. */
+  /** Work without events: how much of it is done, every two seconds. */
   count(done: number, total: number, what: string): void {
-    if (this.#json || total <= done) return;
+    if (total <= done || Date.now() - this.#lastLine < 2000) return;
+    this.#lastLine = Date.now();
     this.line(`  ${done} of ${total} ${what}`);
   }
 

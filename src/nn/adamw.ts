@@ -46,13 +46,14 @@ function makeSlots(parameters: ReadonlyMap<string, Tensor>, weightDecay: number)
   const total = [...parameters.values()].reduce((sum, { numel }) => sum + numel, 0);
   const device = [...parameters.values()][0]?.device ?? "cpu";
   const whole = (dtype: DType) => zeros([total], dtype).toDevice(device);
-  const [m, v, low] = [whole("float32"), whole("float32"), whole("int16")];
+  const someNarrow = [...parameters.values()].some(({ dtype }) => dtype === "bfloat16");
+  const [m, v, low] = [whole("float32"), whole("float32"), someNarrow ? whole("int16") : null];
   let start = 0;
   const slots = [...parameters].map(([name, parameter]) => {
     const part = (of: Tensor) => keep(of.narrow(0, start, parameter.numel).view(...parameter.shape));
     const narrow = parameter.dtype === "bfloat16";
     const decay = parameter.shape.length > 1 ? weightDecay : 0;
-    const slot: Slot = { parameter, low: narrow ? part(low) : null, m: part(m), v: part(v), decay };
+    const slot: Slot = { parameter, low: low && narrow ? part(low) : null, m: part(m), v: part(v), decay };
     start += parameter.numel;
     return [name, slot] as const;
   });

@@ -38,7 +38,9 @@ export function probeHead(model: Model, groups: readonly Group[], microBatchToke
     scope(() => {
       const rows = groups.flatMap((group) => group.rows);
       const features = cat(
-        batchRows(rows, microBatchTokens).map((part) => scope(() => rowHidden(model, part).to("float32"))),
+        batchRows(rows, microBatchTokens).map((part) =>
+          scope(() => rowHidden(model, part).to("float32").toDevice("cpu")),
+        ),
       );
       const { better, worse, weights } = pairsOf(groups);
       const head = model.parameters.get("score.weight") as Tensor;
