@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { InputError } from "../data/errors.ts";
 import type { Demonstration, Message } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
-import { adaptKlCoef, deviation, logprobsOf, mean, noMoments, type RunningMoments } from "../math/index.ts";
+import { adaptKlCoef, deviation, logprobsOf, noMoments, type RunningMoments } from "../math/index.ts";
 import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows } from "../models/pack.ts";
@@ -14,21 +14,13 @@ import { layOut, responseLogits } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Metrics } from "../run/events.ts";
 import { readState } from "../run/journal.ts";
-import {
-  collapse,
-  type Health,
-  lowKlCoef,
-  negativeKl,
-  noEos,
-  rolloutTrainerMismatch,
-  scoresNotNormalised,
-  type Warning,
-} from "../run/warnings.ts";
+import type { Health, Warning } from "../run/warnings.ts";
 import { Generator, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { type PpoStepConfig, type PpoStepSettings, ppoStepConfig } from "./config.ts";
-import { gather, type Networks, shapeScores } from "./experience.ts";
-import { type Optimizers, type UpdateMetrics, update } from "./update.ts";
+import { type Experience, gather, shapeScores } from "./experience.ts";
+import { compareLogprobs, health, summariseResponses, summariseUpdates, watch } from "./metrics.ts";
+import { type Optimizers, type Rates, type UpdateMetrics, update } from "./update.ts";
 
 export interface PpoTrainerOptions extends PpoStepSettings {
   /** The SFT model. It is not changed: a copy is trained, and it stays the reference. Keep it while the trainer lives. */
@@ -186,129 +178,86 @@ export class PpoTrainer {
     checkStep(queries, responses, scores);
     const stopIds = this.policy.tokenizer?.stopIds ?? [];
     const finished = options.finished ?? responses.map((ids) => stopIds.includes(ids.at(-1) as number));
-    const networks: Networks = { policy: this.policy, reference: this.reference, critic: this.critic };
     const groups = queries.map((query) => query.join());
     const { shaped, moments } = shapeScores(scores, finished, groups, this.#moments, config);
     const optimizers = this.#optimize();
     trim(); // what sampling freed would else stand beside what the update takes
     const rows = queries.map((prompt, i) => ({ prompt, response: responses[i] as readonly number[] }));
-    const { experience, metrics } = gather(networks, rows, shaped, this.klCoef, config);
-    const done: UpdateMetrics[] = [];
-    const factor = options.rateFactor ?? 1;
+    const { experience, metrics: gathered } = gather(this, rows, shaped, this.klCoef, config);
+    const rateFactor = options.rateFactor ?? 1;
     const warmingUp = this.stepsTaken < config.criticWarmup;
     const rates = {
-      policy: warmingUp ? 0 : factor * config.learningRate,
-      critic: factor * (config.criticLearningRate ?? config.learningRate),
+      policy: warmingUp ? 0 : rateFactor * config.learningRate,
+      critic: rateFactor * (config.criticLearningRate ?? config.learningRate),
     };
     const oldLogprobs = experience.oldLogprobs.toArray();
-    try {
-      passes: for (let epoch = 0; epoch < config.ppoEpochs; epoch++) {
-        const order = shuffledByGroup(groups, config.seed + this.stepsTaken * config.ppoEpochs + epoch);
-        for (let start = 0; start < order.length; start += config.miniBatchSize) {
-          const chosen = order.slice(start, start + config.miniBatchSize);
-          const measured = update(networks, optimizers, experience, chosen, rates, config, () =>
-            this.#addPtx(done.length),
-          );
-          if (
-            !Number.isFinite(
-              measured.policyLoss + measured.valueLoss + measured.policyGradNorm + measured.criticGradNorm,
-            )
-          )
-            throw new InputError(
-              `ppo: the loss is not finite at step ${this.stepsTaken + 1}: lower learningRate; checkpoints are kept`,
-            );
-          done.push(measured);
-          if (config.stopKl !== undefined && measured.approxKl > config.stopKl) break passes;
-          await setImmediate(); // lets a signal in
-        }
-      }
-    } finally {
-      for (const own of [
-        experience.oldLogprobs,
-        experience.values,
-        experience.advantages,
-        experience.returns,
-        experience.responseMask,
-      ])
-        own.dispose();
-    }
+    const updates = await this.#passes(groups, experience, optimizers, rates);
     this.#moments = moments;
     this.stepsTaken++;
 
-    const average = (name: keyof UpdateMetrics) => mean(done.map((one) => one[name]));
-    const lengths = responses.map((ids) => ids.length);
-    const time = Math.max(...lengths);
-    const rolloutRatios = (options.logprobs ?? []).flatMap((row, i) =>
-      row.map((logprob, t) => Math.exp((oldLogprobs[i * time + t] as number) - logprob)),
-    );
-    const meanScore = mean(scores);
-    const all: Metrics = {
-      ...metrics,
-      "objective/scores": meanScore,
-      "objective/scores_std": Math.sqrt(mean(scores.map((score) => (score - meanScore) ** 2))),
-      "policy/approxkl_avg": average("approxKl"),
-      "policy/clipfrac_avg": average("clipFraction"),
-      "loss/policy_avg": average("policyLoss"),
-      "loss/value_avg": average("valueLoss"),
-      "val/clipfrac_avg": average("valueClipFraction"),
-      "val/ratio": average("ratio"),
-      "val/ratio_var": average("ratioSquare") - average("ratio") ** 2,
-      // Before any update: 1 but for rounding.
-      "val/first_ratio_worst": done[0]?.worstRatio ?? 1,
-      "val/num_eos_tokens": finished.filter(Boolean).length,
-      "completions/mean_length": mean(lengths),
-      "completions/min_length": Math.min(...lengths),
-      "completions/max_length": time,
-      "completions/clipped_ratio": mean(finished.map((ended) => (ended ? 0 : 1))),
+    const metrics: Metrics = {
+      ...gathered,
+      ...summariseUpdates(updates),
+      ...summariseResponses(responses, scores, finished),
+      ...(options.logprobs ? compareLogprobs(oldLogprobs, options.logprobs) : {}),
       "normalisation/mean": moments.mean,
       "normalisation/std": deviation(moments),
-      grad_norm: average("policyGradNorm"),
-      "grad_norm/critic": average("criticGradNorm"),
       lr: rates.policy,
-      updates: done.length,
     };
-    if (rolloutRatios.length) {
-      all["val/rollout_ratio"] = mean(rolloutRatios);
-      all["val/rollout_ratio_worst"] = rolloutRatios.reduce(
-        (worst, ratio) => (Math.abs(ratio - 1) > Math.abs(worst - 1) ? ratio : worst),
-        1,
-      );
-    }
     if (config.adaptiveKl)
       this.klCoef = adaptKlCoef(
         this.klCoef,
-        metrics["objective/kl"] as number,
+        gathered["objective/kl"] as number,
         config.targetKl,
         responses.length,
         config.klHorizon,
       );
-    return { metrics: all, warnings: this.#watch(all) };
+    return { metrics, warnings: this.#watch(metrics) };
+  }
+
+  /** `ppoEpochs` passes over the experience in mini-batches; frees it. */
+  async #passes(
+    groups: readonly string[],
+    experience: Experience,
+    optimizers: Optimizers,
+    rates: Rates,
+  ): Promise<UpdateMetrics[]> {
+    const { config } = this;
+    const done: UpdateMetrics[] = [];
+    try {
+      for (let epoch = 0; epoch < config.ppoEpochs; epoch++) {
+        const order = shuffledByGroup(groups, config.seed + this.stepsTaken * config.ppoEpochs + epoch);
+        for (let start = 0; start < order.length; start += config.miniBatchSize) {
+          const chosen = order.slice(start, start + config.miniBatchSize);
+          const measured = update(this, optimizers, experience, chosen, rates, config, () =>
+            this.#addPtx(done.length),
+          );
+          const { policyLoss, valueLoss, policyGradNorm, criticGradNorm } = measured;
+          if (!Number.isFinite(policyLoss + valueLoss + policyGradNorm + criticGradNorm))
+            throw new InputError(
+              `ppo: the loss is not finite at step ${this.stepsTaken + 1}: lower learningRate; checkpoints are kept`,
+            );
+          done.push(measured);
+          if (config.stopKl !== undefined && measured.approxKl > config.stopKl) return done;
+          await setImmediate(); // lets a signal in
+        }
+      }
+      return done;
+    } finally {
+      const { oldLogprobs, values, advantages, returns, responseMask } = experience;
+      for (const own of [oldLogprobs, values, advantages, returns, responseMask]) own.dispose();
+    }
   }
 
   #watch(metrics: Metrics): Warning[] {
-    const at = (name: string) => metrics[name] as number;
-    this.#history = [
-      ...this.#history.slice(-19),
-      {
-        score: at("objective/scores"),
-        length: at("completions/mean_length"),
-        refPerplexity: at("policy/ref_perplexity"),
-      },
-    ];
+    this.#history = [...this.#history.slice(-19), health(metrics)];
     const { temperature, topK, topP, normaliseScores } = this.config;
-    const exact = this.policy.dtype === "float32";
-    return [
-      ...lowKlCoef(this.klCoef),
-      ...scoresNotNormalised(normaliseScores !== "none"),
-      // Narrow precision moves single tokens, but not their mean.
-      ...rolloutTrainerMismatch(at("val/first_ratio_worst"), exact ? 1e-3 : 0.5),
-      ...("val/rollout_ratio" in metrics && temperature > 0 && !topK && !topP
-        ? rolloutTrainerMismatch(at("val/rollout_ratio"), exact ? 1e-3 : 2e-2)
-        : []),
-      ...negativeKl(at("objective/kl_k1")),
-      ...noEos(at("completions/clipped_ratio")),
-      ...collapse(this.#history),
-    ];
+    return watch(metrics, this.#history, {
+      klCoef: this.klCoef,
+      normalised: normaliseScores !== "none",
+      exact: this.policy.dtype === "float32",
+      sampledWhole: temperature > 0 && !topK && !topP,
+    });
   }
 
   /** Adds the gradient of γ·(cross-entropy of some demonstrations) to the policy's (Ouyang et al. 2022, eq. 2). */
