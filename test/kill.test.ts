@@ -60,8 +60,12 @@ const stages: Record<string, string[]> = {
 };
 
 const adapters = set({ "lora.rank": 4 });
-for (const stage of ["reward", "ppo"])
-  stages[`${stage} with adapters`] = [...(stages[stage] as string[]), ...adapters];
+stages["reward with adapters"] = [...(stages.reward as string[]), ...adapters];
+stages["ppo with adapters and a shared critic"] = [
+  ...(stages.ppo as string[]),
+  ...adapters,
+  ...set({ critic: "shared" }),
+];
 
 /** All weights that a run's last checkpoint holds, by file. */
 function weights(run: string): Record<string, string> {

@@ -26,6 +26,7 @@ describe("PPO on a tiny model", () => {
   it.each([
     ["all weights", {}, 3e-3],
     ["adapters", { lora: { rank: 8 } }, 1e-2],
+    ["adapters and a head for a critic", { lora: { rank: 8 }, critic: "shared" as const }, 1e-2],
   ])(
     "fills the responses with a rewarded word when β is 0, learning with %s",
     async (_, lora, learningRate) => {

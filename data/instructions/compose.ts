@@ -261,8 +261,9 @@ const deal: [count: number, first: Kind, second?: Kind][] = [
 ];
 const deck = deal.flatMap(([count, ...kinds]) => Array.from({ length: count }, () => kinds));
 
-const perTopic = 6;
+const [rounds, perRound] = [2, 6];
 const instructions: Instruction[] = [];
+const asked = new Set<string>();
 for (const [seed, split] of (["train", "heldOut"] as const).entries()) {
   const left: (readonly [Kind, Kind?])[] = [];
   const turns = new Map<Kind, number>();
@@ -271,10 +272,11 @@ for (const [seed, split] of (["train", "heldOut"] as const).entries()) {
     turns.set(kind, turn + 1);
     return turn;
   };
-  for (const [index, topic] of topics[split].entries()) {
+  const times = Array.from({ length: rounds }, (_, round) => topics[split].map((topic) => ({ round, topic })));
+  for (const [index, { round, topic }] of times.flat().entries()) {
     const firsts = new Set<Kind>();
-    for (let i = 1; i <= perTopic; i++) {
-      // The next request in the deck that opens in a way this topic hasn't been asked yet.
+    for (let i = perRound * round + 1; i <= perRound * (round + 1); ) {
+      // The next request in the deck that opens in a way this topic hasn't been asked yet in this round.
       if (left.length < deck.length)
         left.push(...shuffled(deck.length, 97 * seed + index).map((card) => deck[card]!));
       const next = left.findIndex(([kind]) => !firsts.has(kind));
@@ -291,7 +293,9 @@ for (const [seed, split] of (["train", "heldOut"] as const).entries()) {
         constraints.push(extra.constraint);
         prompt += ` ${extra.added[turn % extra.added.length]}`;
       }
-      const id = `${topic.name.replaceAll(" ", "-")}-${i}`;
+      if (asked.has(prompt)) continue; // the second round may ask what the first did
+      asked.add(prompt);
+      const id = `${topic.name.replaceAll(" ", "-")}-${i++}`;
       const about = [...new Set([topic.name.replace("the ", ""), ...topic.about])];
       instructions.push(
         instructionSchema.parse({ id, topic: topic.name, split, prompt, constraints, about }),

@@ -73,6 +73,10 @@ export class Model {
     return this.#lookup.get(this.#architecture.embedding).dtype;
   }
 
+  get device(): string {
+    return this.#lookup.get(this.#architecture.embedding).device;
+  }
+
   /** Every weight by its Hugging Face name. */
   get parameters(): ReadonlyMap<string, Tensor> {
     return this.#weights;

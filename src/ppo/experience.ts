@@ -16,7 +16,8 @@ import {
 } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
-import { layOut, responseLogits, responseValues, spread } from "../rollout/score.ts";
+import { ValueHead } from "../models/value-head.ts";
+import { layOut, responseLogits, responseStates, spread } from "../rollout/score.ts";
 import type { Metrics } from "../run/events.ts";
 import { cat, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { PpoStepConfig } from "./config.ts";
@@ -34,7 +35,8 @@ export interface Experience {
 export interface Networks {
   policy: Model;
   reference: Model;
-  critic: Model;
+  /** A model of its own, or a head on the policy's hidden states. */
+  critic: Model | ValueHead;
 }
 
 /**
@@ -86,7 +88,9 @@ function assess(networks: Networks, rows: readonly Row[], time: number, config: 
     scope(() => {
       const part = layOut(batch);
       const wide = (flat: Tensor) => ops.constant_pad_nd(spread(part, flat), [0, time - part.time]);
-      const logits = responseLogits(networks.policy, part);
+      const states = responseStates(networks.policy, part);
+      const logits = networks.policy.logits(states);
+      const judged = networks.critic instanceof ValueHead ? states : responseStates(networks.critic, part);
       const refLogits = responseLogits(networks.reference, part);
       const logprobs = logprobsOf(logits, part.targets, temperature);
       const refLogprobs = logprobsOf(refLogits, part.targets, temperature);
@@ -100,7 +104,7 @@ function assess(networks: Networks, rows: readonly Row[], time: number, config: 
         refLogprobs: wide(refLogprobs),
         kl: wide(kl),
         entropy: wide(entropyOf(logits, temperature)),
-        values: ops.constant_pad_nd(responseValues(networks.critic, part), [0, time - part.time]),
+        values: wide(networks.critic.scores(judged)),
       };
     }),
   );

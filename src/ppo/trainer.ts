@@ -7,6 +7,7 @@ import { adaptKlCoef, deviation, logprobsOf, noMoments, type RunningMoments } fr
 import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows } from "../models/pack.ts";
+import { ValueHead } from "../models/value-head.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { generate } from "../rollout/generate.ts";
@@ -27,7 +28,10 @@ export interface PpoTrainerOptions extends PpoStepSettings {
   policy: Model;
   /** Held near this in place of `policy`. */
   reference?: Model | undefined;
-  /** The critic begins with this model's backbone, best the reward model's; by default the policy's. Keep it as well. */
+  /**
+   * A separate critic begins with this model's backbone, best the reward model's; by default the policy's. Keep it as
+   * well.
+   */
   criticFrom?: Model | undefined;
   /** Demonstrations that PPO-ptx mixes in. */
   ptxData?: readonly Demonstration[] | undefined;
@@ -78,7 +82,7 @@ export class PpoTrainer {
   /** The model in training. */
   readonly policy: Model;
   readonly reference: Model;
-  readonly critic: Model;
+  readonly critic: Model | ValueHead;
   /** β, the weight of the KL penalty now. */
   klCoef: number;
   /** Steps taken. */
@@ -101,11 +105,15 @@ export class PpoTrainer {
     this.#ptxData = ptxData;
     this.#generator = new Generator(this.config.seed);
     this.klCoef = this.config.initKlCoef;
-    const { lora, seed } = this.config;
+    const { critic, lora, seed } = this.config;
     const { dtype } = policy;
     const valued = (share: boolean) => (criticFrom ?? policy).withScoreHead({ std: 0, bias: true, share });
     this.policy = openLearner({ fresh: (share) => policy.clone({ share }), from, dtype, lora, seed });
-    this.critic = openLearner({ fresh: valued, from: from && join(from, "critic"), dtype, lora, seed });
+    const criticAt = from && join(from, "critic");
+    if (critic === "shared") {
+      this.critic = new ValueHead(policy.dimensions.hidden, policy.device);
+      if (criticAt) this.critic.restore(criticAt);
+    } else this.critic = openLearner({ fresh: valued, from: criticAt, dtype, lora, seed });
     if (from !== undefined) {
       const state = readState<State>(from);
       this.stepsTaken = state.step;
@@ -122,7 +130,7 @@ export class PpoTrainer {
   /** Made at the first step: generation alone, or a run that has ended, needs none of their memory. */
   #optimize(): Optimizers {
     if (!this.#optimizers) {
-      const make = (model: Model) => new AdamW(model.train().learned, { eps: 1e-5 });
+      const make = (model: Model | ValueHead) => new AdamW(model.train().learned, { eps: 1e-5 });
       this.#optimizers = { policy: make(this.policy), critic: make(this.critic) };
       if (this.#loadOptimizersFrom !== undefined) {
         loadOptimizer(this.#loadOptimizersFrom, "policy", this.#optimizers.policy);

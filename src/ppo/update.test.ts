@@ -4,6 +4,7 @@ import { noMoments } from "../math/index.ts";
 import { Model } from "../models/model.ts";
 import { openModel } from "../models/open.ts";
 import { readSafetensors } from "../models/safetensors.ts";
+import { ValueHead } from "../models/value-head.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { keep, noGrad, type Tensor } from "../tensor/index.ts";
 import { ppoStepConfig } from "./config.ts";
@@ -22,12 +23,19 @@ const named = (prefix: string) =>
       .filter(([name]) => name.startsWith(prefix))
       .map(([name, t]) => [name.slice(prefix.length), t]),
   );
-const policy = openModel(goldenPath("models/llama-tiny"), { dtype: "float32" });
 const own = (weights: Map<string, Tensor>) =>
   new Map([...weights].map(([name, t]) => [name, keep(noGrad(() => t.clone()))]));
-const reference = new Model(policy.json, own(named("ref.")), "lm", undefined);
-const criticWeights = [...named("critic.")].filter(([name]) => !name.startsWith("after."));
-const critic = new Model(policy.json, own(new Map(criticWeights)), "score", undefined);
+const openPolicy = () => openModel(goldenPath("models/llama-tiny"), { dtype: "float32" });
+const { json } = openPolicy();
+const criticWeights = new Map([...named("critic.")].filter(([name]) => !name.startsWith("after.")));
+
+function openHead(): ValueHead {
+  const head = new ValueHead(32, "cpu");
+  noGrad(() => {
+    for (const [name, weight] of head.learned) weight.copy_(criticWeights.get(name) as Tensor);
+  });
+  return head;
+}
 
 const config = ppoStepConfig.parse({
   temperature: golden.temperature,
@@ -41,21 +49,27 @@ const config = ppoStepConfig.parse({
 });
 const rows = golden.queries.map((prompt: number[], i: number) => ({ prompt, response: golden.responses[i] }));
 const options = { betas: golden.betas, eps: golden.eps, weightDecay: golden.weightDecay };
-const { experience } = gather({ policy, reference, critic }, rows, golden.scores, golden.beta, config);
-
 /** Ragged rows of the fixture as ours, padded. */
 const padded = (ragged: number[][]) => {
   const time = Math.max(...ragged.map((row) => row.length));
   return ragged.map((row) => [...row, ...new Array<number>(time - row.length).fill(0)]);
 };
 
-describe("a whole PPO update against PyTorch", () => {
+describe.each([
+  ["a critic of its own", golden, "", () => new Model(json, own(criticWeights), "score", undefined)],
+  ["a head on its backbone", golden.shared, "shared.", openHead],
+] as const)("a whole PPO update with %s against PyTorch", (_, expected, prefix, openCritic) => {
+  const policy = openPolicy();
+  const reference = new Model(json, own(named("ref.")), "lm", undefined);
+  const critic = openCritic();
+  const { experience } = gather({ policy, reference, critic }, rows, golden.scores, golden.beta, config);
+
   it("has the same log-probs, values, advantages and returns", () => {
-    expectClose(experience.oldLogprobs, padded(golden.oldLogprobs), tolerance);
+    expectClose(experience.oldLogprobs, padded(expected.oldLogprobs), tolerance);
     const masked = (x: Tensor) => x.mul(experience.responseMask);
-    expectClose(masked(experience.values), padded(golden.values), tolerance);
-    expectClose(masked(experience.advantages), padded(golden.advantages), tolerance);
-    expectClose(masked(experience.returns), padded(golden.returns), tolerance);
+    expectClose(masked(experience.values), padded(expected.values), tolerance);
+    expectClose(masked(experience.advantages), padded(expected.advantages), tolerance);
+    expectClose(masked(experience.returns), padded(expected.returns), tolerance);
   });
 
   it("measures the same at each step, and ends with the same weights", () => {
@@ -70,21 +84,21 @@ describe("a whole PPO update against PyTorch", () => {
         ...config,
         microBatchTokens: i % 2 ? 8 : 1024,
       });
-      const expected = golden.steps[i];
-      expect(measured.policyLoss).toBeCloseTo(expected.policyLoss, 5);
-      expect(measured.valueLoss).toBeCloseTo(expected.valueLoss, 5);
-      expect(measured.ratio).toBeCloseTo(expected.ratioMean, 5);
-      expect(measured.approxKl).toBeCloseTo(expected.approxKl, 5);
-      expect(measured.clipFraction).toBeCloseTo(expected.clipFraction, 6);
-      expect(measured.valueClipFraction).toBeCloseTo(expected.valueClipFraction, 6);
-      expect(measured.policyGradNorm).toBeCloseTo(expected.policyGradNorm, 4);
-      expect(measured.criticGradNorm).toBeCloseTo(expected.criticGradNorm, 4);
+      const step = expected.steps[i];
+      expect(measured.policyLoss).toBeCloseTo(step.policyLoss, 5);
+      expect(measured.valueLoss).toBeCloseTo(step.valueLoss, 5);
+      expect(measured.ratio).toBeCloseTo(step.ratioMean, 5);
+      expect(measured.approxKl).toBeCloseTo(step.approxKl, 5);
+      expect(measured.clipFraction).toBeCloseTo(step.clipFraction, 6);
+      expect(measured.valueClipFraction).toBeCloseTo(step.valueClipFraction, 6);
+      expect(measured.policyGradNorm).toBeCloseTo(step.policyGradNorm, 4);
+      expect(measured.criticGradNorm).toBeCloseTo(step.criticGradNorm, 4);
       if (i === 0) expect(Math.abs(measured.worstRatio - 1)).toBeLessThan(1e-4);
     });
     for (const [name, weight] of policy.parameters)
-      expectClose(weight, tensors.get(`policy.after.${name}`) as Tensor, tolerance);
-    for (const [name, weight] of critic.parameters)
-      expectClose(weight, tensors.get(`critic.after.${name}`) as Tensor, tolerance);
+      expectClose(weight, tensors.get(`${prefix}policy.after.${name}`) as Tensor, tolerance);
+    for (const [name, weight] of critic.learned)
+      expectClose(weight, tensors.get(`${prefix}critic.after.${name}`) as Tensor, tolerance);
   });
 });
 

@@ -1,8 +1,9 @@
 import { entropyOf, logprobsOf } from "../math/index.ts";
 import { batchRows, type Row } from "../models/pack.ts";
+import { ValueHead } from "../models/value-head.ts";
 import { accumulate, type Loss } from "../nn/accumulate.ts";
 import type { AdamW } from "../nn/adamw.ts";
-import { layOut, responseLogits, responseValues, spread } from "../rollout/score.ts";
+import { layOut, responseStates, spread } from "../rollout/score.ts";
 import { type Tensor, tensor } from "../tensor/index.ts";
 import type { PpoStepConfig } from "./config.ts";
 import type { Experience, Networks } from "./experience.ts";
@@ -36,7 +37,8 @@ export interface UpdateMetrics {
 
 /**
  * One step of policy and critic on the rows of a mini-batch (Schulman et al. 2017, algorithm 1). Their gradients are
- * clipped apart, and one after the other is stepped so that only one's are in memory.
+ * clipped apart, and a critic of its own is stepped after the policy so that only one's are in memory. A head on the
+ * policy's backbone learns with it: its loss moves both.
  * @param ptx adds the gradient of what is mixed in, if anything
  */
 export function update(
@@ -53,9 +55,8 @@ export function update(
   const count = chosen.reduce((sum, { response }) => sum + response.length, 0);
   let worstRatio = 1;
 
-  const policyPart = (part: Part): Loss => {
-    const { layout, of } = part;
-    const logits = responseLogits(policy, layout);
+  const policyPart = ({ layout, of }: Part, states: Tensor): Loss => {
+    const logits = policy.logits(states);
     const logprobs = spread(layout, logprobsOf(logits, layout.targets, temperature));
     const oldLogprobs = of(experience.oldLogprobs);
     const { loss, metrics } = policyLoss(
@@ -69,42 +70,61 @@ export function update(
     const ratios = logprobs.detach().sub(oldLogprobs).mul(layout.responseMask).exp();
     for (const ratio of [ratios.min().item(), ratios.max().item()])
       if (Math.abs(ratio - 1) > Math.abs(worstRatio - 1)) worstRatio = ratio;
-    if (!entropyCoef) return { loss, metrics: { ...metrics } };
+    const measured = { ...metrics, policyLoss: loss.detach() };
+    if (!entropyCoef) return { loss, metrics: measured };
     const entropy = entropyOf(logits, temperature).sum().div(count);
-    return { loss: loss.sub(entropy.mul(entropyCoef)), metrics: { ...metrics } };
+    return { loss: loss.sub(entropy.mul(entropyCoef)), metrics: measured };
   };
-  const criticPart = ({ layout, of }: Part): Loss => {
-    const values = responseValues(critic, layout);
+  const criticPart = ({ layout, of }: Part, states: Tensor): Loss => {
     const { loss, metrics } = valueLoss(
-      values,
+      spread(layout, critic.scores(states)),
       of(experience.values),
       of(experience.returns),
       layout.responseMask,
       valueClipRange,
       count,
     );
-    return { loss: loss.mul(vfCoef), metrics: { ...metrics, valueLoss: loss.detach() } };
+    return {
+      loss: loss.mul(vfCoef),
+      metrics: { valueClipFraction: metrics.clipFraction, valueLoss: loss.detach() },
+    };
   };
 
   const parts = batchRows(chosen, config.microBatchTokens);
-  const learned = accumulate(parts, (part) => policyPart(take(part)));
+  const learned = accumulate(parts, (rows) => {
+    const part = take(rows);
+    const states = responseStates(policy, part.layout);
+    const own = policyPart(part, states);
+    return critic instanceof ValueHead ? together(own, criticPart(part, states)) : own;
+  });
   if (rates.policy) ptx();
   const policyGradNorm = optimizers.policy.step(rates.policy, maxGradNorm);
-  const judged = accumulate(parts, (part) => criticPart(take(part)));
+  const judged =
+    critic instanceof ValueHead
+      ? learned
+      : accumulate(parts, (rows) => {
+          const part = take(rows);
+          return criticPart(part, responseStates(critic, part.layout));
+        });
   const criticGradNorm = optimizers.critic.step(rates.critic, maxGradNorm);
   return {
-    policyLoss: learned.loss as number,
+    policyLoss: learned.policyLoss as number,
     valueLoss: judged.valueLoss as number,
     approxKl: learned.approxKl as number,
     clipFraction: learned.clipFraction as number,
     ratio: learned.ratio as number,
     ratioSquare: learned.ratioSquare as number,
-    valueClipFraction: judged.clipFraction as number,
+    valueClipFraction: judged.valueClipFraction as number,
     policyGradNorm,
     criticGradNorm,
     worstRatio,
   };
 }
+
+const together = (a: Loss, b: Loss): Loss => ({
+  loss: a.loss.add(b.loss),
+  metrics: { ...a.metrics, ...b.metrics },
+});
 
 interface Part {
   layout: ReturnType<typeof layOut>;

@@ -72,9 +72,8 @@ export function* decode(
   let rows = all;
   const temperatureOf = new Map(all.map((row, i) => [row, temperatures[i % temperatures.length] as number]));
 
-  const device = (model.parameters.values().next().value as Tensor).device;
   const cache = noGrad(
-    () => new KvCache(model.dimensions, model.dtype, device, source.length, longest + limit),
+    () => new KvCache(model.dimensions, model.dtype, model.device, source.length, longest + limit),
   );
   const sample = (hidden: Tensor, at: number): void => {
     let logits = model.logits(hidden);

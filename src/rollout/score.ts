@@ -50,15 +50,13 @@ export function spread(layout: ResponseLayout, flat: Tensor): Tensor {
   return ops.index_copy(empty, 0, places, flat).view(lengths.length, time);
 }
 
-/** Vocabulary logits that predict each response token: (response tokens, vocab). */
-export function responseLogits(model: Model, layout: ResponseLayout): Tensor {
-  return model.logits(model.hidden(layout.batch).indexSelect(0, layout.before));
-}
+/** Hidden states before each response token: (response tokens, hidden). */
+export const responseStates = (model: Model, layout: ResponseLayout): Tensor =>
+  model.hidden(layout.batch).indexSelect(0, layout.before);
 
-/** The critic's value of the state before each response token: (batch, time). */
-export function responseValues(critic: Model, layout: ResponseLayout): Tensor {
-  return spread(layout, critic.scores(critic.hidden(layout.batch).indexSelect(0, layout.before)));
-}
+/** Vocabulary logits that predict each response token: (response tokens, vocab). */
+export const responseLogits = (model: Model, layout: ResponseLayout): Tensor =>
+  model.logits(responseStates(model, layout));
 
 /** Hidden state at the last token of each row's response: (batch, hidden). */
 export function rowHidden(model: Model, rows: readonly Row[]): Tensor {

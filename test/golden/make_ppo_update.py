@@ -17,6 +17,9 @@ Every mini-batch: loss = policyLoss + vfCoef * valueLoss (valueLoss has the fact
 of policy and critic each, a step of each AdamW. Gradient norms are before clipping, the critic's of vfCoef * valueLoss.
 policyGrad/criticGrad.<name> of the safetensors are the gradients of the first mini-batch, before clipping.
 
+The same again with a critic that is a head on the policy's own backbone: the JSON's "shared", and tensors whose names
+begin with "shared.". Its head begins as critic.score; the value loss moves the backbone too.
+
 Run: python make_ppo_update.py   (after make_models.py)
 """
 import copy
@@ -71,62 +74,75 @@ def logprobs(model, i):
     return torch.log_softmax(logits, -1).gather(-1, torch.tensor(CFG["responses"][i])[:, None])[:, 0]
 
 
-def values(i):
-    return at_response(i, critic["score"](critic["model"](input_ids=ids(i)).last_hidden_state)[0, :, 0])
+def values(backbone, score, i):
+    return at_response(i, score(backbone(input_ids=ids(i)).last_hidden_state)[0, :, 0])
 
 
-# --- before the update -------------------------------------------------------------------------------------
-with torch.no_grad():
-    old, refs, v_old = ([f(i) for i in BATCH] for f in (lambda i: logprobs(policy, i), lambda i: logprobs(ref, i), values))
-    rewards, raw = [], []
-    for i in BATCH:
-        r = -CFG["beta"] * (old[i] - refs[i])
-        r[-1] += CFG["scores"][i]
-        a, following, next_value = torch.zeros_like(r), 0.0, 0.0
-        for t in reversed(range(len(r))):
-            delta = r[t] + CFG["gamma"] * next_value - v_old[i][t]
-            following = a[t] = delta + CFG["gamma"] * CFG["lambda_"] * following
-            next_value = v_old[i][t]
-        rewards.append(r)
-        raw.append(a)
-    returns = [a + v for a, v in zip(raw, v_old)]
-    flat = torch.cat(raw)
-    adv = [(a - flat.mean()) * torch.rsqrt(flat.var(correction=0) + 1e-8) for a in raw]
+def update(policy, backbone, score, critic):
+    """Trains the policy, and with `critic` the module that the values' parameters belong to: what is learned, measured."""
+    # --- before the update ---
+    with torch.no_grad():
+        old = [logprobs(policy, i) for i in BATCH]
+        refs = [logprobs(ref, i) for i in BATCH]
+        v_old = [values(backbone, score, i) for i in BATCH]
+        rewards, raw = [], []
+        for i in BATCH:
+            r = -CFG["beta"] * (old[i] - refs[i])
+            r[-1] += CFG["scores"][i]
+            a, following, next_value = torch.zeros_like(r), 0.0, 0.0
+            for t in reversed(range(len(r))):
+                delta = r[t] + CFG["gamma"] * next_value - v_old[i][t]
+                following = a[t] = delta + CFG["gamma"] * CFG["lambda_"] * following
+                next_value = v_old[i][t]
+            rewards.append(r)
+            raw.append(a)
+        returns = [a + v for a, v in zip(raw, v_old)]
+        flat = torch.cat(raw)
+        adv = [(a - flat.mean()) * torch.rsqrt(flat.var(correction=0) + 1e-8) for a in raw]
 
-# --- the update --------------------------------------------------------------------------------------------
-optimizers = [torch.optim.AdamW(m.parameters(), lr=CFG["lr"], betas=CFG["betas"], eps=CFG["eps"],
-                                weight_decay=CFG["weightDecay"]) for m in (policy, critic)]
-steps, eps, c = [], CFG["clip"], CFG["valueClip"]
-for epoch, minibatches in enumerate(CFG["order"]):
-    for rows in minibatches:
-        pick = lambda xs: torch.cat([xs[i] for i in rows])
-        new, v = torch.cat([logprobs(policy, i) for i in rows]), torch.cat([values(i) for i in rows])
-        logratio, A, R, vo = new - pick(old), pick(adv), pick(returns), pick(v_old)
-        ratio = logratio.exp()
-        plain_term, clip_term = -A * ratio, -A * ratio.clamp(1 - eps, 1 + eps)
-        policy_loss = torch.maximum(plain_term, clip_term).mean()
-        plain_v, clip_v = (v - R) ** 2, (torch.maximum(torch.minimum(v, vo + c), vo - c) - R) ** 2
-        value_loss = 0.5 * torch.maximum(plain_v, clip_v).mean()
-        for o in optimizers:
-            o.zero_grad()
-        (policy_loss + CFG["vfCoef"] * value_loss).backward()
-        if not steps:
-            tensors |= {f"policyGrad.{n}": p.grad.clone() for n, p in policy.named_parameters()}
-            tensors |= {f"criticGrad.{n}": p.grad.clone() for n, p in critic.named_parameters()}
-        norms = [torch.nn.utils.clip_grad_norm_(m.parameters(), CFG["maxGradNorm"]).item() for m in (policy, critic)]
-        for o in optimizers:
-            o.step()
-        steps.append(dict(
-            epoch=epoch, rows=rows, policyLoss=policy_loss.item(), valueLoss=value_loss.item(),
-            ratioMean=ratio.mean().item(), approxKl=(0.5 * logratio**2).mean().item(),
-            clipFraction=(clip_term > plain_term).float().mean().item(),
-            valueClipFraction=(clip_v > plain_v).float().mean().item(),
-            policyGradNorm=norms[0], criticGradNorm=norms[1]))
+    # --- the update ---
+    optimizers = [torch.optim.AdamW(m.parameters(), lr=CFG["lr"], betas=CFG["betas"], eps=CFG["eps"],
+                                    weight_decay=CFG["weightDecay"]) for m in (policy, critic)]
+    steps, grads, eps, c = [], {}, CFG["clip"], CFG["valueClip"]
+    for epoch, minibatches in enumerate(CFG["order"]):
+        for rows in minibatches:
+            pick = lambda xs: torch.cat([xs[i] for i in rows])
+            new = torch.cat([logprobs(policy, i) for i in rows])
+            v = torch.cat([values(backbone, score, i) for i in rows])
+            logratio, A, R, vo = new - pick(old), pick(adv), pick(returns), pick(v_old)
+            ratio = logratio.exp()
+            plain_term, clip_term = -A * ratio, -A * ratio.clamp(1 - eps, 1 + eps)
+            policy_loss = torch.maximum(plain_term, clip_term).mean()
+            plain_v, clip_v = (v - R) ** 2, (torch.maximum(torch.minimum(v, vo + c), vo - c) - R) ** 2
+            value_loss = 0.5 * torch.maximum(plain_v, clip_v).mean()
+            for o in optimizers:
+                o.zero_grad()
+            (policy_loss + CFG["vfCoef"] * value_loss).backward()
+            if not steps:
+                grads |= {f"policyGrad.{n}": p.grad.clone() for n, p in policy.named_parameters()}
+                grads |= {f"criticGrad.{n}": p.grad.clone() for n, p in critic.named_parameters()}
+            norms = [torch.nn.utils.clip_grad_norm_(m.parameters(), CFG["maxGradNorm"]).item() for m in (policy, critic)]
+            for o in optimizers:
+                o.step()
+            steps.append(dict(
+                epoch=epoch, rows=rows, policyLoss=policy_loss.item(), valueLoss=value_loss.item(),
+                ratioMean=ratio.mean().item(), approxKl=(0.5 * logratio**2).mean().item(),
+                clipFraction=(clip_term > plain_term).float().mean().item(),
+                valueClipFraction=(clip_v > plain_v).float().mean().item(),
+                policyGradNorm=norms[0], criticGradNorm=norms[1]))
 
-tensors |= {f"policy.after.{n}": p.detach() for n, p in policy.named_parameters()}
-tensors |= {f"critic.after.{n}": p.detach() for n, p in critic.named_parameters()}
+    after = {f"policy.after.{n}": p.detach() for n, p in policy.named_parameters()}
+    after |= {f"critic.after.{n}": p.detach() for n, p in critic.named_parameters()}
+    rows = {k: [x.tolist() for x in v] for k, v in dict(
+        oldLogprobs=old, refLogprobs=refs, values=v_old, rewards=rewards, advantagesRaw=raw, advantages=adv,
+        returns=returns).items()}
+    return {**rows, "steps": steps}, {**grads, **after}
+
+
+policy2, head = copy.deepcopy(policy), copy.deepcopy(critic["score"])
+separate, moved = update(policy, critic["model"], critic["score"], critic)
+shared, moved_shared = update(policy2, policy2.model, head, torch.nn.ModuleDict(dict(score=head)))
+tensors |= moved | {f"shared.{n}": t for n, t in moved_shared.items()}
 save_file({k: v.contiguous() for k, v in tensors.items()}, HERE / "ppo_update.safetensors")
-rows = {k: [x.tolist() for x in v] for k, v in dict(
-    oldLogprobs=old, refLogprobs=refs, values=v_old, rewards=rewards, advantagesRaw=raw, advantages=adv, returns=returns).items()}
 (HERE / "ppo_update.json").write_text(json.dumps(
-    {**{k.rstrip("_"): v for k, v in CFG.items()}, **rows, "steps": steps}, indent=1) + "\n")
+    {**{k.rstrip("_"): v for k, v in CFG.items()}, **separate, "shared": shared}, indent=1) + "\n")

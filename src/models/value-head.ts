@@ -1,0 +1,59 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { InputError } from "../data/errors.ts";
+import { keep, noGrad, ops, scope, type Tensor, zeros } from "../tensor/index.ts";
+import { readSafetensors, writeSafetensors } from "./safetensors.ts";
+
+/** A linear value of another model's hidden states, in float32 and 0 at first: the critic that shares the policy's backbone. */
+export class ValueHead {
+  readonly learned: ReadonlyMap<string, Tensor>;
+  #weight: Tensor;
+  #bias: Tensor;
+
+  constructor(hidden: number, device: string) {
+    const own = (shape: number[]) => noGrad(() => scope(() => keep(zeros(shape).toDevice(device))));
+    this.#weight = own([1, hidden]);
+    this.#bias = own([1]);
+    this.learned = new Map([
+      ["score.weight", this.#weight],
+      ["score.bias", this.#bias],
+    ]);
+  }
+
+  /** (tokens, hidden) → (tokens) */
+  scores(hidden: Tensor): Tensor {
+    return ops.linear(hidden.to("float32"), this.#weight, { bias: this.#bias }).squeeze(-1);
+  }
+
+  /** Marks it as what gradients are computed for. */
+  train(): this {
+    for (const weight of this.learned.values()) weight.requiresGrad = true;
+    return this;
+  }
+
+  save(folder: string): void {
+    mkdirSync(folder, { recursive: true });
+    writeSafetensors(join(folder, "model.safetensors"), this.learned);
+  }
+
+  /** Takes the weights that `save` wrote. @throws InputError when the folder holds another critic */
+  restore(folder: string): this {
+    const path = join(folder, "model.safetensors");
+    noGrad(() =>
+      scope(() => {
+        const saved = readSafetensors(path);
+        for (const [name, weight] of this.learned) {
+          const found = saved.get(name);
+          if (saved.size !== this.learned.size || found?.shape.join() !== weight.shape.join())
+            throw new InputError(`${path}: is no value head of this policy: was it saved by another critic?`);
+          weight.copy_(found);
+        }
+      }),
+    );
+    return this;
+  }
+
+  dispose(): void {
+    for (const weight of this.learned.values()) weight.dispose();
+  }
+}
