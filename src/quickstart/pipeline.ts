@@ -30,7 +30,7 @@ export interface Scale {
     samplesPerPrompt: number;
     miniBatchSize: number;
     ppoEpochs: number;
-    lora: Record<never, never>;
+    critic: "shared";
     learningRate: number;
     criticLearningRate: number;
     initKlCoef: number;
@@ -43,10 +43,10 @@ export interface Scale {
 
 const training = {
   sft: { epochs: 1, learningRate: 2e-4, batchSize: 8 },
-  reward: { epochs: 2, learningRate: 1e-4, batchSize: 8, headInit: "probe" as const },
+  reward: { epochs: 1, learningRate: 1e-4, batchSize: 8, headInit: "probe" as const },
   ppo: {
     ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1 },
-    ...{ lora: {}, learningRate: 7e-4, criticLearningRate: 1e-3 },
+    ...{ critic: "shared" as const, learningRate: 5e-5, criticLearningRate: 1e-3 },
     ...{ initKlCoef: 0.3, normaliseScores: "perPrompt" as const },
   },
 };
@@ -55,10 +55,10 @@ export const scales: Record<"full" | "fast", Scale> = {
   full: {
     ...training,
     demonstrations: Infinity,
-    compared: 300,
+    compared: 600,
     ppo: { ...training.ppo, steps: 12, batchSize: 64 },
     heldOut: Infinity,
-    samples: 4,
+    samples: 2,
   },
   fast: {
     ...training,
@@ -78,8 +78,8 @@ const temperature = 0.7;
 const temperatures = [0.5, 0.7, 0.7, 1];
 /** Answers decoded together where nothing else is in memory. */
 const batchSize = 384;
-/** Keeps all stages under 6 GB; PPO has two networks that learn. */
-const [microBatchTokens, ppoMicroBatchTokens] = [512, 600];
+/** Keeps all stages under 6 GB. */
+const microBatchTokens = 1024;
 
 export interface QuickstartOptions {
   /** Folder for the runs, the comparisons and the report. */
@@ -175,7 +175,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       ...scale.ppo,
       maxTokens,
       temperature,
-      microBatchTokens: ppoMicroBatchTokens,
+      microBatchTokens,
       logSamples: scale.ppo.batchSize,
       ...common,
       run: join(out, "ppo"),
