@@ -4,7 +4,7 @@ import { loraConfig } from "../nn/lora-config.ts";
 /** Settings of one PPO step: what `ppoTrainer` takes. */
 export const ppoStepConfig = z.object({
   learningRate: z.number().positive().default(1e-6),
-  /** A network of its own, or a head on the policy's hidden states: half the work and memory, one backbone for both. */
+  /** A network of its own, or a head on the policy's hidden states: one backbone for both, less work and memory. */
   critic: z.enum(["separate", "shared"]).default("separate"),
   /** The critic's, or its head's; by default the policy's. */
   criticLearningRate: z.number().positive().optional(),
