@@ -17,6 +17,10 @@ export function bootstrap<T>(
 
 export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
+/** The value that is farthest from 1; 1 of none. */
+export const farthestFromOne = (values: readonly number[]): number =>
+  values.reduce((worst, value) => (Math.abs(value - 1) > Math.abs(worst - 1) ? value : worst), 1);
+
 /** Uniform numbers in [0, 1) from a seed: mulberry32. */
 export function uniform(seed: number): () => number {
   let state = seed >>> 0;

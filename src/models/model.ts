@@ -9,7 +9,7 @@ import type { Architecture, Dimensions, Weights } from "./architecture.ts";
 import { type Attend, type Batch, packedAttention } from "./attention.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
-import { readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { copyWeights, readSafetensors, writeSafetensors } from "./safetensors.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: each architecture has a config of its own, which only it reads
 const architectures: Record<string, Architecture<any>> = { llama, mistral: llama, gpt2 };
@@ -190,18 +190,7 @@ export class Model {
 
   #restore(from: string): void {
     const path = join(from, "adapter", "adapter_model.safetensors");
-    const saved = readSafetensors(path);
-    const own = this.learned;
-    noGrad(() =>
-      scope(() => {
-        for (const [name, weight] of own) {
-          const found = saved.get(name);
-          if (found?.shape.join() !== weight.shape.join())
-            throw new InputError(`${path}: "${name}" is missing or has another shape: other lora settings?`);
-          weight.copy_(found);
-        }
-      }),
-    );
+    copyWeights(this.learned, readSafetensors(path), path, "other lora settings?");
     const json = JSON.parse(readFileSync(join(from, "config.json"), "utf8")) as Json;
     this.scoreShift = shiftOf(json);
   }

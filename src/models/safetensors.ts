@@ -12,7 +12,7 @@ import {
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import { type DType, dtypeBytes, mapFile, type Tensor } from "../tensor/index.ts";
+import { type DType, dtypeBytes, mapFile, noGrad, scope, type Tensor } from "../tensor/index.ts";
 
 const dtypes: Record<string, DType> = {
   F64: "float64",
@@ -87,6 +87,29 @@ export function readSafetensors(path: string): Map<string, Tensor> {
   }
   const tensors = mapFile(path, entries);
   return new Map(names.map((name, i) => [name, tensors[i] as Tensor]));
+}
+
+/**
+ * Copies saved tensors into those of the same names.
+ * @param where the file, and @param doubt what may have gone wrong, for the error
+ * @throws InputError when one is missing or has another shape
+ */
+export function copyWeights(
+  to: ReadonlyMap<string, Tensor>,
+  saved: ReadonlyMap<string, Tensor>,
+  where: string,
+  doubt: string,
+): void {
+  noGrad(() =>
+    scope(() => {
+      for (const [name, weight] of to) {
+        const found = saved.get(name);
+        if (found?.shape.join() !== weight.shape.join())
+          throw new InputError(`${where}: "${name}" is missing or has another shape: ${doubt}`);
+        weight.copy_(found);
+      }
+    }),
+  );
 }
 
 /** The tensors of a checkpoint folder: model.safetensors, or the shards its index names. */

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
 import { keep, noGrad, ops, scope, type Tensor, zeros } from "../tensor/index.ts";
-import { readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { copyWeights, readSafetensors, writeSafetensors } from "./safetensors.ts";
 
 /** A linear value of another model's hidden states, in float32 and 0 at first: the critic that shares the policy's backbone. */
 export class ValueHead {
@@ -39,17 +39,13 @@ export class ValueHead {
   /** Takes the weights that `save` wrote. @throws InputError when the folder holds another critic */
   restore(folder: string): this {
     const path = join(folder, "model.safetensors");
-    noGrad(() =>
-      scope(() => {
-        const saved = readSafetensors(path);
-        for (const [name, weight] of this.learned) {
-          const found = saved.get(name);
-          if (saved.size !== this.learned.size || found?.shape.join() !== weight.shape.join())
-            throw new InputError(`${path}: is no value head of this policy: was it saved by another critic?`);
-          weight.copy_(found);
-        }
-      }),
-    );
+    scope(() => {
+      const saved = readSafetensors(path);
+      // A network's scalar head goes by the same names.
+      if (saved.size !== this.learned.size)
+        throw new InputError(`${path}: holds more than a value head: was it saved by another critic?`);
+      copyWeights(this.learned, saved, path, "was it saved with another policy?");
+    });
     return this;
   }
 

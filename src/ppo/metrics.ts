@@ -1,4 +1,4 @@
-import { mean } from "../math/index.ts";
+import { deviation, farthestFromOne, mean, mergeMoments, noMoments } from "../math/index.ts";
 import type { Metrics } from "../run/events.ts";
 import {
   collapse,
@@ -40,10 +40,10 @@ export function summariseResponses(
 ): Metrics {
   const lengths = responses.map((ids) => ids.length);
   const ended = finished.filter(Boolean).length;
-  const meanScore = mean(scores);
+  const moments = mergeMoments(noMoments, scores);
   return {
-    "objective/scores": meanScore,
-    "objective/scores_std": Math.sqrt(mean(scores.map((score) => (score - meanScore) ** 2))),
+    "objective/scores": moments.mean,
+    "objective/scores_std": deviation(moments),
     "val/num_eos_tokens": ended,
     "completions/mean_length": mean(lengths),
     "completions/min_length": Math.min(...lengths),
@@ -63,10 +63,7 @@ export function compareLogprobs(old: readonly number[], sampled: readonly (reado
   );
   return {
     "val/rollout_ratio": mean(ratios),
-    "val/rollout_ratio_worst": ratios.reduce(
-      (worst, ratio) => (Math.abs(ratio - 1) > Math.abs(worst - 1) ? ratio : worst),
-      1,
-    ),
+    "val/rollout_ratio_worst": farthestFromOne(ratios),
   };
 }
 

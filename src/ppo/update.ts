@@ -1,4 +1,4 @@
-import { entropyOf, logprobsOf } from "../math/index.ts";
+import { entropyOf, farthestFromOne, logprobsOf } from "../math/index.ts";
 import { batchRows, type Row } from "../models/pack.ts";
 import { ValueHead } from "../models/value-head.ts";
 import { accumulate, type Loss } from "../nn/accumulate.ts";
@@ -68,8 +68,7 @@ export function update(
       count,
     );
     const ratios = logprobs.detach().sub(oldLogprobs).mul(layout.responseMask).exp();
-    for (const ratio of [ratios.min().item(), ratios.max().item()])
-      if (Math.abs(ratio - 1) > Math.abs(worstRatio - 1)) worstRatio = ratio;
+    worstRatio = farthestFromOne([worstRatio, ratios.min().item(), ratios.max().item()]);
     const measured = { ...metrics, policyLoss: loss.detach() };
     if (!entropyCoef) return { loss, metrics: measured };
     const entropy = entropyOf(logits, temperature).sum().div(count);
