@@ -47,7 +47,7 @@ const training = {
   ppo: {
     ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1 },
     ...{ critic: "shared" as const, learningRate: 5e-5, criticLearningRate: 1e-3 },
-    ...{ initKlCoef: 0.3, normaliseScores: "perPrompt" as const },
+    ...{ initKlCoef: 0.15, normaliseScores: "perPrompt" as const },
   },
 };
 
@@ -56,7 +56,7 @@ export const scales: Record<"full" | "fast", Scale> = {
     ...training,
     demonstrations: Infinity,
     compared: 600,
-    ppo: { ...training.ppo, steps: 12, batchSize: 64 },
+    ppo: { ...training.ppo, steps: 16, batchSize: 64 },
     heldOut: Infinity,
     samples: 2,
   },
