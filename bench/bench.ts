@@ -1,0 +1,110 @@
+// npm run bench: our speed and memory beside those of peers, measured in turn in one run on the same model and data.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command, Option } from "commander";
+import { fetchSmolLm2 } from "../scripts/setup.mjs";
+import { number, table } from "../src/cli/terminal.ts";
+import { loadModel } from "../src/models/pull.ts";
+import { type Comparison, comparisons, fullRows, type Input, promptsOf, readPairs } from "./jobs.ts";
+import { benchOps } from "./ops.ts";
+import { here, type Measured, measure } from "./process.ts";
+
+/** One line of the result; memory in GB, rates as `unit` says. */
+interface Result {
+  job: string;
+  peer: string;
+  setting: string;
+  unit: string;
+  ours: number;
+  theirs: number;
+  /** How many times faster we are. */
+  ratio: number;
+  memoryOursGb?: number;
+  memoryTheirsGb?: number;
+  mfu?: number;
+}
+
+const jobs = [...new Set(comparisons.map(({ job }) => job)), "ops"];
+const { job, peer, data, rounds, json } = new Command("bench")
+  .addOption(new Option("--job <name>", "what to time").choices(jobs).makeOptionMandatory())
+  .option("--peer <name>", "only peers whose name or setting has this in it")
+  .option(
+    "--data <file>",
+    "comparisons to train on, any format that `reward` reads",
+    here("../recipes/starter/comparisons.jsonl"),
+  )
+  .option("--rounds <n>", "times each side is measured; its best counts", Number, 2)
+  .option("--json", "print one JSON array")
+  .parse()
+  .opts<{ job: string; peer?: string; data: string; rounds: number; json?: boolean }>();
+
+const results = job === "ops" ? benchOps() : await compare();
+if (json) console.log(JSON.stringify(results));
+else
+  console.log(
+    table([
+      ["job", "peer", "setting", "unit", "ours", "theirs", "ratio", "GB ours", "GB theirs", "MFU"],
+      ...results.map(cells),
+    ]),
+  );
+
+function cells(result: Result): string[] {
+  const { memoryOursGb, memoryTheirsGb, mfu } = result;
+  const gb = (value: number | undefined) => value?.toFixed(1) ?? "";
+  return [
+    ...[result.job, result.peer, result.setting, result.unit, number(result.ours), number(result.theirs)],
+    ...[
+      result.ratio.toFixed(2),
+      gb(memoryOursGb),
+      gb(memoryTheirsGb),
+      mfu === undefined ? "" : `${Math.round(100 * mfu)} %`,
+    ],
+  ];
+}
+
+async function compare(): Promise<Result[]> {
+  const folder = mkdtempSync(join(tmpdir(), "plumbline-bench-"));
+  try {
+    const model = join(folder, "model");
+    const loaded = await loadModel("smollm2-135m-instruct", { dtype: "bfloat16" });
+    loaded.save(model);
+    const pairs = readPairs(data, loaded.text, 512);
+    const common = { model, gguf: await fetchSmolLm2(), steps: 1, settings: {}, maxTokens: 0, peer: "" };
+    const inputOf = ({ input }: Comparison): Input => {
+      const batchSize = input.batchSize ?? 8;
+      return {
+        ...common,
+        prompts: input.maxTokens ? promptsOf(loaded.text, pairs, batchSize, 35) : [],
+        pairs: input.peer === "rows" ? fullRows(loaded.text, pairs, 16, 256) : pairs.slice(0, 32),
+        ...{ ...input, batchSize },
+      };
+    };
+    return comparisons
+      .filter((one) => one.job === job && (!peer || `${one.peer} ${one.setting}`.includes(peer)))
+      .map((one) => compareOne(one, join(folder, "input.json"), inputOf(one)));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Measures both sides in turn, `rounds` times, each time in fresh processes. */
+function compareOne({ job, peer, setting, unit, theirs }: Comparison, file: string, input: Input): Result {
+  writeFileSync(file, JSON.stringify(input));
+  const [command, ...args] = theirs();
+  const tsx = here("../node_modules/tsx/dist/cli.mjs");
+  const sides: { ours: Measured[]; theirs: Measured[] } = { ours: [], theirs: [] };
+  for (let round = 0; round < rounds; round++) {
+    console.error(`${job}, ${peer}, ${setting}: round ${round + 1} of ${rounds}`);
+    sides.ours.push(measure(process.execPath, [tsx, here("ours.ts"), job, file]));
+    sides.theirs.push(measure(command, [...args, file]));
+  }
+  const best = (all: Measured[]) => all.reduce((a, b) => (a.seconds < b.seconds ? a : b));
+  const [a, b] = [best(sides.ours), best(sides.theirs)];
+  // Both do the same work; where they count its tokens otherwise, ours are meant.
+  const rate = ({ seconds }: Measured) => (unit === "s/step" ? seconds : a.tokens / seconds);
+  return {
+    ...{ job, peer, setting, unit, ours: rate(a), theirs: rate(b), ratio: b.seconds / a.seconds },
+    ...{ memoryOursGb: a.gb, memoryTheirsGb: b.gb, ...(a.mfu === undefined ? {} : { mfu: a.mfu }) },
+  };
+}

@@ -1,0 +1,134 @@
+import { readComparisons } from "../src/data/readers.ts";
+import type { Message } from "../src/data/records.ts";
+import { encodeExample, encodePrompt } from "../src/text/chat.ts";
+import type { Tokenizer } from "../src/text/tokenizer.ts";
+import { here, nodeScript, python } from "./process.ts";
+
+export interface Pair {
+  prompt: Message[];
+  chosen: string;
+  rejected: string;
+}
+
+/** What both sides of a comparison are given. */
+export interface Input {
+  /** A folder in Hugging Face layout, bfloat16, and a GGUF file of the same model. */
+  model: string;
+  gguf: string;
+  prompts: number[][];
+  pairs: Pair[];
+  maxTokens: number;
+  batchSize: number;
+  /** Steps timed. */
+  steps: number;
+  /** Settings of our side alone. */
+  settings: Record<string, unknown>;
+  /** Setting of the peer. */
+  peer: string;
+}
+
+export interface Comparison {
+  job: string;
+  peer: string;
+  setting: string;
+  unit: "tokens/s" | "s/step";
+  input: Partial<Input>;
+  /** Command and first arguments of the peer's process; the input's file follows. */
+  theirs: () => [string, ...string[]];
+}
+
+/** Prompts of exactly this many tokens, cut from the ends of longer ones. */
+export function promptsOf(
+  text: Tokenizer,
+  pairs: readonly Pair[],
+  count: number,
+  tokens: number,
+): number[][] {
+  const long = pairs.map(({ prompt }) => encodePrompt(text, prompt)).filter((ids) => ids.length >= tokens);
+  return long.slice(0, count).map((ids) => ids.slice(-tokens));
+}
+
+/** The pairs whose two sequences have at most `maxTokens` tokens: nobody has to cut. */
+export function readPairs(path: string, text: Tokenizer, maxTokens: number): Pair[] {
+  const fits = (prompt: Message[], completion: string) => {
+    const row = encodeExample(text, prompt, completion);
+    return row.prompt.length + row.response.length <= maxTokens;
+  };
+  return readComparisons(path)
+    .records.filter(({ ranks }) => ranks[0] !== ranks[1])
+    .map(({ prompt, completions: [a = "", b = ""], ranks: [rankA = 0, rankB = 0] }) =>
+      rankA < rankB ? { prompt, chosen: a, rejected: b } : { prompt, chosen: b, rejected: a },
+    )
+    .filter(({ prompt, chosen, rejected }) => fits(prompt, chosen) && fits(prompt, rejected));
+}
+
+/** Examples of exactly `tokens` tokens, completions joined and cut. */
+export function fullRows(text: Tokenizer, pairs: readonly Pair[], count: number, tokens: number): Pair[] {
+  const prompt: Message[] = [{ role: "user", content: "Go on." }];
+  const all = text.encode(pairs.map(({ chosen }) => chosen).join("\n"));
+  const room = tokens - encodePrompt(text, prompt).length - 1;
+  const rows: Pair[] = [];
+  for (let start = 0; rows.length < count && start + room <= all.length; start += room) {
+    const chosen = text.decode(all.slice(start, start + room));
+    const { prompt: before, response } = encodeExample(text, prompt, chosen);
+    // A cut within a word or a character may not come back as the same tokens.
+    if (before.length + response.length === tokens) rows.push({ prompt, chosen, rejected: "" });
+  }
+  return rows;
+}
+
+const peer = (environment: string, script: string) => () =>
+  [python(environment), here(`peers/${script}.py`)] as [string, ...string[]];
+const trl = (script: string) => peer("trl-1.16", script);
+const oldTrl = peer("trl-0.11", "ppo");
+
+const rollout = (batch: number): Comparison[] => [
+  {
+    ...{ job: "rollout", peer: "transformers", setting: `batch ${batch}, bf16`, unit: "tokens/s" },
+    input: { batchSize: batch, maxTokens: 64 },
+    theirs: trl("generate"),
+  },
+  {
+    ...{ job: "rollout", peer: "node-llama-cpp", setting: `batch ${batch}, Q4_1`, unit: "tokens/s" },
+    input: { batchSize: batch, maxTokens: 64 },
+    theirs: () => [process.execPath, nodeScript("node-llama-cpp")],
+  },
+];
+
+const ppo = (setting: string, critic: string): Comparison => ({
+  ...{ job: "ppo", peer: "TRL 0.11.4", setting: `${setting}; critic ${critic}`, unit: "s/step" },
+  input: { batchSize: 8, maxTokens: 64, steps: 2, settings: { critic }, peer: setting },
+  theirs: oldTrl,
+});
+
+export const comparisons: Comparison[] = [
+  ...rollout(8),
+  ...rollout(32),
+  ...["bf16 weights", "bf16 autocast", "bf16 weights, packing"].map(
+    (setting): Comparison => ({
+      ...{ job: "sft", peer: "TRL 1.16", setting, unit: "tokens/s" },
+      input: { batchSize: 8, peer: setting },
+      theirs: trl("sft"),
+    }),
+  ),
+  {
+    ...{
+      job: "sft",
+      peer: "transformers loop",
+      setting: "rows of 256 tokens, bf16 weights",
+      unit: "tokens/s",
+    },
+    input: { batchSize: 4, peer: "rows", settings: { trainOnPrompt: true } },
+    theirs: trl("loop"),
+  },
+  ...["bf16 weights", "bf16 autocast"].map(
+    (setting): Comparison => ({
+      ...{ job: "reward", peer: "TRL 1.16", setting, unit: "tokens/s" },
+      input: { batchSize: 8, peer: setting },
+      theirs: trl("reward"),
+    }),
+  ),
+  ppo("textbook", "shared"),
+  ppo("batched, bf16", "shared"),
+  ppo("batched, bf16", "separate"),
+];

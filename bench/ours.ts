@@ -1,0 +1,163 @@
+// Our side of a comparison: `ours.ts JOB INPUT.json` does the job once in a process of its own and prints what it took.
+import { readFileSync } from "node:fs";
+import type { Model } from "../src/models/model.ts";
+import { loadModel } from "../src/models/pull.ts";
+import { PpoTrainer } from "../src/ppo/trainer.ts";
+import { reward } from "../src/reward/train.ts";
+import { generate } from "../src/rollout/generate.ts";
+import type { Training } from "../src/run/training.ts";
+import { sft } from "../src/sft/train.ts";
+import { ops, scope } from "../src/tensor/index.ts";
+import { encodeExample } from "../src/text/chat.ts";
+import type { Input, Pair } from "./jobs.ts";
+import type { Measured } from "./process.ts";
+
+const [job = "", file = ""] = process.argv.slice(2);
+const input = JSON.parse(readFileSync(file, "utf8")) as Input;
+const model = await loadModel(input.model, { dtype: "bfloat16" });
+
+const timed = async (work: () => unknown): Promise<number> => {
+  const began = performance.now();
+  await work();
+  return (performance.now() - began) / 1000;
+};
+
+/** Seconds from a training's first step to its last: what comes before is loading. */
+async function trained(training: Training<unknown>): Promise<number> {
+  let began = 0;
+  for await (const event of training) if (event.type === "start") began = performance.now();
+  return (performance.now() - began) / 1000;
+}
+
+interface Lengths {
+  prompt: number;
+  response: number;
+}
+
+const lengthOf = ({ prompt }: Pair, completion: string): Lengths => {
+  const row = encodeExample(model.text, prompt, completion);
+  return { prompt: row.prompt.length, response: row.response.length };
+};
+
+const total = (sequences: readonly Lengths[]) =>
+  sequences.reduce((sum, { prompt, response }) => sum + prompt + response, 0);
+
+/** Floating-point operations a second of a large product, the best of several. */
+function matmulPeak(): number {
+  const n = 2048;
+  return scope(() => {
+    const a = ops.randn([n, n]).to("bfloat16");
+    let best = Infinity;
+    for (let i = 0; i < 12; i++) {
+      const began = performance.now();
+      scope(() => void ops.matmul(a, a));
+      best = Math.min(best, performance.now() - began);
+    }
+    return (2 * n ** 3) / (best / 1000);
+  });
+}
+
+/**
+ * Operations that training on these sequences needs: 6 for each weight and token, the vocabulary's only for tokens that
+ * are learned, and attention's 12 · heads · width · (pairs of tokens that see each other) a layer.
+ */
+function trainingFlops(model: Model, sequences: readonly Lengths[]) {
+  const { hidden, vocab, layers, heads, headDim } = model.dimensions;
+  let weights = 0;
+  for (const [name, tensor] of model.parameters)
+    if (tensor.shape.length === 2 && !/embed|lm_head|wte|wpe|score/.test(name)) weights += tensor.numel;
+  return sequences.reduce((sum, { prompt, response }) => {
+    const tokens = prompt + response;
+    const pairs = (tokens * (tokens + 1)) / 2;
+    return sum + 6 * weights * tokens + 6 * hidden * vocab * response + 12 * layers * heads * headDim * pairs;
+  }, 0);
+}
+
+const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
+  async rollout() {
+    const sample = (maxTokens: number) =>
+      generate(model, input.prompts, { temperature: 0.9, maxTokens, minTokens: maxTokens, seed: 1 });
+    await sample(4);
+    return {
+      seconds: await timed(() => sample(input.maxTokens)),
+      tokens: input.prompts.length * input.maxTokens,
+    };
+  },
+
+  async sft() {
+    const { pairs, batchSize } = input;
+    const data = pairs.map(({ prompt, chosen }) => ({ prompt, completion: chosen }));
+    const sequences = pairs.map((pair) => lengthOf(pair, pair.chosen));
+    const seconds = await trained(
+      sft({
+        model,
+        data,
+        epochs: 1,
+        batchSize,
+        heldOut: 0,
+        learningRate: 1e-5,
+        maxLength: 100_000,
+        ...input.settings,
+      }),
+    );
+    return {
+      seconds,
+      tokens: total(sequences),
+      mfu: trainingFlops(model, sequences) / seconds / matmulPeak(),
+    };
+  },
+
+  async reward() {
+    const { pairs, batchSize } = input;
+    const data = pairs.map(({ prompt, chosen, rejected }) => ({
+      prompt,
+      completions: [chosen, rejected],
+      ranks: [0, 1],
+    }));
+    const sequences = pairs.flatMap((pair) => [lengthOf(pair, pair.chosen), lengthOf(pair, pair.rejected)]);
+    const seconds = await trained(
+      reward({
+        model,
+        data,
+        epochs: 1,
+        batchSize,
+        heldOut: 0,
+        normaliseSamples: 0,
+        learningRate: 1e-5,
+        maxLength: 100_000,
+        ...input.settings,
+      }),
+    );
+    return { seconds, tokens: total(sequences) };
+  },
+
+  async ppo() {
+    const { prompts, maxTokens } = input;
+    const trainer = new PpoTrainer({
+      ...{
+        policy: model,
+        maxTokens,
+        minTokens: maxTokens,
+        ppoEpochs: 4,
+        miniBatchSize: 2,
+        learningRate: 1e-5,
+      },
+      ...input.settings,
+    });
+    const step = async () => {
+      const { queries, responses, texts, finished, logprobs } = await trainer.generate(prompts);
+      await trainer.step(queries, responses, texts.map(scoreOf), { finished, logprobs });
+    };
+    await step();
+    let seconds = 0;
+    for (let i = 0; i < input.steps; i++) seconds += (await timed(step)) / input.steps;
+    return { seconds, tokens: prompts.reduce((sum, ids) => sum + ids.length + maxTokens, 0) };
+  },
+};
+
+/** The same in peers/ppo.py: how much of the text is the letter e. */
+const scoreOf = (text: string) => (text.match(/e/g)?.length ?? 0) / Math.max(1, text.length);
+
+const done = await (jobs[job] as () => Promise<Omit<Measured, "gb">>)();
+console.log(JSON.stringify({ ...done, gb: (process.resourceUsage().maxRSS * 1024) / 1e9 }));
+process.exit(0);
