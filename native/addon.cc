@@ -9,6 +9,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <napi.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/grad_mode.h>
 #include <torch/library.h>
 
@@ -655,6 +656,14 @@ void trim(const CallbackInfo&) {
 #endif
 }
 
+// Compiled for the vectors of several processors; the best that this one has is chosen when it loads.
+// (With "avx512f" in place of the level GCC leaves loops over 16-bit numbers scalar.)
+#if defined(__x86_64__) && defined(__linux__) && __GNUC__ >= 12 && !defined(__clang__)
+#define PLUMBLINE_VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define PLUMBLINE_VECTOR
+#endif
+
 // One AdamW step on bfloat16 weights whose float32 master is kept in two halves: the weight itself, its nearest
 // bfloat16, and `low`, what the master's bits are over the weight's. Takes 2 bytes a weight less than a whole master,
 // and a third of the time of casting, stepping and casting back. src/nn/adamw.ts has the same in tensor operators.
@@ -662,9 +671,7 @@ struct AdamW {
   float lr, beta1, beta2, eps, decay, scale, correction1, correction2;
 };
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
+PLUMBLINE_VECTOR
 void adamwSplit(uint16_t* __restrict weight, int16_t* __restrict low, float* __restrict m, float* __restrict v,
                 const uint16_t* __restrict gradient, int64_t count, const AdamW by) {
   for (int64_t i = 0; i < count; i++) {
@@ -704,7 +711,155 @@ void adamwSplitStep(Tensor& weight, Tensor& low, Tensor& m, Tensor& v, const Ten
   });
 }
 
+// Log-probabilities of targets under softmax(logits / temperature), and that softmax's entropies, without a float32
+// copy of the logits: one read of them, and for their gradient one more read and one write. libtorch's operators take
+// six passes over copies twice as wide. src/math/logprobs.ts has the same in tensor operators.
+
+inline float wide(float x) { return x; }
+inline float wide(uint16_t x) { return __builtin_bit_cast(float, uint32_t(x) << 16); }
+inline void narrow(float x, float& to) { to = x; }
+inline void narrow(float x, uint16_t& to) {
+  const auto bits = __builtin_bit_cast(uint32_t, x);
+  to = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+constexpr float kLeast = -87;  // e^−87 is nearly float's least normal number
+
+// e^x for kLeast <= x <= 0, within 2e-7 of it: 2^n · e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
+__attribute__((always_inline)) inline float expNegative(float x) {
+  const float shifted = x * 1.44269504f + 12582912.0f;  // its low bits are the nearest integer
+  const float n = shifted - 12582912.0f;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  const float series =
+      1 + r * (1 + r * (0.5f + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)))))));
+  return series * __builtin_bit_cast(float, (__builtin_bit_cast(int32_t, shifted) - 0x4b400000 + 127) << 23);
+}
+
+struct RowSums {
+  float most, sum, weighted;  // Σ e^(x − most), Σ e^(x − most) · (x − most)
+};
+
+// `omp simd` lets the compiler add in another order, without which sums are not vectorised.
+template <typename T>
+__attribute__((always_inline)) inline RowSums sumRow(const T* __restrict x, int64_t count, float rate) {
+  float most = -INFINITY, sum = 0, weighted = 0;
+#pragma omp simd reduction(max : most)
+  for (int64_t i = 0; i < count; i++) most = wide(x[i]) > most ? wide(x[i]) : most;
+#pragma omp simd reduction(+ : sum, weighted)
+  for (int64_t i = 0; i < count; i++) {
+    const float under = (wide(x[i]) - most) * rate;
+    const float below = under < kLeast ? kLeast : under;  // this way round NaN stays NaN
+    const float e = expNegative(below);
+    sum += e;
+    weighted += e * below;
+  }
+  return {most, sum, weighted};
+}
+
+// Gradient of a target's log-probability by the logits, times `scale`: (1 at the target − softmax) · scale.
+template <typename T>
+__attribute__((always_inline)) inline void slopeRow(const T* __restrict x, T* __restrict slope, int64_t count,
+                                                    int64_t target, float rate, float most, float log, float scale) {
+  const auto p = [&](int64_t i) __attribute__((always_inline)) {
+    const float logprob = (wide(x[i]) - most) * rate - log;  // exact where logits are large
+    return expNegative(logprob > 0 ? 0 : logprob < kLeast ? kLeast : logprob);
+  };
+  for (int64_t i = 0; i < count; i++) narrow(-scale * p(i), slope[i]);
+  narrow(scale * (1 - p(target)), slope[target]);
+}
+
+PLUMBLINE_VECTOR RowSums sumBf16(const uint16_t* x, int64_t n, float rate) { return sumRow(x, n, rate); }
+PLUMBLINE_VECTOR RowSums sumFloat(const float* x, int64_t n, float rate) { return sumRow(x, n, rate); }
+PLUMBLINE_VECTOR void slopeBf16(const uint16_t* x, uint16_t* to, int64_t n, int64_t target, float rate, float most,
+                                float log, float scale) {
+  slopeRow(x, to, n, target, rate, most, log, scale);
+}
+PLUMBLINE_VECTOR void slopeFloat(const float* x, float* to, int64_t n, int64_t target, float rate, float most,
+                                 float log, float scale) {
+  slopeRow(x, to, n, target, rate, most, log, scale);
+}
+
+// → log-probs, entropies, 1 where no token is likelier than the target, and, (2, tokens), what the gradient takes: the
+// largest logit m and log Σ exp((logits − m) / temperature).
+using FourTensors = std::tuple<Tensor, Tensor, Tensor, Tensor>;
+FourTensors logprobsForward(const Tensor& logits, const Tensor& targets, double temperature) {
+  const bool narrowed = logits.scalar_type() == at::kBFloat16;
+  TORCH_CHECK(logits.dim() == 2 && (narrowed || logits.scalar_type() == at::kFloat),
+              "logprobs takes bfloat16 or float32 logits (tokens, vocab)");
+  TORCH_CHECK(targets.scalar_type() == at::kLong && targets.dim() == 1 && targets.size(0) == logits.size(0),
+              "logprobs takes one int64 target for each row of logits");
+  const auto x = logits.contiguous();
+  const auto which = targets.contiguous();
+  const int64_t rows = x.size(0), vocab = x.size(1);
+  auto all = at::empty({5, rows}, at::kFloat);
+  const float rate = 1 / temperature;
+  const auto* target = which.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < rows; i++)
+    TORCH_CHECK_INDEX(target[i] >= 0 && target[i] < vocab, "target ", target[i], " is not in a vocabulary of ", vocab);
+  const auto* bits = static_cast<const uint16_t*>(narrowed ? x.const_data_ptr() : nullptr);
+  const auto* floats = static_cast<const float*>(narrowed ? nullptr : x.const_data_ptr());
+  auto* logprob = all.mutable_data_ptr<float>();
+  auto *entropy = logprob + rows, *correct = entropy + rows, *most = correct + rows, *logs = most + rows;
+  at::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) {
+      const auto sums = narrowed ? sumBf16(bits + i * vocab, vocab, rate) : sumFloat(floats + i * vocab, vocab, rate);
+      const float at = narrowed ? wide(bits[i * vocab + target[i]]) : floats[i * vocab + target[i]];
+      const float log = std::log(sums.sum);
+      logprob[i] = (at - sums.most) * rate - log;
+      entropy[i] = log - sums.weighted / sums.sum;
+      correct[i] = at == sums.most;
+      most[i] = sums.most;
+      logs[i] = log;
+    }
+  });
+  return {all[0], all[1], all[2], all.slice(0, 3)};
+}
+
+struct Logprobs : torch::autograd::Function<Logprobs> {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const Tensor& logits,
+                                                const Tensor& targets, double temperature) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [logprobs, entropies, correct, sums] = logprobsForward(logits, targets, temperature);
+    context->save_for_backward({logits, targets, sums});
+    context->saved_data["temperature"] = temperature;
+    context->mark_non_differentiable({entropies, correct, sums});
+    return {logprobs, entropies, correct, sums};
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto x = saved[0].contiguous(), which = saved[1].contiguous(), gradient = gradients[0].contiguous();
+    const bool narrowed = x.scalar_type() == at::kBFloat16;
+    const float rate = 1 / context->saved_data["temperature"].toDouble();
+    auto slope = at::empty_like(x);
+    const int64_t vocab = x.size(1);
+    const auto* target = which.const_data_ptr<int64_t>();
+    const auto *most = saved[2].const_data_ptr<float>(), *logs = most + x.size(0), *by = gradient.const_data_ptr<float>();
+    const auto* in = x.const_data_ptr();
+    auto* out = slope.mutable_data_ptr();
+    at::parallel_for(0, x.size(0), 1, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) {
+        const int64_t at = i * vocab;
+        const float scale = by[i] * rate;
+        if (narrowed)
+          slopeBf16((const uint16_t*)in + at, (uint16_t*)out + at, vocab, target[i], rate, most[i], logs[i], scale);
+        else slopeFloat((const float*)in + at, (float*)out + at, vocab, target[i], rate, most[i], logs[i], scale);
+      }
+    });
+    return {slope, Tensor(), Tensor()};
+  }
+};
+
+FourTensors logprobsRecorded(const Tensor& logits, const Tensor& targets, double temperature) {
+  const auto out = Logprobs::apply(logits, targets, temperature);
+  return {out[0], out[1], out[2], out[3]};
+}
+
 TORCH_LIBRARY(plumbline, library) {
+  library.def("logprobs(Tensor logits, Tensor targets, float temperature) -> (Tensor, Tensor, Tensor, Tensor)");
+  library.impl("logprobs", c10::DispatchKey::CPU, TORCH_FN(logprobsForward));
+  library.impl("logprobs", c10::DispatchKey::AutogradCPU, TORCH_FN(logprobsRecorded));
   library.def(
       "adamw_split_(Tensor(a!) weight, Tensor(b!) low, Tensor(c!) m, Tensor(d!) v, Tensor gradient, int step, float lr, "
       "float beta1, float beta2, float eps, float decay, float scale) -> ()");

@@ -264,6 +264,7 @@ async function buildAddon() {
     ...[
       "-O3",
       "-fno-math-errno",
+      "-fopenmp-simd",
       "-std=c++20",
       "-fPIC",
       "-shared",

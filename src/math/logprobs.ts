@@ -1,12 +1,44 @@
-import type { Tensor } from "../tensor/index.ts";
+import { noGrad, operator, type Tensor } from "../tensor/index.ts";
+
+/** All of `targetsUnder` in one pass over the logits, without float32 copies of them. */
+const fused = operator("plumbline::logprobs") as (
+  logits: Tensor,
+  targets: Tensor,
+  temperature: number,
+) => [logprobs: Tensor, entropy: Tensor, correct: Tensor, sums: Tensor];
+
+const canFuse = ({ device, dtype }: Tensor): boolean =>
+  device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
 
 /**
  * Log-probability of each target under softmax(logits / temperature), in float32.
  * @param logits (tokens, vocab) @param targets (tokens) int64 @returns (tokens)
  */
 export function logprobsOf(logits: Tensor, targets: Tensor, temperature = 1): Tensor {
+  if (canFuse(logits)) return fused(logits, targets, temperature)[0];
   const scaled = tempered(logits, temperature);
   return scaled.gather(-1, targets.unsqueeze(-1)).squeeze(-1).sub(scaled.logsumexp(-1));
+}
+
+/**
+ * `logprobsOf`, and without gradients what costs nothing more: the entropies, and 1 where no token is likelier than the
+ * target, else 0.
+ */
+export function targetsUnder(
+  logits: Tensor,
+  targets: Tensor,
+  temperature = 1,
+): { logprobs: Tensor; entropy: Tensor; correct: Tensor } {
+  if (canFuse(logits)) {
+    const [logprobs, entropy, correct] = fused(logits, targets, temperature);
+    return { logprobs, entropy, correct };
+  }
+  const logprobs = logprobsOf(logits, targets, temperature);
+  return noGrad(() => {
+    const chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1);
+    const correct = chosen.ge(logits.amax(-1)).to("float32");
+    return { logprobs, entropy: entropyOf(logits, temperature), correct };
+  });
 }
 
 /** Entropy of softmax(logits / temperature) in nats: (…, vocab) → (…). */

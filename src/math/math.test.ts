@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { type Tensor, tensor } from "../tensor/index.ts";
+import { Generator, ops, type Tensor, tensor } from "../tensor/index.ts";
 import {
   adaptKlCoef,
   bootstrap,
@@ -17,6 +17,7 @@ import {
   maskedVariance,
   mergeMoments,
   noMoments,
+  targetsUnder,
   tokenRewards,
   whiten,
 } from "./index.ts";
@@ -69,6 +70,46 @@ describe("log-probabilities", () => {
     expectClose(actual, logprobs);
     actual.sum().backward();
     expectClose(input.grad, gradOfSum);
+  });
+  it.each(["float32", "bfloat16"] as const)("in one pass over %s logits equal those of float64", (dtype) => {
+    // A vocabulary that fills no vector, and rows far over exp's range.
+    const [rows, vocab, temperature] = [5, 1003, 0.7];
+    const wild = ops.mul(ops.randn([rows, vocab], { generator: new Generator(4) }), 6).to(dtype);
+    const rowsOf = wild.toArray();
+    rowsOf[0] = 20_000;
+    rowsOf[vocab + 7] = -20_000;
+    const logits = (kind: "float64" | typeof dtype) => {
+      const made = tensor(rowsOf, { shape: [rows, vocab], dtype: kind });
+      made.requiresGrad = true;
+      return made;
+    };
+    const [exact, ours] = [logits("float64"), logits(dtype)];
+    const best = exact.detach().argmax(-1).toArray();
+    const targets = i64([best[0] as number, 17, best[2] as number, 1002, 0]);
+    const weights = [1, -2, 0.5, 3, 1];
+    const [wanted, found] = [
+      targetsUnder(exact, targets, temperature),
+      targetsUnder(ours, targets, temperature),
+    ];
+    // Float32 sums of 1,003 terms, of values up to 100.
+    for (const name of ["logprobs", "entropy"] as const)
+      expectClose(found[name], wanted[name].toArray(), 1e-4);
+    expect(found.correct.toArray()).toEqual(wanted.correct.toArray());
+    expect(found.correct.toArray().slice(0, 4)).toEqual([1, 0, 1, 0]);
+    for (const { logprobs } of [wanted, found]) logprobs.to("float64").mul(f64(weights)).sum().backward();
+    // bfloat16 keeps 8 bits of a gradient of up to 3 / 0.7.
+    expectClose(ours.grad, (exact.grad as Tensor).toArray(), dtype === "float32" ? 1e-5 : 0.02);
+  });
+  it("say so when a logit is no number, and give −∞ no weight", () => {
+    const logits = tensor([0, NaN, 0, -Infinity], { shape: [2, 2] });
+    const { logprobs, entropy } = targetsUnder(logits, i64([0, 0]));
+    expect(logprobs.toArray()).toEqual([NaN, 0]);
+    expect(entropy.toArray()[1]).toBeCloseTo(0);
+  });
+  it("refuse a target that is not in the vocabulary", () => {
+    expect(() => logprobsOf(tensor([0, 0], { shape: [1, 2] }), i64([2]))).toThrow(
+      /target 2 .*vocabulary of 2/,
+    );
   });
   it("entropy equals the reference, with its gradient", () => {
     const { logits, mask, value, mean, grad } = golden.entropy;

@@ -15,7 +15,7 @@ import { logprobsOf } from "../math/index.ts";
 import { noGrad, type Tensor } from "../tensor/index.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
-import { pack, packRows } from "./pack.ts";
+import { batchRows, pack, packRows } from "./pack.ts";
 import { readSafetensors } from "./safetensors.ts";
 
 // Expected values: test/golden/make_models.py, Hugging Face transformers in float32. Two orders of sums differ by 1e-5
@@ -93,6 +93,28 @@ describe.each(names)("%s against transformers", (name) => {
     expect([...again.parameters.keys()].sort()).toEqual([...model.parameters.keys()].sort());
     for (const [parameter, weight] of again.parameters)
       expectClose(weight, model.parameters.get(parameter) as Tensor, 0);
+  });
+});
+
+describe("packing", () => {
+  const rowsOf = (prompt: number, response: number) =>
+    Array.from({ length: 4 }, () => ({
+      prompt: new Array(prompt).fill(1),
+      response: new Array(response).fill(2),
+    }));
+  it.each([
+    ["shares a prompt that is long beside its responses", rowsOf(100, 10), [140]],
+    [
+      "does not share one whose responses would look at each other for nothing",
+      rowsOf(1, 255),
+      [256, 256, 256, 256],
+    ],
+  ])("%s", (_, rows, lengths) => {
+    expect(packRows(rows).batch.lengths).toEqual(lengths);
+    // Batches are counted by the same rule: one that is full to the last token holds them all, and one less does not.
+    const tokens = lengths.reduce((a, b) => a + b);
+    expect(batchRows(rows, tokens)).toHaveLength(1);
+    expect(batchRows(rows, tokens - 1)).toHaveLength(2);
   });
 });
 

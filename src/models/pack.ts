@@ -13,8 +13,8 @@ export function pack(sequences: readonly (readonly number[])[]): Batch {
 }
 
 /**
- * Prompts with their responses, laid end to end. Where rows that follow each other have the same prompt, it is there
- * once and their responses branch off it: the same numbers for less work.
+ * Prompts with their responses, laid end to end. Where rows that follow each other have the same prompt and it is long
+ * enough, it is there once and their responses branch off it: the same numbers for less work.
  * @returns the batch, and where token `t` of a row (prompt and response together) is in it
  */
 export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: number, t: number) => number } {
@@ -29,9 +29,10 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
       positions.push(from + i);
     }
   };
-  for (const [i, { prompt, response }] of rows.entries()) {
+  for (const [i, row] of rows.entries()) {
+    const { prompt, response } = row;
     if (prompt.length === 0) throw new RangeError("pack: a sequence has no tokens");
-    if (!response.length || !samePrompt(rows[i - 1], prompt)) {
+    if (!shares(row, rows[i - 1], lengths.at(-1) ?? 0)) {
       starts.push({ prompt: ids.length, response: ids.length + prompt.length });
       add(prompt, 0);
       lengths.push(prompt.length);
@@ -57,23 +58,40 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
   };
 }
 
-const samePrompt = (row: Row | undefined, prompt: readonly number[]): boolean =>
-  row !== undefined &&
-  row.response.length > 0 &&
-  (row.prompt === prompt ||
-    (row.prompt.length === prompt.length && row.prompt.every((id, i) => id === prompt[i])));
+/** Pairs of tokens whose attention takes as long as all else that is computed for one token: some hundreds, measured. */
+const pairsPerToken = 500;
+
+/**
+ * Whether a row's response should branch off the sequence that ends with the previous row. That saves its prompt, but
+ * attention within a sequence of branches looks at every pair of tokens, those of different branches too.
+ */
+function shares({ prompt, response }: Row, previous: Row | undefined, length: number): boolean {
+  const more = response.length;
+  if (!more || !previous?.response.length) return false;
+  if (prompt.length * pairsPerToken < 2 * length * more + more * more) return false;
+  return (
+    previous.prompt === prompt ||
+    (previous.prompt.length === prompt.length && previous.prompt.every((id, i) => id === prompt[i]))
+  );
+}
 
 /** Rows that follow each other in groups that pack into at most `tokens` tokens, or of one. */
 export function batchRows<T extends Row>(rows: readonly T[], tokens: number): T[][] {
   const batches: T[][] = [];
   let room = 0;
+  let sequence = 0;
   for (const row of rows) {
     const whole = row.prompt.length + row.response.length;
-    const cost = samePrompt(batches.at(-1)?.at(-1), row.prompt) ? row.response.length : whole;
+    const shared = shares(row, batches.at(-1)?.at(-1), sequence);
+    const cost = shared ? row.response.length : whole;
     if (cost > room || !batches.length) {
       batches.push([]);
       room = tokens - whole;
-    } else room -= cost;
+      sequence = whole;
+    } else {
+      room -= cost;
+      sequence = shared ? sequence + cost : whole;
+    }
     batches.at(-1)?.push(row);
   }
   return batches;

@@ -1,7 +1,6 @@
 import { InputError } from "../data/errors.ts";
 import {
   deviation,
-  entropyOf,
   explainedVariance,
   gae,
   klEstimate,
@@ -11,6 +10,7 @@ import {
   maskedVariance,
   mergeMoments,
   type RunningMoments,
+  targetsUnder,
   tokenRewards,
   whiten,
 } from "../math/index.ts";
@@ -92,7 +92,7 @@ function assess(networks: Networks, rows: readonly Row[], time: number, config: 
       const logits = networks.policy.logits(states);
       const judged = networks.critic instanceof ValueHead ? states : responseStates(networks.critic, part);
       const refLogits = responseLogits(networks.reference, part);
-      const logprobs = logprobsOf(logits, part.targets, temperature);
+      const { logprobs, entropy } = targetsUnder(logits, part.targets, temperature);
       const refLogprobs = logprobsOf(refLogits, part.targets, temperature);
       const warm = (x: Tensor) => x.to("float32").div(temperature);
       const kl =
@@ -103,7 +103,7 @@ function assess(networks: Networks, rows: readonly Row[], time: number, config: 
         logprobs: wide(logprobs),
         refLogprobs: wide(refLogprobs),
         kl: wide(kl),
-        entropy: wide(entropyOf(logits, temperature)),
+        entropy: wide(entropy),
         values: wide(networks.critic.scores(judged)),
       };
     }),

@@ -1,4 +1,4 @@
-import { logprobsOf } from "../math/index.ts";
+import { targetsUnder } from "../math/index.ts";
 import type { Tensor } from "../tensor/index.ts";
 
 /**
@@ -11,6 +11,6 @@ export function sftLoss(
   targets: Tensor,
   count: number,
 ): { loss: Tensor; metrics: { correct: Tensor } } {
-  const correct = logits.detach().argmax(-1).eq(targets).to("float32").sum().div(count);
-  return { loss: logprobsOf(logits, targets).sum().div(-count), metrics: { correct } };
+  const { logprobs, correct } = targetsUnder(logits, targets);
+  return { loss: logprobs.sum().div(-count), metrics: { correct: correct.sum().div(count) } };
 }
