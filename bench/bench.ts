@@ -41,13 +41,12 @@ const { job, peer, data, rounds, json } = new Command("bench")
 
 const results = job === "ops" ? benchOps() : await compare();
 if (json) console.log(JSON.stringify(results));
-else
-  console.log(
-    table([
-      ["job", "peer", "setting", "unit", "ours", "theirs", "ratio", "GB ours", "GB theirs", "MFU"],
-      ...results.map(cells),
-    ]),
-  );
+else {
+  const names = ["job", "peer", "setting", "unit", "ours", "theirs", "ratio", "GB ours", "GB theirs", "MFU"];
+  const rows = results.map(cells);
+  const told = names.map((_, column) => rows.some((row) => row[column]));
+  console.log(table([names, ...rows].map((row) => row.filter((_, column) => told[column]))));
+}
 
 function cells(result: Result): string[] {
   const { memoryOursGb, memoryTheirsGb, mfu } = result;
