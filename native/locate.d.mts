@@ -1,5 +1,5 @@
 export const torchVersion: string;
-export const addonSource: string;
+export const addonSources: string[];
 export function cacheDir(): string;
 export function addonDir(): string;
 export function findAddon(): string | undefined;

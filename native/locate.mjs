@@ -14,12 +14,16 @@ export function cacheDir() {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "plumbline");
 }
 
-/** Source of the addon; its hash names the build, so that clones and versions share a cache in peace. */
-export const addonSource = fileURLToPath(new URL("addon.cc", import.meta.url));
+const source = (name) => fileURLToPath(new URL(name, import.meta.url));
+
+/** Sources of the addon. */
+export const addonSources = ["addon.cc", "kernels.cc", "bf16.cc"].map(source);
 
 /** Folder of the addon built from this source; it holds plumbline.node once set-up has run. */
 export function addonDir() {
-  const hash = createHash("sha256").update(readFileSync(addonSource)).update(torchVersion);
+  const hash = createHash("sha256").update(torchVersion);
+  // The sources' hash names the build, so that clones and versions share a cache in peace.
+  for (const file of [...addonSources, source("bf16.h")]) hash.update(readFileSync(file));
   hash.update(process.env.PLUMBLINE_LIBTORCH ?? "").update(process.platform + process.arch);
   return join(cacheDir(), `addon-${hash.digest("hex").slice(0, 16)}`);
 }

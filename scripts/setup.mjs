@@ -1,6 +1,6 @@
 // Sets plumbline up from nothing: npm packages, libtorch, the addon, the build, and with --model the quickstart's
 // model. It needs no npm package itself. Every step looks first, so that the second time takes no time.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   createReadStream,
@@ -16,7 +16,8 @@ import {
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
-import { addonDir, addonSource, cacheDir, findAddon, torchVersion } from "../native/locate.mjs";
+import { promisify } from "node:util";
+import { addonDir, addonSources, cacheDir, findAddon, torchVersion } from "../native/locate.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -260,38 +261,42 @@ async function buildAddon() {
   const temporary = mkdtempSync(`${folder}-`);
   const packages = join(dirname(fileURLToPath(import.meta.resolve("node-addon-api/package.json"))), "..");
   const lib = join(libtorch, "lib");
+  const run = promisify(execFile);
+  // Apple's compiler has no OpenMP: there kernels take one thread each.
+  const openmp = process.platform === "darwin" ? "-fopenmp-simd" : "-fopenmp";
   const flags = [
-    ...[
-      "-O3",
-      "-fno-math-errno",
-      "-fopenmp-simd",
-      "-std=c++20",
-      "-fPIC",
-      "-shared",
-      "-DNAPI_VERSION=8",
-      "-DNAPI_CPP_EXCEPTIONS",
-      "-w",
-    ],
+    ...["-O3", "-fno-math-errno", openmp, "-std=c++20", "-fPIC", "-w"],
+    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS"],
     ...[
       join(packages, "node-addon-api"),
       join(packages, "node-api-headers", "include"),
       join(libtorch, "include"),
     ].map((p) => `-I${p}`),
-    ...[
-      addonSource,
-      "-o",
-      join(temporary, "plumbline.node"),
-      `-L${lib}`,
-      "-ltorch_cpu",
-      "-lc10",
-      `-Wl,-rpath,${lib}`,
-    ],
-    ...(process.platform === "darwin" ? ["-undefined", "dynamic_lookup"] : []),
   ];
-  const built = spawnSync(compiler, flags, { encoding: "utf8" });
-  if (built.status !== 0) {
-    rmSync(temporary, { recursive: true });
-    throw new SetupError(`the addon did not compile with ${compiler}:\n${built.stderr.slice(0, 4000)}`);
+  const compile = async (source, i) => {
+    const object = join(temporary, `${i}.o`);
+    await run(compiler, [...flags, "-c", source, "-o", object]);
+    return object;
+  };
+  const link = [
+    "-shared",
+    openmp,
+    "-o",
+    join(temporary, "plumbline.node"),
+    `-L${lib}`,
+    "-ltorch_cpu",
+    "-lc10",
+  ];
+  if (process.platform === "darwin") link.push("-undefined", "dynamic_lookup");
+  try {
+    const objects = await Promise.all(addonSources.map(compile));
+    await run(compiler, [...objects, ...link, `-Wl,-rpath,${lib}`]);
+    for (const object of objects) rmSync(object);
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true });
+    throw new SetupError(
+      `the addon did not compile with ${compiler}:\n${String(error.stderr).slice(0, 4000)}`,
+    );
   }
   // Another process may have built it meanwhile; either is good.
   try {

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { rmsNorm, rotate, swiglu } from "../nn/block.ts";
+import { linear as project } from "../nn/linear.ts";
 import { cat, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { Architecture, Weights } from "./architecture.ts";
 import type { Attend } from "./attention.ts";
@@ -71,18 +73,11 @@ export function inverseFrequencies(config: LlamaConfig): Float32Array {
   });
 }
 
-/** cos and sin of every position's angles, (positions, 1, headDim), for rotating heads by `rotate`. */
-function rotations(config: LlamaConfig, positions: Tensor, like: Tensor): [Tensor, Tensor] {
-  const frequencies = tensor(inverseFrequencies(config)).toDevice(like.device);
+/** Cosines and sines of every position's angles, (positions, headDim), for `rotate`. */
+function rotations(config: LlamaConfig, positions: Tensor): Tensor {
+  const frequencies = tensor(inverseFrequencies(config)).toDevice(positions.device);
   const angles = positions.to("float32").unsqueeze(1).mul(frequencies);
-  const both = cat([angles, angles], -1).unsqueeze(1);
-  return [ops.cos(both).to(like.dtype), ops.sin(both).to(like.dtype)];
-}
-
-function rotate(x: Tensor, [cos, sin]: [Tensor, Tensor]): Tensor {
-  const half = x.size(-1) / 2;
-  const turned = cat([x.narrow(-1, half, half).neg(), x.narrow(-1, 0, half)], -1);
-  return x.mul(cos).add(turned.mul(sin));
+  return cat([ops.cos(angles), ops.sin(angles)], -1);
 }
 
 /** Llama 2 and 3, SmolLM2, Mistral: RMS norms, rotary positions, grouped heads, gated MLP. */
@@ -129,19 +124,11 @@ export const llama: Architecture<LlamaConfig> = {
 
   forward(config, weights: Weights, ids, positions, attend: Attend) {
     const linear = (x: Tensor, name: string) =>
-      weights.adapt(
-        name,
-        x,
-        ops.linear(x, weights.get(`${name}.weight`), { bias: weights.find(`${name}.bias`) }),
-      );
-    const norm = (x: Tensor, name: string) =>
-      ops.rms_norm(x, [config.hidden_size], {
-        weight: weights.get(`${name}.weight`),
-        eps: config.rms_norm_eps,
-      });
+      weights.adapt(name, x, project(x, weights.get(`${name}.weight`), weights.find(`${name}.bias`)));
+    const norm = (x: Tensor, name: string) => rmsNorm(x, weights.get(`${name}.weight`), config.rms_norm_eps);
     const tokens = ids.size(0);
     let x = ops.embedding(weights.get("model.embed_tokens.weight"), ids);
-    const angles = rotations(config, positions, x);
+    const angles = rotations(config, positions);
     // A scope of its own frees what a layer computes on the way, as soon as nothing needs it for gradients.
     const block = (x: Tensor, i: number) =>
       scope(() => {
@@ -153,7 +140,7 @@ export const llama: Architecture<LlamaConfig> = {
         const k = rotate(heads("k_proj"), angles);
         const y = x.add(linear(attend(i, q, k, heads("v_proj")), `${layer}.self_attn.o_proj`));
         const m = norm(y, `${layer}.post_attention_layernorm`);
-        const gated = ops.silu(linear(m, `${layer}.mlp.gate_proj`)).mul(linear(m, `${layer}.mlp.up_proj`));
+        const gated = swiglu(linear(m, `${layer}.mlp.gate_proj`), linear(m, `${layer}.mlp.up_proj`));
         return y.add(linear(gated, `${layer}.mlp.down_proj`));
       });
     for (let i = 0; i < config.num_hidden_layers; i++) x = block(x, i);

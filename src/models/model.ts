@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
+import { linear } from "../nn/linear.ts";
 import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
 import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
 import { type DType, Generator, keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
@@ -89,7 +90,7 @@ export class Model {
   }
 
   /** Hidden states after the last norm, (tokens, hidden). Attention stays within each sequence unless given. */
-  hidden(batch: Batch, attend: Attend = packedAttention(batch, this.dimensions.window)): Tensor {
+  hidden(batch: Batch, attend: Attend = packedAttention(batch, this)): Tensor {
     return this.#architecture.forward(this.#config, this.#lookup, batch.ids, batch.positions, attend);
   }
 
@@ -98,7 +99,7 @@ export class Model {
     if (this.head !== "lm")
       throw new InputError("this model has a scalar head: it scores text and cannot write it");
     const head = this.#lookup.find("lm_head.weight") ?? this.#lookup.get(this.#architecture.embedding);
-    return ops.linear(hidden, head);
+    return linear(hidden, head);
   }
 
   /** The scalar head on hidden states, in float32: (tokens, hidden) → (tokens). */

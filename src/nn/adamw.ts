@@ -60,6 +60,7 @@ function makeSlots(parameters: ReadonlyMap<string, Tensor>, weightDecay: number)
   return new Map(slots);
 }
 
+const globalNorm = operator("plumbline::global_norm") as (gradients: Tensor[]) => number;
 const adamwSplit = operator("plumbline::adamw_split_");
 
 /** Decoupled weight decay Adam (Loshchilov & Hutter 2019), with float32 masters for bfloat16 parameters. */
@@ -98,9 +99,9 @@ export class AdamW {
   }
 
   #norm(slots: Slot[]): number {
-    const norms = slots.map(({ parameter }) =>
-      ops.linalg_vector_norm(parameter.grad as Tensor, { dtype: "float32" }),
-    );
+    const gradients = slots.map(({ parameter }) => parameter.grad as Tensor);
+    if (gradients.every(({ device }) => device === "cpu")) return globalNorm(gradients);
+    const norms = gradients.map((gradient) => ops.linalg_vector_norm(gradient, { dtype: "float32" }));
     return norms.length ? ops.linalg_vector_norm(ops.stack(norms)).item() : 0;
   }
 

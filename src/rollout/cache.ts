@@ -1,8 +1,24 @@
-import type { Dimensions } from "../models/architecture.ts";
 import { type Attend, packedAttention } from "../models/attention.ts";
-import { arange, type DType, keep, ops, scope, type Tensor, tensor, where, zeros } from "../tensor/index.ts";
+import type { Model } from "../models/model.ts";
+import { arange, keep, operator, ops, scope, type Tensor, tensor, where, zeros } from "../tensor/index.ts";
 
 const index = (values: readonly number[]): Tensor => tensor(values, { dtype: "int64" });
+
+/** `step`'s attention in one kernel, which adds the new keys and values too. */
+const attendCached = operator("plumbline::attend_cached") as (
+  ...of: [
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    lengths: Tensor,
+    window: number,
+    scale: number,
+  ]
+) => Tensor;
+
+type Cached = Pick<Model, "dimensions" | "dtype" | "device">;
 
 /**
  * Keys and values of every layer for sequences that grow together. Each has a row of its own that begins at 0 and knows
@@ -11,20 +27,21 @@ const index = (values: readonly number[]): Tensor => tensor(values, { dtype: "in
 export class KvCache {
   /** Tokens in each row in use. */
   lengths: number[];
-  readonly #dimensions: Dimensions;
+  readonly #model: Cached;
   readonly #capacity: number;
-  /** For each layer (rows · capacity, kvHeads · headDim); the rows in use come first. */
+  /** For each layer (rows, kvHeads, capacity, headDim); the rows in use come first. */
   readonly #keys: Tensor[];
   readonly #values: Tensor[];
 
-  constructor(dimensions: Dimensions, dtype: DType, device: string, rows: number, capacity: number) {
-    this.#dimensions = dimensions;
+  constructor(model: Cached, rows: number, capacity: number) {
+    const { dimensions, dtype, device } = model;
+    this.#model = model;
     this.#capacity = capacity;
     this.lengths = new Array(rows).fill(0);
     const make = () =>
       Array.from({ length: dimensions.layers }, () =>
         scope(() =>
-          keep(zeros([rows * capacity, dimensions.kvHeads * dimensions.headDim], dtype).toDevice(device)),
+          keep(zeros([rows, dimensions.kvHeads, capacity, dimensions.headDim], dtype).toDevice(device)),
         ),
       );
     this.#keys = make();
@@ -34,37 +51,43 @@ export class KvCache {
   /** Attention over packed prompts of these lengths that also fills rows: `rows[i]` begin with prompt i. */
   prefill(prompts: readonly number[], rows: readonly (readonly number[])[]): Attend {
     const from: number[] = [];
-    const to: number[] = [];
+    const to: [row: number, place: number][] = [];
     let start = 0;
     for (const [prompt, length] of prompts.entries()) {
       for (const row of rows[prompt] ?? []) {
         for (let i = 0; i < length; i++) {
           from.push(start + i);
-          to.push(row * this.#capacity + i);
+          to.push([row, i]);
         }
         this.lengths[row] = length;
       }
       start += length;
     }
-    const [fromIndex, toIndex] = [index(from), index(to)];
-    const attend = packedAttention({ lengths: prompts }, this.#dimensions.window);
+    const fromIndex = index(from);
+    const store = this.#storeAt(to);
+    const attend = packedAttention({ lengths: prompts }, this.#model);
     return (layer, q, k, v) => {
-      this.#store(
-        layer,
-        toIndex,
-        k.reshape(k.size(0), -1).indexSelect(0, fromIndex),
-        v.reshape(v.size(0), -1).indexSelect(0, fromIndex),
-      );
+      store(layer, k.indexSelect(0, fromIndex), v.indexSelect(0, fromIndex));
       return attend(layer, q, k, v);
     };
   }
 
   /** Attention of one new token a row, which is added to the row. */
   step(): Attend {
-    const { kvHeads, headDim, window } = this.#dimensions;
+    const { kvHeads, headDim, window } = this.#model.dimensions;
     const rows = this.lengths.length;
-    const to = index(this.lengths.map((length, row) => row * this.#capacity + length));
-    this.lengths = this.lengths.map((length) => length + 1);
+    const before = this.lengths;
+    this.lengths = before.map((length) => length + 1);
+    const { device, dtype } = this.#model;
+    if (device === "cpu" && (dtype === "bfloat16" || dtype === "float32")) {
+      const lengths = index(before);
+      const back = Math.min(window, this.#capacity);
+      return (layer, q, k, v) => {
+        const [keys, values] = [this.#keys[layer] as Tensor, this.#values[layer] as Tensor];
+        return attendCached(q, k, v, keys, values, lengths, back, 1 / Math.sqrt(headDim));
+      };
+    }
+    const store = this.#storeAt(before.map((length, row) => [row, length]));
     const longest = Math.max(...this.lengths);
     const lengths = index(this.lengths).unsqueeze(1);
     const place = arange(longest).unsqueeze(0);
@@ -73,32 +96,35 @@ export class KvCache {
       place.ge(lengths.sub(Number.isFinite(window) ? window : longest)),
     );
     const mask = where(seen, zeros([]), Number.NEGATIVE_INFINITY).view(rows, 1, 1, longest);
-    const past = (stored: Tensor) =>
-      stored
-        .view(-1, this.#capacity, kvHeads, headDim)
-        .narrow(0, 0, rows)
-        .narrow(1, 0, longest)
-        .transpose(1, 2);
-    const typed = mask.to((this.#keys[0] as Tensor).dtype);
+    const past = (stored: Tensor) => stored.narrow(0, 0, rows).narrow(2, 0, longest);
+    const attn_mask = mask.to(dtype);
     return (layer, q, k, v) => {
-      this.#store(layer, to, k.reshape(rows, -1), v.reshape(rows, -1));
+      store(layer, k, v);
       // Heads that share keys stand where a query's tokens would: one product for the group.
       const grouped = q.reshape(rows, kvHeads, -1, headDim);
       const attended = ops.scaled_dot_product_attention(
         grouped,
         past(this.#keys[layer] as Tensor),
         past(this.#values[layer] as Tensor),
-        {
-          attn_mask: typed,
-        },
+        { attn_mask },
       );
       return attended.reshape(rows, -1);
     };
   }
 
-  #store(layer: number, to: Tensor, keys: Tensor, values: Tensor): void {
-    ops.index_copy_(this.#keys[layer] as Tensor, 0, to, keys);
-    ops.index_copy_(this.#values[layer] as Tensor, 0, to, values);
+  /** Writes keys and values, (tokens, kvHeads, headDim), to these places. */
+  #storeAt(places: readonly [row: number, place: number][]): (layer: number, k: Tensor, v: Tensor) => void {
+    const { kvHeads, headDim } = this.#model.dimensions;
+    const heads = Array.from({ length: kvHeads }, (_, head) => head);
+    const to = index(
+      places.flatMap(([row, place]) => heads.map((head) => (row * kvHeads + head) * this.#capacity + place)),
+    );
+    const write = (stored: Tensor, from: Tensor) =>
+      ops.index_copy_(stored.view(-1, headDim), 0, to, from.reshape(-1, headDim));
+    return (layer, k, v) => {
+      write(this.#keys[layer] as Tensor, k);
+      write(this.#values[layer] as Tensor, v);
+    };
   }
 
   /**
@@ -114,7 +140,7 @@ export class KvCache {
       const from = index(gaps.map((place) => order[place] as number));
       const to = index(gaps);
       for (const stored of [...this.#keys, ...this.#values]) {
-        const byRow = stored.view(-1, this.#capacity * stored.size(1));
+        const byRow = stored.view(stored.size(0), -1);
         ops.index_copy_(byRow, 0, to, byRow.indexSelect(0, from));
       }
     }

@@ -72,9 +72,7 @@ export function* decode(
   let rows = all;
   const temperatureOf = new Map(all.map((row, i) => [row, temperatures[i % temperatures.length] as number]));
 
-  const cache = noGrad(
-    () => new KvCache(model.dimensions, model.dtype, model.device, source.length, longest + limit),
-  );
+  const cache = noGrad(() => new KvCache(model, source.length, longest + limit));
   const sample = (hidden: Tensor, at: number): void => {
     let logits = model.logits(hidden);
     if (at < minTokens && stopIds.length) logits = forbid(logits, stopIds);

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
-import { Generator, scope, tensor } from "../tensor/index.ts";
+import type { Dimensions } from "../models/architecture.ts";
+import { type DType, Generator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { KvCache } from "./cache.ts";
 import { decode, generate } from "./generate.ts";
 import { draw, warp } from "./sampling.ts";
 import { scoreAll } from "./score.ts";
@@ -151,5 +153,48 @@ describe("scores", () => {
       [...together].reverse().map((value) => expect.closeTo(value, 4)),
     );
     expect(scoreAll(judge, [])).toEqual([]);
+  });
+});
+
+describe("a step's attention", () => {
+  // The kernels' oracle is libtorch's attention, which the cache calls for float64. 4e-3: a rounding to bfloat16 or two.
+  it.each([
+    { dtype: "bfloat16", headDim: 64, tolerance: 4e-3 },
+    { dtype: "bfloat16", headDim: 128, tolerance: 4e-3 },
+    { dtype: "bfloat16", headDim: 24, tolerance: 4e-3 },
+    { dtype: "float32", headDim: 64, tolerance: 1e-6 },
+  ] as const)("in $dtype with heads of $headDim equals libtorch's", ({ dtype, headDim, tolerance }) => {
+    const [heads, kvHeads, lengths] = [6, 2, [1, 40, 17]];
+    for (const window of [Number.POSITIVE_INFINITY, 9]) {
+      scope(() => {
+        const generator = new Generator(1);
+        const random = (tokens: number, of: number) =>
+          ops.randn([tokens, of, headDim], { generator }).to(dtype);
+        const total = lengths.reduce((a, b) => a + b);
+        const prompt = [heads, kvHeads, kvHeads].map((of) => random(total, of));
+        const steps = [1, 2].map(() => [heads, kvHeads, kvHeads].map((of) => random(lengths.length, of)));
+        const attended = (as: DType): Tensor[] => {
+          const dimensions = { layers: 1, heads, kvHeads, headDim, window } as Dimensions;
+          const cache = new KvCache({ dimensions, dtype: as, device: "cpu" }, lengths.length, 50);
+          const [q, k, v] = prompt.map((x) => x.to(as)) as [Tensor, Tensor, Tensor];
+          cache.prefill(
+            lengths,
+            lengths.map((_, i) => [i]),
+          )(0, q, k, v);
+          const outputs = steps.map((step) => {
+            const [q, k, v] = step.map((x) => x.to(as)) as [Tensor, Tensor, Tensor];
+            return cache.step()(0, q, k, v).to("float64");
+          });
+          cache.dispose();
+          return outputs;
+        };
+        const wanted = attended("float64");
+        for (const [i, x] of attended(dtype).entries()) {
+          const oracle = wanted[i] as Tensor;
+          const off = ops.linalg_vector_norm(x.sub(oracle)).item() / ops.linalg_vector_norm(oracle).item();
+          expect(off).toBeLessThan(tolerance);
+        }
+      });
+    }
   });
 });

@@ -1,0 +1,628 @@
+// Products of bfloat16 on processors with AVX-512 bf16, where libtorch's own are slow: attention over packed sequences,
+// for which it has float32 kernels only, and linear layers of a few rows. Elsewhere these operators do not exist, and
+// libtorch's are called (src/models/attention.ts, src/nn/linear.ts: also the oracles of the tests).
+#include "bf16.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <immintrin.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+using at::Tensor;
+
+namespace {
+
+// A pair of bfloat16 numbers that follow each other along the summed dimension: what the processor multiplies and adds
+// in one go, 16 pairs at a time.
+typedef uint32_t __attribute__((may_alias)) Pair;
+
+constexpr int64_t kKeys = 64;    // keys of a block
+constexpr int64_t kTokens = 32;  // queries of a block
+
+// Heads of tokens laid out with these strides.
+struct Heads {
+  uint16_t* data;
+  int64_t token, head;
+  uint16_t* at(int64_t t, int64_t h) const { return data + t * token + h * head; }
+};
+
+// The places of the keys that a token sees: [first, firstEnd) and [second, secondEnd).
+struct Seen {
+  int32_t first, firstEnd, second, secondEnd;
+  bool any(int32_t from, int32_t to) const {
+    return (first < to && from < firstEnd) || (second < to && from < secondEnd);
+  }
+};
+
+struct Sizes {
+  int64_t tokens, heads, kvHeads, dim, places;  // of keys: a multiple of kKeys
+  float scale;
+  int64_t group() const { return heads / kvHeads; }
+  int64_t blocks() const { return places / kKeys; }
+  int64_t queryBlocks() const { return (tokens + kTokens - 1) / kTokens; }
+};
+
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
+#endif
+#define INLINE __attribute__((always_inline)) inline
+// Sums in arrays stay in registers only if every loop over them is unrolled, the last one too.
+#define UNROLL _Pragma("GCC unroll 8")
+
+// c (R, 16 V) = a (R, pairs) · b (pairs, 16 V), or added to what c holds.
+template <int R, int V>
+INLINE void tile(const Pair* a, int64_t aRow, int64_t aPair, const Pair* b, int64_t bPair, float* c, int64_t cRow,
+                 int64_t pairs, bool add) {
+  __m512 sums[R][V];
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int v = 0; v < V; v++) sums[r][v] = add ? _mm512_loadu_ps(c + r * cRow + 16 * v) : _mm512_setzero_ps();
+  for (int64_t p = 0; p < pairs; p++) {
+    __m512i columns[V];
+    UNROLL for (int v = 0; v < V; v++) columns[v] = _mm512_loadu_si512(b + p * bPair + 16 * v);
+    UNROLL for (int r = 0; r < R; r++) {
+      const auto row = _mm512_set1_epi32(a[r * aRow + p * aPair]);
+      UNROLL for (int v = 0; v < V; v++) sums[r][v] = _mm512_dpbf16_ps(sums[r][v], (__m512bh)row, (__m512bh)columns[v]);
+    }
+  }
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int v = 0; v < V; v++) _mm512_storeu_ps(c + r * cRow + 16 * v, sums[r][v]);
+}
+
+template <int V>
+void rowsOfTiles(int64_t rows, const Pair* a, int64_t aRow, int64_t aPair, const Pair* b, int64_t bPair, float* c,
+                 int64_t cRow, int64_t pairs, bool add) {
+  int64_t r = 0;
+  for (; r + 6 <= rows; r += 6) tile<6, V>(a + r * aRow, aRow, aPair, b, bPair, c + r * cRow, cRow, pairs, add);
+  for (; r + 2 <= rows; r += 2) tile<2, V>(a + r * aRow, aRow, aPair, b, bPair, c + r * cRow, cRow, pairs, add);
+  for (; r < rows; r++) tile<1, V>(a + r * aRow, aRow, aPair, b, bPair, c + r * cRow, cRow, pairs, add);
+}
+
+// columns: a multiple of 16.
+void product(int64_t rows, int64_t columns, const Pair* a, int64_t aRow, int64_t aPair, const Pair* b, int64_t bPair,
+             float* c, int64_t cRow, int64_t pairs, bool add) {
+  int64_t n = 0;
+  for (; n + 64 <= columns; n += 64) rowsOfTiles<4>(rows, a, aRow, aPair, b + n, bPair, c + n, cRow, pairs, add);
+  for (; n < columns; n += 16) rowsOfTiles<1>(rows, a, aRow, aPair, b + n, bPair, c + n, cRow, pairs, add);
+}
+
+// e^x, within 2e-7 of it, 0 far below: 2^n · e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
+INLINE __m512 exponential(__m512 x) {
+  const auto n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
+  auto r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+  r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), r);
+  auto series = _mm512_set1_ps(1.0f / 5040);
+  for (const float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
+    series = _mm512_fmadd_ps(series, r, _mm512_set1_ps(c));
+  return _mm512_scalef_ps(series, n);
+}
+
+INLINE void storeBf16(uint16_t* to, __m512 x) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x)); }
+
+// Rows interleaved in pairs, (rows / 2, width) pairs: for sums over rows. No row (null) is a row of zeros.
+template <class Row>
+INLINE void packRows(Row row, int64_t rows, int64_t width, Pair* out) {
+  for (int64_t r = 0; r < rows; r += 2, out += width) {
+    const uint16_t *one = row(r), *two = row(r + 1);
+    if (one && two)
+      for (int64_t c = 0; c < width; c++) out[c] = Pair(one[c]) | Pair(two[c]) << 16;
+    else
+      for (int64_t c = 0; c < width; c++) out[c] = (one ? one[c] : 0) | Pair(two ? two[c] : 0) << 16;
+  }
+}
+
+// Keys (or values) of a block of places, of one head; `tokens`: which token is in each, −1 for none.
+struct Block {
+  Heads heads;
+  int64_t head;
+  const int32_t* tokens;
+  const uint16_t* operator()(int64_t r) const { return tokens[r] < 0 ? nullptr : heads.at(tokens[r], head); }
+};
+
+void packKeyRows(Block keys, int64_t width, Pair* out) { packRows(keys, kKeys, width, out); }
+
+// Each key's pairs as a column, (width / 2, kKeys) pairs: for sums over the width.
+void packKeyColumns(Block keys, int64_t width, Pair* out) {
+  for (int64_t r = 0; r < kKeys; r++) {
+    const auto* row = (const Pair*)keys(r);
+    for (int64_t p = 0; p < width / 2; p++) out[p * kKeys + r] = row ? row[p] : 0;
+  }
+}
+
+// Queries (or their gradients) of a block of tokens with all heads of a group: (tokens · group, width), zeros after the end.
+void gather(Heads x, int64_t first, int64_t group, int64_t from, int64_t tokens, int64_t width, uint16_t* out) {
+  for (int64_t t = 0; t < kTokens; t++)
+    for (int64_t g = 0; g < group; g++, out += width)
+      for (int64_t c = 0; c < width; c++) out[c] = t < tokens ? x.at(from + t, first + g)[c] : 0;
+}
+
+INLINE __mmask16 maskOf(const Seen& seen, int32_t key) {
+  const auto keys = _mm512_add_epi32(_mm512_set1_epi32(key), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  const auto within = [&](int32_t from, int32_t to) __attribute__((always_inline)) {
+    return _mm512_cmpge_epi32_mask(keys, _mm512_set1_epi32(from)) & _mm512_cmplt_epi32_mask(keys, _mm512_set1_epi32(to));
+  };
+  return within(seen.first, seen.firstEnd) | within(seen.second, seen.secondEnd);
+}
+
+// Softmax of one row of scores, whose blocks of keys begin at `keys`: the numerators in bfloat16.
+// → their sum and the largest score.
+void softmaxRow(const float* scores, const Seen& seen, const std::vector<int32_t>& keys, float scale, uint16_t* out,
+                float& sum, float& most) {
+  auto highest = _mm512_set1_ps(-INFINITY);
+  for (size_t b = 0; b < keys.size(); b++)
+    for (int c = 0; c < kKeys; c += 16)
+      highest = _mm512_mask_max_ps(highest, maskOf(seen, keys[b] + c), highest, _mm512_loadu_ps(scores + b * kKeys + c));
+  most = _mm512_reduce_max_ps(highest) * scale;
+  auto total = _mm512_setzero_ps();
+  for (size_t b = 0; b < keys.size(); b++)
+    for (int c = 0; c < kKeys; c += 16) {
+      const auto x = _mm512_fmsub_ps(_mm512_loadu_ps(scores + b * kKeys + c), _mm512_set1_ps(scale), _mm512_set1_ps(most));
+      const auto e = _mm512_maskz_mov_ps(maskOf(seen, keys[b] + c), exponential(x));
+      total = _mm512_add_ps(total, e);
+      storeBf16(out + b * kKeys + c, e);
+    }
+  sum = _mm512_reduce_add_ps(total);
+}
+
+void writeScaled(const float* from, float by, int64_t width, uint16_t* to) {
+  for (int64_t c = 0; c < width; c += 16) storeBf16(to + c, _mm512_mul_ps(_mm512_loadu_ps(from + c), _mm512_set1_ps(by)));
+}
+
+// Two rows' probabilities and the gradients of their scores, for one block of keys. `pairs` and `slopes` interleave the
+// two rows; `rows` has the slopes of each.
+void gradientRows(const float* scores, const float* slopesOfP, const Seen* seen[2], const float log[2], const float delta[2],
+                  int32_t key, float scale, Pair* pairs, Pair* slopes, uint16_t* rows) {
+  for (int c = 0; c < kKeys; c += 16) {
+    __m512i p[2], s[2];
+    for (int r = 0; r < 2; r++) {
+      const auto x = _mm512_fmsub_ps(_mm512_loadu_ps(scores + r * kKeys + c), _mm512_set1_ps(scale), _mm512_set1_ps(log[r]));
+      const auto e = _mm512_maskz_mov_ps(maskOf(*seen[r], key + c), exponential(x));
+      const auto over = _mm512_sub_ps(_mm512_loadu_ps(slopesOfP + r * kKeys + c), _mm512_set1_ps(delta[r]));
+      const auto slope = _mm512_mul_ps(_mm512_mul_ps(e, over), _mm512_set1_ps(scale));
+      p[r] = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(e));
+      const auto narrow = (__m256i)_mm512_cvtneps_pbh(slope);
+      _mm256_storeu_si256((__m256i*)(rows + r * kKeys + c), narrow);
+      s[r] = _mm512_cvtepu16_epi32(narrow);
+    }
+    _mm512_storeu_si512(pairs + c, _mm512_or_si512(p[0], _mm512_slli_epi32(p[1], 16)));
+    _mm512_storeu_si512(slopes + c, _mm512_or_si512(s[0], _mm512_slli_epi32(s[1], 16)));
+  }
+}
+
+INLINE float wide(uint16_t x) { return __builtin_bit_cast(float, uint32_t(x) << 16); }
+
+float dot(const uint16_t* a, const uint16_t* b, int64_t count) {
+  auto sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < count; i += 16) {
+    const auto x = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(a + i))), 16));
+    const auto y = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(b + i))), 16));
+    sum = _mm512_fmadd_ps(x, y, sum);
+  }
+  return _mm512_reduce_add_ps(sum);
+}
+
+// The sums of 16 vectors.
+INLINE __m512 sumEach(__m512 x[16]) {
+  __m512 a[8], b[4], c[2];
+  UNROLL for (int i = 0; i < 8; i++)
+    a[i] = _mm512_add_ps(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+  UNROLL for (int i = 0; i < 4; i++) {
+    const auto one = _mm512_castps_pd(a[2 * i]), two = _mm512_castps_pd(a[2 * i + 1]);
+    b[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(one, two)), _mm512_castpd_ps(_mm512_unpackhi_pd(one, two)));
+  }
+  UNROLL for (int i = 0; i < 2; i++)
+    c[i] = _mm512_add_ps(_mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0x88), _mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0xdd));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xdd));
+}
+
+// Four rows of x times four of w, along `count` numbers: y[r][n]. Where there are fewer, the last stands in.
+INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64_t outputs, int64_t count, const float* bias,
+                       uint16_t* y, int64_t yRow) {
+  const uint16_t *from[4], *weights[4];
+  UNROLL for (int i = 0; i < 4; i++) {
+    from[i] = x + std::min<int64_t>(i, rows - 1) * count;
+    weights[i] = w + std::min<int64_t>(i, outputs - 1) * count;
+  }
+  __m512 sums[16];
+  _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) sums[i] = _mm512_setzero_ps();
+  for (int64_t i = 0; i < count; i += 32) {
+    const auto there = count - i >= 32 ? 0xffffffffu : (1u << (count - i)) - 1;
+    __m512i columns[4];
+    UNROLL for (int n = 0; n < 4; n++) {
+      columns[n] = _mm512_maskz_loadu_epi16(there, weights[n] + i);
+      _mm_prefetch((const char*)(weights[n] + 8 * count + i), _MM_HINT_T0);  // what the call after the next will read
+    }
+    UNROLL for (int r = 0; r < 4; r++) {
+      const auto row = _mm512_maskz_loadu_epi16(there, from[r] + i);
+      UNROLL for (int n = 0; n < 4; n++)
+        sums[4 * r + n] = _mm512_dpbf16_ps(sums[4 * r + n], (__m512bh)row, (__m512bh)columns[n]);
+    }
+  }
+  const auto all = _mm512_add_ps(sumEach(sums), _mm512_broadcast_f32x4(_mm_loadu_ps(bias)));
+  alignas(32) uint16_t narrow[16];
+  storeBf16(narrow, all);
+  for (int64_t r = 0; r < std::min<int64_t>(4, rows); r++)
+    if (outputs >= 4) std::memcpy(y + r * yRow, narrow + 4 * r, 8);
+    else for (int64_t n = 0; n < outputs; n++) y[r * yRow + n] = narrow[4 * r + n];
+}
+
+void linearPart(int64_t rows, int64_t from, int64_t to, int64_t count, const uint16_t* x, const uint16_t* w,
+                const uint16_t* bias, uint16_t* y, int64_t outputs) {
+  for (int64_t n = from; n < to; n += 4) {
+    float added[4] = {};
+    if (bias)
+      for (int64_t i = 0; i < 4 && n + i < to; i++) added[i] = wide(bias[n + i]);
+    for (int64_t r = 0; r < rows; r += 4)
+      fourByFour(x + r * count, rows - r, w + n * count, to - n, count, added, y + r * outputs + n, outputs);
+  }
+}
+
+// ---- attention of one token ----
+
+// sums (G, 16 V) of values (count, dim) weighted by rows of p.
+template <int G, int V>
+INLINE void weigh(const float* p, int64_t pRow, const uint16_t* values, int64_t count, int64_t dim, const float* by,
+                  uint16_t* out) {
+  __m512 sums[G][V];
+  UNROLL for (int g = 0; g < G; g++)
+    UNROLL for (int v = 0; v < V; v++) sums[g][v] = _mm512_setzero_ps();
+  for (int64_t j = 0; j < count; j++) {
+    __m512 row[V];
+    UNROLL for (int v = 0; v < V; v++)
+      row[v] = _mm512_castsi512_ps(
+          _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(values + j * dim + 16 * v))), 16));
+    UNROLL for (int g = 0; g < G; g++) {
+      const auto weight = _mm512_set1_ps(p[g * pRow + j]);
+      UNROLL for (int v = 0; v < V; v++) sums[g][v] = _mm512_fmadd_ps(weight, row[v], sums[g][v]);
+    }
+  }
+  UNROLL for (int g = 0; g < G; g++)
+    UNROLL for (int v = 0; v < V; v++) storeBf16(out + g * dim + 16 * v, _mm512_mul_ps(sums[g][v], _mm512_set1_ps(by[g])));
+}
+
+template <int V>
+void weighAll(const float* p, int64_t pRow, const uint16_t* values, int64_t count, int64_t group, int64_t dim, const float* by,
+              uint16_t* out) {
+  int64_t g = 0;
+  for (; g + 3 <= group; g += 3) weigh<3, V>(p + g * pRow, pRow, values, count, dim, by + g, out + g * dim);
+  for (; g < group; g++) weigh<1, V>(p + g * pRow, pRow, values, count, dim, by + g, out + g * dim);
+}
+
+void attendTo(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group, int64_t dim,
+              float scale, float* scores, float* by, uint16_t* out) {
+  const int64_t room = (count + 15) / 16 * 16;
+  for (int64_t j = 0; j < count; j += 16) {
+    const uint16_t* rows[16];
+    for (int n = 0; n < 16; n++) rows[n] = keys + std::min(j + n, count - 1) * dim;
+    for (int64_t g = 0; g < group; g++) {
+      __m512 sums[16];
+      for (int n = 0; n < 16; n++) sums[n] = _mm512_setzero_ps();
+      for (int64_t i = 0; i < dim; i += 32) {
+        const auto query = (__m512bh)_mm512_loadu_si512(queries + g * dim + i);
+        _Pragma("GCC unroll 16") for (int n = 0; n < 16; n++)
+          sums[n] = _mm512_dpbf16_ps(sums[n], query, (__m512bh)_mm512_loadu_si512(rows[n] + i));
+      }
+      _mm512_storeu_ps(scores + g * room + j, sumEach(sums));
+    }
+  }
+  for (int64_t g = 0; g < group; g++) {
+    float* row = scores + g * room;
+    for (int64_t j = count; j < room; j++) row[j] = -INFINITY;
+    auto highest = _mm512_set1_ps(-INFINITY), total = _mm512_setzero_ps();
+    for (int64_t j = 0; j < room; j += 16) highest = _mm512_max_ps(highest, _mm512_loadu_ps(row + j));
+    const auto most = _mm512_set1_ps(_mm512_reduce_max_ps(highest));
+    for (int64_t j = 0; j < room; j += 16) {
+      const auto x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(row + j), most), _mm512_set1_ps(scale));
+      const auto e = exponential(_mm512_max_ps(x, _mm512_set1_ps(-200)));
+      total = _mm512_add_ps(total, e);
+      _mm512_storeu_ps(row + j, e);
+    }
+    by[g] = 1 / _mm512_reduce_add_ps(total);
+  }
+  int64_t c = 0;
+  for (; c + 64 <= dim; c += 64) weighAll<4>(scores, room, values + c, count, group, dim, by, out + c);
+  for (; c < dim; c += 32) weighAll<2>(scores, room, values + c, count, group, dim, by, out + c);
+}
+
+// ---- attention of one block of queries (all heads that share keys) ----
+
+std::vector<int32_t> blocksSeen(const Sizes& size, const Seen* seen, int64_t tokens) {
+  std::vector<int32_t> keys;
+  for (int64_t b = 0; b < size.blocks(); b++)
+    for (int64_t t = 0; t < tokens; t++)
+      if (seen[t].any(b * kKeys, (b + 1) * kKeys)) {
+        keys.push_back(b * kKeys);
+        break;
+      }
+  return keys;
+}
+
+struct Room {
+  std::unique_ptr<float[]> scores, sums;
+  std::unique_ptr<uint16_t[]> queries, p;
+};
+
+void forwardBlock(const Sizes& size, Heads q, const Seen* seen, int64_t kvHead, int64_t from, const Pair* keyColumns,
+                  const Pair* valueRows, Heads out, float* logs, Room& room) {
+  const int64_t dim = size.dim, group = size.group(), rows = kTokens * group;
+  const int64_t tokens = std::min(kTokens, size.tokens - from);
+  const auto keys = blocksSeen(size, seen + from, tokens);
+  const int64_t width = keys.size() * kKeys;
+  gather(q, kvHead * group, group, from, tokens, dim, room.queries.get());
+  const auto* queries = (const Pair*)room.queries.get();
+  for (size_t b = 0; b < keys.size(); b++)
+    product(tokens * group, kKeys, queries, dim / 2, 1, keyColumns + keys[b] * dim / 2, kKeys, room.scores.get() + b * kKeys,
+            width, dim / 2, false);
+  std::vector<float> sums(rows);
+  for (int64_t r = 0; r < tokens * group; r++) {
+    float most;
+    softmaxRow(room.scores.get() + r * width, seen[from + r / group], keys, size.scale, room.p.get() + r * width, sums[r], most);
+    logs[(from + r / group) * size.heads + kvHead * group + r % group] = most + std::log(sums[r]);
+  }
+  for (size_t b = 0; b < keys.size(); b++)
+    product(tokens * group, dim, (const Pair*)(room.p.get() + b * kKeys), width / 2, 1, valueRows + keys[b] * dim / 2, dim,
+            room.sums.get(), dim, kKeys / 2, b > 0);
+  for (int64_t r = 0; r < tokens * group; r++)
+    writeScaled(room.sums.get() + r * dim, 1 / sums[r], dim, out.at(from + r / group, kvHead * group + r % group));
+}
+
+struct Packed {
+  const Pair *keyColumns, *valueColumns, *keyRows;
+};
+
+struct BackwardRoom {
+  std::unique_ptr<float[]> scores, slopesOfP, ofQueries;
+  std::unique_ptr<uint16_t[]> queries, gradients, slopeRows;
+  std::unique_ptr<Pair[]> queryRows, gradientRows, pairs, slopes;
+};
+
+void backwardBlock(const Sizes& size, Heads q, Heads out, Heads gradient, const Seen* seen, const float* logs, int64_t kvHead,
+                   int64_t from, const Packed& packed, Heads ofQ, float* ofKeys, float* ofValues, BackwardRoom& room) {
+  const int64_t dim = size.dim, group = size.group(), rows = kTokens * group;
+  const int64_t tokens = std::min(kTokens, size.tokens - from);
+  const int64_t used = tokens * group;
+  gather(q, kvHead * group, group, from, tokens, dim, room.queries.get());
+  gather(gradient, kvHead * group, group, from, tokens, dim, room.gradients.get());
+  packRows([&](int64_t r) { return room.queries.get() + r * dim; }, rows, dim, room.queryRows.get());
+  packRows([&](int64_t r) { return room.gradients.get() + r * dim; }, rows, dim, room.gradientRows.get());
+  std::vector<float> delta(rows), log(rows);
+  for (int64_t r = 0; r < used; r++) {
+    const int64_t t = from + r / group, h = kvHead * group + r % group;
+    delta[r] = dot(out.at(t, h), gradient.at(t, h), dim);
+    log[r] = logs[t * size.heads + h];
+  }
+  const Seen nothing{};
+  bool first = true;
+  for (const auto key : blocksSeen(size, seen + from, tokens)) {
+    const int64_t block = key * dim / 2;
+    product(rows, kKeys, (const Pair*)room.queries.get(), dim / 2, 1, packed.keyColumns + block, kKeys, room.scores.get(), kKeys,
+            dim / 2, false);
+    product(rows, kKeys, (const Pair*)room.gradients.get(), dim / 2, 1, packed.valueColumns + block, kKeys,
+            room.slopesOfP.get(), kKeys, dim / 2, false);
+    for (int64_t r = 0; r < rows; r += 2) {
+      const Seen* of[2];
+      for (int i = 0; i < 2; i++) of[i] = r + i < used ? seen + from + (r + i) / group : &nothing;
+      gradientRows(room.scores.get() + r * kKeys, room.slopesOfP.get() + r * kKeys, of, &log[r], &delta[r], key, size.scale,
+                   room.pairs.get() + r / 2 * kKeys, room.slopes.get() + r / 2 * kKeys, room.slopeRows.get() + r * kKeys);
+    }
+    product(kKeys, dim, room.pairs.get(), 1, kKeys, room.gradientRows.get(), dim, ofValues + key * dim, dim, rows / 2, true);
+    product(kKeys, dim, room.slopes.get(), 1, kKeys, room.queryRows.get(), dim, ofKeys + key * dim, dim, rows / 2, true);
+    product(rows, dim, (const Pair*)room.slopeRows.get(), kKeys / 2, 1, packed.keyRows + block, dim, room.ofQueries.get(), dim,
+            kKeys / 2, !first);
+    first = false;
+  }
+  for (int64_t r = 0; r < used; r++)
+    writeScaled(room.ofQueries.get() + r * dim, 1, dim, ofQ.at(from + r / group, kvHead * group + r % group));
+}
+
+void addUp(const std::vector<const float*>& parts, int64_t count, uint16_t* to) {
+  for (int64_t c = 0; c < count; c += 16) {
+    auto sum = _mm512_setzero_ps();
+    for (const auto* part : parts) sum = _mm512_add_ps(sum, _mm512_loadu_ps(part + c));
+    storeBf16(to + c, sum);
+  }
+}
+
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+template <class T>
+std::unique_ptr<T[]> room(int64_t count) { return std::unique_ptr<T[]>(new T[count]); }
+
+Heads headsOf(const Tensor& x) { return {static_cast<uint16_t*>(x.data_ptr()), x.stride(0), x.stride(1)}; }
+
+// Every head's keys (or values), packed block by block.
+std::vector<Pair> packAll(const Sizes& size, const Tensor& x, const int32_t* tokens, void (*pack)(Block, int64_t, Pair*)) {
+  const int64_t per = kKeys * size.dim / 2;
+  std::vector<Pair> packed(size.kvHeads * size.blocks() * per);
+  const auto heads = headsOf(x);
+  at::parallel_for(0, size.kvHeads * size.blocks(), 4, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++)
+      pack({heads, i / size.blocks(), tokens + i % size.blocks() * kKeys}, size.dim, packed.data() + i * per);
+  });
+  return packed;
+}
+
+Tensor dense(const Tensor& x) { return x.stride(-1) == 1 && x.stride(0) % 2 == 0 && x.stride(1) % 2 == 0 ? x : x.contiguous(); }
+
+Sizes sizesOf(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& seen, const Tensor& tokens, double scale) {
+  for (const auto* x : {&q, &k, &v})
+    TORCH_CHECK(x->dim() == 3 && x->scalar_type() == at::kBFloat16, "attention takes bfloat16 (tokens, heads, dim)");
+  TORCH_CHECK(k.sizes() == v.sizes() && k.size(0) == q.size(0) && k.size(2) == q.size(2) && q.size(1) % k.size(1) == 0,
+              "attention: queries ", q.sizes(), " do not go with keys ", k.sizes(), " and values ", v.sizes());
+  TORCH_CHECK(q.size(2) % 16 == 0, "attention takes heads of a multiple of 16 channels");
+  TORCH_CHECK(seen.scalar_type() == at::kInt && seen.is_contiguous() && seen.numel() == 4 * q.size(0),
+              "attention takes two ranges, int32 (tokens, 4), of the places that each token sees");
+  TORCH_CHECK(tokens.scalar_type() == at::kInt && tokens.is_contiguous() && tokens.numel() % kKeys == 0,
+              "attention takes int32 tokens by place, as many as a multiple of ", kKeys);
+  const auto* places = static_cast<const int32_t*>(tokens.const_data_ptr());
+  for (int64_t i = 0; i < tokens.numel(); i++)
+    TORCH_CHECK_INDEX(places[i] >= -1 && places[i] < q.size(0), "attention: there is no token ", places[i]);
+  return {q.size(0), q.size(1), k.size(1), q.size(2), tokens.numel(), float(scale)};
+}
+
+// → attended (tokens, heads, dim) and, for the gradient, log Σ exp(scores), (tokens, heads).
+std::tuple<Tensor, Tensor> attentionForward(const Tensor& queries, const Tensor& keys, const Tensor& values, const Tensor& seen,
+                                            const Tensor& tokens, double scale) {
+  const auto size = sizesOf(queries, keys, values, seen, tokens, scale);
+  const auto q = dense(queries), k = dense(keys), v = dense(values);
+  auto out = at::empty(q.sizes(), q.options());
+  auto logs = at::empty({size.tokens, size.heads}, q.options().dtype(at::kFloat));
+  const auto* at = static_cast<const int32_t*>(tokens.const_data_ptr());
+  const auto keyColumns = packAll(size, k, at, packKeyColumns), valueRows = packAll(size, v, at, packKeyRows);
+  const int64_t per = keyColumns.size() / size.kvHeads, rows = kTokens * size.group(), blocks = size.queryBlocks();
+  const auto* ranges = static_cast<const Seen*>(seen.const_data_ptr());
+  at::parallel_for(0, size.kvHeads * blocks, 1, [&](int64_t from, int64_t to) {
+    const int64_t width = size.blocks() * kKeys;
+    Room own{room<float>(rows * width), room<float>(rows * size.dim), room<uint16_t>(rows * size.dim), room<uint16_t>(rows * width)};
+    for (int64_t i = from; i < to; i++)
+      forwardBlock(size, headsOf(q), ranges, i / blocks, i % blocks * kTokens, keyColumns.data() + i / blocks * per,
+                   valueRows.data() + i / blocks * per, headsOf(out), logs.mutable_data_ptr<float>(), own);
+  });
+  return {out, logs};
+}
+
+struct Attention : torch::autograd::Function<Attention> {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const Tensor& q, const Tensor& k,
+                                                const Tensor& v, const Tensor& seen, const Tensor& tokens, double scale) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [out, logs] = attentionForward(q, k, v, seen, tokens, scale);
+    context->save_for_backward({q, k, v, seen, tokens, out, logs});
+    context->saved_data["scale"] = scale;
+    context->mark_non_differentiable({logs});
+    return {out, logs};
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto q = dense(saved[0]), k = dense(saved[1]), v = dense(saved[2]), gradient = dense(gradients[0]);
+    const auto &seen = saved[3], &out = saved[5], &logs = saved[6];
+    const auto size = sizesOf(q, k, v, seen, saved[4], context->saved_data["scale"].toDouble());
+    const auto* tokens = static_cast<const int32_t*>(saved[4].const_data_ptr());
+    const auto keyColumns = packAll(size, k, tokens, packKeyColumns), valueColumns = packAll(size, v, tokens, packKeyColumns);
+    const auto keyRows = packAll(size, k, tokens, packKeyRows);
+    const int64_t dim = size.dim, rows = kTokens * size.group(), blocks = size.queryBlocks();
+    const int64_t per = size.places * dim;  // numbers of one head's keys
+    auto ofQ = at::empty(q.sizes(), q.options());
+    const auto* ranges = static_cast<const Seen*>(seen.const_data_ptr());
+    // Keys' and values' gradients are sums over queries, which threads share out: each has sums of its own.
+    std::vector<std::unique_ptr<float[]>> sums(at::get_num_threads());
+    at::parallel_for(0, size.kvHeads * blocks, 1, [&](int64_t from, int64_t to) {
+      auto& own = sums[at::get_thread_num()];
+      own.reset(new float[2 * size.kvHeads * per]());
+      BackwardRoom space{room<float>(rows * kKeys), room<float>(rows * kKeys), room<float>(rows * dim), room<uint16_t>(rows * dim),
+                         room<uint16_t>(rows * dim), room<uint16_t>(rows * kKeys), room<Pair>(rows * dim / 2),
+                         room<Pair>(rows * dim / 2), room<Pair>(rows * kKeys / 2), room<Pair>(rows * kKeys / 2)};
+      for (int64_t i = from; i < to; i++) {
+        const int64_t head = i / blocks, at = head * per / 2;
+        const Packed packed{keyColumns.data() + at, valueColumns.data() + at, keyRows.data() + at};
+        backwardBlock(size, headsOf(q), headsOf(out), headsOf(gradient), ranges, logs.const_data_ptr<float>(), head,
+                      i % blocks * kTokens, packed, headsOf(ofQ), own.get() + head * per,
+                      own.get() + (size.kvHeads + head) * per, space);
+      }
+    });
+    auto both = at::empty({2, size.tokens, size.kvHeads, dim}, q.options());
+    auto* to = static_cast<uint16_t*>(both.data_ptr());
+    at::parallel_for(0, 2 * size.places, 64, [&](int64_t from, int64_t end) {
+      std::vector<const float*> parts;
+      for (int64_t i = from; i < end; i++) {
+        const int64_t place = i % size.places, which = i / size.places;
+        if (tokens[place] < 0) continue;
+        for (int64_t head = 0; head < size.kvHeads; head++) {
+          parts.clear();
+          for (const auto& sum : sums)
+            if (sum) parts.push_back(sum.get() + (which * size.kvHeads + head) * per + place * dim);
+          addUp(parts, dim, to + ((which * size.tokens + tokens[place]) * size.kvHeads + head) * dim);
+        }
+      }
+    });
+    return {ofQ, both[0], both[1], Tensor(), Tensor(), Tensor()};
+  }
+};
+
+std::tuple<Tensor, Tensor> attentionRecorded(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& seen,
+                                             const Tensor& tokens, double scale) {
+  const auto out = Attention::apply(q, k, v, seen, tokens, scale);
+  return {out[0], out[1]};
+}
+
+// x (rows, in) · weightᵀ (in, out): no copy of the weight, which is read once.
+Tensor linearRows(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1), "linear_rows: ", x.sizes(), " does not go with ",
+              weight.sizes());
+  TORCH_CHECK(x.scalar_type() == at::kBFloat16 && weight.scalar_type() == at::kBFloat16 && weight.is_contiguous() &&
+                  (!bias || (bias->scalar_type() == at::kBFloat16 && bias->is_contiguous())),
+              "linear_rows takes bfloat16, and contiguous weights");
+  const auto input = x.contiguous();
+  const int64_t rows = x.size(0), outputs = weight.size(0), count = x.size(1);
+  auto y = at::empty({rows, outputs}, x.options());
+  const auto* from = static_cast<const uint16_t*>(input.const_data_ptr());
+  const auto* weights = static_cast<const uint16_t*>(weight.const_data_ptr());
+  const auto* added = bias ? static_cast<const uint16_t*>(bias->const_data_ptr()) : nullptr;
+  auto* to = static_cast<uint16_t*>(y.mutable_data_ptr());
+  at::parallel_for(0, (outputs + 3) / 4, 8, [&](int64_t first, int64_t last) {
+    linearPart(rows, 4 * first, std::min(4 * last, outputs), count, from, weights, added, to, outputs);
+  });
+  return y;
+}
+
+// With gradients by libtorch's products, so that a loss sees the very numbers that were computed without them.
+struct LinearRows : torch::autograd::Function<LinearRows> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
+                        const std::optional<Tensor>& bias) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    context->save_for_backward({x, weight});
+    return linearRows(x, weight, bias);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto& g = gradients[0];
+    const auto needed = [&](size_t i, auto make) { return context->needs_input_grad(i) ? make() : Tensor(); };
+    return {needed(0, [&] { return at::mm(g, saved[1]); }), needed(1, [&] { return at::mm(g.t(), saved[0]); }),
+            needed(2, [&] { return g.sum(0); })};
+  }
+};
+
+Tensor linearRowsRecorded(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  if (at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad() || (bias && bias->requires_grad())))
+    return LinearRows::apply(x, weight, bias);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return linearRows(x, weight, bias);
+}
+
+TORCH_LIBRARY_FRAGMENT(plumbline, library) {
+  if (!__builtin_cpu_supports("avx512bf16")) return;
+  library.def("attention(Tensor q, Tensor k, Tensor v, Tensor seen, Tensor tokens, float scale) -> (Tensor, Tensor)");
+  library.impl("attention", c10::DispatchKey::CPU, TORCH_FN(attentionForward));
+  library.impl("attention", c10::DispatchKey::AutogradCPU, TORCH_FN(attentionRecorded));
+  library.def("linear_rows(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
+  library.impl("linear_rows", c10::DispatchKey::CPU, TORCH_FN(linearRows));
+  library.impl("linear_rows", c10::DispatchKey::AutogradCPU, TORCH_FN(linearRowsRecorded));
+}
+
+}  // namespace
+
+bool bf16::attends(int64_t dim) { return dim % 32 == 0 && __builtin_cpu_supports("avx512bf16"); }
+
+void bf16::attend(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group,
+                  int64_t dim, float scale, float* scores, uint16_t* out) {
+  std::vector<float> by(group);
+  attendTo(queries, keys, values, count, group, dim, scale, scores, by.data(), out);
+}
+#else
+bool bf16::attends(int64_t) { return false; }
+void bf16::attend(const uint16_t*, const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, float, float*, uint16_t*) {}
+#endif

@@ -1,0 +1,636 @@
+// Kernels for where libtorch's operators make many passes over memory, written so that the compiler makes vectors of
+// their loops. For each the same in tensor operators stands in TypeScript, named below, and is its test's oracle.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "bf16.h"
+
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+// Compiled for the vectors of several processors; the best that this one has is chosen when it loads.
+// (With "avx512f" in place of the level GCC leaves loops over 16-bit numbers scalar.)
+#if defined(__x86_64__) && defined(__linux__) && __GNUC__ >= 12 && !defined(__clang__)
+#define PLUMBLINE_VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define PLUMBLINE_VECTOR
+#endif
+
+// One AdamW step on bfloat16 weights whose float32 master is kept in two halves: the weight itself, its nearest
+// bfloat16, and `low`, what the master's bits are over the weight's. Takes 2 bytes a weight less than a whole master,
+// and a third of the time of casting, stepping and casting back. src/nn/adamw.ts has the same in tensor operators.
+struct AdamW {
+  float lr, beta1, beta2, eps, decay, scale, correction1, correction2;
+};
+
+PLUMBLINE_VECTOR
+void adamwSplit(uint16_t* __restrict weight, int16_t* __restrict low, float* __restrict m, float* __restrict v,
+                const uint16_t* __restrict gradient, int64_t count, const AdamW by) {
+  for (int64_t i = 0; i < count; i++) {
+    const auto master = __builtin_bit_cast(float, (uint32_t(weight[i]) << 16) + uint32_t(int32_t(low[i])));
+    const float g = __builtin_bit_cast(float, uint32_t(gradient[i]) << 16) * by.scale;
+    m[i] += (1 - by.beta1) * (g - m[i]);
+    v[i] = by.beta2 * v[i] + (1 - by.beta2) * g * g;
+    const float stepped = master - by.lr * by.decay * master -
+                          by.lr / by.correction1 * m[i] / (__builtin_sqrtf(v[i]) / by.correction2 + by.eps);
+    const auto bits = __builtin_bit_cast(uint32_t, stepped);
+    weight[i] = uint16_t((bits + 0x8000) >> 16);
+    low[i] = int16_t(bits - (uint32_t(weight[i]) << 16));
+  }
+}
+
+void adamwSplitStep(Tensor& weight, Tensor& low, Tensor& m, Tensor& v, const Tensor& gradient, int64_t step, double lr,
+                    double beta1, double beta2, double eps, double decay, double scale) {
+  TORCH_CHECK(weight.scalar_type() == at::kBFloat16 && low.scalar_type() == at::kShort && m.scalar_type() == at::kFloat &&
+                  v.scalar_type() == at::kFloat && gradient.scalar_type() == at::kBFloat16,
+              "adamw_split_ takes bfloat16 weights and gradients, int16 low halves, and float32 moments");
+  for (const auto* one : std::initializer_list<const Tensor*>{&weight, &low, &m, &v})
+    TORCH_CHECK(one->is_contiguous() && one->sizes() == gradient.sizes(), "adamw_split_ takes contiguous tensors of one shape");
+  const AdamW by{float(lr), float(beta1), float(beta2), float(eps), float(decay), float(scale),
+                 float(1 - std::pow(beta1, double(step))), float(std::sqrt(1 - std::pow(beta2, double(step))))};
+  // The iterator shares the work out among libtorch's own threads.
+  auto iterator = at::TensorIteratorConfig()
+                      .check_all_same_dtype(false)
+                      .resize_outputs(false)
+                      .add_output(weight)
+                      .add_output(low)
+                      .add_output(m)
+                      .add_output(v)
+                      .add_owned_const_input(gradient.contiguous())
+                      .build();
+  iterator.for_each([&](char** data, const int64_t*, int64_t count) {
+    adamwSplit((uint16_t*)data[0], (int16_t*)data[1], (float*)data[2], (float*)data[3], (const uint16_t*)data[4], count, by);
+  });
+}
+
+// Log-probabilities of targets under softmax(logits / temperature), and that softmax's entropies, without a float32
+// copy of the logits: one read of them, and for their gradient one more read and one write. libtorch's operators take
+// six passes over copies twice as wide. src/math/logprobs.ts has the same in tensor operators.
+
+inline float wide(float x) { return x; }
+inline float wide(uint16_t x) { return __builtin_bit_cast(float, uint32_t(x) << 16); }
+inline void narrow(float x, float& to) { to = x; }
+inline void narrow(float x, uint16_t& to) {
+  const auto bits = __builtin_bit_cast(uint32_t, x);
+  to = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+constexpr float kLeast = -87;  // e^−87 is nearly float's least normal number
+
+// e^x for kLeast <= x <= 0, within 2e-7 of it: 2^n · e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
+__attribute__((always_inline)) inline float expNegative(float x) {
+  const float shifted = x * 1.44269504f + 12582912.0f;  // its low bits are the nearest integer
+  const float n = shifted - 12582912.0f;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  const float series =
+      1 + r * (1 + r * (0.5f + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)))))));
+  return series * __builtin_bit_cast(float, (__builtin_bit_cast(int32_t, shifted) - 0x4b400000 + 127) << 23);
+}
+
+__attribute__((always_inline)) inline float sigmoid(float x) {
+  const float below = x < 0 ? x : -x;
+  const float e = expNegative(below < kLeast ? kLeast : below);
+  return (x < 0 ? e : 1) / (1 + e);
+}
+
+struct RowSums {
+  float most, sum, weighted;  // Σ e^(x − most), Σ e^(x − most) · (x − most)
+};
+
+// `omp simd` lets the compiler add in another order, without which sums are not vectorised.
+template <typename T>
+__attribute__((always_inline)) inline RowSums sumRow(const T* __restrict x, int64_t count, float rate) {
+  float most = -INFINITY, sum = 0, weighted = 0;
+#pragma omp simd reduction(max : most)
+  for (int64_t i = 0; i < count; i++) most = wide(x[i]) > most ? wide(x[i]) : most;
+#pragma omp simd reduction(+ : sum, weighted)
+  for (int64_t i = 0; i < count; i++) {
+    const float under = (wide(x[i]) - most) * rate;
+    const float below = under < kLeast ? kLeast : under;  // this way round NaN stays NaN
+    const float e = expNegative(below);
+    sum += e;
+    weighted += e * below;
+  }
+  return {most, sum, weighted};
+}
+
+// Gradient of a target's log-probability by the logits, times `scale`: (1 at the target − softmax) · scale.
+template <typename T>
+__attribute__((always_inline)) inline void slopeRow(const T* __restrict x, T* __restrict slope, int64_t count,
+                                                    int64_t target, float rate, float most, float log, float scale) {
+  const auto p = [&](int64_t i) __attribute__((always_inline)) {
+    const float logprob = (wide(x[i]) - most) * rate - log;  // exact where logits are large
+    return expNegative(logprob > 0 ? 0 : logprob < kLeast ? kLeast : logprob);
+  };
+  for (int64_t i = 0; i < count; i++) narrow(-scale * p(i), slope[i]);
+  narrow(scale * (1 - p(target)), slope[target]);
+}
+
+PLUMBLINE_VECTOR RowSums sumBf16(const uint16_t* x, int64_t n, float rate) { return sumRow(x, n, rate); }
+PLUMBLINE_VECTOR RowSums sumFloat(const float* x, int64_t n, float rate) { return sumRow(x, n, rate); }
+PLUMBLINE_VECTOR void slopeBf16(const uint16_t* x, uint16_t* to, int64_t n, int64_t target, float rate, float most,
+                                float log, float scale) {
+  slopeRow(x, to, n, target, rate, most, log, scale);
+}
+PLUMBLINE_VECTOR void slopeFloat(const float* x, float* to, int64_t n, int64_t target, float rate, float most,
+                                 float log, float scale) {
+  slopeRow(x, to, n, target, rate, most, log, scale);
+}
+
+// → log-probs, entropies, 1 where no token is likelier than the target, and, (2, tokens), what the gradient takes: the
+// largest logit m and log Σ exp((logits − m) / temperature).
+using FourTensors = std::tuple<Tensor, Tensor, Tensor, Tensor>;
+FourTensors logprobsForward(const Tensor& logits, const Tensor& targets, double temperature) {
+  const bool narrowed = logits.scalar_type() == at::kBFloat16;
+  TORCH_CHECK(logits.dim() == 2 && (narrowed || logits.scalar_type() == at::kFloat),
+              "logprobs takes bfloat16 or float32 logits (tokens, vocab)");
+  TORCH_CHECK(targets.scalar_type() == at::kLong && targets.dim() == 1 && targets.size(0) == logits.size(0),
+              "logprobs takes one int64 target for each row of logits");
+  const auto x = logits.contiguous();
+  const auto which = targets.contiguous();
+  const int64_t rows = x.size(0), vocab = x.size(1);
+  auto all = at::empty({5, rows}, at::kFloat);
+  const float rate = 1 / temperature;
+  const auto* target = which.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < rows; i++)
+    TORCH_CHECK_INDEX(target[i] >= 0 && target[i] < vocab, "target ", target[i], " is not in a vocabulary of ", vocab);
+  const auto* bits = static_cast<const uint16_t*>(narrowed ? x.const_data_ptr() : nullptr);
+  const auto* floats = static_cast<const float*>(narrowed ? nullptr : x.const_data_ptr());
+  auto* logprob = all.mutable_data_ptr<float>();
+  auto *entropy = logprob + rows, *correct = entropy + rows, *most = correct + rows, *logs = most + rows;
+  at::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) {
+      const auto sums = narrowed ? sumBf16(bits + i * vocab, vocab, rate) : sumFloat(floats + i * vocab, vocab, rate);
+      const float at = narrowed ? wide(bits[i * vocab + target[i]]) : floats[i * vocab + target[i]];
+      const float log = std::log(sums.sum);
+      logprob[i] = (at - sums.most) * rate - log;
+      entropy[i] = log - sums.weighted / sums.sum;
+      correct[i] = at == sums.most;
+      most[i] = sums.most;
+      logs[i] = log;
+    }
+  });
+  return {all[0], all[1], all[2], all.slice(0, 3)};
+}
+
+struct Logprobs : torch::autograd::Function<Logprobs> {
+  static variable_list forward(AutogradContext* context, const Tensor& logits,
+                                                const Tensor& targets, double temperature) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [logprobs, entropies, correct, sums] = logprobsForward(logits, targets, temperature);
+    context->save_for_backward({logits, targets, sums});
+    context->saved_data["temperature"] = temperature;
+    context->mark_non_differentiable({entropies, correct, sums});
+    return {logprobs, entropies, correct, sums};
+  }
+
+  static variable_list backward(AutogradContext* context,
+                                                 variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto x = saved[0].contiguous(), which = saved[1].contiguous(), gradient = gradients[0].contiguous();
+    const bool narrowed = x.scalar_type() == at::kBFloat16;
+    const float rate = 1 / context->saved_data["temperature"].toDouble();
+    auto slope = at::empty_like(x);
+    const int64_t vocab = x.size(1);
+    const auto* target = which.const_data_ptr<int64_t>();
+    const auto *most = saved[2].const_data_ptr<float>(), *logs = most + x.size(0), *by = gradient.const_data_ptr<float>();
+    const auto* in = x.const_data_ptr();
+    auto* out = slope.mutable_data_ptr();
+    at::parallel_for(0, x.size(0), 1, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) {
+        const int64_t at = i * vocab;
+        const float scale = by[i] * rate;
+        if (narrowed)
+          slopeBf16((const uint16_t*)in + at, (uint16_t*)out + at, vocab, target[i], rate, most[i], logs[i], scale);
+        else slopeFloat((const float*)in + at, (float*)out + at, vocab, target[i], rate, most[i], logs[i], scale);
+      }
+    });
+    return {slope, Tensor(), Tensor()};
+  }
+};
+
+FourTensors logprobsRecorded(const Tensor& logits, const Tensor& targets, double temperature) {
+  const auto out = Logprobs::apply(logits, targets, temperature);
+  return {out[0], out[1], out[2], out[3]};
+}
+
+// ---- what a transformer block does besides products: src/nn/block.ts ----
+
+void checkDense(const char* what, std::initializer_list<const Tensor*> all) {
+  for (const auto* x : all)
+    TORCH_CHECK((x->scalar_type() == at::kBFloat16 || x->scalar_type() == at::kFloat) &&
+                    x->scalar_type() == (*all.begin())->scalar_type(),
+                what, " takes bfloat16 or float32 tensors, all of one type");
+}
+
+// Calls `work` with the tensor's own type: uint16_t for the bits of bfloat16.
+template <class Work>
+void typed(const Tensor& x, Work work) {
+  if (x.scalar_type() == at::kBFloat16) work(uint16_t{});
+  else work(float{});
+}
+
+template <class T>
+const T* in(const Tensor& x) { return static_cast<const T*>(x.const_data_ptr()); }
+template <class T>
+T* out(Tensor& x) { return static_cast<T*>(x.mutable_data_ptr()); }
+
+constexpr int64_t kGrain = 32;  // rows for which a second thread is worth its start
+
+// Defines NAME for both types, compiled for several processors.
+#define PLUMBLINE_KERNEL(NAME, PARAMETERS, ARGUMENTS)                                     \
+  PLUMBLINE_VECTOR void NAME(PARAMETERS(uint16_t)) { NAME##Row(ARGUMENTS); }               \
+  PLUMBLINE_VECTOR void NAME(PARAMETERS(float)) { NAME##Row(ARGUMENTS); }
+
+template <class T>
+__attribute__((always_inline)) inline void normRow(const T* __restrict x, const T* __restrict weight, T* __restrict y,
+                                                   int64_t width, float eps, float* rate) {
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < width; i++) squares += wide(x[i]) * wide(x[i]);
+  const float by = 1 / __builtin_sqrtf(squares / width + eps);
+  for (int64_t i = 0; i < width; i++) narrow(wide(x[i]) * by * wide(weight[i]), y[i]);
+  *rate = by;
+}
+#define PARAMETERS(T) const T *x, const T *weight, T *y, int64_t width, float eps, float *rate
+#define ARGUMENTS x, weight, y, width, eps, rate
+PLUMBLINE_KERNEL(norm, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+// With n = x · rate and h = g · weight: dx = rate · (h − n · mean(h · n)); dweight += g · n.
+template <class T>
+__attribute__((always_inline)) inline void normSlopeRow(const T* __restrict x, const T* __restrict weight,
+                                                        const T* __restrict g, T* __restrict dx, float* __restrict dweight,
+                                                        int64_t width, float rate) {
+  float along = 0;
+#pragma omp simd reduction(+ : along)
+  for (int64_t i = 0; i < width; i++) along += wide(g[i]) * wide(weight[i]) * wide(x[i]);
+  along *= rate * rate / width;
+  for (int64_t i = 0; i < width; i++) {
+    dweight[i] += wide(g[i]) * wide(x[i]) * rate;
+    narrow(rate * (wide(g[i]) * wide(weight[i]) - wide(x[i]) * along), dx[i]);
+  }
+}
+#define PARAMETERS(T) const T *x, const T *weight, const T *g, T *dx, float *dweight, int64_t width, float rate
+#define ARGUMENTS x, weight, g, dx, dweight, width, rate
+PLUMBLINE_KERNEL(normSlope, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+std::tuple<Tensor, Tensor> rmsNormForward(const Tensor& x, const Tensor& weight, double eps) {
+  checkDense("rms_norm", {&x, &weight});
+  const int64_t width = weight.numel(), rows = x.numel() / width;
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == width, "rms_norm: ", x.sizes(), " does not go with ", weight.sizes());
+  const auto from = x.contiguous(), by = weight.contiguous();
+  auto y = at::empty_like(from);
+  auto rates = at::empty({rows}, x.options().dtype(at::kFloat));
+  typed(x, [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, rows, kGrain, [&](int64_t first, int64_t last) {
+      for (int64_t r = first; r < last; r++)
+        norm(in<T>(from) + r * width, in<T>(by), out<T>(y) + r * width, width, eps, out<float>(rates) + r);
+    });
+  });
+  return {y, rates};
+}
+
+struct RmsNorm : torch::autograd::Function<RmsNorm> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight, double eps) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [y, rates] = rmsNormForward(x, weight, eps);
+    context->save_for_backward({x, weight, rates});
+    return y;
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto x = saved[0].contiguous(), weight = saved[1].contiguous(), g = gradients[0].contiguous();
+    const int64_t width = weight.numel(), rows = x.size(0);
+    auto dx = at::empty_like(x);
+    std::vector<std::vector<float>> sums(at::get_num_threads());
+    typed(x, [&](auto type) {
+      using T = decltype(type);
+      at::parallel_for(0, rows, kGrain, [&](int64_t first, int64_t last) {
+        auto& own = sums[at::get_thread_num()];
+        own.assign(width, 0);
+        for (int64_t r = first; r < last; r++)
+          normSlope(in<T>(x) + r * width, in<T>(weight), in<T>(g) + r * width, out<T>(dx) + r * width, own.data(), width,
+                    in<float>(saved[2])[r]);
+      });
+    });
+    if (!context->needs_input_grad(1)) return {dx, Tensor(), Tensor()};
+    auto dweight = at::zeros({width}, x.options().dtype(at::kFloat));
+    for (const auto& own : sums)
+      for (size_t i = 0; i < own.size(); i++) out<float>(dweight)[i] += own[i];
+    return {dx, dweight.to(weight.scalar_type()), Tensor()};
+  }
+};
+
+template <class T>
+__attribute__((always_inline)) inline void gateRow(const T* __restrict gate, const T* __restrict up, T* __restrict y,
+                                                   int64_t count) {
+  for (int64_t i = 0; i < count; i++) narrow(wide(gate[i]) * sigmoid(wide(gate[i])) * wide(up[i]), y[i]);
+}
+#define PARAMETERS(T) const T *x, const T *up, T *y, int64_t count
+#define ARGUMENTS x, up, y, count
+PLUMBLINE_KERNEL(gate, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+template <class T>
+__attribute__((always_inline)) inline void gateSlopeRow(const T* __restrict gate, const T* __restrict up,
+                                                        const T* __restrict g, T* __restrict dgate, T* __restrict dup,
+                                                        int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    const float x = wide(gate[i]), s = sigmoid(x), by = wide(g[i]);
+    narrow(by * x * s, dup[i]);
+    narrow(by * wide(up[i]) * s * (1 + x * (1 - s)), dgate[i]);
+  }
+}
+#define PARAMETERS(T) const T *x, const T *up, const T *g, T *dgate, T *dup, int64_t count
+#define ARGUMENTS x, up, g, dgate, dup, count
+PLUMBLINE_KERNEL(gateSlope, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+constexpr int64_t kGateGrain = 16384;
+
+Tensor swigluForward(const Tensor& gates, const Tensor& ups) {
+  checkDense("swiglu", {&gates, &ups});
+  TORCH_CHECK(gates.sizes() == ups.sizes(), "swiglu: ", gates.sizes(), " does not go with ", ups.sizes());
+  const auto x = gates.contiguous(), up = ups.contiguous();
+  auto y = at::empty_like(x);
+  typed(x, [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
+      gate(in<T>(x) + first, in<T>(up) + first, out<T>(y) + first, last - first);
+    });
+  });
+  return y;
+}
+
+struct Swiglu : torch::autograd::Function<Swiglu> {
+  static Tensor forward(AutogradContext* context, const Tensor& gate, const Tensor& up) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    context->save_for_backward({gate, up});
+    return swigluForward(gate, up);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto x = saved[0].contiguous(), up = saved[1].contiguous(), g = gradients[0].contiguous();
+    auto dx = at::empty_like(x), dup = at::empty_like(x);
+    typed(x, [&](auto type) {
+      using T = decltype(type);
+      at::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
+        gateSlope(in<T>(x) + first, in<T>(up) + first, in<T>(g) + first, out<T>(dx) + first, out<T>(dup) + first, last - first);
+      });
+    });
+    return {dx, dup};
+  }
+};
+
+// One token's heads turned by its angles; `sign` −1 turns them back. cos and sin: of half a head's channels.
+template <class T>
+__attribute__((always_inline)) inline void turnRow(const T* __restrict x, int64_t stride, const float* __restrict cos,
+                                                   const float* __restrict sin, T* __restrict y, int64_t heads, int64_t half,
+                                                   float sign) {
+  for (int64_t h = 0; h < heads; h++, x += stride, y += 2 * half)
+    for (int64_t i = 0; i < half; i++) {
+      const float a = wide(x[i]), b = wide(x[half + i]), s = sign * sin[i];
+      narrow(a * cos[i] - b * s, y[i]);
+      narrow(b * cos[i] + a * s, y[half + i]);
+    }
+}
+#define PARAMETERS(T) const T *x, int64_t stride, const float *cos, const float *sin, T *y, int64_t heads, int64_t half, float sign
+#define ARGUMENTS x, stride, cos, sin, y, heads, half, sign
+PLUMBLINE_KERNEL(turn, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+Tensor rotated(const Tensor& given, const Tensor& angles, float sign) {
+  checkDense("rotate", {&given});
+  TORCH_CHECK(given.dim() == 3 && given.size(2) % 2 == 0 && angles.scalar_type() == at::kFloat && angles.is_contiguous() &&
+                  angles.numel() == given.size(0) * given.size(2),
+              "rotate: heads ", given.sizes(), " do not go with angles ", angles.sizes());
+  const auto x = given.stride(2) == 1 ? given : given.contiguous();
+  const int64_t heads = x.size(1), width = x.size(2);
+  auto y = at::empty(x.sizes(), x.options());
+  typed(x, [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, x.size(0), kGrain, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; t++) {
+        const auto* cos = in<float>(angles) + t * width;
+        turn(in<T>(x) + t * x.stride(0), x.stride(1), cos, cos + width / 2, out<T>(y) + t * heads * width, heads, width / 2, sign);
+      }
+    });
+  });
+  return y;
+}
+
+Tensor rotateForward(const Tensor& x, const Tensor& angles) { return rotated(x, angles, 1); }
+
+struct Rotate : torch::autograd::Function<Rotate> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& angles) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    context->save_for_backward({angles});
+    return rotated(x, angles, 1);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    return {rotated(gradients[0], context->get_saved_variables()[0], -1), Tensor()};
+  }
+};
+
+// ---- attention of one new token a row to all that its row has: src/rollout/cache.ts ----
+
+// Heads that share keys, (group, dim), over `count` keys, (count, dim). With the width known when compiled
+// (kDim) the loops over it are a few vector instructions, without it five times as slow.
+template <int64_t kDim, typename T>
+__attribute__((always_inline)) inline void attendTo(const T* q, const T* keys, const T* values, int64_t count,
+                                                    int64_t group, int64_t given, float scale, float* scores, float* room, T* y) {
+  const int64_t dim = kDim ? kDim : given;
+  float* __restrict one = room;
+  float* __restrict asked = room + dim;
+  float* __restrict sums = asked + group * dim;
+  for (int64_t i = 0; i < group * dim; i++) asked[i] = wide(q[i]) * scale, sums[i] = 0;
+  for (int64_t j = 0; j < count; j++) {
+    for (int64_t i = 0; i < dim; i++) one[i] = wide(keys[j * dim + i]);
+    for (int64_t g = 0; g < group; g++) {
+      float score = 0;
+#pragma omp simd reduction(+ : score)
+      for (int64_t i = 0; i < dim; i++) score += asked[g * dim + i] * one[i];
+      scores[g * count + j] = score;
+    }
+  }
+  for (int64_t g = 0; g < group; g++) {
+    float* __restrict row = scores + g * count;
+    float most = -INFINITY, sum = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t j = 0; j < count; j++) most = row[j] > most ? row[j] : most;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < count; j++) {
+      const float under = row[j] - most;
+      row[j] = expNegative(under < kLeast ? kLeast : under);
+      sum += row[j];
+    }
+    for (int64_t j = 0; j < count; j++) row[j] /= sum;
+  }
+  for (int64_t j = 0; j < count; j++) {
+    for (int64_t i = 0; i < dim; i++) one[i] = wide(values[j * dim + i]);
+    for (int64_t g = 0; g < group; g++) {
+      const float p = scores[g * count + j];
+#pragma omp simd
+      for (int64_t i = 0; i < dim; i++) sums[g * dim + i] += p * one[i];
+    }
+  }
+  for (int64_t i = 0; i < group * dim; i++) narrow(sums[i], y[i]);
+}
+
+template <typename T>
+__attribute__((always_inline)) inline void attendRow(const T* q, const T* keys, const T* values, int64_t count,
+                                                     int64_t group, int64_t dim, float scale, float* scores, float* room, T* y) {
+  if (dim == 64) attendTo<64>(q, keys, values, count, group, dim, scale, scores, room, y);
+  else if (dim == 128) attendTo<128>(q, keys, values, count, group, dim, scale, scores, room, y);
+  else attendTo<0>(q, keys, values, count, group, dim, scale, scores, room, y);
+}
+#define PARAMETERS(T) const T *q, const T *keys, const T *values, int64_t count, int64_t group, int64_t dim, float scale, float *scores, float *room, T *y
+#define ARGUMENTS q, keys, values, count, group, dim, scale, scores, room, y
+PLUMBLINE_KERNEL(attend, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+// Adds each row's new key and value to its place in the cache, (rows, kvHeads, capacity, dim), and attends to the last
+// `window` of them. `lengths`: how many stand in the row before. q, k and v: (rows, heads, dim).
+Tensor attendCached(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& lengths,
+                    int64_t window, double scale) {
+  checkDense("attend_cached", {&q, &k, &v, &keys, &values});
+  const int64_t rows = q.size(0), heads = q.size(1), kvHeads = k.size(1), dim = q.size(2);
+  const int64_t capacity = keys.size(2), group = heads / kvHeads;
+  TORCH_CHECK(keys.is_contiguous() && values.is_contiguous() && keys.size(0) >= rows && keys.size(1) == kvHeads &&
+                  keys.size(3) == dim && values.sizes() == keys.sizes() && lengths.scalar_type() == at::kLong && lengths.numel() == rows && heads == group * kvHeads,
+              "attend_cached: queries ", q.sizes(), " do not go with a cache ", keys.sizes());
+  const auto asked = q.contiguous(), newKeys = k.contiguous(), newValues = v.contiguous(), before = lengths.contiguous();
+  for (int64_t r = 0; r < rows; r++)
+    TORCH_CHECK(in<int64_t>(before)[r] >= 0 && in<int64_t>(before)[r] < capacity, "attend_cached: row ", r, " is full");
+  auto y = at::empty({rows, heads * dim}, q.options());
+  const bool fast = bf16::attends(dim);
+  typed(q, [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, rows * kvHeads, 2, [&](int64_t first, int64_t last) {
+      std::vector<float> scores(group * (capacity + 15)), room((2 * group + 1) * dim);
+      for (int64_t i = first; i < last; i++) {
+        const int64_t at = in<int64_t>(before)[i / kvHeads];
+        T *rowKeys = out<T>(keys) + i * capacity * dim, *rowValues = out<T>(values) + i * capacity * dim;
+        std::memcpy(rowKeys + at * dim, in<T>(newKeys) + i * dim, dim * sizeof(T));
+        std::memcpy(rowValues + at * dim, in<T>(newValues) + i * dim, dim * sizeof(T));
+        const int64_t from = std::max<int64_t>(0, at + 1 - window);
+        if constexpr (std::is_same_v<T, uint16_t>)
+          if (fast) {
+            bf16::attend(in<T>(asked) + i * group * dim, rowKeys + from * dim, rowValues + from * dim, at + 1 - from, group, dim,
+                         scale, scores.data(), out<T>(y) + i * group * dim);
+            continue;
+          }
+        attend(in<T>(asked) + i * group * dim, rowKeys + from * dim, rowValues + from * dim, at + 1 - from, group, dim,
+               scale, scores.data(), room.data(), out<T>(y) + i * group * dim);
+      }
+    });
+  });
+  return y;
+}
+
+// ---- the global norm of gradients ----
+
+template <class T>
+__attribute__((always_inline)) inline void squaresRow(const T* __restrict x, int64_t count, double* sum) {
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < count; i++) squares += wide(x[i]) * wide(x[i]);
+  *sum += squares;
+}
+#define PARAMETERS(T) const T *x, int64_t count, double *sum
+#define ARGUMENTS x, count, sum
+PLUMBLINE_KERNEL(squares, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+// √ Σ x² over all numbers of all tensors, summed in float64 over blocks.
+double globalNorm(at::TensorList all) {
+  constexpr int64_t block = 4096;
+  double total = 0;
+  for (const Tensor& one : all) {
+    checkDense("global_norm", {&one});
+    const auto x = one.contiguous();
+    std::vector<double> sums(at::get_num_threads());
+    typed(x, [&](auto type) {
+      using T = decltype(type);
+      at::parallel_for(0, (x.numel() + block - 1) / block, 16, [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; i++)
+          squares(in<T>(x) + i * block, std::min(block, x.numel() - i * block), &sums[at::get_thread_num()]);
+      });
+    });
+    for (const double sum : sums) total += sum;
+  }
+  return std::sqrt(total);
+}
+
+// Records for backward only where a gradient will be asked for: recording costs several microseconds.
+template <class... Of>
+bool recording(const Of&... inputs) {
+  return at::GradMode::is_enabled() && (inputs.requires_grad() || ...);
+}
+
+Tensor rmsNormRecorded(const Tensor& x, const Tensor& weight, double eps) {
+  if (recording(x, weight)) return RmsNorm::apply(x, weight, eps);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return std::get<0>(rmsNormForward(x, weight, eps));
+}
+Tensor rmsNormPlain(const Tensor& x, const Tensor& weight, double eps) { return std::get<0>(rmsNormForward(x, weight, eps)); }
+
+Tensor swigluRecorded(const Tensor& gate, const Tensor& up) {
+  if (recording(gate, up)) return Swiglu::apply(gate, up);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return swigluForward(gate, up);
+}
+
+Tensor rotateRecorded(const Tensor& x, const Tensor& angles) {
+  if (recording(x)) return Rotate::apply(x, angles);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return rotateForward(x, angles);
+}
+
+TORCH_LIBRARY(plumbline, library) {
+  const auto both = [&](const char* name, auto plain, auto recorded) {
+    library.impl(name, c10::DispatchKey::CPU, plain);
+    library.impl(name, c10::DispatchKey::AutogradCPU, recorded);
+  };
+  library.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor");
+  both("rms_norm", TORCH_FN(rmsNormPlain), TORCH_FN(rmsNormRecorded));
+  library.def("swiglu(Tensor gate, Tensor up) -> Tensor");
+  both("swiglu", TORCH_FN(swigluForward), TORCH_FN(swigluRecorded));
+  library.def("rotate(Tensor x, Tensor angles) -> Tensor");
+  both("rotate", TORCH_FN(rotateForward), TORCH_FN(rotateRecorded));
+  library.def(
+      "attend_cached(Tensor q, Tensor k, Tensor v, Tensor(a!) keys, Tensor(b!) values, Tensor lengths, int window, "
+      "float scale) -> Tensor");
+  library.impl("attend_cached", c10::DispatchKey::CPU, TORCH_FN(attendCached));
+  library.def("global_norm(Tensor[] tensors) -> float");
+  library.impl("global_norm", c10::DispatchKey::CPU, TORCH_FN(globalNorm));
+  library.def("logprobs(Tensor logits, Tensor targets, float temperature) -> (Tensor, Tensor, Tensor, Tensor)");
+  both("logprobs", TORCH_FN(logprobsForward), TORCH_FN(logprobsRecorded));
+  library.def(
+      "adamw_split_(Tensor(a!) weight, Tensor(b!) low, Tensor(c!) m, Tensor(d!) v, Tensor gradient, int step, float lr, "
+      "float beta1, float beta2, float eps, float decay, float scale) -> ()");
+  library.impl("adamw_split_", c10::DispatchKey::CPU, TORCH_FN(adamwSplitStep));
+}
+
+}  // namespace

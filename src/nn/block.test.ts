@@ -1,0 +1,75 @@
+import { describe, expect, it } from "vitest";
+import { type DType, Generator, ops, type Tensor } from "../tensor/index.ts";
+import { plain, rmsNorm, rotate, swiglu } from "./block.ts";
+import { linear } from "./linear.ts";
+
+// Oracle: libtorch's operators in float64. A result in bfloat16 is off by its rounding, 2⁻⁹ a number at most, and so in
+// norm; 4e-3 leaves room for a second one. In float32 1e-6 is some units in the last place.
+const tolerance = { bfloat16: 4e-3, float32: 1e-6 };
+const generator = new Generator(5);
+const random = (...shape: number[]): Tensor => ops.randn(shape, { generator }).mul(3);
+
+/** ‖a − b‖ / ‖b‖ */
+function distance(a: Tensor | null, b: Tensor | null): number {
+  const wanted = (b as Tensor).to("float64");
+  const off = (a as Tensor).to("float64").sub(wanted);
+  return ops.linalg_vector_norm(off).item() / ops.linalg_vector_norm(wanted).item();
+}
+
+/** Results and gradients of `fused` on inputs of this type, and of `oracle` on the same numbers in float64. */
+function compare(
+  dtype: DType,
+  inputs: Tensor[],
+  fused: (...of: Tensor[]) => Tensor,
+  oracle: (...of: Tensor[]) => Tensor,
+): number {
+  const narrow = inputs.map((x) => x.to(dtype));
+  const weights = random(...fused(...narrow).shape).to(dtype);
+  const run = (as: DType, f: (...of: Tensor[]) => Tensor) => {
+    const own = narrow.map((x) => {
+      const leaf = x.to(as).detach().clone();
+      leaf.requiresGrad = true;
+      return leaf;
+    });
+    const y = f(...own);
+    y.mul(weights.to(as)).sum().backward();
+    return [y.detach(), ...own.map((x) => x.grad as Tensor)];
+  };
+  const wanted = run("float64", oracle);
+  return Math.max(...run(dtype, fused).map((x, i) => distance(x, wanted[i] as Tensor)));
+}
+
+// Widths that fill no vector, and more rows than one thread takes.
+describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients", (dtype) => {
+  it("rmsNorm", () => {
+    const eps = 0.3;
+    const [x, weight] = [random(130, 83), random(83)];
+    const off = compare(
+      dtype,
+      [x, weight],
+      (a, w) => rmsNorm(a, w, eps),
+      (a, w) => plain.rmsNorm(a, w, eps),
+    );
+    expect(off).toBeLessThan(tolerance[dtype]);
+  });
+  it("swiglu", () => {
+    // −90 is where e^x leaves float32.
+    const gate = random(70, 301);
+    gate.narrow(1, 0, 2).fill_(-90);
+    expect(compare(dtype, [gate, random(70, 301)], swiglu, plain.swiglu)).toBeLessThan(tolerance[dtype]);
+  });
+  it("rotate", () => {
+    const angles = ops.rand([50, 5], { generator }).mul(6);
+    const both = ops.cat([ops.cos(angles), ops.sin(angles)], { dim: -1 });
+    const turn = (f: typeof rotate) => (x: Tensor) => f(x, both);
+    expect(compare(dtype, [random(50, 3, 10)], turn(rotate), turn(plain.rotate))).toBeLessThan(
+      tolerance[dtype],
+    );
+  });
+  it.each([1, 3, 33, 64, 65])("linear of %i rows", (rows) => {
+    const oracle = (x: Tensor, w: Tensor, bias: Tensor) => ops.linear(x, w, { bias });
+    const inputs = [random(rows, 70), random(45, 70), random(45)];
+    // Sums of 70 products in float32 are off by more than one rounding.
+    expect(compare(dtype, inputs, linear, oracle)).toBeLessThan(2 * tolerance[dtype]);
+  });
+});
