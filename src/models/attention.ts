@@ -8,7 +8,6 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/index.ts";
-import type { Dimensions } from "./architecture.ts";
 
 /**
  * Sequences laid end to end without padding: every layer but attention sees one long row of tokens, and attention
@@ -93,7 +92,7 @@ const shortSequence = 256;
 
 /** What attention has to know of a model. */
 export interface Attending {
-  dimensions: Pick<Dimensions, "headDim" | "window">;
+  dimensions: { headDim: number; window: number };
   dtype: DType;
   device: string;
 }
