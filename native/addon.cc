@@ -6,6 +6,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/CPUAllocator.h>
 #include <napi.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/grad_mode.h>
@@ -13,6 +14,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -646,8 +648,79 @@ Napi::Value capabilities(const CallbackInfo& info) {
   return result;
 }
 
-// trim(): gives memory that was freed back to the system; glibc keeps it otherwise.
+// Every step frees and takes the same large tensors (logits, the embedding's gradient), and new memory from the system
+// is zeroed page by page: a tenth of a training step. So up to half a gigabyte of blocks stays for the next of like size.
+class Reuse final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    if (bytes < kLarge) return base->allocate(bytes);
+    auto* data = take(bytes);
+    if (!data) {
+      data = base->raw_allocate(bytes);
+      const std::lock_guard lock(guard);
+      sizes[data] = bytes;
+    }
+    return {data, data, &release, c10::Device(c10::DeviceType::CPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, size_t count) const override { default_copy_data(to, from, count); }
+
+  // Gives back what is kept over `most` bytes, the oldest first.
+  void keepAtMost(size_t most) {
+    const std::lock_guard lock(guard);
+    while (held > most) {
+      auto* data = kept.front();
+      kept.erase(kept.begin());
+      held -= sizes[data];
+      sizes.erase(data);
+      base->raw_deallocate(data);
+    }
+  }
+
+ private:
+  static constexpr size_t kLarge = 8 << 20, kMost = 512 << 20;
+  c10::Allocator* base = c10::GetDefaultCPUAllocator();
+  std::mutex guard;
+  std::unordered_map<void*, size_t> sizes;
+  std::vector<void*> kept;
+  size_t held = 0;
+
+  // The smallest block kept that is large enough and not by more than a quarter.
+  void* take(size_t bytes) {
+    const std::lock_guard lock(guard);
+    auto best = kept.end();
+    for (auto at = kept.begin(); at != kept.end(); ++at)
+      if (sizes[*at] >= bytes && sizes[*at] <= bytes + bytes / 4 && (best == kept.end() || sizes[*at] < sizes[*best])) best = at;
+    if (best == kept.end()) return nullptr;
+    auto* data = *best;
+    kept.erase(best);
+    held -= sizes[data];
+    return data;
+  }
+
+  static void release(void* data);
+};
+
+Reuse& reuse() {
+  static auto* one = new Reuse;  // tensors may be freed after static objects are
+  return *one;
+}
+
+void Reuse::release(void* data) {
+  auto& own = reuse();
+  {
+    const std::lock_guard lock(own.guard);
+    const auto found = own.sizes.find(data);
+    if (found == own.sizes.end()) return own.base->raw_deallocate(data);
+    own.kept.push_back(data);
+    own.held += found->second;
+  }
+  own.keepAtMost(kMost);
+}
+
+// trim(): gives memory that was freed back to the system.
 void trim(const CallbackInfo&) {
+  reuse().keepAtMost(0);
 #ifdef __GLIBC__
   malloc_trim(0);
 #endif
@@ -658,11 +731,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   if (taken) throw Napi::Error::New(env, "the engine serves one thread of a process: use child processes, not workers");
   taken = true;
 #ifdef __GLIBC__
-  // Every step frees and takes the same activations: keeping up to 512 MiB of them saves a fifth of a training step,
-  // which otherwise goes into page faults. What is larger than 32 MiB goes back at once.
+  // The same for smaller tensors, which glibc keeps.
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
 #endif
+  c10::SetCPUAllocator(&reuse(), 1);
   const auto raw = [&](const char* name, napi_callback callback) {
     napi_value function;
     napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
