@@ -678,7 +678,7 @@ class Reuse final : public c10::Allocator {
   }
 
  private:
-  static constexpr size_t kLarge = 8 << 20, kMost = 512 << 20;
+  static constexpr size_t kLarge = 32 << 20, kMost = 128 << 20;
   c10::Allocator* base = c10::GetDefaultCPUAllocator();
   std::mutex guard;
   std::unordered_map<void*, size_t> sizes;

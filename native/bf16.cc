@@ -584,6 +584,7 @@ struct LinearRows : torch::autograd::Function<LinearRows> {
                         const std::optional<Tensor>& bias) {
     at::AutoDispatchBelowADInplaceOrView below;
     context->save_for_backward({x, weight});
+    context->saved_data["bias"] = bias.has_value();
     return linearRows(x, weight, bias);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -592,7 +593,7 @@ struct LinearRows : torch::autograd::Function<LinearRows> {
     const auto& g = gradients[0];
     const auto needed = [&](size_t i, auto make) { return context->needs_input_grad(i) ? make() : Tensor(); };
     return {needed(0, [&] { return at::mm(g, saved[1]); }), needed(1, [&] { return at::mm(g.t(), saved[0]); }),
-            needed(2, [&] { return g.sum(0); })};
+            context->saved_data["bias"].toBool() ? needed(2, [&] { return g.sum(0); }) : Tensor()};
   }
 };
 

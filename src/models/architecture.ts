@@ -7,8 +7,10 @@ export interface Weights {
   /** @throws Error naming the weight when there is none */
   get(name: string): Tensor;
   find(name: string): Tensor | null;
-  /** What the linear layer `name` made of x, with its adapter's part added where it has one. */
-  adapt(name: string, x: Tensor, y: Tensor): Tensor;
+  /** What the linear layer `name` makes of x, its bias and adapter included. */
+  linear(name: string, x: Tensor): Tensor;
+  /** linear(name, swiglu(gate, up)), without keeping what is between for the gradient where that can be. */
+  gated(name: string, gate: Tensor, up: Tensor): Tensor;
 }
 
 export interface Dimensions {

@@ -64,8 +64,7 @@ export const gpt2: Architecture<Gpt2Config> = {
   },
 
   forward(config, weights, ids, positions, attend) {
-    const linear = (x: Tensor, name: string) =>
-      weights.adapt(name, x, ops.addmm(weights.get(`${name}.bias`), x, weights.get(`${name}.weight`)));
+    const linear = (x: Tensor, name: string) => weights.linear(name, x);
     const norm = (x: Tensor, name: string) =>
       ops.layer_norm(x, [config.n_embd], {
         weight: weights.get(`${name}.weight`),

@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { rmsNorm, rotate, swiglu } from "../nn/block.ts";
-import { linear as project } from "../nn/linear.ts";
+import { rmsNorm, rotate } from "../nn/block.ts";
 import { cat, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { Architecture, Weights } from "./architecture.ts";
 import type { Attend } from "./attention.ts";
@@ -123,8 +122,6 @@ export const llama: Architecture<LlamaConfig> = {
   },
 
   forward(config, weights: Weights, ids, positions, attend: Attend) {
-    const linear = (x: Tensor, name: string) =>
-      weights.adapt(name, x, project(x, weights.get(`${name}.weight`), weights.find(`${name}.bias`)));
     const norm = (x: Tensor, name: string) => rmsNorm(x, weights.get(`${name}.weight`), config.rms_norm_eps);
     const tokens = ids.size(0);
     let x = ops.embedding(weights.get("model.embed_tokens.weight"), ids);
@@ -135,13 +132,15 @@ export const llama: Architecture<LlamaConfig> = {
         const layer = `model.layers.${i}`;
         const h = norm(x, `${layer}.input_layernorm`);
         const heads = (name: string) =>
-          linear(h, `${layer}.self_attn.${name}`).view(tokens, -1, config.headDim);
+          weights.linear(`${layer}.self_attn.${name}`, h).view(tokens, -1, config.headDim);
         const q = rotate(heads("q_proj"), angles);
         const k = rotate(heads("k_proj"), angles);
-        const y = x.add(linear(attend(i, q, k, heads("v_proj")), `${layer}.self_attn.o_proj`));
+        const y = x.add(weights.linear(`${layer}.self_attn.o_proj`, attend(i, q, k, heads("v_proj"))));
         const m = norm(y, `${layer}.post_attention_layernorm`);
-        const gated = swiglu(linear(m, `${layer}.mlp.gate_proj`), linear(m, `${layer}.mlp.up_proj`));
-        return y.add(linear(gated, `${layer}.mlp.down_proj`));
+        const up = weights.linear(`${layer}.mlp.up_proj`, m);
+        return y.add(
+          weights.gated(`${layer}.mlp.down_proj`, weights.linear(`${layer}.mlp.gate_proj`, m), up),
+        );
       });
     for (let i = 0; i < config.num_hidden_layers; i++) x = block(x, i);
     return norm(x, "model.norm");

@@ -1,7 +1,8 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
-import { linear } from "../nn/linear.ts";
+import { swiglu } from "../nn/block.ts";
+import { gatedLinear, linear } from "../nn/linear.ts";
 import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
 import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
 import { type DType, Generator, keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
@@ -63,10 +64,19 @@ export class Model {
         if (!found) throw new Error(`the model has no weight "${name}"`);
         return found;
       },
-      adapt: (name, x, y) => {
+      linear: (name, x) => {
+        const bias = weights.get(`${name}.bias`) ?? null;
+        const weight = this.#lookup.get(`${name}.weight`);
+        const y = architecture.transposed
+          ? ops.linear(x, weight.transpose(0, 1), { bias })
+          : linear(x, weight, bias);
         const adapter = this.#adapters.get(name);
         return adapter ? adapt(y, x, adapter) : y;
       },
+      gated: (name, gate, up) =>
+        this.#adapters.has(name) || weights.has(`${name}.bias`)
+          ? this.#lookup.linear(name, swiglu(gate, up))
+          : gatedLinear(gate, up, this.#lookup.get(`${name}.weight`)),
     };
   }
 

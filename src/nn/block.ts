@@ -10,7 +10,7 @@ const fused = {
   rotate: operator("plumbline::rotate") as Binary,
 };
 
-const canFuse = ({ device, dtype }: Tensor): boolean =>
+export const canFuse = ({ device, dtype }: Tensor): boolean =>
   device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
 
 /** x / √(mean x² + eps) · weight (Zhang & Sennrich 2019, eq. 4): (tokens, width) → (tokens, width). */

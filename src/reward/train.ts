@@ -71,7 +71,8 @@ async function* train({
   const config = parseConfig(rewardConfig, settings, "reward");
   const records = typeof data === "string" ? readComparisons(data).records : [...data];
   if (!records.length) throw new InputError("reward: there are no comparisons");
-  const base = await loadModel(from, dtype ? { dtype } : {});
+  const load = () => loadModel(from, dtype ? { dtype } : {});
+  let base = await load();
   if (base.head !== "lm")
     throw new InputError("reward: the model has a scalar head already: begin from a language model");
   const maxLength = Math.min(config.maxLength, base.dimensions.context);
@@ -99,6 +100,9 @@ async function* train({
     const { lora, seed } = config;
     const fresh = (share: boolean) => base.withScoreHead({ std, seed, share });
     const model = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
+    // Adapters stand on the base's weights; else it is wanted again at the end only, to sample from.
+    const released = base !== from && !lora;
+    if (released) base.dispose();
     const optimizer = new AdamW(model.train().learned, { weightDecay: config.weightDecay });
     let { step, metrics, report }: State = { step: 0, metrics: {}, report: undefined };
     if (journal.from) {
@@ -181,6 +185,7 @@ async function* train({
           type: "phase",
           what: `sampling ${config.normaliseSamples} answers to normalise the scores`,
         });
+        if (released) base = await load();
         const prompts = groups.map(({ prompt }) => prompt);
         const { mean, std } = await normalise(model, base, prompts, config, signal);
         metrics = { ...metrics, "normalisation/mean": mean, "normalisation/std": std };
