@@ -1,6 +1,6 @@
 // Products of bfloat16 on processors with AVX-512 bf16, where libtorch's own are slow: attention over packed sequences,
 // for which it has float32 kernels only, and linear layers of a few rows. Elsewhere these operators do not exist, and
-// libtorch's are called (src/models/attention.ts, src/nn/linear.ts: also the oracles of the tests).
+// libtorch's are called, which are the tests' oracles too.
 #include "bf16.h"
 
 #if defined(__x86_64__) && defined(__linux__)
@@ -22,6 +22,7 @@ namespace {
 // in one go, 16 pairs at a time.
 typedef uint32_t __attribute__((may_alias)) Pair;
 
+constexpr int64_t kFewRows = 64;  // up to here our linear layers are faster
 constexpr int64_t kKeys = 64;    // keys of a block
 constexpr int64_t kTokens = 32;  // queries of a block
 
@@ -558,65 +559,25 @@ std::tuple<Tensor, Tensor> attentionRecorded(const Tensor& q, const Tensor& k, c
   return {out[0], out[1]};
 }
 
-// x (rows, in) · weightᵀ (in, out): no copy of the weight, which is read once.
-Tensor linearRows(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
-  TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1), "linear_rows: ", x.sizes(), " does not go with ",
-              weight.sizes());
-  TORCH_CHECK(x.scalar_type() == at::kBFloat16 && weight.scalar_type() == at::kBFloat16 && weight.is_contiguous() &&
-                  (!bias || (bias->scalar_type() == at::kBFloat16 && bias->is_contiguous())),
-              "linear_rows takes bfloat16, and contiguous weights");
-  const auto input = x.contiguous();
-  const int64_t rows = x.size(0), outputs = weight.size(0), count = x.size(1);
-  auto y = at::empty({rows, outputs}, x.options());
-  const auto* from = static_cast<const uint16_t*>(input.const_data_ptr());
-  const auto* weights = static_cast<const uint16_t*>(weight.const_data_ptr());
-  const auto* added = bias ? static_cast<const uint16_t*>(bias->const_data_ptr()) : nullptr;
-  auto* to = static_cast<uint16_t*>(y.mutable_data_ptr());
-  at::parallel_for(0, (outputs + 3) / 4, 8, [&](int64_t first, int64_t last) {
-    linearPart(rows, 4 * first, std::min(4 * last, outputs), count, from, weights, added, to, outputs);
-  });
-  return y;
-}
-
-// With gradients by libtorch's products, so that a loss sees the very numbers that were computed without them.
-struct LinearRows : torch::autograd::Function<LinearRows> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight,
-                        const std::optional<Tensor>& bias) {
-    at::AutoDispatchBelowADInplaceOrView below;
-    context->save_for_backward({x, weight});
-    context->saved_data["bias"] = bias.has_value();
-    return linearRows(x, weight, bias);
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list gradients) {
-    const auto saved = context->get_saved_variables();
-    const auto& g = gradients[0];
-    const auto needed = [&](size_t i, auto make) { return context->needs_input_grad(i) ? make() : Tensor(); };
-    return {needed(0, [&] { return at::mm(g, saved[1]); }), needed(1, [&] { return at::mm(g.t(), saved[0]); }),
-            context->saved_data["bias"].toBool() ? needed(2, [&] { return g.sum(0); }) : Tensor()};
-  }
-};
-
-Tensor linearRowsRecorded(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
-  if (at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad() || (bias && bias->requires_grad())))
-    return LinearRows::apply(x, weight, bias);
-  at::AutoDispatchBelowADInplaceOrView below;
-  return linearRows(x, weight, bias);
-}
-
 TORCH_LIBRARY_FRAGMENT(plumbline, library) {
   if (!__builtin_cpu_supports("avx512bf16")) return;
   library.def("attention(Tensor q, Tensor k, Tensor v, Tensor seen, Tensor tokens, float scale) -> (Tensor, Tensor)");
   library.impl("attention", c10::DispatchKey::CPU, TORCH_FN(attentionForward));
   library.impl("attention", c10::DispatchKey::AutogradCPU, TORCH_FN(attentionRecorded));
-  library.def("linear_rows(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
-  library.impl("linear_rows", c10::DispatchKey::CPU, TORCH_FN(linearRows));
-  library.impl("linear_rows", c10::DispatchKey::AutogradCPU, TORCH_FN(linearRowsRecorded));
 }
 
 }  // namespace
 
 bool bf16::attends(int64_t dim) { return dim % 32 == 0 && __builtin_cpu_supports("avx512bf16"); }
+
+bool bf16::multiplies(int64_t rows) { return rows <= kFewRows && __builtin_cpu_supports("avx512bf16"); }
+
+void bf16::linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs,
+                  int64_t outputs, uint16_t* y) {
+  at::parallel_for(0, (outputs + 3) / 4, 8, [&](int64_t first, int64_t last) {
+    linearPart(rows, 4 * first, std::min(4 * last, outputs), inputs, x, weight, bias, y, outputs);
+  });
+}
 
 void bf16::attend(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group,
                   int64_t dim, float scale, float* scores, uint16_t* out) {
@@ -625,5 +586,7 @@ void bf16::attend(const uint16_t* queries, const uint16_t* keys, const uint16_t*
 }
 #else
 bool bf16::attends(int64_t) { return false; }
+bool bf16::multiplies(int64_t) { return false; }
+void bf16::linear(const uint16_t*, const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {}
 void bf16::attend(const uint16_t*, const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, float, float*, uint16_t*) {}
 #endif

@@ -12,4 +12,11 @@ bool attends(int64_t dim);
 void attend(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group, int64_t dim,
             float scale, float* scores, uint16_t* out);
 
+// Whether the processor has it and the rows are few enough for `linear`.
+bool multiplies(int64_t rows);
+
+// x (rows, inputs) · weightᵀ (inputs, outputs) + bias, which may be null.
+void linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs, int64_t outputs,
+            uint16_t* y);
+
 }  // namespace bf16

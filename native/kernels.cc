@@ -404,13 +404,44 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
   }
 };
 
+// x (rows, in) · weightᵀ (in, out) + bias.
+Tensor linearForward(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  if (x.scalar_type() != at::kBFloat16 || !bf16::multiplies(x.size(0)) || !weight.is_contiguous()) return at::linear(x, weight, bias);
+  checkDense("linear", {&x, &weight});
+  TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1) && (!bias || bias->numel() == weight.size(0)),
+              "linear: ", x.sizes(), " does not go with ", weight.sizes());
+  const auto from = x.contiguous();
+  const auto added = bias ? bias->contiguous() : Tensor();
+  auto y = at::empty({x.size(0), weight.size(0)}, x.options());
+  bf16::linear(in<uint16_t>(from), in<uint16_t>(weight), bias ? in<uint16_t>(added) : nullptr, x.size(0), x.size(1),
+               weight.size(0), out<uint16_t>(y));
+  return y;
+}
+
+// A loss sees the very numbers that were computed without gradients: both call linearForward.
+struct Linear : torch::autograd::Function<Linear> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    context->save_for_backward({x, weight});
+    context->saved_data["bias"] = bias.has_value();
+    return linearForward(x, weight, bias);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto& g = gradients[0];
+    const auto needed = [&](size_t i, auto make) { return context->needs_input_grad(i) ? make() : Tensor(); };
+    return {needed(0, [&] { return at::mm(g, saved[1]); }), needed(1, [&] { return at::mm(g.t(), saved[0]); }),
+            context->saved_data["bias"].toBool() ? needed(2, [&] { return g.sum(0); }) : Tensor()};
+  }
+};
+
 // swiglu(gate, up) · weightᵀ, whose backward computes the gated activations again in place of keeping them: a fifth of
 // what a block keeps.
 struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
   static Tensor forward(AutogradContext* context, const Tensor& gate, const Tensor& up, const Tensor& weight) {
     at::AutoDispatchBelowADInplaceOrView below;
     context->save_for_backward({gate, up, weight});
-    return at::linear(swigluForward(gate, up), weight);
+    return linearForward(swigluForward(gate, up), weight, std::nullopt);
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
@@ -623,8 +654,14 @@ Tensor swigluRecorded(const Tensor& gate, const Tensor& up) {
   return swigluForward(gate, up);
 }
 
+Tensor linearRecorded(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  if (recording(x, weight) || (bias && recording(*bias))) return Linear::apply(x, weight, bias);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return linearForward(x, weight, bias);
+}
+
 Tensor swigluLinearPlain(const Tensor& gate, const Tensor& up, const Tensor& weight) {
-  return at::linear(swigluForward(gate, up), weight);
+  return linearForward(swigluForward(gate, up), weight, std::nullopt);
 }
 Tensor swigluLinearRecorded(const Tensor& gate, const Tensor& up, const Tensor& weight) {
   if (recording(gate, up, weight)) return SwigluLinear::apply(gate, up, weight);
@@ -647,6 +684,8 @@ TORCH_LIBRARY(plumbline, library) {
   both("rms_norm", TORCH_FN(rmsNormPlain), TORCH_FN(rmsNormRecorded));
   library.def("swiglu(Tensor gate, Tensor up) -> Tensor");
   both("swiglu", TORCH_FN(swigluForward), TORCH_FN(swigluRecorded));
+  library.def("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
+  both("linear", TORCH_FN(linearForward), TORCH_FN(linearRecorded));
   library.def("swiglu_linear(Tensor gate, Tensor up, Tensor weight) -> Tensor");
   both("swiglu_linear", TORCH_FN(swigluLinearPlain), TORCH_FN(swigluLinearRecorded));
   library.def("rotate(Tensor x, Tensor angles) -> Tensor");

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type DType, Generator, ops, type Tensor } from "../tensor/index.ts";
 import { plain, rmsNorm, rotate, swiglu } from "./block.ts";
-import { linear } from "./linear.ts";
+import { gatedLinear, linear } from "./linear.ts";
 
 // Oracle: libtorch's operators in float64. A result in bfloat16 is off by its rounding, 2⁻⁹ a number at most, and so in
 // norm; 4e-3 leaves room for a second one. In float32 1e-6 is some units in the last place.
@@ -65,6 +65,12 @@ describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients",
     expect(compare(dtype, [random(50, 3, 10)], turn(rotate), turn(plain.rotate))).toBeLessThan(
       tolerance[dtype],
     );
+  });
+  it.each([7, 70])("gatedLinear of %i rows", (rows) => {
+    const oracle = (gate: Tensor, up: Tensor, w: Tensor) => ops.linear(plain.swiglu(gate, up), w);
+    const inputs = [random(rows, 70), random(rows, 70), random(45, 70)];
+    // The gated activations are rounded too.
+    expect(compare(dtype, inputs, gatedLinear, oracle)).toBeLessThan(2 * tolerance[dtype]);
   });
   it.each([1, 3, 33, 64, 65])("linear of %i rows", (rows) => {
     const oracle = (x: Tensor, w: Tensor, bias: Tensor) => ops.linear(x, w, { bias });

@@ -1,32 +1,16 @@
-import { capabilities, operator, ops, type Tensor } from "../tensor/index.ts";
+import { operator, ops, type Tensor } from "../tensor/index.ts";
 import { canFuse, swiglu } from "./block.ts";
 
-/** Linear layers of a few rows, where the processor multiplies bfloat16: libtorch's are made for many rows. */
-const few = capabilities().fastBf16
-  ? (operator("plumbline::linear_rows") as (
-      x: Tensor,
-      weight: Tensor,
-      options: { bias: Tensor | null },
-    ) => Tensor)
-  : undefined;
-
-/** Up to here `few` is faster. */
-const fewRows = 64;
-
-const isFew = (x: Tensor): boolean =>
-  few !== undefined && x.size(0) <= fewRows && x.dtype === "bfloat16" && x.device === "cpu";
+// libtorch's products, but for few rows of bfloat16, where ours are faster (native/bf16.cc).
+const fused = {
+  linear: operator("plumbline::linear") as (x: Tensor, weight: Tensor, o: { bias: Tensor | null }) => Tensor,
+  gated: operator("plumbline::swiglu_linear") as (gate: Tensor, up: Tensor, weight: Tensor) => Tensor,
+};
 
 /** x · weightᵀ + bias: (rows, in) and (out, in) → (rows, out). */
 export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor =>
-  few && isFew(x) ? few(x, weight, { bias }) : ops.linear(x, weight, { bias });
+  canFuse(x) ? fused.linear(x, weight, { bias }) : ops.linear(x, weight, { bias });
 
-/** One operator whose backward computes swiglu(gate, up) again in place of keeping it. */
-const fusedGate = operator("plumbline::swiglu_linear") as (
-  gate: Tensor,
-  up: Tensor,
-  weight: Tensor,
-) => Tensor;
-
-/** swiglu(gate, up) · weightᵀ. */
+/** swiglu(gate, up) · weightᵀ, whose backward computes swiglu again in place of keeping it. */
 export const gatedLinear = (gate: Tensor, up: Tensor, weight: Tensor): Tensor =>
-  canFuse(gate) && !isFew(gate) ? fusedGate(gate, up, weight) : linear(swiglu(gate, up), weight);
+  canFuse(gate) ? fused.gated(gate, up, weight) : ops.linear(swiglu(gate, up), weight);
