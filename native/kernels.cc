@@ -452,6 +452,61 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
   }
 };
 
+// ---- weights in 8 or 4 bits: src/nn/quantise.ts ----
+
+constexpr int64_t kBlock = 64;  // weights that share a scale
+
+// Rows of `count` weights. 8 bits: int8 · scale. 4 bits: two to a byte, the first in the low half, of `codes` · scale.
+void dequantiseRows(const uint8_t* values, const float* scales, const float* codes, int64_t blocks, int64_t bits, uint16_t* to) {
+  for (int64_t b = 0; b < blocks; b++, to += kBlock)
+    if (bits == 8)
+      for (int64_t i = 0; i < kBlock; i++) narrow(float(int8_t(values[b * kBlock + i])) * scales[b], to[i]);
+    else {
+      uint16_t table[16];
+      for (int i = 0; i < 16; i++) narrow(codes[i] * scales[b], table[i]);
+      for (int64_t i = 0; i < kBlock / 2; i++) {
+        const uint8_t pair = values[b * kBlock / 2 + i];
+        to[2 * i] = table[pair & 15];
+        to[2 * i + 1] = table[pair >> 4];
+      }
+    }
+}
+
+// (out, in) in bfloat16. values: uint8 (out, in · bits / 8), scales: float32 (out, in / 64), codes: float32 (16) for 4 bits.
+Tensor dequantise(const Tensor& values, const Tensor& scales, const Tensor& codes) {
+  TORCH_CHECK(values.scalar_type() == at::kByte && values.is_contiguous() && scales.scalar_type() == at::kFloat &&
+                  scales.is_contiguous() && values.dim() == 2 && scales.dim() == 2 && values.size(0) == scales.size(0) &&
+                  codes.scalar_type() == at::kFloat && codes.numel() == 16,
+              "dequantise takes uint8 values, float32 scales and 16 float32 codes");
+  const int64_t rows = values.size(0), blocks = scales.size(1), bytes = values.size(1);
+  const int64_t bits = bytes == blocks * kBlock ? 8 : 4;
+  TORCH_CHECK(bits == 8 || bytes * 2 == blocks * kBlock, "dequantise: ", values.sizes(), " does not go with ", scales.sizes());
+  auto weight = at::empty({rows, blocks * kBlock}, values.options().dtype(at::kBFloat16));
+  at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; r++)
+      dequantiseRows(in<uint8_t>(values) + r * bytes, in<float>(scales) + r * blocks, in<float>(codes), blocks, bits,
+                     out<uint16_t>(weight) + r * blocks * kBlock);
+  });
+  return weight;
+}
+
+Tensor quantisedForward(const Tensor& x, const Tensor& values, const Tensor& scales, const Tensor& codes) {
+  return linearForward(x, dequantise(values, scales, codes), std::nullopt);
+}
+
+// The whole weights are there for one layer at a time, in backward again.
+struct QuantisedLinear : torch::autograd::Function<QuantisedLinear> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& values, const Tensor& scales, const Tensor& codes) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    context->save_for_backward({values, scales, codes});
+    return quantisedForward(x, values, scales, codes);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    return {at::mm(gradients[0], dequantise(saved[0], saved[1], saved[2])), Tensor(), Tensor(), Tensor()};
+  }
+};
+
 // One token's heads turned by its angles; `sign` −1 turns them back. cos and sin: of half a head's channels.
 template <class T>
 __attribute__((always_inline)) inline void turnRow(const T* __restrict x, int64_t stride, const float* __restrict cos,
@@ -660,6 +715,12 @@ Tensor linearRecorded(const Tensor& x, const Tensor& weight, const std::optional
   return linearForward(x, weight, bias);
 }
 
+Tensor quantisedRecorded(const Tensor& x, const Tensor& values, const Tensor& scales, const Tensor& codes) {
+  if (recording(x)) return QuantisedLinear::apply(x, values, scales, codes);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return quantisedForward(x, values, scales, codes);
+}
+
 Tensor swigluLinearPlain(const Tensor& gate, const Tensor& up, const Tensor& weight) {
   return linearForward(swigluForward(gate, up), weight, std::nullopt);
 }
@@ -686,6 +747,10 @@ TORCH_LIBRARY(plumbline, library) {
   both("swiglu", TORCH_FN(swigluForward), TORCH_FN(swigluRecorded));
   library.def("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
   both("linear", TORCH_FN(linearForward), TORCH_FN(linearRecorded));
+  library.def("dequantise(Tensor values, Tensor scales, Tensor codes) -> Tensor");
+  library.impl("dequantise", c10::DispatchKey::CPU, TORCH_FN(dequantise));
+  library.def("quantised_linear(Tensor x, Tensor values, Tensor scales, Tensor codes) -> Tensor");
+  both("quantised_linear", TORCH_FN(quantisedForward), TORCH_FN(quantisedRecorded));
   library.def("swiglu_linear(Tensor gate, Tensor up, Tensor weight) -> Tensor");
   both("swiglu_linear", TORCH_FN(swigluLinearPlain), TORCH_FN(swigluLinearRecorded));
   library.def("rotate(Tensor x, Tensor angles) -> Tensor");

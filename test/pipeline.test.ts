@@ -41,6 +41,27 @@ describe("the pipeline on SmolLM2-135M", { timeout: 600_000 }, () => {
     expect(jsonLines(out).at(-1).type).toBe("done");
   });
 
+  it("sft on a base of 4 bits lowers the held-out loss, and saves whole weights", async () => {
+    const out = await run(
+      "sft",
+      "sft.yaml",
+      "--json",
+      ...set({ "lora.rank": 8, quantise: 4, epochs: 1, evalEvery: 2, learningRate: 1e-3, heldOut: 0.2 }),
+      ...["--run", "runs/qlora"],
+    );
+    const evals = jsonLines(out).filter(({ type }) => type === "eval");
+    expect(evals.at(-1).metrics.eval_loss).toBeLessThan(evals[0].metrics.eval_loss);
+    const flags = ["--prompt", "Say hello.", "--max-tokens", "4", "--temperature", "0"];
+    expect((await run("generate", "--model", "runs/qlora", ...flags)).trim()).not.toBe("");
+  });
+
+  it("--estimate tells how long a recipe takes, and leaves nothing", async () => {
+    const told = JSON.parse(await run("sft", "sft.yaml", "--estimate", "--json", "--run", "runs/estimated"));
+    expect(told.steps).toBeGreaterThan(3);
+    expect(told.secondsPerStep).toBeGreaterThan(0);
+    expect(existsSync(at("runs/estimated"))).toBe(false);
+  });
+
   it("reward reports accuracy with its interval, and scores by it", async () => {
     const out = await run(
       "reward",
@@ -118,6 +139,7 @@ describe("the pipeline on SmolLM2-135M", { timeout: 600_000 }, () => {
   it("runs lists what was made, report draws it", async () => {
     const listed = jsonLines(await run("runs", "--json"));
     expect(listed.map(({ stage, state }) => `${stage} ${state}`)).toEqual([
+      "sft done",
       "sft done",
       "reward done",
       "ppo done",

@@ -1,11 +1,15 @@
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { fetchSmolLm2 } from "../scripts/setup.mjs";
+import { readDemonstrations } from "../src/data/readers.ts";
 import { logprobsOf } from "../src/math/index.ts";
+import type { Model } from "../src/models/model.ts";
 import { openModel } from "../src/models/open.ts";
 import { pack } from "../src/models/pack.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { readSafetensors } from "../src/models/safetensors.ts";
 import { generate } from "../src/rollout/generate.ts";
+import { layOut, responseLogits } from "../src/rollout/score.ts";
 import { noGrad, scope, type Tensor } from "../src/tensor/index.ts";
 import { encodeExample, renderChat } from "../src/text/chat.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
@@ -15,6 +19,7 @@ import { expectClose, goldenJson, goldenPath } from "./golden.ts";
 const golden = goldenJson("smollm2.json");
 const model = await loadModel("smollm2-135m-instruct", { dtype: "float32" });
 const tokenizer = model.text;
+const starter = fileURLToPath(new URL("../recipes/starter/demonstrations.jsonl", import.meta.url));
 
 describe("SmolLM2-135M-Instruct from GGUF", () => {
   it("has the weights that transformers dequantises", async () => {
@@ -106,4 +111,36 @@ describe("its tokenizer", () => {
       ]),
     ).toBe("<|user|>Hi<|assistant|>Yo<|im_end|>");
   });
+});
+
+describe("SmolLM2-135M-Instruct in fewer bits", () => {
+  // Mean log-prob of 710 tokens of the starter's demonstrations. Measured against float32: bfloat16 0.003 nats off,
+  // 8 bits 0.016, 4 bits 0.14 (so small a model has no room to spare).
+  it.each([
+    { bits: 8, most: 0.05 },
+    { bits: 4, most: 0.3 },
+  ] as const)(
+    "of $bits gives nearly the same log-probs, and shares them with its clones",
+    async ({ bits, most }) => {
+      const { records } = readDemonstrations(starter);
+      const rows = records.map(({ prompt, completion }) => encodeExample(tokenizer, prompt, completion));
+      const meanOf = (of: Model) =>
+        noGrad(() =>
+          scope(() => {
+            const layout = layOut(rows.slice(0, 40));
+            return logprobsOf(responseLogits(of, layout), layout.targets).mean().item();
+          }),
+        );
+      const whole = await loadModel("smollm2-135m-instruct", { dtype: "bfloat16" });
+      const narrow = whole.clone().quantise(bits);
+      const difference = Math.abs(meanOf(narrow) - meanOf(whole));
+      expect(difference).toBeLessThan(most);
+      const shared = narrow.clone({ share: true });
+      expect(meanOf(shared)).toBe(meanOf(narrow));
+      const copied = narrow.clone();
+      expect(copied.parameters.size).toBe(whole.parameters.size);
+      expect(meanOf(copied)).toBe(meanOf(narrow));
+      for (const made of [shared, copied, narrow, whole]) made.dispose();
+    },
+  );
 });

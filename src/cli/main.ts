@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { InputError } from "../data/errors.ts";
 import { Interrupted } from "../run/training.ts";
+import { bench } from "./bench.ts";
 import { chat } from "./chat.ts";
 import { data } from "./data.ts";
 import { generate } from "./generate.ts";
@@ -35,6 +36,7 @@ export function program(): Command {
     data,
     runs,
     report,
+    bench,
     init,
     setup,
   ])

@@ -4,7 +4,7 @@ import { InputError } from "../data/errors.ts";
 import { applySet, parseConfig, readRecipe } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import type { Training } from "../run/training.ts";
-import { interruptible, number, Progress, print, table } from "./terminal.ts";
+import { duration, interruptible, number, Progress, print, table } from "./terminal.ts";
 
 interface Stage<T extends z.ZodRawShape> {
   name: string;
@@ -46,6 +46,7 @@ export function stageCommand<T extends z.ZodRawShape>({
         "what to compute in (default: bfloat16 where the machine is fast at it)",
       ).choices(["float32", "bfloat16"]),
     )
+    .option("--estimate", "take three steps, tell how long all will take and the memory, save nothing")
     .option("--json", "print events as JSON lines")
     .addHelpText("after", () => `\nSettings, for the recipe or --set:\n${describe(settings)}`);
   const keys = Object.keys(inputs);
@@ -71,6 +72,10 @@ export function stageCommand<T extends z.ZodRawShape>({
       if (merged[key] === undefined && !(inputs[key] instanceof z.ZodOptional))
         throw new InputError(`${name}: --${kebab(key)} is missing: ${hints[key]}`);
     const config = parseConfig(schema, merged, recipe ?? "settings") as { run: string };
+    if (options.estimate) {
+      const { run: _, ...rest } = config;
+      return estimate(await start(rest as never), options.json === true);
+    }
     const training = await start({
       ...config,
       resume: options.resume ?? false,
@@ -86,6 +91,29 @@ export function stageCommand<T extends z.ZodRawShape>({
 
 export async function follow(training: AsyncIterable<Event>, progress: Progress): Promise<void> {
   for await (const event of training) progress.show(event);
+}
+
+/** Takes a training's first steps. The first one also compiles and allocates, so it is not counted. */
+async function estimate(training: AsyncIterable<Event>, json: boolean): Promise<void> {
+  const progress = new Progress(json);
+  const ends: number[] = [];
+  let total = 0;
+  for await (const event of training) {
+    if (event.type !== "step") continue;
+    progress.line(`step ${event.step} of 3`);
+    ends.push(performance.now());
+    total = event.total;
+    if (ends.length === 3 || ends.length === total) break;
+  }
+  const [first = 0, last = 0] = [ends[0], ends.at(-1)];
+  const perStep = ends.length > 1 ? (last - first) / (ends.length - 1) / 1000 : undefined;
+  const gb = (process.resourceUsage().maxRSS * 1024) / 1e9;
+  if (json) return console.log(JSON.stringify({ steps: total, secondsPerStep: perStep ?? null, gb }));
+  if (perStep === undefined)
+    return print(`${total} step: too few to tell how long one takes; ${number(gb)} GB`);
+  print(
+    `${total} steps of ${number(perStep)} s: about ${duration(total * perStep)}, evaluations not counted; ${number(gb)} GB at most so far`,
+  );
 }
 
 function summarise(stage: string, run: string, metrics: Metrics): void {

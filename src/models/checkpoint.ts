@@ -1,7 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { InputError } from "../data/errors.ts";
 import type { AdamW } from "../nn/adamw.ts";
 import type { LoraConfig } from "../nn/lora-config.ts";
+import type { Bits } from "../nn/quantise.ts";
 import { type DType, noGrad, scope } from "../tensor/index.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
@@ -16,6 +18,17 @@ export function saveTraining(dir: string, optimizers: Record<string, AdamW>, sta
 
 export function loadOptimizer(dir: string, name: string, optimizer: AdamW): void {
   noGrad(() => scope(() => optimizer.load(readSafetensors(join(dir, `${name}.optimizer.safetensors`)))));
+}
+
+/**
+ * The frozen model under a stage's adapters, rounded where `bits` says so: `base`, or a copy of it where it was given.
+ * @throws InputError without adapters, since rounded weights do not learn
+ */
+export function quantisedBase(base: Model, given: unknown, bits: Bits | undefined, lora: unknown): Model {
+  if (bits === undefined) return base;
+  if (!lora)
+    throw new InputError("quantise: rounded weights do not learn: train adapters on them, with `lora: {}`");
+  return (base === given ? base.clone() : base).quantise(bits);
 }
 
 /**

@@ -5,6 +5,7 @@ import { swiglu } from "../nn/block.ts";
 import { gatedLinear, linear } from "../nn/linear.ts";
 import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
 import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
+import { type Bits, block, dequantise, type Quantised, quantise, quantisedLinear } from "../nn/quantise.ts";
 import { type DType, Generator, keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Architecture, Dimensions, Weights } from "./architecture.ts";
@@ -37,6 +38,8 @@ export class Model {
   /** Weights that are another model's. */
   #shared: Set<string>;
   #lookup: Weights;
+  /** Frozen linear layers in fewer bits, by their names; `#weights` has those no more. */
+  #quantised = new Map<string, Quantised>();
   #lora: LoraConfig | undefined;
   #adapters = new Map<string, Adapter>();
 
@@ -66,18 +69,27 @@ export class Model {
       },
       linear: (name, x) => {
         const bias = weights.get(`${name}.bias`) ?? null;
-        const weight = this.#lookup.get(`${name}.weight`);
-        const y = architecture.transposed
-          ? ops.linear(x, weight.transpose(0, 1), { bias })
-          : linear(x, weight, bias);
+        const y = this.#product(name, x, bias);
         const adapter = this.#adapters.get(name);
         return adapter ? adapt(y, x, adapter) : y;
       },
       gated: (name, gate, up) =>
-        this.#adapters.has(name) || weights.has(`${name}.bias`)
+        this.#adapters.has(name) || this.#quantised.has(name) || weights.has(`${name}.bias`)
           ? this.#lookup.linear(name, swiglu(gate, up))
           : gatedLinear(gate, up, this.#lookup.get(`${name}.weight`)),
     };
+  }
+
+  #product(name: string, x: Tensor, bias: Tensor | null): Tensor {
+    const narrow = this.#quantised.get(name);
+    if (narrow) {
+      const y = quantisedLinear(x, narrow);
+      return bias ? y.add(bias) : y;
+    }
+    const weight = this.#lookup.get(`${name}.weight`);
+    return this.#architecture.transposed
+      ? ops.linear(x, weight.transpose(0, 1), { bias })
+      : linear(x, weight, bias);
   }
 
   get dtype(): DType {
@@ -138,12 +150,62 @@ export class Model {
    */
   clone({ dtype = this.dtype, share = false }: { dtype?: DType; share?: boolean } = {}): Model {
     const weights = share ? new Map(this.#weights) : this.#copy(dtype);
-    return new Model(this.json, weights, this.head, this.tokenizer, share ? weights.keys() : []);
+    const made = new Model(this.json, weights, this.head, this.tokenizer, share ? weights.keys() : []);
+    return share ? made.#with(this.#quantised) : made;
+  }
+
+  #with(quantised: ReadonlyMap<string, Quantised>): this {
+    for (const [name, narrow] of quantised) {
+      this.#quantised.set(name, narrow);
+      this.#shared.add(name);
+    }
+    return this;
+  }
+
+  /**
+   * Rounds the blocks' linear layers to 8 bits a weight or 4 (NormalFloat; Dettmers et al. 2023, QLoRA) and frees what
+   * they were. Such a model can be sampled from, and learns through adapters: models that share it are made after this.
+   * @throws InputError for another dtype than bfloat16 on the CPU, or layers that cannot be cut into blocks of 64
+   */
+  quantise(bits: Bits): this {
+    if (this.dtype !== "bfloat16" || this.device !== "cpu" || this.#architecture.transposed)
+      throw new InputError(
+        `quantise works on bfloat16 models of the llama family on the CPU; this is ${this.json.model_type} in ${this.dtype} on ${this.device}`,
+      );
+    return noGrad(() => {
+      for (const [stem, weight] of this.#layers([...this.#architecture.linears])) {
+        if (weight.size(1) % block !== 0)
+          throw new InputError(
+            `quantise: ${stem} has ${weight.size(1)} inputs, which ${block} does not divide`,
+          );
+        const { values, scales } = quantise(weight, bits);
+        this.#quantised.set(stem, { values: keep(values), scales: keep(scales) });
+        this.#weights.delete(`${stem}.weight`);
+        if (!this.#shared.has(`${stem}.weight`)) weight.dispose();
+      }
+      return this;
+    });
+  }
+
+  /** The linear layers whose name ends in one of these, with their weights. */
+  #layers(targets: readonly string[]): [stem: string, weight: Tensor][] {
+    return [...this.#weights].flatMap(([name, weight]) => {
+      const stem = name.replace(/\.weight$/, "");
+      return stem !== name && targets.includes(stem.split(".").at(-1) as string) ? [[stem, weight]] : [];
+    });
   }
 
   #copy(dtype: DType): Map<string, Tensor> {
     const copied = (from: Tensor) => scope(() => keep(ops.to(from.detach(), dtype, { copy: true })));
-    return noGrad(() => new Map([...this.#weights].map(([name, from]) => [name, copied(from)])));
+    return noGrad(() => {
+      const all = new Map([...this.#weights].map(([name, from]) => [name, copied(from)]));
+      for (const [name, narrow] of this.#quantised)
+        all.set(
+          `${name}.weight`,
+          scope(() => keep(dequantise(narrow).to(dtype))),
+        );
+      return all;
+    });
   }
 
   /**
@@ -166,7 +228,8 @@ export class Model {
         weights.set("score.weight", keep(weight.to(this.dtype)));
         if (options.bias) weights.set("score.bias", keep(tensor([0], { dtype: this.dtype })));
         const { plumbline: _, ...json } = this.json;
-        return new Model(json, weights, "score", this.tokenizer, shared);
+        const made = new Model(json, weights, "score", this.tokenizer, shared);
+        return share ? made.#with(this.#quantised) : made;
       }),
     );
   }
@@ -188,12 +251,15 @@ export class Model {
     if (unknown !== undefined)
       throw new InputError(`lora: no layer is called "${unknown}" (${linears.join(", ")} are)`);
     const generator = new Generator(seed);
-    for (const [name, weight] of this.#weights) {
-      const stem = name.replace(/\.weight$/, "");
-      if (stem === name || !targets.includes(stem.split(".").at(-1) as string)) continue;
+    const add = (stem: string, input: number, output: number, device: string) =>
+      this.#adapters.set(stem, makeAdapter([input, output], lora, this.dtype, device, generator));
+    for (const [stem, weight] of this.#layers(targets)) {
       const [output, input] = (transposed ? [...weight.shape].reverse() : weight.shape) as [number, number];
-      this.#adapters.set(stem, makeAdapter([input, output], lora, this.dtype, weight.device, generator));
+      add(stem, input, output, weight.device);
     }
+    for (const [stem, { scales }] of this.#quantised)
+      if (targets.includes(stem.split(".").at(-1) as string))
+        add(stem, scales.size(1) * block, scales.size(0), scales.device);
     this.#lora = { ...lora, targets: [...targets] };
     if (from !== undefined) this.#restore(from);
     return this;
@@ -232,6 +298,7 @@ export class Model {
       this.#weights.set(name, keep(weight));
       if (weight !== old && !this.#shared.has(name)) old?.dispose();
     }
+    this.#disposeQuantised();
     this.#shared.clear();
     this.#disposeAdapters();
     return this;
@@ -239,23 +306,27 @@ export class Model {
 
   /** Every weight with its adapter taken in; those of another model copied. */
   #merged(): Map<string, Tensor> {
-    return noGrad(
-      () =>
-        new Map(
-          [...this.#weights].map(([name, weight]) => {
-            const adapter = this.#adapters.get(name.replace(/\.weight$/, ""));
-            if (!adapter) return [name, this.#shared.has(name) ? weight.clone() : weight];
-            return [
-              name,
-              scope(() => {
-                const change = weightChange(adapter);
-                const added = this.#architecture.transposed ? change.transpose(0, 1) : change;
-                return weight.to("float32").add(added).to(weight.dtype).contiguous();
-              }),
-            ];
-          }),
-        ),
-    );
+    const merge = (stem: string, weight: Tensor): Tensor | undefined => {
+      const adapter = this.#adapters.get(stem);
+      if (!adapter) return undefined;
+      return scope(() => {
+        const change = weightChange(adapter);
+        const added = this.#architecture.transposed ? change.transpose(0, 1) : change;
+        return weight.to("float32").add(added).to(weight.dtype).contiguous();
+      });
+    };
+    return noGrad(() => {
+      const all = new Map<string, Tensor>();
+      for (const [name, weight] of this.#weights) {
+        const own = () => (this.#shared.has(name) ? weight.clone() : weight);
+        all.set(name, merge(name.replace(/\.weight$/, ""), weight) ?? own());
+      }
+      for (const [stem, narrow] of this.#quantised) {
+        const whole = dequantise(narrow);
+        all.set(`${stem}.weight`, merge(stem, whole) ?? whole);
+      }
+      return all;
+    });
   }
 
   #disposeAdapters(): void {
@@ -290,7 +361,10 @@ export class Model {
       if (this.scoreShift) json.plumbline = { score_shift: this.scoreShift };
     }
     scope(() =>
-      writeSafetensors(join(folder, "model.safetensors"), this.#lora ? this.#merged() : this.#weights),
+      writeSafetensors(
+        join(folder, "model.safetensors"),
+        this.#lora || this.#quantised.size ? this.#merged() : this.#weights,
+      ),
     );
     if (this.tokenizer) {
       const pad = this.tokenizer.special("pad_token");
@@ -319,8 +393,15 @@ export class Model {
     });
   }
 
+  #disposeQuantised(): void {
+    for (const [name, { values, scales }] of this.#quantised)
+      if (!this.#shared.has(name)) for (const part of [values, scales]) part.dispose();
+    this.#quantised.clear();
+  }
+
   dispose(): void {
     this.#disposeAdapters();
+    this.#disposeQuantised();
     for (const [name, weight] of this.#weights) if (!this.#shared.has(name)) weight.dispose();
   }
 }

@@ -75,6 +75,8 @@ export const ppoConfig = z.object({
   batchSize: z.int().positive().default(64),
   /** Responses to each prompt of a step. */
   samplesPerPrompt: z.int().positive().default(1),
+  /** Rounds the frozen weights under the adapters to so many bits (QLoRA): less memory, some more time. */
+  quantise: z.literal([8, 4]).optional(),
   schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
   /** Starts from a model that never had SFT. */
   allowNoSft: z.boolean().default(false),

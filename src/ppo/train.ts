@@ -3,6 +3,7 @@ import { InputError } from "../data/errors.ts";
 import { readDemonstrations, readPrompts } from "../data/readers.ts";
 import type { Demonstration, Message, Prompt } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
+import { quantisedBase } from "../models/checkpoint.ts";
 import { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { scheduleFactor } from "../nn/schedule.ts";
@@ -77,9 +78,11 @@ async function* train({
     saveEvery,
     logSamples,
     keepCheckpoints: keep,
+    quantise,
     ...stepConfig
   } = config;
-  const base = await loadModel(from, dtype ? { dtype } : {});
+  const loaded = await loadModel(from, dtype ? { dtype } : {});
+  const base = quantisedBase(loaded, from, quantise, config.lora);
   if (!allowNoSft) refuseWithoutSft(base);
   const judge = typeof reward === "function" ? reward : await loadModel(reward, { dtype: base.dtype });
   if (judge instanceof Model && judge.head !== "score")

@@ -8,6 +8,8 @@ export const rewardConfig = z.object({
   learningRate: z.number().positive().default(1e-5),
   /** Trains low-rank adapters in place of all weights; wants about ten times the learning rate. */
   lora: loraConfig.optional(),
+  /** Rounds the frozen weights under the adapters to so many bits (QLoRA): less memory, some more time. */
+  quantise: z.literal([8, 4]).optional(),
   schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
   warmupRatio: z.number().min(0).max(1).default(0.05),
   /** Prompts a step, each with all its completions. */

@@ -6,7 +6,7 @@ import { readComparisons } from "../data/readers.ts";
 import type { Comparison, Message } from "../data/records.ts";
 import { shuffled, splitByPrompt } from "../data/split.ts";
 import { deviation, mergeMoments, noMoments } from "../math/index.ts";
-import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
+import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
@@ -72,7 +72,7 @@ async function* train({
   const records = typeof data === "string" ? readComparisons(data).records : [...data];
   if (!records.length) throw new InputError("reward: there are no comparisons");
   const load = () => loadModel(from, dtype ? { dtype } : {});
-  let base = await load();
+  let base = quantisedBase(await load(), from, config.quantise, config.lora);
   if (base.head !== "lm")
     throw new InputError("reward: the model has a scalar head already: begin from a language model");
   const maxLength = Math.min(config.maxLength, base.dimensions.context);

@@ -7,6 +7,8 @@ export const sftConfig = z.object({
   learningRate: z.number().positive().default(2e-5),
   /** Trains low-rank adapters in place of all weights; wants about ten times the learning rate. */
   lora: loraConfig.optional(),
+  /** Rounds the frozen weights under the adapters to so many bits (QLoRA): less memory, some more time. */
+  quantise: z.literal([8, 4]).optional(),
   schedule: z.enum(["constant", "linear", "cosine"]).default("cosine"),
   /** Share of the steps over which the learning rate rises. */
   warmupRatio: z.number().min(0).max(1).default(0.05),

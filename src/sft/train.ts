@@ -4,7 +4,7 @@ import { InputError } from "../data/errors.ts";
 import { readDemonstrations } from "../data/readers.ts";
 import type { Demonstration } from "../data/records.ts";
 import { shuffled, splitByPrompt } from "../data/split.ts";
-import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
+import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
@@ -65,7 +65,8 @@ async function* train({
   const config = parseConfig(sftConfig, settings, "sft");
   const records = typeof data === "string" ? readDemonstrations(data).records : [...data];
   if (!records.length) throw new InputError("sft: there are no demonstrations");
-  const base = await loadModel(from, dtype ? { dtype } : {});
+  const loaded = await loadModel(from, dtype ? { dtype } : {});
+  const base = quantisedBase(loaded, from, config.quantise, config.lora);
   const { train: learned, heldOut } = splitByPrompt(records, config.heldOut, config.seed);
   const examples = encodeAll(base, learned, config);
   const unseen = encodeAll(base, heldOut, config);

@@ -1,0 +1,88 @@
+import { Command, Option } from "commander";
+import { number, Progress, print, table } from "./terminal.ts";
+
+/** One line of the result: `cost` in seconds, and in tokens a second. */
+interface Cost {
+  what: string;
+  rows: number;
+  length: number;
+  seconds: number;
+  tokensPerSecond: number;
+}
+
+export const bench = () =>
+  new Command("bench")
+    .description("What this machine reaches; how long a recipe takes tells --estimate of sft, reward and ppo")
+    .option("--model <name>", "also what training and sampling cost with this model")
+    .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
+    .option("--json", "print one JSON object")
+    .action(async ({ model: name, dtype, json }) => {
+      const progress = new Progress(json === true);
+      const { capabilities, threads } = await import("../tensor/index.ts");
+      const { matmulPeak, memoryRate, samplingCost, slope, trainingCost } = await import("../eval/cost.ts");
+      progress.line("measuring the machine");
+      const machine = {
+        threads: threads(),
+        bfloat16: (await matmulPeak("bfloat16")) / 1e9,
+        float32: (await matmulPeak("float32")) / 1e9,
+        memory: (await memoryRate()) / 1e9,
+      };
+      const costs: Cost[] = [];
+      if (name !== undefined) {
+        const { loadModel } = await import("../models/pull.ts");
+        const model = (await loadModel(name, dtype ? { dtype } : {})).clone();
+        const add = async (what: "training" | "sampling", rows: number, length: number) => {
+          progress.line(`${what}: ${rows} × ${length} tokens`);
+          const seconds = await (what === "training" ? trainingCost : samplingCost)(model, rows, length);
+          costs.push({ what, rows, length, seconds, tokensPerSecond: (rows * length) / seconds });
+        };
+        for (const rows of [1, 2, 4, 8]) await add("training", rows, 128);
+        for (const length of [256, 512, 1024]) await add("training", 1, length);
+        for (const rows of [1, 4, 16, 64]) await add("sampling", rows, 32);
+        for (const length of [64, 128]) await add("sampling", 16, length);
+      }
+      if (json) return console.log(JSON.stringify({ machine, costs }));
+      print(
+        table([
+          ["threads", String(machine.threads)],
+          ["bfloat16 products", `${number(machine.bfloat16)} GFLOP/s${fast(capabilities().fastBf16)}`],
+          ["float32 products", `${number(machine.float32)} GFLOP/s`],
+          ["memory, read and written", `${number(machine.memory)} GB/s`],
+        ]),
+      );
+      if (!costs.length) return;
+      print("");
+      print(
+        table([
+          ["what", "sequences", "tokens each", "seconds", "tokens/s"],
+          ...costs.map(({ what, rows, length, seconds, tokensPerSecond }) => [
+            what,
+            ...[rows, length].map(String),
+            ...[seconds, tokensPerSecond].map(number),
+          ]),
+        ]),
+      );
+      print("\ncost grows as");
+      const grows = (what: string, by: "rows" | "length", same: (cost: Cost) => boolean) => {
+        const of = costs.filter((cost) => cost.what === what && same(cost));
+        return [
+          what,
+          by,
+          `size^${slope(
+            of.map((c) => c[by]),
+            of.map((c) => c.seconds),
+          ).toFixed(2)}`,
+        ];
+      };
+      print(
+        table([
+          grows("training", "rows", ({ length }) => length === 128),
+          grows("training", "length", ({ rows }) => rows === 1),
+          grows("sampling", "rows", ({ length }) => length === 32),
+          grows("sampling", "length", ({ rows }) => rows === 16),
+        ]),
+      );
+    });
+
+const fast = (is: boolean): string =>
+  is ? ": models are computed in bfloat16" : ": models are computed in float32";

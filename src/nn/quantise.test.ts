@@ -1,0 +1,70 @@
+import { describe, expect, it } from "vitest";
+import { Generator, ops, type Tensor, tensor } from "../tensor/index.ts";
+import {
+  type Bits,
+  dequantise,
+  normalFloat,
+  plainDequantise,
+  quantise,
+  quantisedLinear,
+} from "./quantise.ts";
+
+const generator = new Generator(2);
+const random = (...shape: number[]): Tensor => ops.randn(shape, { generator });
+const worst = (a: Tensor, b: Tensor): number => a.to("float64").sub(b.to("float64")).abs().max().item();
+const bits: Bits[] = [8, 4];
+
+describe("weights in fewer bits", () => {
+  it.each(bits)("%i: the kernel reads what libtorch's operators read", (count) => {
+    const narrow = quantise(random(37, 192), count);
+    expect(narrow.values.shape).toEqual([37, (192 * count) / 8]);
+    // The kernel rounds to bfloat16: 2⁻⁹ of a number under 8.
+    expect(worst(dequantise(narrow), plainDequantise(narrow))).toBeLessThan(8 * 2 ** -9);
+  });
+
+  it("8: off by half a step of the block's largest, 1/254 of it", () => {
+    const weight = random(10, 128);
+    const largest = weight.view(10, 2, 64).abs().amax(-1, true).expand(10, 2, 64).reshape(10, 128);
+    const off = plainDequantise(quantise(weight, 8)).sub(weight).abs().div(largest);
+    expect(off.max().item()).toBeLessThan(1 / 254 + 1e-6);
+  });
+
+  it("4: every code of NormalFloat comes back, and what lies between goes to the nearer", () => {
+    const row = [...normalFloat, ...new Array(48).fill(0)];
+    const exact = tensor(row, { shape: [1, 64] }).mul(3);
+    expect(worst(plainDequantise(quantise(exact, 4)), exact)).toBeLessThan(1e-6);
+    const between = row.map((code, i) => (i === 8 ? 0.119 : i === 9 ? 0.122 : code)); // half way: 0.1203
+    const got = plainDequantise(quantise(tensor(between, { shape: [1, 64] }), 4)).toArray();
+    expect(got[8]).toBeCloseTo(normalFloat[8] as number, 6);
+    expect(got[9]).toBeCloseTo(normalFloat[9] as number, 6);
+  });
+
+  it.each(bits)("%i: a block of zeros stays zeros", (count) => {
+    expect(worst(dequantise(quantise(ops.zeros([2, 64]), count)), ops.zeros([2, 64]))).toBe(0);
+  });
+
+  // The oracle multiplies by the same rounded weights; 4e-3: bfloat16's rounding.
+  it.each(bits)("%i: a linear layer and its input's gradient", (count) => {
+    const narrow = quantise(random(40, 128), count);
+    for (const rows of [5, 80]) {
+      const x = random(rows, 128).to("bfloat16");
+      const g = random(rows, 40).to("bfloat16");
+      const run = (as: "bfloat16" | "float64") => {
+        const leaf = x.to(as).detach().clone();
+        leaf.requiresGrad = true;
+        const y =
+          as === "bfloat16"
+            ? quantisedLinear(leaf, narrow)
+            : ops.linear(leaf, dequantise(narrow).to("float64"));
+        y.mul(g.to(as)).sum().backward();
+        return [y.detach(), leaf.grad as Tensor];
+      };
+      const wanted = run("float64");
+      for (const [i, x] of run("bfloat16").entries()) {
+        const off = x.to("float64").sub(wanted[i] as Tensor);
+        const size = ops.linalg_vector_norm(wanted[i] as Tensor).item();
+        expect(ops.linalg_vector_norm(off).item() / size).toBeLessThan(4e-3);
+      }
+    }
+  });
+});

@@ -1,0 +1,67 @@
+import { keep, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+
+/** A frozen matrix (out, in) in 8 or 4 bits a weight, each 64 along `in` with a scale of their own. */
+export interface Quantised {
+  /** uint8 (out, in · bits / 8): int8, or two 4-bit codes to a byte, the first in the low half. */
+  values: Tensor;
+  /** float32 (out, in / 64) */
+  scales: Tensor;
+}
+
+export type Bits = 4 | 8;
+
+/** Weights that share a scale. */
+export const block = 64;
+
+/** The 16 values of 4-bit NormalFloat: quantiles of a normal distribution (Dettmers et al. 2023, appendix E). */
+export const normalFloat = [
+  -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+  -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
+  0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
+];
+const codes = scope(() => keep(tensor(normalFloat)));
+/** Half way between neighbours: what is above the i-th of them is nearer to code i + 1. */
+const borders = normalFloat.slice(1).map((code, i) => (code + (normalFloat[i] as number)) / 2);
+
+/** A matrix whose second size is a multiple of 64, rounded: to int8 of the largest's share, or to NormalFloat. */
+export function quantise(weight: Tensor, bits: Bits): Quantised {
+  return scope(() => {
+    const [rows, width] = weight.shape as [number, number];
+    const blocks = weight.to("float32").view(rows, -1, block);
+    const largest = blocks.abs().amax(-1, true).clamp(1e-30, null);
+    const scales = largest.squeeze(-1);
+    if (bits === 8) {
+      const steps = ops.round(blocks.div(largest).mul(127)).to("int8");
+      return { values: ops.view(steps.view(rows, width), "uint8"), scales: scales.div(127) };
+    }
+    const code = ops.bucketize(blocks.div(largest), tensor(borders)).view(rows, width / 2, 2);
+    const values = code.select(-1, 0).add(code.select(-1, 1).mul(16)).to("uint8");
+    return { values, scales };
+  });
+}
+
+const fused = {
+  dequantise: operator("plumbline::dequantise") as (values: Tensor, scales: Tensor, codes: Tensor) => Tensor,
+  linear: operator("plumbline::quantised_linear") as (
+    ...of: [x: Tensor, values: Tensor, scales: Tensor, codes: Tensor]
+  ) => Tensor,
+};
+
+/** The matrix again, as bfloat16. */
+export const dequantise = ({ values, scales }: Quantised): Tensor => fused.dequantise(values, scales, codes);
+
+/** x · weightᵀ in bfloat16; the gradient is x's alone. */
+export const quantisedLinear = (x: Tensor, { values, scales }: Quantised): Tensor =>
+  fused.linear(x, values, scales, codes);
+
+/** `dequantise` in libtorch's operators, in float32: its oracle. */
+export function plainDequantise({ values, scales }: Quantised): Tensor {
+  const [rows, blocks] = scales.shape as [number, number];
+  const isWide = values.size(1) === blocks * block;
+  const low = ops.bitwise_and(values, 15);
+  const high = ops.__rshift__(values, 4);
+  const levels = isWide
+    ? ops.view(values, "int8").to("float32")
+    : codes.indexSelect(0, ops.stack([low, high], { dim: -1 }).view(-1).to("int64"));
+  return levels.view(rows, blocks, block).mul(scales.unsqueeze(-1)).view(rows, -1);
+}
