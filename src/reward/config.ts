@@ -15,7 +15,7 @@ export const rewardConfig = z.object({
   /** Prompts a step, each with all its completions. */
   batchSize: z.int().positive().default(16),
   /** Tokens computed at once: the completions of one prompt are never parted. */
-  microBatchTokens: z.int().positive().default(768),
+  microBatchTokens: z.int().positive().default(512),
   /** Completions that make a longer sequence are dropped and counted. */
   maxLength: z.int().positive().default(1024),
   /**

@@ -15,7 +15,7 @@ export const sftConfig = z.object({
   /** Demonstrations a step. */
   batchSize: z.int().positive().default(16),
   /** Tokens computed at once; more demonstrations than fit are accumulated. Changes memory and speed, not the result. */
-  microBatchTokens: z.int().positive().default(768),
+  microBatchTokens: z.int().positive().default(512),
   /** Demonstrations of more tokens are dropped and counted. */
   maxLength: z.int().positive().default(1024),
   /** Learns the prompts too. */
