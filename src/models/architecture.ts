@@ -28,6 +28,9 @@ export interface Dimensions {
   tied: boolean;
 }
 
+/** Computes one block: `block(x)`, or something that amounts to it. */
+export type RunBlock = (block: (x: Tensor) => Tensor, x: Tensor) => Tensor;
+
 /** One model family: one file, named after its `model_type`. */
 export interface Architecture<Config> {
   /** Parses config.json. */
@@ -44,6 +47,13 @@ export interface Architecture<Config> {
   transposed: boolean;
   /** Shape of every backbone weight. */
   shapes(config: Config): Map<string, number[]>;
-  /** Hidden states after the last norm: ids and positions (tokens) → (tokens, hidden). */
-  forward(config: Config, weights: Weights, ids: Tensor, positions: Tensor, attend: Attend): Tensor;
+  /** Hidden states after the last norm: ids and positions (tokens) → (tokens, hidden). Blocks go through `run`. */
+  forward(
+    config: Config,
+    weights: Weights,
+    ids: Tensor,
+    positions: Tensor,
+    attend: Attend,
+    run: RunBlock,
+  ): Tensor;
 }

@@ -63,7 +63,7 @@ export const gpt2: Architecture<Gpt2Config> = {
     return shapes;
   },
 
-  forward(config, weights, ids, positions, attend) {
+  forward(config, weights, ids, positions, attend, run) {
     const linear = (x: Tensor, name: string) => weights.linear(name, x);
     const norm = (x: Tensor, name: string) =>
       ops.layer_norm(x, [config.n_embd], {
@@ -89,7 +89,7 @@ export const gpt2: Architecture<Gpt2Config> = {
         const inner = ops.gelu(linear(norm(y, `${layer}.ln_2`), `${layer}.mlp.c_fc`), { approximate });
         return y.add(linear(inner, `${layer}.mlp.c_proj`));
       });
-    for (let i = 0; i < config.n_layer; i++) x = block(x, i);
+    for (let i = 0; i < config.n_layer; i++) x = run((y) => block(y, i), x);
     return norm(x, "transformer.ln_f");
   },
 };

@@ -121,7 +121,7 @@ export const llama: Architecture<LlamaConfig> = {
     return shapes;
   },
 
-  forward(config, weights: Weights, ids, positions, attend: Attend) {
+  forward(config, weights: Weights, ids, positions, attend: Attend, run) {
     const norm = (x: Tensor, name: string) => rmsNorm(x, weights.get(`${name}.weight`), config.rms_norm_eps);
     const tokens = ids.size(0);
     let x = ops.embedding(weights.get("model.embed_tokens.weight"), ids);
@@ -142,7 +142,7 @@ export const llama: Architecture<LlamaConfig> = {
           weights.gated(`${layer}.mlp.down_proj`, weights.linear(`${layer}.mlp.gate_proj`, m), up),
         );
       });
-    for (let i = 0; i < config.num_hidden_layers; i++) x = block(x, i);
+    for (let i = 0; i < config.num_hidden_layers; i++) x = run((y) => block(y, i), x);
     return norm(x, "model.norm");
   },
 };

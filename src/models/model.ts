@@ -6,9 +6,19 @@ import { gatedLinear, linear } from "../nn/linear.ts";
 import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
 import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
 import { type Bits, block, dequantise, type Quantised, quantise, quantisedLinear } from "../nn/quantise.ts";
-import { type DType, Generator, keep, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import {
+  type DType,
+  Generator,
+  gradEnabled,
+  keep,
+  noGrad,
+  ops,
+  scope,
+  type Tensor,
+  tensor,
+} from "../tensor/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { Architecture, Dimensions, Weights } from "./architecture.ts";
+import type { Architecture, Dimensions, RunBlock, Weights } from "./architecture.ts";
 import { type Attend, type Batch, packedAttention } from "./attention.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
@@ -30,6 +40,9 @@ export class Model {
   readonly head: Head;
   readonly dimensions: Dimensions;
   readonly tokenizer: Tokenizer | undefined;
+  /** Keeps only each block's output for the gradient and computes the rest again: less memory, a third more time. */
+  checkpointing = false;
+  #checkpoints: { block: (x: Tensor) => Tensor; input: Tensor; output: Tensor }[] = [];
   /** What `scores` adds: set by normalisation on reference samples. */
   scoreShift: number;
   #architecture: Architecture<unknown>;
@@ -111,9 +124,34 @@ export class Model {
     return this.tokenizer;
   }
 
-  /** Hidden states after the last norm, (tokens, hidden). Attention stays within each sequence unless given. */
+  /**
+   * Hidden states after the last norm, (tokens, hidden). Attention stays within each sequence unless given. With
+   * `checkpointing` gradients end at the last block: `backwardBlocks` takes them through the others.
+   */
   hidden(batch: Batch, attend: Attend = packedAttention(batch, this)): Tensor {
-    return this.#architecture.forward(this.#config, this.#lookup, batch.ids, batch.positions, attend);
+    const run: RunBlock =
+      this.checkpointing && gradEnabled() ? this.#checkpoint : (block: (x: Tensor) => Tensor, x) => block(x);
+    return this.#architecture.forward(this.#config, this.#lookup, batch.ids, batch.positions, attend, run);
+  }
+
+  /** Keeps a block's output alone, without what made it. */
+  #checkpoint: RunBlock = (block, input) => {
+    const output = noGrad(() => block(input));
+    output.requiresGrad = true;
+    this.#checkpoints.push({ block, input, output });
+    return output;
+  };
+
+  /**
+   * What `backward` of a loss leaves to do under `checkpointing`: computes each block again, from the last, and takes
+   * the gradient through it (Chen et al. 2016). Without it there is nothing to do.
+   */
+  backwardBlocks(): void {
+    for (const { block, input, output } of this.#checkpoints.splice(0).reverse())
+      scope(() => {
+        const { grad } = output;
+        if (grad) block(input).backward(grad);
+      });
   }
 
   /** Vocabulary logits of hidden states: (tokens, hidden) → (tokens, vocab). @throws InputError for a scalar head */

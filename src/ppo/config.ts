@@ -16,6 +16,8 @@ export const ppoStepConfig = z.object({
   miniBatchSize: z.int().positive().default(16),
   /** Tokens computed at once; changes memory and speed, not the result. */
   microBatchTokens: z.int().positive().default(1024),
+  /** Computes each block again for its gradient in place of keeping what it made: less memory, a third more time. */
+  gradientCheckpointing: z.boolean().default(false),
   /** β₀: weight of the KL penalty. */
   initKlCoef: z.number().min(0).default(0.2),
   /** Adapts β to hold the KL at `targetKl`. */

@@ -5,8 +5,8 @@ import type { Demonstration, Message } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
 import { adaptKlCoef, deviation, logprobsOf, noMoments, type RunningMoments } from "../math/index.ts";
 import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
-import type { Model } from "../models/model.ts";
-import { batchRows } from "../models/pack.ts";
+import { Model } from "../models/model.ts";
+import { batchRows, type Row } from "../models/pack.ts";
 import { ValueHead } from "../models/value-head.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
@@ -114,6 +114,8 @@ export class PpoTrainer {
       this.critic = new ValueHead(policy.dimensions.hidden, policy.device);
       if (criticAt) this.critic.restore(criticAt);
     } else this.critic = openLearner({ fresh: valued, from: criticAt, dtype, lora, seed });
+    for (const model of [this.policy, this.critic])
+      if (model instanceof Model) model.checkpointing = this.config.gradientCheckpointing;
     if (from !== undefined) {
       const state = readState<State>(from);
       this.stepsTaken = state.step;
@@ -279,7 +281,7 @@ export class PpoTrainer {
       return encodeExample(this.policy.text, prompt, completion);
     });
     const count = rows.reduce((sum, { response }) => sum + response.length, 0);
-    accumulate(batchRows(rows, microBatchTokens), (part) => {
+    const lossOf = (part: Row[]) => {
       const layout = layOut(part);
       return {
         loss: logprobsOf(responseLogits(this.policy, layout), layout.targets)
@@ -287,7 +289,8 @@ export class PpoTrainer {
           .mul(-ptxCoef / count),
         metrics: {},
       };
-    });
+    };
+    accumulate(batchRows(rows, microBatchTokens), lossOf, this.policy);
   }
 
   /** Writes all that is needed to go on: the policy as a model of its own, the critic, optimisers and state. */

@@ -90,21 +90,29 @@ export function update(
   };
 
   const parts = batchRows(chosen, config.microBatchTokens);
-  const learned = accumulate(parts, (rows) => {
-    const part = take(rows);
-    const states = responseStates(policy, part.layout);
-    const own = policyPart(part, states);
-    return critic instanceof ValueHead ? together(own, criticPart(part, states)) : own;
-  });
+  const learned = accumulate(
+    parts,
+    (rows) => {
+      const part = take(rows);
+      const states = responseStates(policy, part.layout);
+      const own = policyPart(part, states);
+      return critic instanceof ValueHead ? together(own, criticPart(part, states)) : own;
+    },
+    policy,
+  );
   if (rates.policy) ptx();
   const policyGradNorm = optimizers.policy.step(rates.policy, maxGradNorm);
   const judged =
     critic instanceof ValueHead
       ? learned
-      : accumulate(parts, (rows) => {
-          const part = take(rows);
-          return criticPart(part, responseStates(critic, part.layout));
-        });
+      : accumulate(
+          parts,
+          (rows) => {
+            const part = take(rows);
+            return criticPart(part, responseStates(critic, part.layout));
+          },
+          critic,
+        );
   const criticGradNorm = optimizers.critic.step(rates.critic, maxGradNorm);
   return {
     policyLoss: learned.policyLoss as number,

@@ -103,6 +103,7 @@ async function* train({
     // Adapters stand on the base's weights; else it is wanted again at the end only, to sample from.
     const released = base !== from && !lora;
     if (released) base.dispose();
+    model.checkpointing = config.gradientCheckpointing;
     const optimizer = new AdamW(model.train().learned, { weightDecay: config.weightDecay });
     let { step, metrics, report }: State = { step: 0, metrics: {}, report: undefined };
     if (journal.from) {
@@ -139,8 +140,10 @@ async function* train({
         config.learningRate *
         scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
       const seen: number[] = [];
-      const { loss, accuracy, margin } = accumulate(microBatches(batch, config.microBatchTokens), (part) =>
-        lossOf(model, part, batch.length, seen),
+      const { loss, accuracy, margin } = accumulate(
+        microBatches(batch, config.microBatchTokens),
+        (part) => lossOf(model, part, batch.length, seen),
+        model,
       );
       const gradNorm = optimizer.step(lr, config.maxGradNorm);
       if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))

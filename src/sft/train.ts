@@ -92,6 +92,7 @@ async function* train({
     const policy = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
     policy.json.plumbline = { stage: "sft" };
     if (base !== from && !lora) base.dispose();
+    policy.checkpointing = config.gradientCheckpointing;
     const optimizer = new AdamW(policy.train().learned, { weightDecay: config.weightDecay });
     let { step, bestLoss, metrics }: State = { step: 0, bestLoss: Infinity, metrics: {} };
     if (journal.from) {
@@ -211,6 +212,6 @@ function lossOf(
       const layout = layOut(rows);
       return sftLoss(responseLogits(model, layout), layout.targets, count);
     },
-    learn,
+    learn ? model : undefined,
   );
 }

@@ -448,6 +448,9 @@ export const trim = (): void => native.trim();
 export const threads = (count?: number): number =>
   count === undefined ? native.threads() : native.threads(count);
 
+/** Whether operators are recorded for `backward` here: false within `noGrad`. */
+export const gradEnabled = (): boolean => native.gradMode();
+
 /** What this machine's libtorch can do: `fastBf16` says whether bfloat16 is worth computing in on the CPU. */
 export const capabilities = () => native.capabilities();
 
