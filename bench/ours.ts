@@ -1,5 +1,6 @@
 // Our side of a comparison: `ours.ts JOB INPUT.json` does the job once in a process of its own and prints what it took.
 import { readFileSync } from "node:fs";
+import { matmulPeak } from "../src/eval/cost.ts";
 import type { Model } from "../src/models/model.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { PpoTrainer } from "../src/ppo/trainer.ts";
@@ -7,7 +8,6 @@ import { reward } from "../src/reward/train.ts";
 import { generate } from "../src/rollout/generate.ts";
 import type { Training } from "../src/run/training.ts";
 import { sft } from "../src/sft/train.ts";
-import { ops, scope } from "../src/tensor/index.ts";
 import { encodeExample } from "../src/text/chat.ts";
 import type { Input, Pair } from "./jobs.ts";
 import type { Measured } from "./process.ts";
@@ -47,21 +47,6 @@ function released(): string {
 
 const total = (sequences: readonly Lengths[]) =>
   sequences.reduce((sum, { prompt, response }) => sum + prompt + response, 0);
-
-/** Floating-point operations a second of a large product, the best of several. */
-function matmulPeak(): number {
-  const n = 2048;
-  return scope(() => {
-    const a = ops.randn([n, n]).to("bfloat16");
-    let best = Infinity;
-    for (let i = 0; i < 12; i++) {
-      const began = performance.now();
-      scope(() => void ops.matmul(a, a));
-      best = Math.min(best, performance.now() - began);
-    }
-    return (2 * n ** 3) / (best / 1000);
-  });
-}
 
 /**
  * Operations that training on these sequences needs: 6 for each weight and token, the vocabulary's only for tokens that
@@ -111,7 +96,7 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
     return {
       seconds,
       tokens: total(sequences),
-      mfu: flops / seconds / matmulPeak(),
+      mfu: flops / seconds / (await matmulPeak("bfloat16")),
     };
   },
 

@@ -649,7 +649,8 @@ Napi::Value capabilities(const CallbackInfo& info) {
 }
 
 // Every step frees and takes the same large tensors (logits, the embedding's gradient), and new memory from the system
-// is zeroed page by page: a tenth of a training step. So up to half a gigabyte of blocks stays for the next of like size.
+// is zeroed page by page: a tenth of a training step. So blocks of 32 MiB and more, up to 128 MiB of them, stay for
+// the next of like size.
 class Reuse final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {

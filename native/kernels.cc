@@ -456,7 +456,7 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
 
 constexpr int64_t kBlock = 64;  // weights that share a scale
 
-// Rows of `count` weights. 8 bits: int8 · scale. 4 bits: two to a byte, the first in the low half, of `codes` · scale.
+// A row of `blocks` times 64 weights. 8 bits: int8 · scale. 4 bits: two to a byte, the first in the low half, of `codes` · scale.
 void dequantiseRows(const uint8_t* values, const float* scales, const float* codes, int64_t blocks, int64_t bits, uint16_t* to) {
   for (int64_t b = 0; b < blocks; b++, to += kBlock)
     if (bits == 8)

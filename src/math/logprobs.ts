@@ -1,4 +1,4 @@
-import { noGrad, operator, type Tensor } from "../tensor/index.ts";
+import { hasKernels, noGrad, operator, type Tensor } from "../tensor/index.ts";
 
 /** All of `targetsUnder` in one pass over the logits, without float32 copies of them. */
 const fused = operator("plumbline::logprobs") as (
@@ -7,15 +7,12 @@ const fused = operator("plumbline::logprobs") as (
   temperature: number,
 ) => [logprobs: Tensor, entropy: Tensor, correct: Tensor, sums: Tensor];
 
-const canFuse = ({ device, dtype }: Tensor): boolean =>
-  device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
-
 /**
  * Log-probability of each target under softmax(logits / temperature), in float32.
  * @param logits (tokens, vocab) @param targets (tokens) int64 @returns (tokens)
  */
 export function logprobsOf(logits: Tensor, targets: Tensor, temperature = 1): Tensor {
-  if (canFuse(logits)) return fused(logits, targets, temperature)[0];
+  if (hasKernels(logits)) return fused(logits, targets, temperature)[0];
   const scaled = tempered(logits, temperature);
   return scaled.gather(-1, targets.unsqueeze(-1)).squeeze(-1).sub(scaled.logsumexp(-1));
 }
@@ -29,7 +26,7 @@ export function targetsUnder(
   targets: Tensor,
   temperature = 1,
 ): { logprobs: Tensor; entropy: Tensor; correct: Tensor } {
-  if (canFuse(logits)) {
+  if (hasKernels(logits)) {
     const [logprobs, entropy, correct] = fused(logits, targets, temperature);
     return { logprobs, entropy, correct };
   }

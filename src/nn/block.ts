@@ -1,4 +1,4 @@
-import { cat, operator, ops, type Tensor } from "../tensor/index.ts";
+import { cat, hasKernels, operator, ops, type Tensor } from "../tensor/index.ts";
 
 // What a transformer block does besides its products. On the CPU each is one kernel (native/kernels.cc), which reads
 // its inputs once; elsewhere, and as the kernels' oracle, libtorch's operators.
@@ -10,21 +10,20 @@ const fused = {
   rotate: operator("plumbline::rotate") as Binary,
 };
 
-export const canFuse = ({ device, dtype }: Tensor): boolean =>
-  device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
-
 /** x / √(mean x² + eps) · weight (Zhang & Sennrich 2019, eq. 4): (tokens, width) → (tokens, width). */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
-  canFuse(x) ? fused.rmsNorm(x, weight, eps) : plain.rmsNorm(x, weight, eps);
+  hasKernels(x) ? fused.rmsNorm(x, weight, eps) : plain.rmsNorm(x, weight, eps);
 
 /** silu(gate) · up (Shazeer 2020). */
-export const swiglu: Binary = (gate, up) => (canFuse(gate) ? fused.swiglu(gate, up) : plain.swiglu(gate, up));
+export const swiglu: Binary = (gate, up) =>
+  hasKernels(gate) ? fused.swiglu(gate, up) : plain.swiglu(gate, up);
 
 /**
  * Turns each pair of channels (i, i + dim / 2) of every head by its token's angle (Su et al. 2021, eq. 34).
  * @param x (tokens, heads, dim) @param angles (tokens, dim) float32: cosines of dim / 2 angles, then their sines
  */
-export const rotate: Binary = (x, angles) => (canFuse(x) ? fused.rotate(x, angles) : plain.rotate(x, angles));
+export const rotate: Binary = (x, angles) =>
+  hasKernels(x) ? fused.rotate(x, angles) : plain.rotate(x, angles);
 
 export const plain = {
   rmsNorm: (x: Tensor, weight: Tensor, eps: number): Tensor => ops.rms_norm(x, [x.size(-1)], { weight, eps }),

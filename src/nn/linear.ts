@@ -1,5 +1,5 @@
-import { operator, ops, type Tensor } from "../tensor/index.ts";
-import { canFuse, swiglu } from "./block.ts";
+import { hasKernels, operator, ops, type Tensor } from "../tensor/index.ts";
+import { swiglu } from "./block.ts";
 
 // libtorch's products, but for few rows of bfloat16, where ours are faster (native/bf16.cc).
 const fused = {
@@ -9,8 +9,8 @@ const fused = {
 
 /** x · weightᵀ + bias: (rows, in) and (out, in) → (rows, out). */
 export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor =>
-  canFuse(x) ? fused.linear(x, weight, { bias }) : ops.linear(x, weight, { bias });
+  hasKernels(x) ? fused.linear(x, weight, { bias }) : ops.linear(x, weight, { bias });
 
 /** swiglu(gate, up) · weightᵀ, whose backward computes swiglu again in place of keeping it. */
 export const gatedLinear = (gate: Tensor, up: Tensor, weight: Tensor): Tensor =>
-  canFuse(gate) ? fused.gated(gate, up, weight) : ops.linear(swiglu(gate, up), weight);
+  hasKernels(gate) ? fused.gated(gate, up, weight) : ops.linear(swiglu(gate, up), weight);

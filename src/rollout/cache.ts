@@ -1,6 +1,17 @@
 import { type Attend, packedAttention } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
-import { arange, keep, operator, ops, scope, type Tensor, tensor, where, zeros } from "../tensor/index.ts";
+import {
+  arange,
+  hasKernels,
+  keep,
+  operator,
+  ops,
+  scope,
+  type Tensor,
+  tensor,
+  where,
+  zeros,
+} from "../tensor/index.ts";
 
 const index = (values: readonly number[]): Tensor => tensor(values, { dtype: "int64" });
 
@@ -78,8 +89,7 @@ export class KvCache {
     const rows = this.lengths.length;
     const before = this.lengths;
     this.lengths = before.map((length) => length + 1);
-    const { device, dtype } = this.#model;
-    if (device === "cpu" && (dtype === "bfloat16" || dtype === "float32")) {
+    if (hasKernels(this.#model)) {
       const lengths = index(before);
       const back = Math.min(window, this.#capacity);
       return (layer, q, k, v) => {
@@ -97,7 +107,7 @@ export class KvCache {
     );
     const mask = where(seen, zeros([]), Number.NEGATIVE_INFINITY).view(rows, 1, 1, longest);
     const past = (stored: Tensor) => stored.narrow(0, 0, rows).narrow(2, 0, longest);
-    const attn_mask = mask.to(dtype);
+    const attn_mask = mask.to(this.#model.dtype);
     return (layer, q, k, v) => {
       store(layer, k, v);
       // Heads that share keys stand where a query's tokens would: one product for the group.

@@ -451,6 +451,10 @@ export const threads = (count?: number): number =>
 /** Whether operators are recorded for `backward` here: false within `noGrad`. */
 export const gradEnabled = (): boolean => native.gradMode();
 
+/** Whether our own kernels take a tensor of this type and device. */
+export const hasKernels = ({ device, dtype }: { device: string; dtype: DType }): boolean =>
+  device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
+
 /** What this machine's libtorch can do: `fastBf16` says whether bfloat16 is worth computing in on the CPU. */
 export const capabilities = () => native.capabilities();
 
