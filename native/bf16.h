@@ -1,10 +1,13 @@
-// What bf16.cc lends to other kernels, where the processor has AVX-512 bf16.
+// What attention.cc and products.cc lend to other kernels. All but the questions may be called only where available().
 #pragma once
 #include <cstdint>
 
 namespace bf16 {
 
-// Whether the processor has it and `attend` takes heads of so many channels.
+// Whether the processor has AVX-512 bf16.
+bool available();
+
+// Whether `attend` takes heads of so many channels here.
 bool attends(int64_t dim);
 
 // Queries (group, dim) of heads that share keys, over `count` keys and values, (count, dim). `scores`: room for
@@ -12,11 +15,15 @@ bool attends(int64_t dim);
 void attend(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group, int64_t dim,
             float scale, float* scores, uint16_t* out);
 
-// Whether the processor has it and the rows are few enough for `linear`.
-bool multiplies(int64_t rows);
-
-// x (rows, inputs) · weightᵀ (inputs, outputs) + bias, which may be null.
+// x (rows, inputs) · weightᵀ (inputs, outputs) + bias, which may be null. A row's result has the same bits whatever rows
+// are beside it.
 void linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs, int64_t outputs,
             uint16_t* y);
+
+// c (rows, columns) = a (rows, sums) · b (sums, columns).
+void multiply(const uint16_t* a, const uint16_t* b, int64_t rows, int64_t sums, int64_t columns, uint16_t* c);
+
+// c (rows, columns) = aᵀ (rows, sums) · b (sums, columns).
+void multiplyTransposed(const uint16_t* a, const uint16_t* b, int64_t rows, int64_t sums, int64_t columns, uint16_t* c);
 
 }  // namespace bf16

@@ -404,10 +404,13 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
   }
 };
 
+bool ours(const Tensor& a, const Tensor& b) {
+  return bf16::available() && a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && b.is_contiguous();
+}
+
 // x (rows, in) · weightᵀ (in, out) + bias.
 Tensor linearForward(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
-  if (x.scalar_type() != at::kBFloat16 || !bf16::multiplies(x.size(0)) || !weight.is_contiguous()) return at::linear(x, weight, bias);
-  checkDense("linear", {&x, &weight});
+  if (!ours(x, weight)) return at::linear(x, weight, bias);
   TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1) && (!bias || bias->numel() == weight.size(0)),
               "linear: ", x.sizes(), " does not go with ", weight.sizes());
   const auto from = x.contiguous();
@@ -416,6 +419,24 @@ Tensor linearForward(const Tensor& x, const Tensor& weight, const std::optional<
   bf16::linear(in<uint16_t>(from), in<uint16_t>(weight), bias ? in<uint16_t>(added) : nullptr, x.size(0), x.size(1),
                weight.size(0), out<uint16_t>(y));
   return y;
+}
+
+// a (rows, sums) · b (sums, columns): what a linear layer's output gradient gives its input.
+Tensor product(const Tensor& a, const Tensor& b) {
+  if (!ours(a, b)) return at::mm(a, b);
+  const auto from = a.contiguous();
+  auto c = at::empty({a.size(0), b.size(1)}, a.options());
+  bf16::multiply(in<uint16_t>(from), in<uint16_t>(b), a.size(0), a.size(1), b.size(1), out<uint16_t>(c));
+  return c;
+}
+
+// aᵀ (rows, sums) · b (sums, columns): what it gives its weight.
+Tensor productTransposed(const Tensor& a, const Tensor& b) {
+  if (!ours(a, b)) return at::mm(a.t(), b);
+  const auto from = a.contiguous();
+  auto c = at::empty({a.size(1), b.size(1)}, a.options());
+  bf16::multiplyTransposed(in<uint16_t>(from), in<uint16_t>(b), a.size(1), a.size(0), b.size(1), out<uint16_t>(c));
+  return c;
 }
 
 // A loss sees the very numbers that were computed without gradients: both call linearForward.
@@ -430,7 +451,7 @@ struct Linear : torch::autograd::Function<Linear> {
     const auto saved = context->get_saved_variables();
     const auto& g = gradients[0];
     const auto needed = [&](size_t i, auto make) { return context->needs_input_grad(i) ? make() : Tensor(); };
-    return {needed(0, [&] { return at::mm(g, saved[1]); }), needed(1, [&] { return at::mm(g.t(), saved[0]); }),
+    return {needed(0, [&] { return product(g, saved[1]); }), needed(1, [&] { return productTransposed(g, saved[0]); }),
             context->saved_data["bias"].toBool() ? needed(2, [&] { return g.sum(0); }) : Tensor()};
   }
 };
@@ -446,8 +467,8 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
     const auto &gate = saved[0], &up = saved[1], &weight = saved[2], &g = gradients[0];
-    const auto dweight = context->needs_input_grad(2) ? at::mm(g.t(), swigluForward(gate, up)) : Tensor();
-    auto slopes = swigluSlopes(gate, up, at::mm(g, weight));
+    const auto dweight = context->needs_input_grad(2) ? productTransposed(g, swigluForward(gate, up)) : Tensor();
+    auto slopes = swigluSlopes(gate, up, product(g, weight));
     return {slopes[0], slopes[1], dweight};
   }
 };
@@ -503,7 +524,7 @@ struct QuantisedLinear : torch::autograd::Function<QuantisedLinear> {
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    return {at::mm(gradients[0], dequantise(saved[0], saved[1], saved[2])), Tensor(), Tensor(), Tensor()};
+    return {product(gradients[0], dequantise(saved[0], saved[1], saved[2])), Tensor(), Tensor(), Tensor()};
   }
 };
 

@@ -1,28 +1,21 @@
-// Products of bfloat16 on processors with AVX-512 bf16, where libtorch's own are slow: attention over packed sequences,
-// for which it has float32 kernels only, and linear layers of a few rows. Elsewhere these operators do not exist, and
-// libtorch's are called, which are the tests' oracles too.
+// Attention over packed sequences in bfloat16 on processors with AVX-512 bf16: libtorch has kernels in float32 only.
+// Elsewhere this operator does not exist, and libtorch's is called, which is the tests' oracle too.
 #include "bf16.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <immintrin.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include <cstring>
-#include <memory>
 #include <vector>
+
+#include "tiles.h"
 
 using at::Tensor;
 
 namespace {
 
-// A pair of bfloat16 numbers that follow each other along the summed dimension: what the processor multiplies and adds
-// in one go, 16 pairs at a time.
-typedef uint32_t __attribute__((may_alias)) Pair;
-
-constexpr int64_t kFewRows = 64;  // up to here our linear layers are faster
 constexpr int64_t kKeys = 64;    // keys of a block
 constexpr int64_t kTokens = 32;  // queries of a block
 
@@ -49,51 +42,7 @@ struct Sizes {
   int64_t queryBlocks() const { return (tokens + kTokens - 1) / kTokens; }
 };
 
-#ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")
-#endif
-#define INLINE __attribute__((always_inline)) inline
-// Sums in arrays stay in registers only if every loop over them is unrolled, the last one too.
-#define UNROLL _Pragma("GCC unroll 8")
-
-// c (R, 16 V) = a (R, pairs) · b (pairs, 16 V), or added to what c holds.
-template <int R, int V>
-INLINE void tile(const Pair* a, int64_t aRow, int64_t aPair, const Pair* b, int64_t bPair, float* c, int64_t cRow,
-                 int64_t pairs, bool add) {
-  __m512 sums[R][V];
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int v = 0; v < V; v++) sums[r][v] = add ? _mm512_loadu_ps(c + r * cRow + 16 * v) : _mm512_setzero_ps();
-  for (int64_t p = 0; p < pairs; p++) {
-    __m512i columns[V];
-    UNROLL for (int v = 0; v < V; v++) columns[v] = _mm512_loadu_si512(b + p * bPair + 16 * v);
-    UNROLL for (int r = 0; r < R; r++) {
-      const auto row = _mm512_set1_epi32(a[r * aRow + p * aPair]);
-      UNROLL for (int v = 0; v < V; v++) sums[r][v] = _mm512_dpbf16_ps(sums[r][v], (__m512bh)row, (__m512bh)columns[v]);
-    }
-  }
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int v = 0; v < V; v++) _mm512_storeu_ps(c + r * cRow + 16 * v, sums[r][v]);
-}
-
-template <int V>
-void rowsOfTiles(int64_t rows, const Pair* a, int64_t aRow, int64_t aPair, const Pair* b, int64_t bPair, float* c,
-                 int64_t cRow, int64_t pairs, bool add) {
-  int64_t r = 0;
-  for (; r + 6 <= rows; r += 6) tile<6, V>(a + r * aRow, aRow, aPair, b, bPair, c + r * cRow, cRow, pairs, add);
-  for (; r + 2 <= rows; r += 2) tile<2, V>(a + r * aRow, aRow, aPair, b, bPair, c + r * cRow, cRow, pairs, add);
-  for (; r < rows; r++) tile<1, V>(a + r * aRow, aRow, aPair, b, bPair, c + r * cRow, cRow, pairs, add);
-}
-
-// columns: a multiple of 16.
-void product(int64_t rows, int64_t columns, const Pair* a, int64_t aRow, int64_t aPair, const Pair* b, int64_t bPair,
-             float* c, int64_t cRow, int64_t pairs, bool add) {
-  int64_t n = 0;
-  for (; n + 64 <= columns; n += 64) rowsOfTiles<4>(rows, a, aRow, aPair, b + n, bPair, c + n, cRow, pairs, add);
-  for (; n < columns; n += 16) rowsOfTiles<1>(rows, a, aRow, aPair, b + n, bPair, c + n, cRow, pairs, add);
-}
+BF16_BEGIN
 
 // e^x, within 2e-7 of it, 0 far below: 2^n · e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
 INLINE __m512 exponential(__m512 x) {
@@ -104,20 +53,6 @@ INLINE __m512 exponential(__m512 x) {
   for (const float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
     series = _mm512_fmadd_ps(series, r, _mm512_set1_ps(c));
   return _mm512_scalef_ps(series, n);
-}
-
-INLINE void storeBf16(uint16_t* to, __m512 x) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x)); }
-
-// Rows interleaved in pairs, (rows / 2, width) pairs: for sums over rows. No row (null) is a row of zeros.
-template <class Row>
-INLINE void packRows(Row row, int64_t rows, int64_t width, Pair* out) {
-  for (int64_t r = 0; r < rows; r += 2, out += width) {
-    const uint16_t *one = row(r), *two = row(r + 1);
-    if (one && two)
-      for (int64_t c = 0; c < width; c++) out[c] = Pair(one[c]) | Pair(two[c]) << 16;
-    else
-      for (int64_t c = 0; c < width; c++) out[c] = (one ? one[c] : 0) | Pair(two ? two[c] : 0) << 16;
-  }
 }
 
 // Keys (or values) of a block of places, of one head; `tokens`: which token is in each, −1 for none.
@@ -198,8 +133,6 @@ void gradientRows(const float* scores, const float* slopesOfP, const Seen* seen[
   }
 }
 
-INLINE float wide(uint16_t x) { return __builtin_bit_cast(float, uint32_t(x) << 16); }
-
 float dot(const uint16_t* a, const uint16_t* b, int64_t count) {
   auto sum = _mm512_setzero_ps();
   for (int64_t i = 0; i < count; i += 16) {
@@ -208,62 +141,6 @@ float dot(const uint16_t* a, const uint16_t* b, int64_t count) {
     sum = _mm512_fmadd_ps(x, y, sum);
   }
   return _mm512_reduce_add_ps(sum);
-}
-
-// The sums of 16 vectors.
-INLINE __m512 sumEach(__m512 x[16]) {
-  __m512 a[8], b[4], c[2];
-  UNROLL for (int i = 0; i < 8; i++)
-    a[i] = _mm512_add_ps(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
-  UNROLL for (int i = 0; i < 4; i++) {
-    const auto one = _mm512_castps_pd(a[2 * i]), two = _mm512_castps_pd(a[2 * i + 1]);
-    b[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(one, two)), _mm512_castpd_ps(_mm512_unpackhi_pd(one, two)));
-  }
-  UNROLL for (int i = 0; i < 2; i++)
-    c[i] = _mm512_add_ps(_mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0x88), _mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0xdd));
-  return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xdd));
-}
-
-// Four rows of x times four of w, along `count` numbers: y[r][n]. Where there are fewer, the last stands in.
-INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64_t outputs, int64_t count, const float* bias,
-                       uint16_t* y, int64_t yRow) {
-  const uint16_t *from[4], *weights[4];
-  UNROLL for (int i = 0; i < 4; i++) {
-    from[i] = x + std::min<int64_t>(i, rows - 1) * count;
-    weights[i] = w + std::min<int64_t>(i, outputs - 1) * count;
-  }
-  __m512 sums[16];
-  _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) sums[i] = _mm512_setzero_ps();
-  for (int64_t i = 0; i < count; i += 32) {
-    const auto there = count - i >= 32 ? 0xffffffffu : (1u << (count - i)) - 1;
-    __m512i columns[4];
-    UNROLL for (int n = 0; n < 4; n++) {
-      columns[n] = _mm512_maskz_loadu_epi16(there, weights[n] + i);
-      _mm_prefetch((const char*)(weights[n] + 8 * count + i), _MM_HINT_T0);  // what the call after the next will read
-    }
-    UNROLL for (int r = 0; r < 4; r++) {
-      const auto row = _mm512_maskz_loadu_epi16(there, from[r] + i);
-      UNROLL for (int n = 0; n < 4; n++)
-        sums[4 * r + n] = _mm512_dpbf16_ps(sums[4 * r + n], (__m512bh)row, (__m512bh)columns[n]);
-    }
-  }
-  const auto all = _mm512_add_ps(sumEach(sums), _mm512_broadcast_f32x4(_mm_loadu_ps(bias)));
-  alignas(32) uint16_t narrow[16];
-  storeBf16(narrow, all);
-  for (int64_t r = 0; r < std::min<int64_t>(4, rows); r++)
-    if (outputs >= 4) std::memcpy(y + r * yRow, narrow + 4 * r, 8);
-    else for (int64_t n = 0; n < outputs; n++) y[r * yRow + n] = narrow[4 * r + n];
-}
-
-void linearPart(int64_t rows, int64_t from, int64_t to, int64_t count, const uint16_t* x, const uint16_t* w,
-                const uint16_t* bias, uint16_t* y, int64_t outputs) {
-  for (int64_t n = from; n < to; n += 4) {
-    float added[4] = {};
-    if (bias)
-      for (int64_t i = 0; i < 4 && n + i < to; i++) added[i] = wide(bias[n + i]);
-    for (int64_t r = 0; r < rows; r += 4)
-      fourByFour(x + r * count, rows - r, w + n * count, to - n, count, added, y + r * outputs + n, outputs);
-  }
 }
 
 // ---- attention of one token ----
@@ -432,14 +309,7 @@ void addUp(const std::vector<const float*>& parts, int64_t count, uint16_t* to) 
   }
 }
 
-#ifdef __clang__
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-
-template <class T>
-std::unique_ptr<T[]> room(int64_t count) { return std::unique_ptr<T[]>(new T[count]); }
+BF16_END
 
 Heads headsOf(const Tensor& x) { return {static_cast<uint16_t*>(x.data_ptr()), x.stride(0), x.stride(1)}; }
 
@@ -560,7 +430,7 @@ std::tuple<Tensor, Tensor> attentionRecorded(const Tensor& q, const Tensor& k, c
 }
 
 TORCH_LIBRARY_FRAGMENT(plumbline, library) {
-  if (!__builtin_cpu_supports("avx512bf16")) return;
+  if (!bf16::available()) return;
   library.def("attention(Tensor q, Tensor k, Tensor v, Tensor seen, Tensor tokens, float scale) -> (Tensor, Tensor)");
   library.impl("attention", c10::DispatchKey::CPU, TORCH_FN(attentionForward));
   library.impl("attention", c10::DispatchKey::AutogradCPU, TORCH_FN(attentionRecorded));
@@ -568,16 +438,7 @@ TORCH_LIBRARY_FRAGMENT(plumbline, library) {
 
 }  // namespace
 
-bool bf16::attends(int64_t dim) { return dim % 32 == 0 && __builtin_cpu_supports("avx512bf16"); }
-
-bool bf16::multiplies(int64_t rows) { return rows <= kFewRows && __builtin_cpu_supports("avx512bf16"); }
-
-void bf16::linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs,
-                  int64_t outputs, uint16_t* y) {
-  at::parallel_for(0, (outputs + 3) / 4, 8, [&](int64_t first, int64_t last) {
-    linearPart(rows, 4 * first, std::min(4 * last, outputs), inputs, x, weight, bias, y, outputs);
-  });
-}
+bool bf16::attends(int64_t dim) { return dim % 32 == 0 && available(); }
 
 void bf16::attend(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group,
                   int64_t dim, float scale, float* scores, uint16_t* out) {
@@ -586,7 +447,5 @@ void bf16::attend(const uint16_t* queries, const uint16_t* keys, const uint16_t*
 }
 #else
 bool bf16::attends(int64_t) { return false; }
-bool bf16::multiplies(int64_t) { return false; }
-void bf16::linear(const uint16_t*, const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {}
 void bf16::attend(const uint16_t*, const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, float, float*, uint16_t*) {}
 #endif

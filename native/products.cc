@@ -1,0 +1,172 @@
+// Products of bfloat16 matrices on processors with AVX-512 bf16: faster than libtorch's at all sizes that a small model
+// has, most of all where few rows meet weights that come from memory (docs/log.md). Elsewhere libtorch's are called, which
+// are the tests' oracles too.
+#include "bf16.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+#include <ATen/Parallel.h>
+
+#include <cstring>
+
+#include "tiles.h"
+
+namespace {
+
+constexpr int64_t kPanel = 64;   // columns of a factor that lie together
+constexpr int64_t kSums = 1536;  // products added up in one go: so much of a panel stays in the nearer cache
+constexpr int64_t kGroup = 96;   // rows of a transposed factor that are packed together
+
+BF16_BEGIN
+
+// Four rows of x times four of w, along `count` numbers: y[r][n]. Where there are fewer, the last stands in.
+INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64_t outputs, int64_t count, const float* bias,
+                       uint16_t* y, int64_t yRow) {
+  const uint16_t *from[4], *weights[4];
+  UNROLL for (int i = 0; i < 4; i++) {
+    from[i] = x + std::min<int64_t>(i, rows - 1) * count;
+    weights[i] = w + std::min<int64_t>(i, outputs - 1) * count;
+  }
+  __m512 sums[16];
+  _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++) sums[i] = _mm512_setzero_ps();
+  for (int64_t i = 0; i < count; i += 32) {
+    const auto there = count - i >= 32 ? 0xffffffffu : (1u << (count - i)) - 1;
+    __m512i columns[4];
+    UNROLL for (int n = 0; n < 4; n++) {
+      columns[n] = _mm512_maskz_loadu_epi16(there, weights[n] + i);
+      _mm_prefetch((const char*)(weights[n] + 8 * count + i), _MM_HINT_T0);  // what the call after the next will read
+    }
+    UNROLL for (int r = 0; r < 4; r++) {
+      const auto row = _mm512_maskz_loadu_epi16(there, from[r] + i);
+      UNROLL for (int n = 0; n < 4; n++)
+        sums[4 * r + n] = _mm512_dpbf16_ps(sums[4 * r + n], (__m512bh)row, (__m512bh)columns[n]);
+    }
+  }
+  const auto all = _mm512_add_ps(sumEach(sums), _mm512_broadcast_f32x4(_mm_loadu_ps(bias)));
+  alignas(32) uint16_t narrow[16];
+  storeBf16(narrow, all);
+  for (int64_t r = 0; r < std::min<int64_t>(4, rows); r++)
+    if (outputs >= 4) std::memcpy(y + r * yRow, narrow + 4 * r, 8);
+    else for (int64_t n = 0; n < outputs; n++) y[r * yRow + n] = narrow[4 * r + n];
+}
+
+void linearPart(int64_t rows, int64_t from, int64_t to, int64_t count, const uint16_t* x, const uint16_t* w,
+                const uint16_t* bias, uint16_t* y, int64_t outputs) {
+  for (int64_t n = from; n < to; n += 4) {
+    float added[4] = {};
+    if (bias)
+      for (int64_t i = 0; i < 4 && n + i < to; i++) added[i] = wide(bias[n + i]);
+    for (int64_t r = 0; r < rows; r += 4)
+      fourByFour(x + r * count, rows - r, w + n * count, to - n, count, added, y + r * outputs + n, outputs);
+  }
+}
+
+// Pairs of rows [first, end) interleaved, one panel of 64 columns after the other: (columns / 64, pairs, 64), zeros at
+// the ends.
+void packPanels(const uint16_t* b, int64_t rows, int64_t columns, int64_t first, int64_t end, Pair* out) {
+  const int64_t pairs = (rows + 1) / 2;
+  for (int64_t p = first; p < end; p++)
+    for (int64_t c = 0; c < columns; c += 16) {
+      const auto there = _bzhi_u32(0xffff, std::min<int64_t>(columns - c, 16));
+      const auto* from = b + 2 * p * columns + c;
+      // Two short streams are read at a quarter of the memory's speed without.
+      _mm_prefetch((const char*)(from + 8 * columns + c), _MM_HINT_T0);
+      const auto one = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, from));
+      const auto two = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(2 * p + 1 < rows ? there : 0, from + columns));
+      _mm512_storeu_si512(out + (c / kPanel * pairs + p) * kPanel + c % kPanel, _mm512_or_si512(one, _mm512_slli_epi32(two, 16)));
+    }
+}
+
+void packGroup(const uint16_t* x, int64_t rows, int64_t stride, int64_t width, Pair* out) {
+  packRows([&](int64_t r) { return r < rows ? x + r * stride : nullptr; }, rows, width, out);
+}
+
+// Up to six rows of a · panel. `sums`: room for them, or what to add to.
+void multiplyTile(const Pair* a, int64_t aRow, int64_t aPair, int64_t rows, const Pair* panel, int64_t pairs, int64_t width,
+                  float* sums, bool add) {
+  product(rows, (width + 15) / 16 * 16, a, aRow, aPair, panel, kPanel, sums, kPanel, pairs, add);
+}
+
+void writeTile(const float* sums, int64_t rows, int64_t width, uint16_t* c, int64_t cRow) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t i = 0; i < width; i += 16)
+      _mm256_mask_storeu_epi16(c + r * cRow + i, _bzhi_u32(0xffff, std::min<int64_t>(width - i, 16)),
+                               (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(sums + r * kPanel + i)));
+}
+
+BF16_END
+
+}  // namespace
+
+bool bf16::available() { return __builtin_cpu_supports("avx512bf16"); }
+
+void bf16::linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs,
+                  int64_t outputs, uint16_t* y) {
+  // As many rows as stay in the nearer cache while the weights pass by.
+  const int64_t block = std::max<int64_t>(16, (200 << 10) / inputs / 4 * 4);
+  at::parallel_for(0, (outputs + 3) / 4, 8, [&](int64_t first, int64_t last) {
+    for (int64_t r = 0; r < rows; r += block)
+      linearPart(std::min(block, rows - r), 4 * first, std::min(4 * last, outputs), inputs, x + r * inputs, weight, bias,
+                 y + r * outputs, outputs);
+  });
+}
+
+void bf16::multiply(const uint16_t* a, const uint16_t* b, int64_t rows, int64_t sums, int64_t columns, uint16_t* c) {
+  const int64_t panels = (columns + kPanel - 1) / kPanel, tiles = (rows + 5) / 6;
+  const int64_t most = std::min(kSums, sums + sums % 2);
+  const auto packed = room<Pair>(panels * kPanel * most / 2);
+  // With more to add up, the sums are kept from part to part, and a part of a's rows is copied: pieces far from each
+  // other would not stay in the cache.
+  const bool inParts = sums > kSums, copied = inParts || sums % 2;
+  const auto kept = room<float>(inParts ? panels * kPanel * rows : 0);
+  const auto part = room<uint16_t>(copied ? rows * most : 0);
+  for (int64_t from = 0; from < sums; from += most) {
+    const int64_t count = std::min(most, sums - from), pairs = (count + 1) / 2;
+    at::parallel_for(0, pairs, 8, [&](int64_t first, int64_t end) {
+      packPanels(b + from * columns, count, columns, first, end, packed.get());
+    });
+    if (copied)
+      at::parallel_for(0, rows, 8, [&](int64_t first, int64_t end) {
+        for (int64_t r = first; r < end; r++) {
+          std::memcpy(part.get() + r * most, a + r * sums + from, 2 * count);
+          if (count % 2) part[r * most + count] = 0;
+        }
+      });
+    at::parallel_for(0, panels * tiles, 1, [&](int64_t first, int64_t end) {
+      float own[6 * kPanel];
+      for (int64_t i = first; i < end; i++) {
+        const int64_t panel = i / tiles, row = i % tiles * 6, column = panel * kPanel;
+        const int64_t height = std::min<int64_t>(6, rows - row), width = std::min(kPanel, columns - column);
+        const auto* left = copied ? part.get() + row * most : a + row * sums;
+        auto* added = inParts ? kept.get() + (panel * rows + row) * kPanel : own;
+        multiplyTile((const Pair*)left, most / 2, 1, height, packed.get() + panel * pairs * kPanel, pairs, width, added, from > 0);
+        if (from + count == sums) writeTile(added, height, width, c + row * columns + column, columns);
+      }
+    });
+  }
+}
+
+void bf16::multiplyTransposed(const uint16_t* a, const uint16_t* b, int64_t rows, int64_t sums, int64_t columns, uint16_t* c) {
+  const int64_t panels = (columns + kPanel - 1) / kPanel, pairs = (sums + 1) / 2;
+  const auto packed = room<Pair>(panels * kPanel * pairs);
+  at::parallel_for(0, pairs, 8, [&](int64_t first, int64_t end) { packPanels(b, sums, columns, first, end, packed.get()); });
+  at::parallel_for(0, (rows + kGroup - 1) / kGroup, 1, [&](int64_t first, int64_t end) {
+    const auto group = room<Pair>(kGroup * pairs);
+    float own[6 * kPanel];
+    for (int64_t start = first * kGroup; start < std::min(rows, end * kGroup); start += kGroup) {
+      const int64_t count = std::min(kGroup, rows - start);
+      packGroup(a + start, sums, rows, count, group.get());
+      for (int64_t column = 0; column < columns; column += kPanel)
+        for (int64_t r = 0; r < count; r += 6) {
+          const int64_t height = std::min<int64_t>(6, count - r), width = std::min(kPanel, columns - column);
+          multiplyTile(group.get() + r, 1, count, height, packed.get() + column * pairs, pairs, width, own, false);
+          writeTile(own, height, width, c + (start + r) * columns + column, columns);
+        }
+    }
+  });
+}
+#else
+bool bf16::available() { return false; }
+void bf16::linear(const uint16_t*, const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {}
+void bf16::multiply(const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {}
+void bf16::multiplyTransposed(const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {}
+#endif
