@@ -724,6 +724,86 @@ Tensor rmsNormRecorded(const Tensor& x, const Tensor& weight, double eps) {
 }
 Tensor rmsNormPlain(const Tensor& x, const Tensor& weight, double eps) { return std::get<0>(rmsNormForward(x, weight, eps)); }
 
+// ---- sampling: src/rollout/sampling.ts ----
+
+constexpr int64_t kChunk = 256;  // tokens whose weights are added up before the place is looked for
+
+// Weights e^((x − most) · rate) of a row, added up in chunks; 0 where they are below float's range.
+template <class T>
+__attribute__((always_inline)) inline float weightOf(T x, float most, float rate) {
+  const float under = (wide(x) - most) * rate;
+  const float e = expNegative(under < kLeast ? kLeast : under);  // this way round NaN stays NaN
+  return under < kLeast ? 0 : e;
+}
+template <class T>
+__attribute__((always_inline)) inline void weighRow(const T* __restrict x, int64_t count, float rate, float* __restrict most,
+                                                    float* __restrict chunks) {
+  float highest = -INFINITY;
+#pragma omp simd reduction(max : highest)
+  for (int64_t i = 0; i < count; i++) highest = wide(x[i]) > highest ? wide(x[i]) : highest;
+  for (int64_t start = 0; start < count; start += kChunk) {
+    const int64_t end = std::min(count, start + kChunk);
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = start; i < end; i++) sum += weightOf(x[i], highest, rate);
+    chunks[start / kChunk] = sum;
+  }
+  *most = highest;
+}
+#define PARAMETERS(T) const T *x, int64_t count, float rate, float *most, float *chunks
+#define ARGUMENTS x, count, rate, most, chunks
+PLUMBLINE_KERNEL(weigh, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+// The first token whose cumulative weight is over place · (all weights): first by chunks, then within one.
+template <class T>
+int64_t findPlace(const T* x, int64_t count, float rate, float most, const std::vector<float>& chunks, double wanted) {
+  double before = 0;
+  size_t chunk = 0;
+  while (chunk + 1 < chunks.size() && before + chunks[chunk] <= wanted) before += chunks[chunk++];
+  int64_t found = -1;
+  const int64_t start = chunk * kChunk, end = std::min(count, start + kChunk);
+  for (int64_t i = start; i < end; i++) {
+    const float weight = weightOf(x[i], most, rate);
+    if (weight > 0) found = i;  // and the last one where rounding leads past the end
+    before += weight;
+    if (before > wanted) break;
+  }
+  if (found >= 0) return found;
+  return std::max_element(x, x + count, [](T a, T b) { return wide(a) < wide(b); }) - x;
+}
+
+// One token a row from softmax(logits / temperature) at these places of the cumulative distribution, and its log-prob.
+std::tuple<Tensor, Tensor> drawTokens(const Tensor& logits, const Tensor& places, const Tensor& temperatures) {
+  checkDense("draw", {&logits});
+  const int64_t rows = logits.size(0), vocab = logits.size(1);
+  TORCH_CHECK(logits.dim() == 2 && places.scalar_type() == at::kDouble && places.numel() == rows &&
+                  temperatures.scalar_type() == at::kFloat && (temperatures.numel() == rows || temperatures.numel() == 1),
+              "draw takes logits (rows, vocab), float64 places (rows) and float32 temperatures, one or (rows)");
+  const auto x = logits.contiguous(), at = places.contiguous(), by = temperatures.contiguous();
+  auto tokens = at::empty({rows}, logits.options().dtype(at::kLong));
+  auto logprobs = at::empty({rows}, logits.options().dtype(at::kFloat));
+  typed(x, [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
+      std::vector<float> chunks((vocab + kChunk - 1) / kChunk);
+      for (int64_t r = from; r < to; r++) {
+        const auto* row = in<T>(x) + r * vocab;
+        const float rate = 1 / in<float>(by)[by.numel() == 1 ? 0 : r];
+        float most;
+        weigh(row, vocab, rate, &most, chunks.data());
+        double total = 0;
+        for (const float sum : chunks) total += sum;
+        const auto token = findPlace(row, vocab, rate, most, chunks, in<double>(at)[r] * total);
+        out<int64_t>(tokens)[r] = token;
+        out<float>(logprobs)[r] = (wide(row[token]) - most) * rate - std::log(float(total));
+      }
+    });
+  });
+  return {tokens, logprobs};
+}
+
 Tensor swigluRecorded(const Tensor& gate, const Tensor& up) {
   if (recording(gate, up)) return Swiglu::apply(gate, up);
   at::AutoDispatchBelowADInplaceOrView below;
@@ -780,6 +860,8 @@ TORCH_LIBRARY(plumbline, library) {
       "attend_cached(Tensor q, Tensor k, Tensor v, Tensor(a!) keys, Tensor(b!) values, Tensor lengths, int window, "
       "float scale) -> Tensor");
   library.impl("attend_cached", c10::DispatchKey::CPU, TORCH_FN(attendCached));
+  library.def("draw(Tensor logits, Tensor places, Tensor temperatures) -> (Tensor, Tensor)");
+  library.impl("draw", c10::DispatchKey::CPU, TORCH_FN(drawTokens));
   library.def("global_norm(Tensor[] tensors) -> float");
   library.impl("global_norm", c10::DispatchKey::CPU, TORCH_FN(globalNorm));
   library.def("logprobs(Tensor logits, Tensor targets, float temperature) -> (Tensor, Tensor, Tensor, Tensor)");

@@ -132,6 +132,7 @@ export class PpoTrainer {
   /** Made at the first step: generation alone, or a run that has ended, needs none of their memory. */
   #optimize(): Optimizers {
     if (!this.#optimizers) {
+      trim(); // what sampling freed would else stand beside their state
       const make = (model: Model | ValueHead) => new AdamW(model.train().learned, { eps: 1e-5 });
       this.#optimizers = { policy: make(this.policy), critic: make(this.critic) };
       if (this.#loadOptimizersFrom !== undefined) {
@@ -191,7 +192,6 @@ export class PpoTrainer {
     const groups = queries.map((query) => query.join());
     const { shaped, moments } = shapeScores(scores, finished, groups, this.#moments, config);
     const optimizers = this.#optimize();
-    trim(); // what sampling freed would else stand beside what the update takes
     const rows = queries.map((prompt, i) => ({ prompt, response: responses[i] as readonly number[] }));
     const { experience, metrics: gathered } = gather(this, rows, shaped, this.klCoef, config);
     const rateFactor = options.rateFactor ?? 1;

@@ -4,7 +4,7 @@ import type { Model } from "../models/model.ts";
 import { batchRows, pack } from "../models/pack.ts";
 import { cat, Generator, noGrad, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
-import { draw, forbid, type Sampling, warp } from "./sampling.ts";
+import { cut, draw, forbid, type Sampling } from "./sampling.ts";
 
 export interface GenerateOptions extends Partial<Omit<Sampling, "temperature">> {
   /** Divides the logits; 0 takes the likeliest token. A list gives each of a prompt's samples its own. */
@@ -80,7 +80,7 @@ export function* decode(
       temperatures.length > 1
         ? tensor(rows.map((row) => temperatureOf.get(row) as number)).unsqueeze(1)
         : (temperatures[0] as number);
-    const { tokens, logprobs } = draw(warp(logits, { temperature, topK, topP }), temperature, generator);
+    const { tokens, logprobs } = draw(cut(logits, { temperature, topK, topP }), temperature, generator);
     const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
     rows.forEach((row, i) => {
       row.tokens.push(ids[i] as number);

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
 import type { Dimensions } from "../models/architecture.ts";
-import { type DType, Generator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { type DType, Generator, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
 import { decode, generate } from "./generate.ts";
-import { draw, warp } from "./sampling.ts";
+import { cut, draw, plainDraw } from "./sampling.ts";
 import { scoreAll } from "./score.ts";
 
 const softmax = (logits: readonly number[], temperature: number) => {
@@ -19,8 +19,8 @@ describe("sampling", () => {
   it.each([1, 0.7, 2])("draws from softmax(logits / %f), and tells its log-probs", (temperature) => {
     scope(() => {
       const n = 40_000;
-      const warped = warp(tensor(logits).unsqueeze(0).expand(n, logits.length), { temperature });
-      const { tokens, logprobs } = draw(warped, temperature, new Generator(3));
+      const rows = tensor(logits).unsqueeze(0).expand(n, logits.length);
+      const { tokens, logprobs } = draw(rows, temperature, new Generator(3));
       const expected = softmax(logits, temperature);
       const counts = logits.map(() => 0);
       const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
@@ -40,7 +40,7 @@ describe("sampling", () => {
     scope(() => {
       const vocab = 700;
       const { tokens } = draw(
-        warp(tensor(new Array(vocab).fill(0)).unsqueeze(0).expand(30_000, vocab), { temperature: 1 }),
+        tensor(new Array(vocab).fill(0)).unsqueeze(0).expand(30_000, vocab),
         1,
         new Generator(0),
       );
@@ -51,11 +51,32 @@ describe("sampling", () => {
     });
   });
 
+  it.each(["bfloat16", "float32"] as const)("the kernel equals the plain draw on %s logits", (dtype) => {
+    scope(() => {
+      const generator = new Generator(4);
+      const logits = ops.randn([64, 1000], { generator }).mul(4).to(dtype);
+      logits.narrow(1, 0, 20).fill_(-Infinity);
+      const places = ops.rand([64, 1], { generator, dtype: "float64" });
+      places.narrow(0, 0, 1).fill_(0);
+      places.narrow(0, 1, 1).fill_(1 - 2 ** -53);
+      const temperatures = ops.rand([64, 1], { generator }).add(0.5);
+      const [tokens, logprobs] = operator("plumbline::draw")(logits, places, temperatures) as [
+        Tensor,
+        Tensor,
+      ];
+      const [wanted, wantedLogprobs] = plainDraw(logits, places, temperatures);
+      // Sums in float32 may put a place that is within 1e-6 of a border on its other side: here none is.
+      expect(tokens.toArray()).toEqual(wanted.toArray());
+      expect(Math.min(...tokens.toArray())).toBeGreaterThanOrEqual(20);
+      expect(logprobs.sub(wantedLogprobs).abs().max().item()).toBeLessThan(1e-5);
+    });
+  });
+
   it("top-k and top-p leave the likeliest, whose probabilities sum to 1", () => {
     scope(() => {
       const row = tensor(logits).unsqueeze(0);
       const p = (options: { topK?: number; topP?: number }) =>
-        warp(row, { temperature: 1, ...options })
+        cut(row, { temperature: 1, ...options })
           .softmax(-1)
           .toArray();
       const all = softmax(logits, 1);
@@ -72,7 +93,7 @@ describe("sampling", () => {
 
   it("temperature 0 takes the likeliest", () => {
     scope(() => {
-      const { tokens } = draw(warp(tensor([0, 3, 1]).unsqueeze(0), { temperature: 0 }), 0, new Generator(0));
+      const { tokens } = draw(tensor([0, 3, 1]).unsqueeze(0), 0, new Generator(0));
       expect(tokens.toArray()).toEqual([1]);
     });
   });
