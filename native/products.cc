@@ -18,9 +18,11 @@ constexpr int64_t kGroup = 96;   // rows of a transposed factor that are packed 
 
 BF16_BEGIN
 
-// Four rows of x times four of w, along `count` numbers: y[r][n]. Where there are fewer, the last stands in.
-INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64_t outputs, int64_t count, const float* bias,
-                       uint16_t* y, int64_t yRow) {
+// Four rows of x times four of w, along `count` numbers: y[r][n]. Where there are fewer, the last stands in. On the way it
+// calls for P rows' worth of memory from `next`, in the order of addresses.
+template <int P>
+INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64_t outputs, int64_t count, const uint16_t* next,
+                       const float* bias, uint16_t* y, int64_t yRow) {
   const uint16_t *from[4], *weights[4];
   UNROLL for (int i = 0; i < 4; i++) {
     from[i] = x + std::min<int64_t>(i, rows - 1) * count;
@@ -31,10 +33,8 @@ INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64
   for (int64_t i = 0; i < count; i += 32) {
     const auto there = count - i >= 32 ? 0xffffffffu : (1u << (count - i)) - 1;
     __m512i columns[4];
-    UNROLL for (int n = 0; n < 4; n++) {
-      columns[n] = _mm512_maskz_loadu_epi16(there, weights[n] + i);
-      _mm_prefetch((const char*)(weights[n] + 8 * count + i), _MM_HINT_T0);  // what the call after the next will read
-    }
+    UNROLL for (int n = 0; n < 4; n++) columns[n] = _mm512_maskz_loadu_epi16(there, weights[n] + i);
+    UNROLL for (int p = 0; p < P; p++) _mm_prefetch((const char*)(next + P * i + 32 * p), _MM_HINT_T0);
     UNROLL for (int r = 0; r < 4; r++) {
       const auto row = _mm512_maskz_loadu_epi16(there, from[r] + i);
       UNROLL for (int n = 0; n < 4; n++)
@@ -49,15 +49,24 @@ INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64
     else for (int64_t n = 0; n < outputs; n++) y[r * yRow + n] = narrow[4 * r + n];
 }
 
-void linearPart(int64_t rows, int64_t from, int64_t to, int64_t count, const uint16_t* x, const uint16_t* w,
-                const uint16_t* bias, uint16_t* y, int64_t outputs) {
+// P: rows of w that each of a tile's passes calls for; together they call for the tile after the next.
+template <int P>
+void linearTiles(int64_t rows, int64_t from, int64_t to, int64_t count, const uint16_t* x, const uint16_t* w,
+                 const uint16_t* bias, uint16_t* y, int64_t outputs) {
   for (int64_t n = from; n < to; n += 4) {
     float added[4] = {};
     if (bias)
       for (int64_t i = 0; i < 4 && n + i < to; i++) added[i] = wide(bias[n + i]);
+    const auto *tile = w + n * count, *after = tile + 8 * count;
     for (int64_t r = 0; r < rows; r += 4)
-      fourByFour(x + r * count, rows - r, w + n * count, to - n, count, added, y + r * outputs + n, outputs);
+      fourByFour<P>(x + r * count, rows - r, tile, to - n, count, after + r / 4 * P % 4 * count, added, y + r * outputs + n, outputs);
   }
+}
+
+void linearPart(int64_t rows, int64_t from, int64_t to, int64_t count, const uint16_t* x, const uint16_t* w,
+                const uint16_t* bias, uint16_t* y, int64_t outputs) {
+  const auto tiles = rows <= 4 ? linearTiles<4> : rows <= 8 ? linearTiles<2> : linearTiles<1>;
+  tiles(rows, from, to, count, x, w, bias, y, outputs);
 }
 
 // Pairs of rows [first, end) interleaved, one panel of 64 columns after the other: (columns / 64, pairs, 64), zeros at
