@@ -49,18 +49,24 @@ const total = (sequences: readonly Lengths[]) =>
   sequences.reduce((sum, { prompt, response }) => sum + prompt + response, 0);
 
 /**
- * Operations that training on these sequences needs: 6 for each weight and token, the vocabulary's only for tokens that
- * are learned, and attention's 12 · heads · width · (pairs of tokens that see each other) a layer.
+ * Operations that training on these sequences needs: 6 for each weight and token, those behind the last block's attention
+ * and the vocabulary's only for tokens that are learned, and attention's 12 · heads · width · (pairs of tokens that see
+ * each other) a layer.
  */
 function trainingFlops(model: Model, sequences: readonly Lengths[]) {
   const { hidden, vocab, layers, heads, headDim } = model.dimensions;
   let weights = 0;
+  let learnedOnly = hidden * vocab;
+  const behind = new RegExp(`layers\\.${layers - 1}\\.(self_attn\\.o_proj|mlp)`);
   for (const [name, tensor] of model.parameters)
-    if (tensor.shape.length === 2 && !/embed|lm_head|wte|wpe|score/.test(name)) weights += tensor.numel;
+    if (tensor.shape.length === 2 && !/embed|lm_head|wte|wpe|score/.test(name)) {
+      if (behind.test(name)) learnedOnly += tensor.numel;
+      else weights += tensor.numel;
+    }
   return sequences.reduce((sum, { prompt, response }) => {
     const tokens = prompt + response;
     const pairs = (tokens * (tokens + 1)) / 2;
-    return sum + 6 * weights * tokens + 6 * hidden * vocab * response + 12 * layers * heads * headDim * pairs;
+    return sum + 6 * weights * tokens + 6 * learnedOnly * response + 12 * layers * heads * headDim * pairs;
   }, 0);
 }
 

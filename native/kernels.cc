@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/engine.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -724,6 +725,54 @@ Tensor rmsNormRecorded(const Tensor& x, const Tensor& weight, double eps) {
 }
 Tensor rmsNormPlain(const Tensor& x, const Tensor& weight, double eps) { return std::get<0>(rmsNormForward(x, weight, eps)); }
 
+// Adds rows of g to rows `ids` of the table's gradient: those of one id in float32 first, so that each sum is rounded once.
+void addRows(Tensor& gradient, const Tensor& ids, const Tensor& g) {
+  const int64_t width = g.size(1);
+  std::vector<std::pair<int64_t, int64_t>> order(ids.numel());  // (id, row of g)
+  for (int64_t i = 0; i < ids.numel(); i++) order[i] = {in<int64_t>(ids)[i], i};
+  std::sort(order.begin(), order.end());
+  std::vector<size_t> starts;
+  for (size_t i = 0; i < order.size(); i++)
+    if (!i || order[i].first != order[i - 1].first) starts.push_back(i);
+  typed(g, [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, starts.size(), kGrain, [&](int64_t from, int64_t to) {
+      std::vector<float> sums(width);
+      for (int64_t n = from; n < to; n++) {
+        const size_t end = n + 1 < int64_t(starts.size()) ? starts[n + 1] : order.size();
+        std::fill(sums.begin(), sums.end(), 0.0f);
+        for (size_t i = starts[n]; i < end; i++)
+          for (int64_t c = 0; c < width; c++) sums[c] += wide(in<T>(g)[order[i].second * width + c]);
+        T* row = out<T>(gradient) + order[starts[n]].first * width;
+        for (int64_t c = 0; c < width; c++) narrow(wide(row[c]) + sums[c], row[c]);
+      }
+    });
+  });
+}
+
+// Rows of a table. Where the table is a parameter, the gradients of its rows are added to its .grad when the pass ends:
+// a gradient of the whole table, mostly zeros, would be made and, where the vocabulary head is the same table, added to
+// the head's.
+struct Embedding : torch::autograd::Function<Embedding> {
+  static Tensor forward(AutogradContext* context, const Tensor& table, const Tensor& ids) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    context->save_for_backward({table, ids});
+    return at::embedding(table, ids);
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto table = saved[0], ids = saved[1].contiguous(), g = gradients[0].contiguous();
+    if (!table.is_leaf()) return {at::embedding_dense_backward(g, ids, table.size(0), -1, false), Tensor()};
+    torch::autograd::Engine::get_default_engine().queue_callback([table, ids, g] {
+      const at::NoGradGuard guard;
+      auto& gradient = table.mutable_grad();
+      if (!gradient.defined()) gradient = at::zeros_like(table);
+      addRows(gradient, ids, g);
+    });
+    return {Tensor(), Tensor()};
+  }
+};
+
 // ---- sampling: src/rollout/sampling.ts ----
 
 constexpr int64_t kChunk = 256;  // tokens whose weights are added up before the place is looked for
@@ -831,6 +880,15 @@ Tensor swigluLinearRecorded(const Tensor& gate, const Tensor& up, const Tensor& 
   return swigluLinearPlain(gate, up, weight);
 }
 
+Tensor embeddingPlain(const Tensor& table, const Tensor& ids) { return at::embedding(table, ids); }
+Tensor embeddingRecorded(const Tensor& table, const Tensor& ids) {
+  TORCH_CHECK(ids.dim() == 1 && table.dim() == 2 && table.is_contiguous(), "embedding takes a table (vocab, width) and ids (tokens)");
+  checkDense("embedding", {&table});
+  if (recording(table)) return Embedding::apply(table, ids);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return at::embedding(table, ids);
+}
+
 Tensor rotateRecorded(const Tensor& x, const Tensor& angles) {
   if (recording(x)) return Rotate::apply(x, angles);
   at::AutoDispatchBelowADInplaceOrView below;
@@ -854,6 +912,8 @@ TORCH_LIBRARY(plumbline, library) {
   both("quantised_linear", TORCH_FN(quantisedForward), TORCH_FN(quantisedRecorded));
   library.def("swiglu_linear(Tensor gate, Tensor up, Tensor weight) -> Tensor");
   both("swiglu_linear", TORCH_FN(swigluLinearPlain), TORCH_FN(swigluLinearRecorded));
+  library.def("embedding(Tensor table, Tensor ids) -> Tensor");
+  both("embedding", TORCH_FN(embeddingPlain), TORCH_FN(embeddingRecorded));
   library.def("rotate(Tensor x, Tensor angles) -> Tensor");
   both("rotate", TORCH_FN(rotateForward), TORCH_FN(rotateRecorded));
   library.def(

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import type { Tensor } from "../tensor/index.ts";
-import type { Attend } from "./attention.ts";
+import type { Attend, Batch } from "./attention.ts";
 
 /** A model's tensors by their Hugging Face names. */
 export interface Weights {
@@ -47,12 +47,13 @@ export interface Architecture<Config> {
   transposed: boolean;
   /** Shape of every backbone weight. */
   shapes(config: Config): Map<string, number[]>;
-  /** Hidden states after the last norm: ids and positions (tokens) → (tokens, hidden). Blocks go through `run`. */
+  /**
+   * Hidden states after the last norm, of the tokens that are wanted: (wanted tokens, hidden). Blocks go through `run`.
+   */
   forward(
     config: Config,
     weights: Weights,
-    ids: Tensor,
-    positions: Tensor,
+    batch: Pick<Batch, "ids" | "positions" | "wanted">,
     attend: Attend,
     run: RunBlock,
   ): Tensor;

@@ -24,6 +24,8 @@ export interface Batch {
    * before the first, and sees none of the others.
    */
   branches?: readonly (readonly number[])[];
+  /** (wanted) int64: places of the tokens whose hidden states are asked for; all of them where there is none. */
+  wanted?: Tensor;
 }
 
 /** Attention of one layer: q (tokens, heads, dim), k and v (tokens, kvHeads, dim) → (tokens, heads · dim). */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { embedding } from "../nn/block.ts";
 import { ops, scope, type Tensor } from "../tensor/index.ts";
 import type { Architecture } from "./architecture.ts";
 
@@ -63,7 +64,7 @@ export const gpt2: Architecture<Gpt2Config> = {
     return shapes;
   },
 
-  forward(config, weights, ids, positions, attend, run) {
+  forward(config, weights, { ids, positions, wanted }, attend, run) {
     const linear = (x: Tensor, name: string) => weights.linear(name, x);
     const norm = (x: Tensor, name: string) =>
       ops.layer_norm(x, [config.n_embd], {
@@ -73,8 +74,9 @@ export const gpt2: Architecture<Gpt2Config> = {
       });
     const approximate = config.activation_function === "gelu_new" ? "tanh" : "none";
     const tokens = ids.size(0);
-    const place = ops.embedding(weights.get("transformer.wpe.weight"), positions);
-    let x = ops.embedding(weights.get("transformer.wte.weight"), ids).add(place);
+    const place = embedding(weights.get("transformer.wpe.weight"), positions);
+    let x = embedding(weights.get("transformer.wte.weight"), ids).add(place);
+    const last = config.n_layer - 1;
     const block = (x: Tensor, i: number) =>
       scope(() => {
         const layer = `transformer.h.${i}`;
@@ -85,7 +87,8 @@ export const gpt2: Architecture<Gpt2Config> = {
           -1,
         );
         const attended = attend(i, qkv.select(1, 0), qkv.select(1, 1), qkv.select(1, 2));
-        const y = x.add(linear(attended, `${layer}.attn.c_proj`));
+        const pick = (z: Tensor) => (wanted && i === last ? z.indexSelect(0, wanted) : z);
+        const y = pick(x).add(linear(pick(attended), `${layer}.attn.c_proj`));
         const inner = ops.gelu(linear(norm(y, `${layer}.ln_2`), `${layer}.mlp.c_fc`), { approximate });
         return y.add(linear(inner, `${layer}.mlp.c_proj`));
       });

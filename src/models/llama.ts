@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { rmsNorm, rotate } from "../nn/block.ts";
+import { embedding, rmsNorm, rotate } from "../nn/block.ts";
 import { cat, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { Architecture, Weights } from "./architecture.ts";
 import type { Attend } from "./attention.ts";
@@ -121,11 +121,12 @@ export const llama: Architecture<LlamaConfig> = {
     return shapes;
   },
 
-  forward(config, weights: Weights, ids, positions, attend: Attend, run) {
+  forward(config, weights: Weights, { ids, positions, wanted }, attend: Attend, run) {
     const norm = (x: Tensor, name: string) => rmsNorm(x, weights.get(`${name}.weight`), config.rms_norm_eps);
     const tokens = ids.size(0);
-    let x = ops.embedding(weights.get("model.embed_tokens.weight"), ids);
+    let x = embedding(weights.get("model.embed_tokens.weight"), ids);
     const angles = rotations(config, positions);
+    const last = config.num_hidden_layers - 1;
     // A scope of its own frees what a layer computes on the way, as soon as nothing needs it for gradients.
     const block = (x: Tensor, i: number) =>
       scope(() => {
@@ -135,7 +136,9 @@ export const llama: Architecture<LlamaConfig> = {
           weights.linear(`${layer}.self_attn.${name}`, h).view(tokens, -1, config.headDim);
         const q = rotate(heads("q_proj"), angles);
         const k = rotate(heads("k_proj"), angles);
-        const y = x.add(weights.linear(`${layer}.self_attn.o_proj`, attend(i, q, k, heads("v_proj"))));
+        const attended = attend(i, q, k, heads("v_proj"));
+        const pick = (z: Tensor) => (wanted && i === last ? z.indexSelect(0, wanted) : z);
+        const y = pick(x).add(weights.linear(`${layer}.self_attn.o_proj`, pick(attended)));
         const m = norm(y, `${layer}.post_attention_layernorm`);
         const up = weights.linear(`${layer}.mlp.up_proj`, m);
         return y.add(

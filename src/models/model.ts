@@ -125,13 +125,13 @@ export class Model {
   }
 
   /**
-   * Hidden states after the last norm, (tokens, hidden). Attention stays within each sequence unless given. With
+   * Hidden states after the last norm, (tokens, hidden), or those that the batch wants. Attention stays within each sequence unless given. With
    * `checkpointing` gradients end at the last block: `backwardBlocks` takes them through the others.
    */
   hidden(batch: Batch, attend: Attend = packedAttention(batch, this)): Tensor {
     const run: RunBlock =
       this.checkpointing && gradEnabled() ? this.#checkpoint : (block: (x: Tensor) => Tensor, x) => block(x);
-    return this.#architecture.forward(this.#config, this.#lookup, batch.ids, batch.positions, attend, run);
+    return this.#architecture.forward(this.#config, this.#lookup, batch, attend, run);
   }
 
   /** Keeps a block's output alone, without what made it. */

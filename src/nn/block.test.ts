@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type DType, Generator, ops, type Tensor } from "../tensor/index.ts";
-import { plain, rmsNorm, rotate, swiglu } from "./block.ts";
+import { embedding, plain, rmsNorm, rotate, swiglu } from "./block.ts";
 import { gatedLinear, linear } from "./linear.ts";
 
 // Oracle: libtorch's operators in float64. A result in bfloat16 is off by its rounding, 2⁻⁹ a number at most, and so in
@@ -66,16 +66,41 @@ describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients",
       tolerance[dtype],
     );
   });
+  it("embedding, of a table that is the head too", () => {
+    // 300 tokens of 90: rows come more than once.
+    const ids = ops.randint(0, 90, [300], { generator, dtype: "int64" });
+    const tied = (f: typeof embedding) => (table: Tensor, x: Tensor) =>
+      ops.linear(f(table, ids).add(x), table);
+    const inputs = [random(100, 50), random(300, 50)];
+    const off = compare(dtype, inputs, tied(embedding), tied(ops.embedding as typeof embedding));
+    expect(off).toBeLessThan(2 * tolerance[dtype]);
+  });
+  it("embedding alone, whose gradient adds to what there is", () => {
+    const ids = ops.randint(0, 90, [300], { generator, dtype: "int64" });
+    const twice = (f: typeof embedding) => (table: Tensor) => {
+      if (table.requiresGrad) f(table, ids).sum().backward();
+      return f(table, ids);
+    };
+    const off = compare(dtype, [random(100, 50)], twice(embedding), twice(ops.embedding as typeof embedding));
+    expect(off).toBeLessThan(2 * tolerance[dtype]);
+  });
   it.each([7, 70])("gatedLinear of %i rows", (rows) => {
     const oracle = (gate: Tensor, up: Tensor, w: Tensor) => ops.linear(plain.swiglu(gate, up), w);
     const inputs = [random(rows, 70), random(rows, 70), random(45, 70)];
     // The gated activations are rounded too.
     expect(compare(dtype, inputs, gatedLinear, oracle)).toBeLessThan(2 * tolerance[dtype]);
   });
-  it.each([1, 3, 33, 64, 65])("linear of %i rows", (rows) => {
+  // More inputs and outputs than are added up in one go, odd numbers of each, and more rows than are taken at a time.
+  it.each([
+    [1, 70, 45],
+    [3, 70, 45],
+    [14, 33, 131],
+    [65, 1701, 1601],
+    [301, 1100, 100],
+  ])("linear of %i rows, %i inputs and %i outputs", (rows, from, to) => {
     const oracle = (x: Tensor, w: Tensor, bias: Tensor) => ops.linear(x, w, { bias });
-    const inputs = [random(rows, 70), random(45, 70), random(45)];
-    // Sums of 70 products in float32 are off by more than one rounding.
+    const inputs = [random(rows, from), random(to, from), random(to)];
+    // Sums of many products in float32 are off by more than one rounding.
     expect(compare(dtype, inputs, linear, oracle)).toBeLessThan(2 * tolerance[dtype]);
     const plainOracle = (x: Tensor, w: Tensor) => ops.linear(x, w);
     expect(compare(dtype, inputs.slice(0, 2), linear, plainOracle)).toBeLessThan(2 * tolerance[dtype]);

@@ -8,7 +8,12 @@ const fused = {
   rmsNorm: operator("plumbline::rms_norm") as (x: Tensor, weight: Tensor, eps: number) => Tensor,
   swiglu: operator("plumbline::swiglu") as Binary,
   rotate: operator("plumbline::rotate") as Binary,
+  embedding: operator("plumbline::embedding") as Binary,
 };
+
+/** Rows of a table: (vocab, width) and int64 (tokens) → (tokens, width). */
+export const embedding: Binary = (table, ids) =>
+  hasKernels(table) ? fused.embedding(table, ids) : ops.embedding(table, ids);
 
 /** x / √(mean x² + eps) · weight (Zhang & Sennrich 2019, eq. 4): (tokens, width) → (tokens, width). */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>

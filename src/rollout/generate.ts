@@ -146,13 +146,13 @@ function prefill(
     scope(() => {
       const batch = pack(chunk.map(({ prompt }) => prompt));
       const rows = chunk.map(() => Array.from({ length: samples }, () => row++));
-      const hidden = model.hidden(batch, cache.prefill(batch.lengths, rows));
       let end = -1;
       const places = batch.lengths.flatMap((length) => {
         end += length;
         return new Array<number>(samples).fill(end);
       });
-      return hidden.indexSelect(0, tensor(places, { dtype: "int64" }));
+      const wanted = tensor(places, { dtype: "int64" });
+      return model.hidden({ ...batch, wanted }, cache.prefill(batch.lengths, rows));
     }),
   );
   return cat(ends);

@@ -52,7 +52,7 @@ export function spread(layout: ResponseLayout, flat: Tensor): Tensor {
 
 /** Hidden states before each response token: (response tokens, hidden). */
 export const responseStates = (model: Model, layout: ResponseLayout): Tensor =>
-  model.hidden(layout.batch).indexSelect(0, layout.before);
+  model.hidden({ ...layout.batch, wanted: layout.before });
 
 /** Vocabulary logits that predict each response token: (response tokens, vocab). */
 export const responseLogits = (model: Model, layout: ResponseLayout): Tensor =>
@@ -62,7 +62,7 @@ export const responseLogits = (model: Model, layout: ResponseLayout): Tensor =>
 export function rowHidden(model: Model, rows: readonly Row[]): Tensor {
   const { batch, place } = packRows(rows);
   const last = rows.map(({ prompt, response }, row) => place(row, prompt.length + response.length - 1));
-  return model.hidden(batch).indexSelect(0, tensor(last, { dtype: "int64" }));
+  return model.hidden({ ...batch, wanted: tensor(last, { dtype: "int64" }) });
 }
 
 /** Score of each row, read at the last token of its response: (batch). */
