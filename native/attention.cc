@@ -73,9 +73,9 @@ void packKeyColumns(Block keys, int64_t width, Pair* out) {
   }
 }
 
-// Queries (or their gradients) of a block of tokens with all heads of a group: (tokens · group, width), zeros after the end.
-void gather(Heads x, int64_t first, int64_t group, int64_t from, int64_t tokens, int64_t width, uint16_t* out) {
-  for (int64_t t = 0; t < kTokens; t++)
+// Queries (or their gradients) of a block of tokens with all heads of a group: (until · group, width), zeros after `tokens`.
+void gather(Heads x, int64_t first, int64_t group, int64_t from, int64_t tokens, int64_t until, int64_t width, uint16_t* out) {
+  for (int64_t t = 0; t < until; t++)
     for (int64_t g = 0; g < group; g++, out += width)
       for (int64_t c = 0; c < width; c++) out[c] = t < tokens ? x.at(from + t, first + g)[c] : 0;
 }
@@ -143,73 +143,6 @@ float dot(const uint16_t* a, const uint16_t* b, int64_t count) {
   return _mm512_reduce_add_ps(sum);
 }
 
-// ---- attention of one token ----
-
-// sums (G, 16 V) of values (count, dim) weighted by rows of p.
-template <int G, int V>
-INLINE void weigh(const float* p, int64_t pRow, const uint16_t* values, int64_t count, int64_t dim, const float* by,
-                  uint16_t* out) {
-  __m512 sums[G][V];
-  UNROLL for (int g = 0; g < G; g++)
-    UNROLL for (int v = 0; v < V; v++) sums[g][v] = _mm512_setzero_ps();
-  for (int64_t j = 0; j < count; j++) {
-    __m512 row[V];
-    UNROLL for (int v = 0; v < V; v++)
-      row[v] = _mm512_castsi512_ps(
-          _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(values + j * dim + 16 * v))), 16));
-    UNROLL for (int g = 0; g < G; g++) {
-      const auto weight = _mm512_set1_ps(p[g * pRow + j]);
-      UNROLL for (int v = 0; v < V; v++) sums[g][v] = _mm512_fmadd_ps(weight, row[v], sums[g][v]);
-    }
-  }
-  UNROLL for (int g = 0; g < G; g++)
-    UNROLL for (int v = 0; v < V; v++) storeBf16(out + g * dim + 16 * v, _mm512_mul_ps(sums[g][v], _mm512_set1_ps(by[g])));
-}
-
-template <int V>
-void weighAll(const float* p, int64_t pRow, const uint16_t* values, int64_t count, int64_t group, int64_t dim, const float* by,
-              uint16_t* out) {
-  int64_t g = 0;
-  for (; g + 3 <= group; g += 3) weigh<3, V>(p + g * pRow, pRow, values, count, dim, by + g, out + g * dim);
-  for (; g < group; g++) weigh<1, V>(p + g * pRow, pRow, values, count, dim, by + g, out + g * dim);
-}
-
-void attendTo(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group, int64_t dim,
-              float scale, float* scores, float* by, uint16_t* out) {
-  const int64_t room = (count + 15) / 16 * 16;
-  for (int64_t j = 0; j < count; j += 16) {
-    const uint16_t* rows[16];
-    for (int n = 0; n < 16; n++) rows[n] = keys + std::min(j + n, count - 1) * dim;
-    for (int64_t g = 0; g < group; g++) {
-      __m512 sums[16];
-      for (int n = 0; n < 16; n++) sums[n] = _mm512_setzero_ps();
-      for (int64_t i = 0; i < dim; i += 32) {
-        const auto query = (__m512bh)_mm512_loadu_si512(queries + g * dim + i);
-        _Pragma("GCC unroll 16") for (int n = 0; n < 16; n++)
-          sums[n] = _mm512_dpbf16_ps(sums[n], query, (__m512bh)_mm512_loadu_si512(rows[n] + i));
-      }
-      _mm512_storeu_ps(scores + g * room + j, sumEach(sums));
-    }
-  }
-  for (int64_t g = 0; g < group; g++) {
-    float* row = scores + g * room;
-    for (int64_t j = count; j < room; j++) row[j] = -INFINITY;
-    auto highest = _mm512_set1_ps(-INFINITY), total = _mm512_setzero_ps();
-    for (int64_t j = 0; j < room; j += 16) highest = _mm512_max_ps(highest, _mm512_loadu_ps(row + j));
-    const auto most = _mm512_set1_ps(_mm512_reduce_max_ps(highest));
-    for (int64_t j = 0; j < room; j += 16) {
-      const auto x = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(row + j), most), _mm512_set1_ps(scale));
-      const auto e = exponential(_mm512_max_ps(x, _mm512_set1_ps(-200)));
-      total = _mm512_add_ps(total, e);
-      _mm512_storeu_ps(row + j, e);
-    }
-    by[g] = 1 / _mm512_reduce_add_ps(total);
-  }
-  int64_t c = 0;
-  for (; c + 64 <= dim; c += 64) weighAll<4>(scores, room, values + c, count, group, dim, by, out + c);
-  for (; c < dim; c += 32) weighAll<2>(scores, room, values + c, count, group, dim, by, out + c);
-}
-
 // ---- attention of one block of queries (all heads that share keys) ----
 
 std::vector<int32_t> blocksSeen(const Sizes& size, const Seen* seen, int64_t tokens) {
@@ -234,7 +167,7 @@ void forwardBlock(const Sizes& size, Heads q, const Seen* seen, int64_t kvHead, 
   const int64_t tokens = std::min(kTokens, size.tokens - from);
   const auto keys = blocksSeen(size, seen + from, tokens);
   const int64_t width = keys.size() * kKeys;
-  gather(q, kvHead * group, group, from, tokens, dim, room.queries.get());
+  gather(q, kvHead * group, group, from, tokens, tokens, dim, room.queries.get());
   const auto* queries = (const Pair*)room.queries.get();
   for (size_t b = 0; b < keys.size(); b++)
     product(tokens * group, kKeys, queries, dim / 2, 1, keyColumns + keys[b] * dim / 2, kKeys, room.scores.get() + b * kKeys,
@@ -267,8 +200,8 @@ void backwardBlock(const Sizes& size, Heads q, Heads out, Heads gradient, const 
   const int64_t dim = size.dim, group = size.group(), rows = kTokens * group;
   const int64_t tokens = std::min(kTokens, size.tokens - from);
   const int64_t used = tokens * group;
-  gather(q, kvHead * group, group, from, tokens, dim, room.queries.get());
-  gather(gradient, kvHead * group, group, from, tokens, dim, room.gradients.get());
+  gather(q, kvHead * group, group, from, tokens, kTokens, dim, room.queries.get());
+  gather(gradient, kvHead * group, group, from, tokens, kTokens, dim, room.gradients.get());
   packRows([&](int64_t r) { return room.queries.get() + r * dim; }, rows, dim, room.queryRows.get());
   packRows([&](int64_t r) { return room.gradients.get() + r * dim; }, rows, dim, room.gradientRows.get());
   std::vector<float> delta(rows), log(rows);
@@ -429,23 +362,104 @@ std::tuple<Tensor, Tensor> attentionRecorded(const Tensor& q, const Tensor& k, c
   return {out[0], out[1]};
 }
 
+// ---- a cache of keys and values: src/rollout/cache.ts ----
+
+// Of each row and head `capacity` keys and values, in blocks that are packed as the attention above wants them, so that
+// a token's attention has the same bits when it is sampled as when it is learned.
+struct Cache {
+  Pair *keys, *values;
+  int64_t kvHeads, capacity, dim;
+
+  Cache(Tensor& k, Tensor& v)
+      : keys(static_cast<Pair*>(k.mutable_data_ptr())), values(static_cast<Pair*>(v.mutable_data_ptr())), kvHeads(k.size(1)),
+        capacity(k.size(2)), dim(k.size(3)) {}
+  int64_t at(int64_t row, int64_t head) const { return (row * kvHeads + head) * capacity * dim / 2; }
+  // Puts a token's key and value in their place.
+  void store(Heads k, Heads v, int64_t token, int64_t head, int64_t row, int64_t place) const {
+    const int64_t block = at(row, head) + place / kKeys * kKeys * dim / 2, within = place % kKeys;
+    const auto* key = (const Pair*)k.at(token, head);
+    for (int64_t p = 0; p < dim / 2; p++) keys[block + p * kKeys + within] = key[p];
+    auto* value = (uint16_t*)(values + block + within / 2 * dim) + within % 2;
+    for (int64_t c = 0; c < dim; c++) value[2 * c] = v.at(token, head)[c];
+  }
+};
+
+void checkCache(const Tensor& k, const Tensor& v, const Tensor& keys, const Tensor& values, const Tensor& rows, const Tensor& places) {
+  for (const auto* x : {&k, &v, &keys, &values}) TORCH_CHECK(x->scalar_type() == at::kBFloat16, "the cache takes bfloat16");
+  TORCH_CHECK(keys.dim() == 4 && keys.is_contiguous() && values.is_contiguous() && keys.sizes() == values.sizes() &&
+                  keys.size(2) % kKeys == 0 && keys.size(3) % 16 == 0,
+              "a cache is (rows, heads, a multiple of ", kKeys, ", a multiple of 16), not ", keys.sizes());
+  TORCH_CHECK(k.dim() == 3 && k.sizes() == v.sizes() && k.size(1) == keys.size(1) && k.size(2) == keys.size(3),
+              "keys ", k.sizes(), " do not go with a cache ", keys.sizes());
+  for (const auto* x : {&rows, &places}) TORCH_CHECK(x->scalar_type() == at::kInt && x->is_contiguous(), "int32 rows and places");
+  const auto within = [](const Tensor& x, int64_t end) {
+    for (int64_t i = 0; i < x.numel(); i++)
+      TORCH_CHECK_INDEX(x.const_data_ptr<int32_t>()[i] >= 0 && x.const_data_ptr<int32_t>()[i] < end,
+                        x.const_data_ptr<int32_t>()[i], " is outside of the cache");
+  };
+  within(rows, keys.size(0));
+  within(places, keys.size(2));
+}
+
+// Token tokens[i] of k and v goes to place places[i] of row rows[i].
+void storeTokens(const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& tokens, const Tensor& rows,
+                 const Tensor& places) {
+  checkCache(k, v, keys, values, rows, places);
+  TORCH_CHECK(tokens.scalar_type() == at::kInt && tokens.is_contiguous() && tokens.numel() == rows.numel() &&
+                  places.numel() == rows.numel(),
+              "one int32 token, row and place each");
+  const auto from = dense(k), other = dense(v);
+  const Cache cache(keys, values);
+  const auto *token = tokens.const_data_ptr<int32_t>(), *row = rows.const_data_ptr<int32_t>(), *place = places.const_data_ptr<int32_t>();
+  for (int64_t i = 0; i < tokens.numel(); i++) {
+    TORCH_CHECK_INDEX(token[i] >= 0 && token[i] < k.size(0), "there is no token ", token[i]);
+    for (int64_t head = 0; head < cache.kvHeads; head++)
+      cache.store(headsOf(from), headsOf(other), token[i], head, row[i], place[i]);
+  }
+}
+
+// One new token a row: its key and value are stored at its place, and it attends to the places that it sees.
+Tensor attendStep(const Tensor& queries, const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& seen,
+                  const Tensor& places, double scale) {
+  const auto rows = at::arange(k.size(0), at::kInt);
+  checkCache(k, v, keys, values, rows, places);
+  const int64_t group = queries.size(1) / k.size(1);
+  TORCH_CHECK(queries.dim() == 3 && queries.size(0) == k.size(0) && queries.size(1) == group * k.size(1) &&
+                  queries.size(2) == k.size(2) && queries.scalar_type() == at::kBFloat16 && places.numel() == k.size(0) &&
+                  seen.scalar_type() == at::kInt && seen.is_contiguous() && seen.numel() == 4 * k.size(0),
+              "queries ", queries.sizes(), " do not go with keys ", k.sizes());
+  const auto q = dense(queries), from = dense(k), other = dense(v);
+  const Cache cache(keys, values);
+  const auto* ranges = static_cast<const Seen*>(seen.const_data_ptr());
+  auto out = at::empty(q.sizes(), q.options());
+  at::parallel_for(0, q.size(0) * cache.kvHeads, 2, [&](int64_t first, int64_t end) {
+    Room own{room<float>(group * cache.capacity), room<float>(group * cache.dim), room<uint16_t>(group * cache.dim),
+             room<uint16_t>(group * cache.capacity)};
+    std::vector<float> logs(q.size(0) * q.size(1));
+    for (int64_t i = first; i < end; i++) {
+      const int64_t row = i / cache.kvHeads, head = i % cache.kvHeads;
+      cache.store(headsOf(from), headsOf(other), row, head, row, places.const_data_ptr<int32_t>()[row]);
+      const Sizes one{row + 1, q.size(1), cache.kvHeads, cache.dim, cache.capacity, float(scale)};
+      forwardBlock(one, headsOf(q), ranges, head, row, cache.keys + cache.at(row, head), cache.values + cache.at(row, head),
+                   headsOf(out), logs.data(), own);
+    }
+  });
+  return out;
+}
+
 TORCH_LIBRARY_FRAGMENT(plumbline, library) {
   if (!bf16::available()) return;
   library.def("attention(Tensor q, Tensor k, Tensor v, Tensor seen, Tensor tokens, float scale) -> (Tensor, Tensor)");
   library.impl("attention", c10::DispatchKey::CPU, TORCH_FN(attentionForward));
   library.impl("attention", c10::DispatchKey::AutogradCPU, TORCH_FN(attentionRecorded));
+  library.def(
+      "store_tokens_(Tensor k, Tensor v, Tensor(a!) keys, Tensor(b!) values, Tensor tokens, Tensor rows, Tensor places) -> ()");
+  library.impl("store_tokens_", c10::DispatchKey::CPU, TORCH_FN(storeTokens));
+  library.def(
+      "attend_step(Tensor q, Tensor k, Tensor v, Tensor(a!) keys, Tensor(b!) values, Tensor seen, Tensor places, float scale) "
+      "-> Tensor");
+  library.impl("attend_step", c10::DispatchKey::CPU, TORCH_FN(attendStep));
 }
 
 }  // namespace
-
-bool bf16::attends(int64_t dim) { return dim % 32 == 0 && available(); }
-
-void bf16::attend(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group,
-                  int64_t dim, float scale, float* scores, uint16_t* out) {
-  std::vector<float> by(group);
-  attendTo(queries, keys, values, count, group, dim, scale, scores, by.data(), out);
-}
-#else
-bool bf16::attends(int64_t) { return false; }
-void bf16::attend(const uint16_t*, const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, float, float*, uint16_t*) {}
 #endif

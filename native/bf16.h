@@ -1,4 +1,4 @@
-// What attention.cc and products.cc lend to other kernels. All but the questions may be called only where available().
+// What products.cc lends to other kernels, which may be called only where available().
 #pragma once
 #include <cstdint>
 
@@ -6,14 +6,6 @@ namespace bf16 {
 
 // Whether the processor has AVX-512 bf16.
 bool available();
-
-// Whether `attend` takes heads of so many channels here.
-bool attends(int64_t dim);
-
-// Queries (group, dim) of heads that share keys, over `count` keys and values, (count, dim). `scores`: room for
-// group · (count + 15) numbers.
-void attend(const uint16_t* queries, const uint16_t* keys, const uint16_t* values, int64_t count, int64_t group, int64_t dim,
-            float scale, float* scores, uint16_t* out);
 
 // x (rows, inputs) · weightᵀ (inputs, outputs) + bias, which may be null. A row's result has the same bits whatever rows
 // are beside it.

@@ -652,7 +652,6 @@ Tensor attendCached(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& k
   for (int64_t r = 0; r < rows; r++)
     TORCH_CHECK(in<int64_t>(before)[r] >= 0 && in<int64_t>(before)[r] < capacity, "attend_cached: row ", r, " is full");
   auto y = at::empty({rows, heads * dim}, q.options());
-  const bool fast = bf16::attends(dim);
   typed(q, [&](auto type) {
     using T = decltype(type);
     at::parallel_for(0, rows * kvHeads, 2, [&](int64_t first, int64_t last) {
@@ -663,12 +662,6 @@ Tensor attendCached(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& k
         std::memcpy(rowKeys + at * dim, in<T>(newKeys) + i * dim, dim * sizeof(T));
         std::memcpy(rowValues + at * dim, in<T>(newValues) + i * dim, dim * sizeof(T));
         const int64_t from = std::max<int64_t>(0, at + 1 - window);
-        if constexpr (std::is_same_v<T, uint16_t>)
-          if (fast) {
-            bf16::attend(in<T>(asked) + i * group * dim, rowKeys + from * dim, rowValues + from * dim, at + 1 - from, group, dim,
-                         scale, scores.data(), out<T>(y) + i * group * dim);
-            continue;
-          }
         attend(in<T>(asked) + i * group * dim, rowKeys + from * dim, rowValues + from * dim, at + 1 - from, group, dim,
                scale, scores.data(), room.data(), out<T>(y) + i * group * dim);
       }

@@ -35,9 +35,9 @@ type Packing = Pick<Batch, "lengths" | "branches">;
 
 /** Where a sequence or branch begins among the keys: at a multiple of this, so that the order of sums over them does not
  * depend on what it is packed with. */
-const alignment = 16;
+export const alignment = 16;
 /** Keys are taken this many at a time. */
-const block = 64;
+export const block = 64;
 
 /**
  * What each token of a packed batch sees, as two ranges [from, to) of keys' places: what stands before the branches, and
@@ -99,11 +99,14 @@ export interface Attending {
   device: string;
 }
 
+/** Whether attention goes through our kernels for bfloat16, where a sampled token has the same bits as a learned one. */
+export const hasAttention = ({ dimensions, device, dtype }: Attending): boolean =>
+  kernel !== undefined && device === "cpu" && dtype === "bfloat16" && dimensions.headDim % 16 === 0;
+
 /** Causal attention within each sequence of a packed batch. */
 export function packedAttention(batch: Packing, model: Attending): Attend {
   const { headDim, window } = model.dimensions;
-  if (!kernel || model.device !== "cpu" || model.dtype !== "bfloat16" || headDim % 16 !== 0)
-    return attentionBySequence(batch, window);
+  if (!kernel || !hasAttention(model)) return attentionBySequence(batch, window);
   const { ranges, tokens } = rangesOf(batch, window, alignment);
   while (tokens.length % block) tokens.push(-1);
   const seen = fromBytes(new Uint8Array(ranges.buffer), [ranges.length / 4, 4], "int32");
@@ -117,7 +120,7 @@ export function attentionBySequence({ lengths, branches = [] }: Packing, window:
   const short = Math.max(...lengths) <= shortSequence;
   let start = 0;
   const masks = lengths.map((length, i) => {
-    const mask = branches[i]?.length || length > window ? maskOf(ranges, start, length) : null;
+    const mask = (branches[i]?.length ?? 0) > 1 || length > window ? maskOf(ranges, start, length) : null;
     start += length;
     return mask;
   });

@@ -48,7 +48,7 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
       ids: int(ids),
       positions: int(positions),
       lengths,
-      branches: branches.map((of) => (of.length > 1 ? of : [])),
+      branches: branches.map((of) => of.filter((size) => size > 0)),
     },
     place(row, t) {
       const { prompt, response } = starts[row] as { prompt: number; response: number };

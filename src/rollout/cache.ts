@@ -1,4 +1,4 @@
-import { type Attend, packedAttention } from "../models/attention.ts";
+import { type Attend, alignment, block, hasAttention, packedAttention } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
 import {
   arange,
@@ -13,6 +13,8 @@ import {
   zeros,
 } from "../tensor/index.ts";
 
+const int32 = (values: readonly number[]): Tensor => tensor(values, { dtype: "int32" });
+const upTo = (count: number, multiple: number): number => Math.ceil(count / multiple) * multiple;
 const index = (values: readonly number[]): Tensor => tensor(values, { dtype: "int64" });
 
 /** `step`'s attention in one kernel, which adds the new keys and values too. */
@@ -29,6 +31,18 @@ const attendCached = operator("plumbline::attend_cached") as (
   ]
 ) => Tensor;
 
+type Into = [k: Tensor, v: Tensor, keys: Tensor, values: Tensor];
+
+/** The same in bfloat16 with the packed attention's own steps, and its layout of keys and values (native/attention.cc). */
+const packed = {
+  store: operator("plumbline::store_tokens_") as (
+    ...of: [...Into, tokens: Tensor, rows: Tensor, places: Tensor]
+  ) => void,
+  attend: operator("plumbline::attend_step") as (
+    ...of: [q: Tensor, ...Into, seen: Tensor, places: Tensor, scale: number]
+  ) => Tensor,
+};
+
 type Cached = Pick<Model, "dimensions" | "dtype" | "device">;
 
 /**
@@ -36,8 +50,10 @@ type Cached = Pick<Model, "dimensions" | "dtype" | "device">;
  * its length, so prompts of different lengths need no padding.
  */
 export class KvCache {
-  /** Tokens in each row in use. */
+  /** Tokens in each row in use, and of them the prompt's. */
   lengths: number[];
+  #prompts: number[];
+  readonly #packed: boolean;
   readonly #model: Cached;
   readonly #capacity: number;
   /** For each layer (rows, kvHeads, capacity, headDim); the rows in use come first. */
@@ -47,12 +63,14 @@ export class KvCache {
   constructor(model: Cached, rows: number, capacity: number) {
     const { dimensions, dtype, device } = model;
     this.#model = model;
-    this.#capacity = capacity;
+    this.#packed = hasAttention(model);
+    this.#capacity = this.#packed ? upTo(capacity + alignment, block) : capacity;
     this.lengths = new Array(rows).fill(0);
+    this.#prompts = [...this.lengths];
     const make = () =>
       Array.from({ length: dimensions.layers }, () =>
         scope(() =>
-          keep(zeros([rows, dimensions.kvHeads, capacity, dimensions.headDim], dtype).toDevice(device)),
+          keep(zeros([rows, dimensions.kvHeads, this.#capacity, dimensions.headDim], dtype).toDevice(device)),
         ),
       );
     this.#keys = make();
@@ -71,12 +89,20 @@ export class KvCache {
           to.push([row, i]);
         }
         this.lengths[row] = length;
+        this.#prompts[row] = length;
       }
       start += length;
     }
+    const attend = packedAttention({ lengths: prompts }, this.#model);
+    if (this.#packed) {
+      const [tokens, rows, places] = [from, to.map(([row]) => row), to.map(([, place]) => place)].map(int32);
+      return (layer, q, k, v) => {
+        packed.store(k, v, ...this.#of(layer), tokens as Tensor, rows as Tensor, places as Tensor);
+        return attend(layer, q, k, v);
+      };
+    }
     const fromIndex = index(from);
     const store = this.#storeAt(to);
-    const attend = packedAttention({ lengths: prompts }, this.#model);
     return (layer, q, k, v) => {
       store(layer, k.indexSelect(0, fromIndex), v.indexSelect(0, fromIndex));
       return attend(layer, q, k, v);
@@ -89,12 +115,25 @@ export class KvCache {
     const rows = this.lengths.length;
     const before = this.lengths;
     this.lengths = before.map((length) => length + 1);
+    if (this.#packed) {
+      // As packed attention lays out a prompt and the branch after it.
+      const ranges = before.map((length, row) => {
+        const prompt = this.#prompts[row] as number;
+        const at = length - prompt;
+        const start = upTo(prompt, alignment);
+        const from = (place: number) => Math.max(0, place + 1 - window);
+        return [Math.min(prompt, from(length)), prompt, start + from(at), start + at + 1];
+      });
+      const seen = int32(ranges.flat());
+      const places = int32(ranges.map(([, , , end]) => (end as number) - 1));
+      return (layer, q, k, v) =>
+        packed.attend(q, k, v, ...this.#of(layer), seen, places, 1 / Math.sqrt(headDim)).view(rows, -1);
+    }
     if (hasKernels(this.#model)) {
       const lengths = index(before);
       const back = Math.min(window, this.#capacity);
       return (layer, q, k, v) => {
-        const [keys, values] = [this.#keys[layer] as Tensor, this.#values[layer] as Tensor];
-        return attendCached(q, k, v, keys, values, lengths, back, 1 / Math.sqrt(headDim));
+        return attendCached(q, k, v, ...this.#of(layer), lengths, back, 1 / Math.sqrt(headDim));
       };
     }
     const store = this.#storeAt(before.map((length, row) => [row, length]));
@@ -120,6 +159,10 @@ export class KvCache {
       );
       return attended.reshape(rows, -1);
     };
+  }
+
+  #of(layer: number): [keys: Tensor, values: Tensor] {
+    return [this.#keys[layer] as Tensor, this.#values[layer] as Tensor];
   }
 
   /** Writes keys and values, (tokens, kvHeads, headDim), to these places. */
@@ -155,6 +198,7 @@ export class KvCache {
       }
     }
     this.lengths = order.map((row) => this.lengths[row] as number);
+    this.#prompts = order.map((row) => this.#prompts[row] as number);
     return order;
   }
 
