@@ -57,7 +57,7 @@ function tinyTokenizer(): Tokenizer {
 }
 
 /** A random Llama of 2 layers with a tokenizer of its own: real in all but size. */
-export function tinyModel(seed = 0): Model {
+export function tinyModel(seed = 0, config: Record<string, unknown> = {}): Model {
   const json = {
     ...{
       model_type: "llama",
@@ -73,6 +73,7 @@ export function tinyModel(seed = 0): Model {
       rms_norm_eps: 1e-5,
       tie_word_embeddings: true,
     },
+    ...config,
   };
   const generator = new Generator(seed);
   return noGrad(() =>

@@ -19,7 +19,7 @@ import {
 } from "../tensor/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Architecture, Dimensions, RunBlock, Weights } from "./architecture.ts";
-import { type Attend, type Batch, packedAttention } from "./attention.ts";
+import { type Attend, type Batch, hasAttention, packedAttention } from "./attention.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { copyWeights, readSafetensors, writeSafetensors } from "./safetensors.ts";
@@ -111,6 +111,14 @@ export class Model {
 
   get device(): string {
     return this.#lookup.get(this.#architecture.embedding).device;
+  }
+
+  /**
+   * Whether a token's hidden state has the same bits whatever is computed beside it, so in sampling and in training: all
+   * of a block goes through our bfloat16 kernels, which products of adapters and of transposed weights do not.
+   */
+  get exact(): boolean {
+    return hasAttention(this) && !this.#architecture.transposed && !this.#lora;
   }
 
   /** Every weight by its Hugging Face name. */

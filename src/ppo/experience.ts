@@ -21,6 +21,7 @@ import { layOut, responseLogits, responseStates, spread } from "../rollout/score
 import type { Metrics } from "../run/events.ts";
 import { cat, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { PpoStepConfig } from "./config.ts";
+import type { SampledStates } from "./sampled.ts";
 
 /** A batch of responses with all that the update needs; (batch, time) float32, padded on the right. */
 export interface Experience {
@@ -82,13 +83,19 @@ function aboveOthers(scores: readonly number[], groups: readonly string[]): numb
 }
 
 /** Log-probs under policy and reference, values and per-token KL of a batch, some rows at a time. */
-function assess(networks: Networks, rows: readonly Row[], time: number, config: PpoStepConfig) {
+function assess(
+  networks: Networks,
+  rows: readonly Row[],
+  time: number,
+  config: PpoStepConfig,
+  sampled: SampledStates | undefined,
+) {
   const { temperature, klEstimator, microBatchTokens } = config;
   const parts = batchRows(rows, microBatchTokens).map((batch) =>
     scope(() => {
       const part = layOut(batch);
       const wide = (flat: Tensor) => ops.constant_pad_nd(spread(part, flat), [0, time - part.time]);
-      const states = responseStates(networks.policy, part);
+      const states = sampled?.of(batch) ?? responseStates(networks.policy, part);
       const logits = networks.policy.logits(states);
       const judged = networks.critic instanceof ValueHead ? states : responseStates(networks.critic, part);
       const refLogits = responseLogits(networks.reference, part);
@@ -120,7 +127,7 @@ function assess(networks: Networks, rows: readonly Row[], time: number, config: 
 
 /**
  * Rewards and advantages of a batch of responses, before any update, with the metrics that follow from them.
- * @param scores shaped by `shapeScores`
+ * @param scores shaped by `shapeScores` @param sampled the policy's states from when it sampled the responses
  */
 export function gather(
   networks: Networks,
@@ -128,11 +135,12 @@ export function gather(
   scores: readonly number[],
   beta: number,
   config: PpoStepConfig,
+  sampled?: SampledStates,
 ): { experience: Experience; metrics: Metrics } {
   return noGrad(() =>
     scope(() => {
       const { responseMask, lengths, time } = layOut(rows);
-      const { oldLogprobs, refLogprobs, kl, entropy, values } = assess(networks, rows, time, config);
+      const { oldLogprobs, refLogprobs, kl, entropy, values } = assess(networks, rows, time, config, sampled);
       const raw = tokenRewards(tensor(scores), kl, responseMask, tensor(lengths, { dtype: "int64" }), beta);
       const rewards = config.whitenRewards ? whiten(raw, responseMask, { shiftMean: false }) : raw;
       const found = gae(rewards, values, responseMask, config.gamma, config.lambda);

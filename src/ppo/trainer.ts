@@ -21,6 +21,7 @@ import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { type PpoStepConfig, type PpoStepSettings, ppoStepConfig } from "./config.ts";
 import { type Experience, gather, shapeScores } from "./experience.ts";
 import { compareLogprobs, health, summariseResponses, summariseUpdates, watch } from "./metrics.ts";
+import { SampledStates } from "./sampled.ts";
 import { type Optimizers, type Rates, type UpdateMetrics, update } from "./update.ts";
 
 export interface PpoTrainerOptions extends PpoStepSettings {
@@ -128,6 +129,7 @@ export class PpoTrainer {
     this.#loadOptimizersFrom = from;
   }
   #loadOptimizersFrom: string | undefined;
+  #sampled: SampledStates | undefined;
 
   /** Made at the first step: generation alone, or a run that has ended, needs none of their memory. */
   #optimize(): Optimizers {
@@ -150,19 +152,30 @@ export class PpoTrainer {
   ): Promise<Rollout> {
     const { temperature, topK, topP, maxTokens, minTokens, stop, rolloutBatchSize } = this.config;
     const encoded = prompts.map((prompt) => this.#encode(prompt));
+    const sampled = this.#sample();
     const rows = await generate(this.policy, encoded, {
       ...{ temperature, topK, topP, maxTokens, minTokens, stop, ...options },
       batchSize: rolloutBatchSize,
       generator: this.#generator,
+      onStates: sampled && ((hidden, grown) => sampled.record(hidden, grown)),
     });
+    const queries = rows.map((row) => encoded[row.prompt] as number[]);
+    const responses = rows.map((row) => row.tokens);
+    sampled?.answered(rows.map(({ tokens }, i) => ({ prompt: queries[i] as number[], response: tokens })));
     return {
-      queries: rows.map((row) => encoded[row.prompt] as number[]),
-      responses: rows.map((row) => row.tokens),
+      ...{ queries, responses },
       texts: rows.map((row) => row.text),
       finished: rows.map((row) => row.finished),
       logprobs: rows.map((row) => row.logprobs),
       prompts: rows.map((row) => row.prompt),
     };
+  }
+
+  /** Room for the states of a rollout, in place of the last one's. */
+  #sample(): SampledStates | undefined {
+    this.#sampled?.dispose();
+    this.#sampled = this.policy.exact ? new SampledStates() : undefined;
+    return this.#sampled;
   }
 
   #encode(prompt: string | readonly Message[] | readonly number[]): number[] {
@@ -193,7 +206,8 @@ export class PpoTrainer {
     const { shaped, moments } = shapeScores(scores, finished, groups, this.#moments, config);
     const optimizers = this.#optimize();
     const rows = queries.map((prompt, i) => ({ prompt, response: responses[i] as readonly number[] }));
-    const { experience, metrics: gathered } = gather(this, rows, shaped, this.klCoef, config);
+    const { experience, metrics: gathered } = gather(this, rows, shaped, this.klCoef, config, this.#sampled);
+    this.#sampled?.dispose(); // the policy changes
     const rateFactor = options.rateFactor ?? 1;
     const warmingUp = this.stepsTaken < config.criticWarmup;
     const rates = {
@@ -309,6 +323,7 @@ export class PpoTrainer {
 
   /** Frees the critic and the optimisers; the policy stays, as `policy`, with adapters taken into its weights. */
   finish(): Model {
+    this.#sampled?.dispose();
     this.#optimizers?.policy.dispose();
     this.#optimizers?.critic.dispose();
     this.critic.dispose();

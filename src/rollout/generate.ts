@@ -25,6 +25,8 @@ export interface GenerateOptions extends Partial<Omit<Sampling, "temperature">> 
   /** In place of `seed`: goes on from the state it has. */
   generator?: Generator | undefined;
   signal?: AbortSignal | undefined;
+  /** Told the hidden states, (rows, hidden), that the rows' next tokens are drawn from. */
+  onStates?: ((hidden: Tensor, rows: readonly Response[]) => void) | undefined;
   /** Told after each batch how many responses there are, of how many. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -74,6 +76,7 @@ export function* decode(
 
   const cache = noGrad(() => new KvCache(model, source.length, longest + limit));
   const sample = (hidden: Tensor, at: number): void => {
+    options.onStates?.(hidden, rows);
     let logits = model.logits(hidden);
     if (at < minTokens && stopIds.length) logits = forbid(logits, stopIds);
     const temperature =
