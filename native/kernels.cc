@@ -105,25 +105,48 @@ __attribute__((always_inline)) inline float sigmoid(float x) {
   return (x < 0 ? e : 1) / (1 + e);
 }
 
+constexpr int64_t kChunk = 256;  // of a row's weights are added up in float32
+
 struct RowSums {
   float most, sum, weighted;  // Σ e^(x − most), Σ e^(x − most) · (x − most)
 };
 
 // `omp simd` lets the compiler add in another order, without which sums are not vectorised.
 template <typename T>
-__attribute__((always_inline)) inline RowSums sumRow(const T* __restrict x, int64_t count, float rate) {
-  float most = -INFINITY, sum = 0, weighted = 0;
+__attribute__((always_inline)) inline float mostOf(const T* __restrict x, int64_t count) {
+  float most = -INFINITY;
 #pragma omp simd reduction(max : most)
   for (int64_t i = 0; i < count; i++) most = wide(x[i]) > most ? wide(x[i]) : most;
+  return most;
+}
+
+// e^((x − most) · rate), and its exponent; 0 where that is below float's range.
+template <typename T>
+__attribute__((always_inline)) inline float weightOf(T x, float most, float rate, float& exponent) {
+  const float under = (wide(x) - most) * rate;
+  exponent = under < kLeast ? kLeast : under;  // this way round NaN stays NaN
+  const float e = expNegative(exponent);
+  return under < kLeast ? 0 : e;
+}
+
+template <typename T>
+__attribute__((always_inline)) inline RowSums sumRow(const T* __restrict x, int64_t count, float rate) {
+  const float most = mostOf(x, count);
+  double total = 0, totalWeighted = 0;
+  for (int64_t start = 0; start < count; start += kChunk) {
+    const int64_t end = std::min(count, start + kChunk);
+    float sum = 0, weighted = 0;
 #pragma omp simd reduction(+ : sum, weighted)
-  for (int64_t i = 0; i < count; i++) {
-    const float under = (wide(x[i]) - most) * rate;
-    const float below = under < kLeast ? kLeast : under;  // this way round NaN stays NaN
-    const float e = expNegative(below);
-    sum += e;
-    weighted += e * below;
+    for (int64_t i = start; i < end; i++) {
+      float exponent;
+      const float e = weightOf(x[i], most, rate, exponent);
+      sum += e;
+      weighted += e * exponent;
+    }
+    total += sum;
+    totalWeighted += weighted;
   }
-  return {most, sum, weighted};
+  return {most, float(total), float(totalWeighted)};
 }
 
 // Gradient of a target's log-probability by the logits, times `scale`: (1 at the target − softmax) · scale.
@@ -162,7 +185,7 @@ FourTensors logprobsForward(const Tensor& logits, const Tensor& targets, double 
   const auto which = targets.contiguous();
   const int64_t rows = x.size(0), vocab = x.size(1);
   auto all = at::empty({5, rows}, at::kFloat);
-  const float rate = 1 / temperature;
+  const float rate = 1 / float(temperature);
   const auto* target = which.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < rows; i++)
     TORCH_CHECK_INDEX(target[i] >= 0 && target[i] < vocab, "target ", target[i], " is not in a vocabulary of ", vocab);
@@ -201,7 +224,7 @@ struct Logprobs : torch::autograd::Function<Logprobs> {
     const auto saved = context->get_saved_variables();
     const auto x = saved[0].contiguous(), which = saved[1].contiguous(), gradient = gradients[0].contiguous();
     const bool narrowed = x.scalar_type() == at::kBFloat16;
-    const float rate = 1 / context->saved_data["temperature"].toDouble();
+    const float rate = 1 / float(context->saved_data["temperature"].toDouble());
     auto slope = at::empty_like(x);
     const int64_t vocab = x.size(1);
     const auto* target = which.const_data_ptr<int64_t>();
@@ -768,26 +791,19 @@ struct Embedding : torch::autograd::Function<Embedding> {
 
 // ---- sampling: src/rollout/sampling.ts ----
 
-constexpr int64_t kChunk = 256;  // tokens whose weights are added up before the place is looked for
-
-// Weights e^((x − most) · rate) of a row, added up in chunks; 0 where they are below float's range.
-template <class T>
-__attribute__((always_inline)) inline float weightOf(T x, float most, float rate) {
-  const float under = (wide(x) - most) * rate;
-  const float e = expNegative(under < kLeast ? kLeast : under);  // this way round NaN stays NaN
-  return under < kLeast ? 0 : e;
-}
+// Weights e^((x − most) · rate) of a row, added up in chunks, as sumRow does.
 template <class T>
 __attribute__((always_inline)) inline void weighRow(const T* __restrict x, int64_t count, float rate, float* __restrict most,
                                                     float* __restrict chunks) {
-  float highest = -INFINITY;
-#pragma omp simd reduction(max : highest)
-  for (int64_t i = 0; i < count; i++) highest = wide(x[i]) > highest ? wide(x[i]) : highest;
+  const float highest = mostOf(x, count);
   for (int64_t start = 0; start < count; start += kChunk) {
     const int64_t end = std::min(count, start + kChunk);
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = start; i < end; i++) sum += weightOf(x[i], highest, rate);
+    for (int64_t i = start; i < end; i++) {
+      float exponent;
+      sum += weightOf(x[i], highest, rate, exponent);
+    }
     chunks[start / kChunk] = sum;
   }
   *most = highest;
@@ -807,7 +823,8 @@ int64_t findPlace(const T* x, int64_t count, float rate, float most, const std::
   int64_t found = -1;
   const int64_t start = chunk * kChunk, end = std::min(count, start + kChunk);
   for (int64_t i = start; i < end; i++) {
-    const float weight = weightOf(x[i], most, rate);
+    float exponent;
+    const float weight = weightOf(x[i], most, rate, exponent);
     if (weight > 0) found = i;  // and the last one where rounding leads past the end
     before += weight;
     if (before > wanted) break;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
+import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
 import { type DType, Generator, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
@@ -69,6 +70,9 @@ describe("sampling", () => {
       expect(tokens.toArray()).toEqual(wanted.toArray());
       expect(Math.min(...tokens.toArray())).toBeGreaterThanOrEqual(20);
       expect(logprobs.sub(wantedLogprobs).abs().max().item()).toBeLessThan(1e-5);
+      // What training makes of the same logits: no ratio but 1.
+      const [same, drawn] = operator("plumbline::draw")(logits, places, tensor([0.9])) as [Tensor, Tensor];
+      expect(drawn.toArray()).toEqual(logprobsOf(logits, same, 0.9).toArray());
     });
   });
 
