@@ -1,39 +1,17 @@
 // npm run bench:large: one PPO step with adapters on a random llama of 1.1 billion weights (TinyLlama's sizes): what it
 // takes in time and memory.
 import { Command } from "commander";
-import { llama } from "../src/models/llama.ts";
-import { Model } from "../src/models/model.ts";
 import type { Bits } from "../src/nn/quantise.ts";
 import { PpoTrainer } from "../src/ppo/trainer.ts";
-import { Generator, keep, noGrad, ops, scope } from "../src/tensor/index.ts";
+import { randomLlama, weightsOf } from "./random-llama.ts";
 
 const { bits } = new Command("bench:large")
   .option("--bits <n>", "round the frozen weights to 8 bits or 4", Number)
   .parse()
   .opts<{ bits?: Bits }>();
 
-const json = {
-  model_type: "llama",
-  ...{ vocab_size: 32_000, hidden_size: 2048, intermediate_size: 5632, num_hidden_layers: 22 },
-  ...{ num_attention_heads: 32, num_key_value_heads: 4, max_position_embeddings: 2048, rms_norm_eps: 1e-5 },
-};
-const generator = new Generator(0);
-const weights = noGrad(
-  () =>
-    new Map(
-      [...llama.shapes(llama.schema.parse(json)), ["lm_head.weight", [32_000, 2048]] as const].map(
-        ([name, shape]) => [
-          name,
-          scope(() => {
-            const made = ops.empty([...shape], { dtype: "bfloat16" });
-            return keep(name.includes("norm") ? made.fill_(1) : ops.normal_(made, { std: 0.02, generator }));
-          }),
-        ],
-      ),
-    ),
-);
-const policy = new Model(json, weights, "lm", undefined);
-const count = [...weights.values()].reduce((sum, { numel }) => sum + numel, 0);
+const policy = randomLlama("1.1B");
+const count = weightsOf(policy);
 if (bits) policy.quantise(bits);
 
 const trainer = new PpoTrainer({

@@ -1,0 +1,35 @@
+// npm run bench:sizes: how the cost of a token grows with the model, by llamas of four sizes with weights at random.
+import { number, table } from "../src/cli/terminal.ts";
+import { samplingCost, slope, trainingCost } from "../src/eval/cost.ts";
+import { randomLlama, sizes, weightsOf } from "./random-llama.ts";
+
+const measured: { weights: number; training: number; sampling: number }[] = [];
+for (const size of sizes) {
+  console.error(`${size} weights`);
+  const model = randomLlama(size);
+  measured.push({
+    weights: weightsOf(model),
+    training: (await trainingCost(model, 4, 128)) / (4 * 128),
+    sampling: (await samplingCost(model, 8, 32)) / (8 * 32),
+  });
+  model.dispose();
+}
+console.log(
+  table([
+    ["weights", "learning, tokens/s", "sampling 8 at once, tokens/s"],
+    ...measured.map(({ weights, training, sampling }) => [
+      `${number(weights / 1e6)} million`,
+      number(1 / training),
+      number(1 / sampling),
+    ]),
+  ]),
+);
+const grows = (of: "training" | "sampling") =>
+  slope(
+    measured.map(({ weights }) => weights),
+    measured.map((one) => one[of]),
+  ).toFixed(2);
+console.log(
+  `\na token's cost grows as weights^${grows("training")} in learning, weights^${grows("sampling")} in sampling`,
+);
+process.exit(0);
