@@ -1,7 +1,7 @@
 import { hasKernels, operator, ops, type Tensor } from "../tensor/index.ts";
 import { swiglu } from "./block.ts";
 
-// libtorch's products, but for few rows of bfloat16, where ours are faster (native/bf16.cc).
+// Ours for bfloat16 where the processor multiplies it (native/products.cc), else libtorch's.
 const fused = {
   linear: operator("plumbline::linear") as (x: Tensor, weight: Tensor, o: { bias: Tensor | null }) => Tensor,
   gated: operator("plumbline::swiglu_linear") as (gate: Tensor, up: Tensor, weight: Tensor) => Tensor,

@@ -279,7 +279,7 @@ export class PpoTrainer {
     return watch(metrics, this.#history, {
       klCoef: this.klCoef,
       normalised: normaliseScores !== "none",
-      exact: this.policy.dtype === "float32",
+      exact: this.policy.exact || this.policy.dtype === "float32",
       sampledWhole: temperature > 0 && !topK && !topP,
     });
   }
