@@ -1,5 +1,6 @@
 // npm run bench:memory: where the memory of training all weights goes, part by part, measured on SmolLM2-135M.
 import { table } from "../src/cli/terminal.ts";
+import { someIds } from "../src/eval/cost.ts";
 import { logprobsOf } from "../src/math/index.ts";
 import { pack } from "../src/models/pack.ts";
 import { loadModel } from "../src/models/pull.ts";
@@ -24,11 +25,11 @@ const loaded = await loadModel("smollm2-135m-instruct", { dtype: "bfloat16" });
 const model = measured("weights, bfloat16 (2 bytes each)", () => loaded.clone());
 loaded.dispose();
 const optimizer = measured("low halves and moments (10 bytes each)", () => new AdamW(model.train().learned));
-const rows = (count: number) => Array.from({ length: count }, (_, i) => 1 + ((i * 7919) % 40_000));
 const forward = (tokens: number, done: (loss: ReturnType<typeof logprobsOf>) => void) =>
   scope(() => {
-    const hidden = model.hidden(pack([rows(tokens)]));
-    done(logprobsOf(model.logits(hidden), tensor(rows(tokens), { dtype: "int64" })).mean());
+    const ids = someIds(tokens, model.dimensions.vocab);
+    const hidden = model.hidden(pack([ids]));
+    done(logprobsOf(model.logits(hidden), tensor(ids, { dtype: "int64" })).mean());
   });
 for (const checkpointing of [false, true]) {
   model.checkpointing = checkpointing;

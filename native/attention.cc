@@ -384,45 +384,44 @@ struct Cache {
   }
 };
 
-void checkCache(const Tensor& k, const Tensor& v, const Tensor& keys, const Tensor& values, const Tensor& rows, const Tensor& places) {
+void checkCache(const Tensor& k, const Tensor& v, const Tensor& keys, const Tensor& values) {
   for (const auto* x : {&k, &v, &keys, &values}) TORCH_CHECK(x->scalar_type() == at::kBFloat16, "the cache takes bfloat16");
   TORCH_CHECK(keys.dim() == 4 && keys.is_contiguous() && values.is_contiguous() && keys.sizes() == values.sizes() &&
                   keys.size(2) % kKeys == 0 && keys.size(3) % 16 == 0,
               "a cache is (rows, heads, a multiple of ", kKeys, ", a multiple of 16), not ", keys.sizes());
   TORCH_CHECK(k.dim() == 3 && k.sizes() == v.sizes() && k.size(1) == keys.size(1) && k.size(2) == keys.size(3),
               "keys ", k.sizes(), " do not go with a cache ", keys.sizes());
-  for (const auto* x : {&rows, &places}) TORCH_CHECK(x->scalar_type() == at::kInt && x->is_contiguous(), "int32 rows and places");
-  const auto within = [](const Tensor& x, int64_t end) {
-    for (int64_t i = 0; i < x.numel(); i++)
-      TORCH_CHECK_INDEX(x.const_data_ptr<int32_t>()[i] >= 0 && x.const_data_ptr<int32_t>()[i] < end,
-                        x.const_data_ptr<int32_t>()[i], " is outside of the cache");
-  };
-  within(rows, keys.size(0));
-  within(places, keys.size(2));
+}
+
+// int32 numbers in [0, end).
+void checkWithin(const char* what, const Tensor& x, int64_t end) {
+  TORCH_CHECK(x.scalar_type() == at::kInt && x.is_contiguous(), what, " must be int32");
+  const auto* all = x.const_data_ptr<int32_t>();
+  for (int64_t i = 0; i < x.numel(); i++) TORCH_CHECK_INDEX(all[i] >= 0 && all[i] < end, "there is no ", what, " ", all[i]);
 }
 
 // Token tokens[i] of k and v goes to place places[i] of row rows[i].
 void storeTokens(const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& tokens, const Tensor& rows,
                  const Tensor& places) {
-  checkCache(k, v, keys, values, rows, places);
-  TORCH_CHECK(tokens.scalar_type() == at::kInt && tokens.is_contiguous() && tokens.numel() == rows.numel() &&
-                  places.numel() == rows.numel(),
-              "one int32 token, row and place each");
+  checkCache(k, v, keys, values);
+  checkWithin("token", tokens, k.size(0));
+  checkWithin("row", rows, keys.size(0));
+  checkWithin("place", places, keys.size(2));
+  TORCH_CHECK(tokens.numel() == rows.numel() && places.numel() == rows.numel(), "one token, row and place each");
   const auto from = dense(k), other = dense(v);
   const Cache cache(keys, values);
   const auto *token = tokens.const_data_ptr<int32_t>(), *row = rows.const_data_ptr<int32_t>(), *place = places.const_data_ptr<int32_t>();
-  for (int64_t i = 0; i < tokens.numel(); i++) {
-    TORCH_CHECK_INDEX(token[i] >= 0 && token[i] < k.size(0), "there is no token ", token[i]);
+  for (int64_t i = 0; i < tokens.numel(); i++)
     for (int64_t head = 0; head < cache.kvHeads; head++)
       cache.store(headsOf(from), headsOf(other), token[i], head, row[i], place[i]);
-  }
 }
 
 // One new token a row: its key and value are stored at its place, and it attends to the places that it sees.
 Tensor attendStep(const Tensor& queries, const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& seen,
                   const Tensor& places, double scale) {
-  const auto rows = at::arange(k.size(0), at::kInt);
-  checkCache(k, v, keys, values, rows, places);
+  checkCache(k, v, keys, values);
+  checkWithin("place", places, keys.size(2));
+  TORCH_CHECK(k.size(0) <= keys.size(0), "a cache of ", keys.size(0), " rows has none for ", k.size(0));
   const int64_t group = queries.size(1) / k.size(1);
   TORCH_CHECK(queries.dim() == 3 && queries.size(0) == k.size(0) && queries.size(1) == group * k.size(1) &&
                   queries.size(2) == k.size(2) && queries.scalar_type() == at::kBFloat16 && places.numel() == k.size(0) &&

@@ -120,33 +120,40 @@ __attribute__((always_inline)) inline float mostOf(const T* __restrict x, int64_
   return most;
 }
 
-// e^((x − most) · rate), and its exponent; 0 where that is below float's range.
+// (x − most) · rate, held at kLeast; and e^ of it, 0 from there down.
 template <typename T>
-__attribute__((always_inline)) inline float weightOf(T x, float most, float rate, float& exponent) {
+__attribute__((always_inline)) inline float exponentOf(T x, float most, float rate) {
   const float under = (wide(x) - most) * rate;
-  exponent = under < kLeast ? kLeast : under;  // this way round NaN stays NaN
-  const float e = expNegative(exponent);
-  return under < kLeast ? 0 : e;
+  return under < kLeast ? kLeast : under;  // this way round NaN stays NaN
+}
+template <typename T>
+__attribute__((always_inline)) inline float weightOf(T x, float most, float rate) {
+  return (wide(x) - most) * rate < kLeast ? 0 : expNegative(exponentOf(x, most, rate));
+}
+
+// Of up to kChunk logits. A loss and a draw both add up their rows by it, so that they find the same sum.
+template <typename T>
+__attribute__((always_inline)) inline RowSums sumChunk(const T* __restrict x, int64_t count, float most, float rate) {
+  float sum = 0, weighted = 0;
+#pragma omp simd reduction(+ : sum, weighted)
+  for (int64_t i = 0; i < count; i++) {
+    const float e = weightOf(x[i], most, rate);
+    sum += e;
+    weighted += e * exponentOf(x[i], most, rate);
+  }
+  return {most, sum, weighted};
 }
 
 template <typename T>
 __attribute__((always_inline)) inline RowSums sumRow(const T* __restrict x, int64_t count, float rate) {
   const float most = mostOf(x, count);
-  double total = 0, totalWeighted = 0;
+  double total = 0, weighted = 0;
   for (int64_t start = 0; start < count; start += kChunk) {
-    const int64_t end = std::min(count, start + kChunk);
-    float sum = 0, weighted = 0;
-#pragma omp simd reduction(+ : sum, weighted)
-    for (int64_t i = start; i < end; i++) {
-      float exponent;
-      const float e = weightOf(x[i], most, rate, exponent);
-      sum += e;
-      weighted += e * exponent;
-    }
-    total += sum;
-    totalWeighted += weighted;
+    const auto chunk = sumChunk(x + start, std::min(kChunk, count - start), most, rate);
+    total += chunk.sum;
+    weighted += chunk.weighted;
   }
-  return {most, float(total), float(totalWeighted)};
+  return {most, float(total), float(weighted)};
 }
 
 // Gradient of a target's log-probability by the logits, times `scale`: (1 at the target − softmax) · scale.
@@ -678,7 +685,7 @@ Tensor attendCached(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& k
   typed(q, [&](auto type) {
     using T = decltype(type);
     at::parallel_for(0, rows * kvHeads, 2, [&](int64_t first, int64_t last) {
-      std::vector<float> scores(group * (capacity + 15)), room((2 * group + 1) * dim);
+      std::vector<float> scores(group * capacity), room((2 * group + 1) * dim);
       for (int64_t i = first; i < last; i++) {
         const int64_t at = in<int64_t>(before)[i / kvHeads];
         T *rowKeys = out<T>(keys) + i * capacity * dim, *rowValues = out<T>(values) + i * capacity * dim;
@@ -791,22 +798,13 @@ struct Embedding : torch::autograd::Function<Embedding> {
 
 // ---- sampling: src/rollout/sampling.ts ----
 
-// Weights e^((x − most) · rate) of a row, added up in chunks, as sumRow does.
+// Weights e^((x − most) · rate) of a row, added up in chunks.
 template <class T>
 __attribute__((always_inline)) inline void weighRow(const T* __restrict x, int64_t count, float rate, float* __restrict most,
                                                     float* __restrict chunks) {
-  const float highest = mostOf(x, count);
-  for (int64_t start = 0; start < count; start += kChunk) {
-    const int64_t end = std::min(count, start + kChunk);
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = start; i < end; i++) {
-      float exponent;
-      sum += weightOf(x[i], highest, rate, exponent);
-    }
-    chunks[start / kChunk] = sum;
-  }
-  *most = highest;
+  *most = mostOf(x, count);
+  for (int64_t start = 0; start < count; start += kChunk)
+    chunks[start / kChunk] = sumChunk(x + start, std::min(kChunk, count - start), *most, rate).sum;
 }
 #define PARAMETERS(T) const T *x, int64_t count, float rate, float *most, float *chunks
 #define ARGUMENTS x, count, rate, most, chunks
@@ -823,8 +821,7 @@ int64_t findPlace(const T* x, int64_t count, float rate, float most, const std::
   int64_t found = -1;
   const int64_t start = chunk * kChunk, end = std::min(count, start + kChunk);
   for (int64_t i = start; i < end; i++) {
-    float exponent;
-    const float weight = weightOf(x[i], most, rate, exponent);
+    const float weight = weightOf(x[i], most, rate);
     if (weight > 0) found = i;  // and the last one where rounding leads past the end
     before += weight;
     if (before > wanted) break;

@@ -32,13 +32,14 @@ export async function memoryRate(): Promise<number> {
   return (2 * bytes) / seconds;
 }
 
-const ids = (count: number, vocab: number): number[] =>
+/** Made-up token ids of a text. */
+export const someIds = (count: number, vocab: number): number[] =>
   Array.from({ length: count }, (_, i) => 1 + ((i * 7919) % (vocab - 1)));
 
 /** Seconds of forward and backward over `rows` sequences of `length` tokens, all learned; gradients are thrown away. */
 export async function trainingCost(model: Model, rows: number, length: number): Promise<number> {
   const { vocab } = model.dimensions;
-  const sequences = Array.from({ length: rows }, () => ids(length, vocab));
+  const sequences = Array.from({ length: rows }, () => someIds(length, vocab));
   model.train();
   try {
     return await best(() =>
@@ -58,7 +59,7 @@ export async function trainingCost(model: Model, rows: number, length: number): 
 
 /** Seconds to sample `length` tokens to each of `rows` prompts of 32 tokens. */
 export async function samplingCost(model: Model, rows: number, length: number): Promise<number> {
-  const prompts = Array.from({ length: rows }, () => ids(32, model.dimensions.vocab));
+  const prompts = Array.from({ length: rows }, () => someIds(32, model.dimensions.vocab));
   return best(() => generate(model, prompts, { maxTokens: length, minTokens: length, batchSize: rows }), 2);
 }
 

@@ -40,6 +40,20 @@ export const alignment = 16;
 export const block = 64;
 
 /**
+ * What the token `at` of a branch sees: of its prefix, and of the branch. @param start, branch: the places where they begin
+ */
+export function rangesAt(
+  start: number,
+  prefix: number,
+  branch: number,
+  at: number,
+  window: number,
+): [from: number, to: number, from: number, to: number] {
+  const from = Math.min(prefix, Math.max(0, prefix + at + 1 - window));
+  return [start + from, start + prefix, branch + Math.max(0, at + 1 - window), branch + at + 1];
+}
+
+/**
  * What each token of a packed batch sees, as two ranges [from, to) of keys' places: what stands before the branches, and
  * its own branch. (tokens, 4)
  * @returns them, and the token in each place, −1 for none
@@ -62,10 +76,7 @@ function rangesOf({ lengths, branches = [] }: Packing, window: number, align = 1
     for (let at = 0; at < prefix; at++) add(start + Math.max(0, at + 1 - window), start + at + 1, 0, 0);
     for (const size of of) {
       const branch = beginAt(align);
-      for (let at = 0; at < size; at++) {
-        const from = Math.min(prefix, Math.max(0, prefix + at + 1 - window));
-        add(start + from, start + prefix, branch + Math.max(0, at + 1 - window), branch + at + 1);
-      }
+      for (let at = 0; at < size; at++) add(...rangesAt(start, prefix, branch, at, window));
     }
   }
   return { ranges: Int32Array.from(ranges), tokens };

@@ -1,4 +1,11 @@
-import { type Attend, alignment, block, hasAttention, packedAttention } from "../models/attention.ts";
+import {
+  type Attend,
+  alignment,
+  block,
+  hasAttention,
+  packedAttention,
+  rangesAt,
+} from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
 import {
   arange,
@@ -119,13 +126,10 @@ export class KvCache {
       // As packed attention lays out a prompt and the branch after it.
       const ranges = before.map((length, row) => {
         const prompt = this.#prompts[row] as number;
-        const at = length - prompt;
-        const start = upTo(prompt, alignment);
-        const from = (place: number) => Math.max(0, place + 1 - window);
-        return [Math.min(prompt, from(length)), prompt, start + from(at), start + at + 1];
+        return rangesAt(0, prompt, upTo(prompt, alignment), length - prompt, window);
       });
       const seen = int32(ranges.flat());
-      const places = int32(ranges.map(([, , , end]) => (end as number) - 1));
+      const places = int32(ranges.map(([, , , end]) => end - 1));
       return (layer, q, k, v) =>
         packed.attend(q, k, v, ...this.#of(layer), seen, places, 1 / Math.sqrt(headDim)).view(rows, -1);
     }
