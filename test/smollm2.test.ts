@@ -9,7 +9,7 @@ import { pack } from "../src/models/pack.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { readSafetensors } from "../src/models/safetensors.ts";
 import { generate } from "../src/rollout/generate.ts";
-import { layOut, responseLogits } from "../src/rollout/score.ts";
+import { layOut, responseLogprobs } from "../src/rollout/score.ts";
 import { noGrad, scope, type Tensor } from "../src/tensor/index.ts";
 import { encodeExample, renderChat } from "../src/text/chat.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
@@ -128,7 +128,7 @@ describe("SmolLM2-135M-Instruct in fewer bits", () => {
         noGrad(() =>
           scope(() => {
             const layout = layOut(rows.slice(0, 40));
-            return logprobsOf(responseLogits(of, layout), layout.targets).mean().item();
+            return responseLogprobs(of, layout).mean().item();
           }),
         );
       const whole = await loadModel("smollm2-135m-instruct", { dtype: "bfloat16" });

@@ -1,9 +1,9 @@
 import type { Message } from "../data/records.ts";
-import { bootstrap, klEstimate, logprobsOf, mean } from "../math/index.ts";
+import { bootstrap, klEstimate, mean } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
 import { generate, type Response } from "../rollout/generate.ts";
-import { layOut, responseLogits, scoreAll, spread } from "../rollout/score.ts";
+import { layOut, responseLogprobs, scoreAll, spread } from "../rollout/score.ts";
 import { noGrad, scope } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 
@@ -101,8 +101,7 @@ export function responseKl(model: Model, reference: Model, rows: readonly Row[],
     noGrad(() =>
       scope(() => {
         const layout = layOut(batch);
-        const logprobs = (of: Model) =>
-          spread(layout, logprobsOf(responseLogits(of, layout), layout.targets, temperature));
+        const logprobs = (of: Model) => spread(layout, responseLogprobs(of, layout, temperature));
         return klEstimate("k1", logprobs(model), logprobs(reference)).sum(1).toArray();
       }),
     ),

@@ -48,7 +48,7 @@ export interface Architecture<Config> {
   /** Shape of every backbone weight. */
   shapes(config: Config): Map<string, number[]>;
   /**
-   * Hidden states after the last norm, of the tokens that are wanted: (wanted tokens, hidden). Blocks go through `run`.
+   * Hidden states after the last norm, of the tokens that are wanted: (wanted tokens, hidden). Blocks and that norm go through `run`.
    */
   forward(
     config: Config,

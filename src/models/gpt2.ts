@@ -93,6 +93,6 @@ export const gpt2: Architecture<Gpt2Config> = {
         return y.add(linear(inner, `${layer}.mlp.c_proj`));
       });
     for (let i = 0; i < config.n_layer; i++) x = run((y) => block(y, i), x);
-    return norm(x, "transformer.ln_f");
+    return run((y) => norm(y, "transformer.ln_f"), x);
   },
 };

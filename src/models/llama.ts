@@ -146,6 +146,6 @@ export const llama: Architecture<LlamaConfig> = {
         );
       });
     for (let i = 0; i < config.num_hidden_layers; i++) x = run((y) => block(y, i), x);
-    return norm(x, "model.norm");
+    return run((y) => norm(y, "model.norm"), x);
   },
 };

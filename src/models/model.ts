@@ -7,6 +7,7 @@ import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
 import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
 import { type Bits, block, dequantise, type Quantised, quantise, quantisedLinear } from "../nn/quantise.ts";
 import {
+  cat,
   type DType,
   Generator,
   gradEnabled,
@@ -40,7 +41,10 @@ export class Model {
   readonly head: Head;
   readonly dimensions: Dimensions;
   readonly tokenizer: Tokenizer | undefined;
-  /** Keeps only each block's output for the gradient and computes the rest again: less memory, a third more time. */
+  /**
+   * Keeps only each block's output for the gradient and computes the rest again, vocabulary logits too: less memory, a
+   * third more time.
+   */
   checkpointing = false;
   #checkpoints: { block: (x: Tensor) => Tensor; input: Tensor; output: Tensor }[] = [];
   /** What `scores` adds: set by normalisation on reference samples. */
@@ -134,16 +138,15 @@ export class Model {
 
   /**
    * Hidden states after the last norm, (tokens, hidden), or those that the batch wants. Attention stays within each sequence unless given. With
-   * `checkpointing` gradients end at the last block: `backwardBlocks` takes them through the others.
+   * `checkpointing` gradients end here: `backwardBlocks` takes them through the blocks.
    */
   hidden(batch: Batch, attend: Attend = packedAttention(batch, this)): Tensor {
-    const run: RunBlock =
-      this.checkpointing && gradEnabled() ? this.#checkpoint : (block: (x: Tensor) => Tensor, x) => block(x);
-    return this.#architecture.forward(this.#config, this.#lookup, batch, attend, run);
+    return this.#architecture.forward(this.#config, this.#lookup, batch, attend, this.#run);
   }
 
-  /** Keeps a block's output alone, without what made it. */
-  #checkpoint: RunBlock = (block, input) => {
+  /** Under `checkpointing` keeps a block's output alone, without what made it. */
+  #run: RunBlock = (block, input) => {
+    if (!this.checkpointing || !gradEnabled()) return block(input);
     const output = noGrad(() => block(input));
     output.requiresGrad = true;
     this.#checkpoints.push({ block, input, output });
@@ -168,6 +171,26 @@ export class Model {
       throw new InputError("this model has a scalar head: it scores text and cannot write it");
     const head = this.#lookup.find("lm_head.weight") ?? this.#lookup.get(this.#architecture.embedding);
     return linear(hidden, head);
+  }
+
+  /**
+   * What `read` makes of each token's vocabulary logits: tensors of (tokens), joined. With `checkpointing` it is given some
+   * tokens at a time, so that no more logits than theirs are in memory.
+   * @param hidden (tokens, hidden), from `hidden` @param read its `part` takes these tokens' share of another (tokens)
+   */
+  readLogits(
+    hidden: Tensor,
+    read: (logits: Tensor, part: (all: Tensor) => Tensor) => Tensor[],
+  ): readonly Tensor[] {
+    if (!this.checkpointing) return read(this.logits(hidden), (all) => all);
+    const tokens = hidden.size(0);
+    const parts = Array.from({ length: Math.ceil(tokens / logitsAtOnce) }, (_, i) => {
+      const start = i * logitsAtOnce;
+      const part = (all: Tensor) => all.narrow(0, start, Math.min(logitsAtOnce, tokens - start));
+      const block = (states: Tensor) => scope(() => ops.stack(read(this.logits(states), part), { dim: 1 }));
+      return this.#run(block, part(hidden));
+    });
+    return ops.unbind(cat(parts), { dim: 1 });
   }
 
   /** The scalar head on hidden states, in float32: (tokens, hidden) → (tokens). */
@@ -451,6 +474,9 @@ export class Model {
     for (const [name, weight] of this.#weights) if (!this.#shared.has(name)) weight.dispose();
   }
 }
+
+/** Under `checkpointing`: enough for a product at full speed. */
+const logitsAtOnce = 256;
 
 const peftName = (name: string): string => `base_model.model.${name}`;
 

@@ -17,7 +17,7 @@ import {
 import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
 import { ValueHead } from "../models/value-head.ts";
-import { layOut, responseLogits, responseStates, spread } from "../rollout/score.ts";
+import { layOut, responseStates, spread } from "../rollout/score.ts";
 import type { Metrics } from "../run/events.ts";
 import { cat, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { PpoStepConfig } from "./config.ts";
@@ -96,16 +96,20 @@ function assess(
       const part = layOut(batch);
       const wide = (flat: Tensor) => ops.constant_pad_nd(spread(part, flat), [0, time - part.time]);
       const states = sampled?.of(batch) ?? responseStates(networks.policy, part);
-      const logits = networks.policy.logits(states);
       const judged = networks.critic instanceof ValueHead ? states : responseStates(networks.critic, part);
-      const refLogits = responseLogits(networks.reference, part);
-      const { logprobs, entropy } = targetsUnder(logits, part.targets, temperature);
-      const refLogprobs = logprobsOf(refLogits, part.targets, temperature);
+      const refStates = responseStates(networks.reference, part);
       const warm = (x: Tensor) => x.to("float32").div(temperature);
-      const kl =
-        klEstimator === "full"
-          ? klFull(warm(logits), warm(refLogits))
-          : klEstimate(klEstimator, logprobs, refLogprobs);
+      const [logprobs, entropy, refLogprobs, kl] = networks.policy.readLogits(states, (logits, share) => {
+        const targets = share(part.targets);
+        const refLogits = networks.reference.logits(share(refStates));
+        const { logprobs, entropy } = targetsUnder(logits, targets, temperature);
+        const refLogprobs = logprobsOf(refLogits, targets, temperature);
+        const kl =
+          klEstimator === "full"
+            ? klFull(warm(logits), warm(refLogits))
+            : klEstimate(klEstimator, logprobs, refLogprobs);
+        return [logprobs, entropy, refLogprobs, kl];
+      }) as [Tensor, Tensor, Tensor, Tensor];
       return {
         logprobs: wide(logprobs),
         refLogprobs: wide(refLogprobs),

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { InputError } from "../data/errors.ts";
 import type { Demonstration, Message } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
-import { adaptKlCoef, deviation, logprobsOf, noMoments, type RunningMoments } from "../math/index.ts";
+import { adaptKlCoef, deviation, noMoments, type RunningMoments } from "../math/index.ts";
 import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
 import { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
@@ -11,7 +11,7 @@ import { ValueHead } from "../models/value-head.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { generate } from "../rollout/generate.ts";
-import { layOut, responseLogits } from "../rollout/score.ts";
+import { layOut, responseLogprobs } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Metrics } from "../run/events.ts";
 import { readState } from "../run/journal.ts";
@@ -295,15 +295,12 @@ export class PpoTrainer {
       return encodeExample(this.policy.text, prompt, completion);
     });
     const count = rows.reduce((sum, { response }) => sum + response.length, 0);
-    const lossOf = (part: Row[]) => {
-      const layout = layOut(part);
-      return {
-        loss: logprobsOf(responseLogits(this.policy, layout), layout.targets)
-          .sum()
-          .mul(-ptxCoef / count),
-        metrics: {},
-      };
-    };
+    const lossOf = (part: Row[]) => ({
+      loss: responseLogprobs(this.policy, layOut(part))
+        .sum()
+        .mul(-ptxCoef / count),
+      metrics: {},
+    });
     accumulate(batchRows(rows, microBatchTokens), lossOf, this.policy);
   }
 

@@ -56,8 +56,11 @@ export function update(
   let worstRatio = 1;
 
   const policyPart = ({ layout, of }: Part, states: Tensor): Loss => {
-    const logits = policy.logits(states);
-    const logprobs = spread(layout, logprobsOf(logits, layout.targets, temperature));
+    const [flat, entropies] = policy.readLogits(states, (logits, part) => {
+      const logprobs = logprobsOf(logits, part(layout.targets), temperature);
+      return entropyCoef ? [logprobs, entropyOf(logits, temperature)] : [logprobs];
+    }) as [Tensor, Tensor?];
+    const logprobs = spread(layout, flat);
     const oldLogprobs = of(experience.oldLogprobs);
     const { loss, metrics } = policyLoss(
       logprobs,
@@ -70,9 +73,8 @@ export function update(
     const ratios = logprobs.detach().sub(oldLogprobs).mul(layout.responseMask).exp();
     worstRatio = farthestFromOne([worstRatio, ratios.min().item(), ratios.max().item()]);
     const measured = { ...metrics, policyLoss: loss.detach() };
-    if (!entropyCoef) return { loss, metrics: measured };
-    const entropy = entropyOf(logits, temperature).sum().div(count);
-    return { loss: loss.sub(entropy.mul(entropyCoef)), metrics: measured };
+    const bonus = entropies?.sum().mul(entropyCoef / count);
+    return { loss: bonus ? loss.sub(bonus) : loss, metrics: measured };
   };
   const criticPart = ({ layout, of }: Part, states: Tensor): Loss => {
     const { loss, metrics } = valueLoss(

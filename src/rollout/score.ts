@@ -1,3 +1,4 @@
+import { targetsUnder } from "../math/index.ts";
 import type { Batch } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows, packRows, type Row } from "../models/pack.ts";
@@ -54,9 +55,22 @@ export function spread(layout: ResponseLayout, flat: Tensor): Tensor {
 export const responseStates = (model: Model, layout: ResponseLayout): Tensor =>
   model.hidden({ ...layout.batch, wanted: layout.before });
 
-/** Vocabulary logits that predict each response token: (response tokens, vocab). */
-export const responseLogits = (model: Model, layout: ResponseLayout): Tensor =>
-  model.logits(responseStates(model, layout));
+/** `targetsUnder` the model of the response tokens, flat. */
+export function responseTargets(
+  model: Model,
+  layout: ResponseLayout,
+  temperature = 1,
+): ReturnType<typeof targetsUnder> {
+  const [logprobs, entropy, correct] = model.readLogits(responseStates(model, layout), (logits, part) => {
+    const found = targetsUnder(logits, part(layout.targets), temperature);
+    return [found.logprobs, found.entropy, found.correct];
+  }) as [Tensor, Tensor, Tensor];
+  return { logprobs, entropy, correct };
+}
+
+/** Log-probability of each response token, flat. */
+export const responseLogprobs = (model: Model, layout: ResponseLayout, temperature = 1): Tensor =>
+  responseTargets(model, layout, temperature).logprobs;
 
 /** Hidden state at the last token of each row's response: (batch, hidden). */
 export function rowHidden(model: Model, rows: readonly Row[]): Tensor {

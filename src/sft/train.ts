@@ -11,7 +11,7 @@ import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { scheduleFactor } from "../nn/schedule.ts";
-import { layOut, responseLogits } from "../rollout/score.ts";
+import { layOut, responseTargets } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { Journal, readState } from "../run/journal.ts";
@@ -208,10 +208,7 @@ function lossOf(
   const count = batch.reduce((sum, { response }) => sum + response.length, 0);
   return accumulate(
     batchRows(batch, microBatchTokens),
-    (rows) => {
-      const layout = layOut(rows);
-      return sftLoss(responseLogits(model, layout), layout.targets, count);
-    },
+    (rows) => sftLoss(responseTargets(model, layOut(rows)), count),
     learn ? model : undefined,
   );
 }
