@@ -58,8 +58,8 @@ type Cached = Pick<Model, "dimensions" | "dtype" | "device">;
  */
 export class KvCache {
   /** Tokens in each row in use, and of them the prompt's. */
-  lengths: number[];
-  #prompts: number[];
+  lengths: number[] = [];
+  #prompts: number[] = [];
   readonly #packed: boolean;
   readonly #model: Cached;
   readonly #capacity: number;
@@ -72,8 +72,6 @@ export class KvCache {
     this.#model = model;
     this.#packed = hasAttention(model);
     this.#capacity = this.#packed ? upTo(capacity + alignment, block) : capacity;
-    this.lengths = new Array(rows).fill(0);
-    this.#prompts = [...this.lengths];
     const make = () =>
       Array.from({ length: dimensions.layers }, () =>
         scope(() =>
@@ -84,19 +82,19 @@ export class KvCache {
     this.#values = make();
   }
 
-  /** Attention over packed prompts of these lengths that also fills rows: `rows[i]` begin with prompt i. */
-  prefill(prompts: readonly number[], rows: readonly (readonly number[])[]): Attend {
+  /** Attention over packed prompts of these lengths that also fills `samples` new rows with each. */
+  prefill(prompts: readonly number[], samples = 1): Attend {
     const from: number[] = [];
     const to: [row: number, place: number][] = [];
     let start = 0;
-    for (const [prompt, length] of prompts.entries()) {
-      for (const row of rows[prompt] ?? []) {
+    for (const length of prompts) {
+      for (let sample = 0; sample < samples; sample++) {
         for (let i = 0; i < length; i++) {
           from.push(start + i);
-          to.push([row, i]);
+          to.push([this.lengths.length, i]);
         }
-        this.lengths[row] = length;
-        this.#prompts[row] = length;
+        this.lengths.push(length);
+        this.#prompts.push(length);
       }
       start += length;
     }

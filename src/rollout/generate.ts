@@ -19,7 +19,7 @@ export interface GenerateOptions extends Partial<Omit<Sampling, "temperature">> 
   stop?: readonly string[] | undefined;
   /** Responses to each prompt. */
   samples?: number | undefined;
-  /** Rows decoded together. */
+  /** Responses decoded together. */
   batchSize?: number | undefined;
   seed?: number | undefined;
   /** In place of `seed`: goes on from the state it has. */
@@ -27,7 +27,7 @@ export interface GenerateOptions extends Partial<Omit<Sampling, "temperature">> 
   signal?: AbortSignal | undefined;
   /** Told the hidden states, (rows, hidden), that the rows' next tokens are drawn from. */
   onStates?: ((hidden: Tensor, rows: readonly Response[]) => void) | undefined;
-  /** Told after each batch how many responses there are, of how many. */
+  /** Told how many responses have ended, of how many. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -44,13 +44,17 @@ export interface Response {
   text: string;
 }
 
-/** Responses as they grow: every step yields the rows that got a token in it. The same `Response` objects throughout. */
+/**
+ * Responses as they grow: every step yields the rows that got a token in it, the same `Response` objects
+ * throughout. They begin in the prompts' order: prompts that wait take the places of responses that have ended.
+ * @throws InputError when a prompt does not fit the model's context
+ */
 export function* decode(
   model: Model,
   prompts: readonly (readonly number[])[],
   options: GenerateOptions,
 ): globalThis.Generator<Response[]> {
-  const { topK, topP, maxTokens, minTokens = 0, stop = [], samples = 1 } = options;
+  const { topK, topP, maxTokens, minTokens = 0, stop = [], samples = 1, batchSize = 64 } = options;
   const temperatures = [options.temperature ?? 1].flat();
   if (temperatures.length > 1 && (temperatures.length !== samples || Math.min(...temperatures) <= 0))
     throw new InputError(
@@ -58,27 +62,27 @@ export function* decode(
     );
   const stopIds = options.stopIds ?? model.tokenizer?.stopIds ?? [];
   const generator = options.generator ?? new Generator(options.seed ?? 0);
+  if (!prompts.length) return;
   const { context } = model.dimensions;
   const longest = Math.max(...prompts.map((ids) => ids.length));
   if (longest >= context)
     throw new InputError(`a prompt has ${longest} tokens and the model's context is ${context}: shorten it`);
-  const limit = Math.min(maxTokens, context - longest);
-  const source = prompts.flatMap((_, i) => new Array<number>(samples).fill(i));
-  const all: Response[] = source.map((prompt) => ({
-    prompt,
-    tokens: [],
-    logprobs: [],
-    finished: false,
-    text: "",
-  }));
-  let rows = all;
+  const all: Response[] = prompts.flatMap((_, prompt) =>
+    Array.from({ length: samples }, () => ({ prompt, tokens: [], logprobs: [], finished: false, text: "" })),
+  );
   const temperatureOf = new Map(all.map((row, i) => [row, temperatures[i % temperatures.length] as number]));
+  const atOnce = Math.min(prompts.length, Math.max(1, Math.floor(batchSize / samples)));
+  const capacity = Math.min(longest + maxTokens, context);
+  const cache = noGrad(() => new KvCache(model, atOnce * samples, capacity));
+  /** The cache's rows, and how many of `all` they or earlier ones were. */
+  let rows: Response[] = [];
+  let begun = 0;
 
-  const cache = noGrad(() => new KvCache(model, source.length, longest + limit));
-  const sample = (hidden: Tensor, at: number): void => {
+  /** Gives each row a token, drawn from its hidden state. */
+  const sample = (hidden: Tensor, rows: readonly Response[]): void => {
     options.onStates?.(hidden, rows);
-    let logits = model.logits(hidden);
-    if (at < minTokens && stopIds.length) logits = forbid(logits, stopIds);
+    const young = rows.flatMap(({ tokens }, i) => (tokens.length < minTokens ? [i] : []));
+    const logits = forbid(model.logits(hidden), young, stopIds);
     const temperature =
       temperatures.length > 1
         ? tensor(rows.map((row) => temperatureOf.get(row) as number)).unsqueeze(1)
@@ -97,73 +101,88 @@ export function* decode(
     const at = Math.min(...stop.map((end) => text.indexOf(end)).filter((i) => i >= 0));
     if (Number.isFinite(at)) Object.assign(row, { finished: true, text: text.slice(0, at) });
   };
+  const hasEnded = ({ finished, prompt, tokens }: Response): boolean =>
+    finished || tokens.length === Math.min(maxTokens, context - (prompts[prompt] as number[]).length);
   const close = (row: Response): void => {
     if (row.text || !model.tokenizer) return;
     const last = row.tokens.at(-1) as number;
     row.text = model.text.decode(stopIds.includes(last) ? row.tokens.slice(0, -1) : row.tokens);
   };
+  /** Prompts there is room for. */
+  const room = (): number => atOnce - Math.ceil(rows.length / samples);
+  const begin = (): Response[] => {
+    const first = begun / samples;
+    const entering = prompts.slice(first, first + room());
+    const fresh = all.slice(begun, begun + entering.length * samples);
+    sample(prefill(model, cache, entering, samples), fresh);
+    begun += fresh.length;
+    rows = [...rows, ...fresh];
+    return fresh;
+  };
+  const step = (): Response[] => {
+    const last = rows.map(({ tokens }) => tokens.at(-1) as number);
+    const batch = {
+      ids: tensor(last, { dtype: "int64" }),
+      positions: tensor(cache.lengths, { dtype: "int64" }),
+      lengths: rows.map(() => 1),
+    };
+    sample(model.hidden(batch, cache.step()), rows);
+    return rows;
+  };
 
   try {
-    for (let at = 0; at < limit && rows.length; at++) {
-      noGrad(() =>
-        scope(() => {
-          if (at === 0) return sample(prefill(model, cache, prompts, samples), at);
-          const ids = tensor(
-            rows.map((row) => row.tokens.at(-1) as number),
-            { dtype: "int64" },
-          );
-          const positions = tensor(cache.lengths, { dtype: "int64" });
-          sample(model.hidden({ ids, positions, lengths: rows.map(() => 1) }, cache.step()), at);
-        }),
-      );
-      const grown = rows;
+    while (rows.length || begun < all.length) {
+      const entering = begun < all.length && room() >= atOnce * roomToEnter;
+      const grown = noGrad(() => scope(entering ? begin : step));
       for (const row of grown) endAtText(row);
-      const going = grown.flatMap((row, i) => (row.finished ? [] : [i]));
-      if (going.length < grown.length) {
-        for (const row of grown) if (row.finished) close(row);
-        rows = noGrad(() => scope(() => cache.keepRows(going))).map((i) => grown[i] as Response);
+      const ended = new Set(grown.filter(hasEnded));
+      if (ended.size) {
+        for (const row of ended) close(row);
+        const before = rows;
+        const going = before.flatMap((row, i) => (ended.has(row) ? [] : [i]));
+        rows = noGrad(() => scope(() => cache.keepRows(going))).map((i) => before[i] as Response);
+        options.onProgress?.(begun - rows.length, all.length);
       }
       yield grown;
     }
-    for (const row of rows) close(row);
   } finally {
     cache.dispose();
   }
 }
 
+/** Share of the places that are free when waiting prompts enter: one by itself would read all weights for few tokens. */
+const roomToEnter = 0.25;
+
 /** Tokens of prompts computed at once. */
 const prefillTokens = 4096;
 
-/** Fills the cache with `samples` rows of each prompt, and gives the hidden state at each row's end. */
+/** Adds `samples` rows of each prompt to the cache, and gives the hidden state at each row's end. */
 function prefill(
   model: Model,
   cache: KvCache,
   prompts: readonly (readonly number[])[],
   samples: number,
 ): Tensor {
-  let row = 0;
   const ends = batchRows(
     prompts.map((prompt) => ({ prompt, response: [] })),
     prefillTokens,
   ).map((chunk) =>
     scope(() => {
       const batch = pack(chunk.map(({ prompt }) => prompt));
-      const rows = chunk.map(() => Array.from({ length: samples }, () => row++));
       let end = -1;
       const places = batch.lengths.flatMap((length) => {
         end += length;
         return new Array<number>(samples).fill(end);
       });
       const wanted = tensor(places, { dtype: "int64" });
-      return model.hidden({ ...batch, wanted }, cache.prefill(batch.lengths, rows));
+      return model.hidden({ ...batch, wanted }, cache.prefill(batch.lengths, samples));
     }),
   );
   return cat(ends);
 }
 
 /**
- * Samples responses to prompts (token ids), in the prompts' order, all samples of one together. Prompts of like length
- * are decoded together, `batchSize` rows at a time.
+ * Samples responses to prompts (token ids), in the prompts' order, all samples of one together, `batchSize` at a time.
  * @throws InputError when a prompt does not fit the model's context
  */
 export async function generate(
@@ -171,28 +190,11 @@ export async function generate(
   prompts: readonly (readonly number[])[],
   options: GenerateOptions,
 ): Promise<Response[]> {
-  const { samples = 1, batchSize = 64 } = options;
-  const generator = options.generator ?? new Generator(options.seed ?? 0);
-  const order = prompts
-    .map((_, i) => i)
-    .sort((a, b) => (prompts[a]?.length ?? 0) - (prompts[b]?.length ?? 0));
-  const perBatch = Math.max(1, Math.floor(batchSize / samples));
-  const responses: Response[] = [];
-  for (let start = 0; start < order.length; start += perBatch) {
-    const chosen = order.slice(start, start + perBatch);
-    const seen = new Set<Response>();
-    for (const grown of decode(
-      model,
-      chosen.map((i) => prompts[i] as number[]),
-      { ...options, generator },
-    )) {
-      for (const row of grown) seen.add(row);
-      await setImmediate(); // lets a signal in
-      options.signal?.throwIfAborted();
-    }
-    for (const row of seen) responses.push({ ...row, prompt: chosen[row.prompt] as number });
-    options.onProgress?.(responses.length, prompts.length * samples);
+  const responses = new Set<Response>();
+  for (const grown of decode(model, prompts, options)) {
+    for (const row of grown) responses.add(row);
+    await setImmediate(); // lets a signal in
+    options.signal?.throwIfAborted();
   }
-  // A stable sort: samples of one prompt stay in the order they were drawn.
-  return responses.sort((a, b) => a.prompt - b.prompt);
+  return [...responses];
 }

@@ -4,7 +4,7 @@ import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
 import { type DType, Generator, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
-import { decode, generate } from "./generate.ts";
+import { decode, generate, type Response } from "./generate.ts";
 import { cut, draw, plainDraw } from "./sampling.ts";
 import { scoreAll } from "./score.ts";
 
@@ -144,6 +144,28 @@ describe("generation", () => {
     expect(cut?.text).toBe(whole.slice(0, whole.indexOf(stop)));
   });
 
+  it("goes on with waiting prompts where responses have ended: each as it would be alone", async () => {
+    const many = Array.from({ length: 9 }, (_, i) => model.text.encode(`${"x".repeat(20 - 2 * i)} ${i}`));
+    const options = { temperature: 0, maxTokens: 24, stopIds: [7, 20, 33, 50, 81, 120, 200] };
+    let most = 0;
+    let steps = 0;
+    const found = new Set<Response>();
+    for (const rows of decode(model, many, { ...options, batchSize: 4 })) {
+      for (const row of rows) found.add(row);
+      most = Math.max(most, rows.length);
+      steps++;
+    }
+    expect([...found].map(({ prompt }) => prompt)).toEqual(many.map((_, i) => i));
+    expect(most).toBeLessThanOrEqual(4);
+    const alone = [];
+    for (const prompt of many) alone.push(...(await generate(model, [prompt], options)));
+    expect([...found].map(({ tokens }) => tokens)).toEqual(alone.map(({ tokens }) => tokens));
+    // Three batches one after the other take as many steps as their longest responses together.
+    const lengths = alone.map(({ tokens }) => tokens.length);
+    const inTurn = [0, 4, 8].reduce((sum, at) => sum + Math.max(...lengths.slice(at, at + 4)), 0);
+    expect(steps).toBeLessThan(inTurn);
+  });
+
   it("tells each prompt's rows apart while it streams", () => {
     let grown = 0;
     for (const rows of decode(model, prompts, { maxTokens: 5, seed: 0, stopIds: [] })) {
@@ -152,6 +174,13 @@ describe("generation", () => {
       expect(rows.every(({ tokens }) => tokens.length === grown)).toBe(true);
     }
     expect(grown).toBe(5);
+  });
+
+  it("ends a response at the context's end, whatever the others have left, and answers no prompts with none", async () => {
+    const [short, long] = [2, 250].map((n) => new Array<number>(n).fill(65)) as [number[], number[]];
+    const rows = await generate(model, [short, long], { maxTokens: 30, seed: 0, stopIds: [] });
+    expect(rows.map(({ tokens }) => tokens.length)).toEqual([30, 6]);
+    expect(await generate(model, [], { maxTokens: 4 })).toEqual([]);
   });
 
   it("refuses a prompt longer than the context", async () => {
@@ -202,10 +231,7 @@ describe("a step's attention", () => {
           const dimensions = { layers: 1, heads, kvHeads, headDim, window } as Dimensions;
           const cache = new KvCache({ dimensions, dtype: as, device: "cpu" }, lengths.length, 50);
           const [q, k, v] = prompt.map((x) => x.to(as)) as [Tensor, Tensor, Tensor];
-          cache.prefill(
-            lengths,
-            lengths.map((_, i) => [i]),
-          )(0, q, k, v);
+          cache.prefill(lengths)(0, q, k, v);
           const outputs = steps.map((step) => {
             const [q, k, v] = step.map((x) => x.to(as)) as [Tensor, Tensor, Tensor];
             return cache.step()(0, q, k, v).to("float64");

@@ -72,6 +72,10 @@ export function draw(
   return { tokens, logprobs };
 }
 
-/** Logits under which these tokens cannot be drawn. */
-export const forbid = (logits: Tensor, tokens: readonly number[]): Tensor =>
-  ops.index_fill(logits, 1, tensor(tokens, { dtype: "int64" }), -Infinity);
+/** Logits (batch, vocab) under which these rows cannot draw these tokens. */
+export function forbid(logits: Tensor, rows: readonly number[], tokens: readonly number[]): Tensor {
+  const vocab = logits.size(1);
+  const places = rows.flatMap((row) => tokens.map((token) => row * vocab + token));
+  if (!places.length) return logits;
+  return ops.index_fill(logits.view(-1), 0, tensor(places, { dtype: "int64" }), -Infinity).view(-1, vocab);
+}
