@@ -1,0 +1,150 @@
+import { createHash } from "node:crypto";
+import type { ExpressionBuilder, Transaction } from "kysely";
+import type { Schema } from "./database.ts";
+import type { Project, User } from "./store.ts";
+
+/** Judgements between a task and its repetition: by then an answer is given anew and not remembered. */
+const repeatAfter = 10;
+
+export interface Wish {
+  project: Project;
+  labeler: User;
+  /** Tasks that the labeler holds already. */
+  held: number;
+  now: number;
+}
+
+/**
+ * The task that a labeler gets next: at the project's rates one whose answer is known, or one that they judged before;
+ * else the first that still needs judgements, which nobody else is about to give, and that they have not seen.
+ */
+export async function chooseTask(
+  tx: Transaction<Schema>,
+  { project, labeler, held, now }: Wish,
+): Promise<{ task: string; repeat: boolean } | undefined> {
+  const { goldRate, repeatRate } = project.settings;
+  const { count } = await tx
+    .selectFrom("judgement")
+    .select(({ fn }) => fn.countAll<number>().as("count"))
+    .where("project", "=", project.id)
+    .where("labeler", "=", labeler.id)
+    .executeTakeFirstOrThrow();
+  const at = drawOf(labeler.id, Number(count) + held);
+  const open = await firstOpen(tx, project.id, labeler, now);
+  if (!open) return undefined;
+  if (at < goldRate) {
+    const gold = await firstGold(tx, project.id, labeler);
+    if (gold) return { task: gold, repeat: false };
+  } else if (at < goldRate + repeatRate) {
+    const again = await oldest(tx, project.id, labeler.id);
+    if (again) return { task: again, repeat: true };
+  }
+  return { task: open, repeat: false };
+}
+
+/** In [0, 1), the same for the same labeler and place, and not to be foreseen. */
+const drawOf = (labeler: string, place: number): number =>
+  createHash("sha256").update(`${labeler} ${place}`).digest().readUInt32BE() / 2 ** 32;
+
+type OfTask = ExpressionBuilder<Schema, "task">;
+
+const unseenBy =
+  (labeler: User) =>
+  ({ and, exists, not, selectFrom, eb, or }: OfTask) =>
+    and([
+      ...(["judgement", "lease"] as const).map((table) =>
+        not(
+          exists(
+            selectFrom(table)
+              .select(`${table}.id`)
+              .whereRef(`${table}.task`, "=", "task.id")
+              .where(`${table}.labeler`, "=", labeler.id),
+          ),
+        ),
+      ),
+      labeler.skills.length
+        ? or([eb("task.skill", "is", null), eb("task.skill", "in", labeler.skills)])
+        : eb("task.skill", "is", null),
+    ]);
+
+async function firstOpen(
+  tx: Transaction<Schema>,
+  project: string,
+  labeler: User,
+  now: number,
+): Promise<string | undefined> {
+  const row = await tx
+    .selectFrom("task")
+    .select("task.id")
+    .where("task.project", "=", project)
+    .where("task.complete", "=", 0)
+    .where("task.gold", "is", null)
+    .where(unseenBy(labeler))
+    .where(({ eb, selectFrom }) =>
+      eb(
+        selectFrom("lease")
+          .select(({ fn }) => fn.countAll<number>().as("held"))
+          .whereRef("lease.task", "=", "task.id")
+          .where("lease.repeat", "=", 0)
+          .where("lease.expires", ">", now),
+        "<",
+        eb("task.wanted", "-", eb.ref("task.done")),
+      ),
+    )
+    .orderBy("task.place")
+    .limit(1)
+    .executeTakeFirst();
+  return row?.id;
+}
+
+async function firstGold(
+  tx: Transaction<Schema>,
+  project: string,
+  labeler: User,
+): Promise<string | undefined> {
+  const row = await tx
+    .selectFrom("task")
+    .select("task.id")
+    .where("task.project", "=", project)
+    .where("task.complete", "=", 0)
+    .where("task.gold", "is not", null)
+    .where(unseenBy(labeler))
+    .orderBy("task.place")
+    .limit(1)
+    .executeTakeFirst();
+  return row?.id;
+}
+
+/** The labeler's oldest judgement that is far enough back, and was neither skipped nor repeated. */
+async function oldest(
+  tx: Transaction<Schema>,
+  project: string,
+  labeler: string,
+): Promise<string | undefined> {
+  const own = await tx
+    .selectFrom("judgement")
+    .innerJoin("task", "task.id", "judgement.task")
+    .select(["judgement.task", "judgement.answer", "judgement.repeat", "task.gold"])
+    .where("judgement.project", "=", project)
+    .where("judgement.labeler", "=", labeler)
+    .where("judgement.current", "=", 1)
+    .orderBy("judgement.at")
+    .orderBy("judgement.id")
+    .execute();
+  const held = await tx
+    .selectFrom("lease")
+    .select("task")
+    .where("project", "=", project)
+    .where("labeler", "=", labeler)
+    .execute();
+  const repeated = new Set([
+    ...own.filter(({ repeat }) => repeat).map(({ task }) => task),
+    ...held.map(({ task }) => task),
+  ]);
+  return own
+    .slice(0, -repeatAfter)
+    .find(
+      ({ task, answer, gold }) =>
+        gold === null && !repeated.has(task) && JSON.parse(answer).skip === undefined,
+    )?.task;
+}

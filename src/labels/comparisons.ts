@@ -1,0 +1,37 @@
+import type { Answer } from "./settings.ts";
+
+/** What one judgement says about two completions, by their places, the lower first. */
+export interface Verdict {
+  first: number;
+  second: number;
+  /** Over 0 for the first, under 0 for the second, 0 for a tie: how much better, from −3.5 to 3.5 where asked. */
+  preferred: number;
+}
+
+/** Every pair that an answer compares: all of a ranking's, one of a preference, none of what was skipped. */
+export function verdicts({ ranks, preference, bothBad, skip }: Answer): Verdict[] {
+  if (skip !== undefined || bothBad) return [];
+  if (preference !== undefined) return [{ first: 0, second: 1, preferred: 4.5 - preference }];
+  if (!ranks) return [];
+  return ranks.flatMap((own, first) =>
+    ranks.slice(first + 1).map((other, i) => ({
+      first,
+      second: first + 1 + i,
+      preferred: Math.sign(other - own),
+    })),
+  );
+}
+
+/** Whether answers to one task differ in which of two completions is better, or in whether any is good. */
+export function disagreement(answers: readonly Answer[]): boolean {
+  const judged = answers.filter(({ skip }) => skip === undefined);
+  if (new Set(judged.map(({ bothBad = false }) => bothBad)).size > 1) return true;
+  const signs = new Map<string, number>();
+  return judged.flatMap(verdicts).some(({ first, second, preferred }) => {
+    const pair = `${first} ${second}`;
+    const sign = Math.sign(preferred);
+    const before = signs.get(pair) ?? sign;
+    signs.set(pair, before);
+    return before !== sign;
+  });
+}

@@ -1,0 +1,228 @@
+import { createHash } from "node:crypto";
+import type { Transaction } from "kysely";
+import { z } from "zod";
+import { messageSchema } from "../data/records.ts";
+import { disagreement } from "./comparisons.ts";
+import type { Schema } from "./database.ts";
+import { answerSchema, projectSettings, question } from "./settings.ts";
+
+const id = z.string().min(1);
+export const roles = ["owner", "reviewer", "labeler"] as const;
+
+/** A known answer: what a right judgement prefers. */
+export const goldSchema = answerSchema.pick({ ranks: true, preference: true });
+
+const completion = z.strictObject({
+  id,
+  text: z.string(),
+  model: z.string().optional(),
+  run: z.string().optional(),
+  temperature: z.number().optional(),
+  seed: z.int().optional(),
+});
+
+/** What can happen in a label store. The log holds these and nothing else; everything to be known follows from it. */
+export const eventSchema = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("user added"), id, name: z.string(), role: z.enum(roles) }),
+  z.strictObject({
+    type: z.literal("user changed"),
+    id,
+    role: z.enum(roles).optional(),
+    active: z.boolean().optional(),
+    skills: z.array(z.string()).optional(),
+    cohort: z.record(z.string(), z.string()).optional(),
+  }),
+  z.strictObject({ type: z.literal("invited"), role: z.enum(roles), project: id.optional() }),
+  z.strictObject({ type: z.literal("project added"), id, name: z.string(), settings: projectSettings }),
+  z.strictObject({ type: z.literal("project changed"), id, settings: projectSettings }),
+  z.strictObject({
+    type: z.literal("guidelines published"),
+    project: id,
+    version: z.int(),
+    text: z.string(),
+    questions: z.array(question),
+  }),
+  z.strictObject({
+    type: z.literal("qualified"),
+    project: id,
+    user: id,
+    version: z.int(),
+    correct: z.int(),
+    total: z.int(),
+    passed: z.boolean(),
+  }),
+  z.strictObject({
+    type: z.literal("task added"),
+    project: id,
+    task: id,
+    place: z.int(),
+    prompt: id,
+    messages: z.array(messageSchema),
+    completions: z.array(completion),
+    source: z.string().optional(),
+    skill: z.string().optional(),
+    gold: goldSchema.optional(),
+    wanted: z.int(),
+  }),
+  z.strictObject({
+    type: z.literal("judged"),
+    id,
+    project: id,
+    task: id,
+    labeler: id,
+    version: z.int(),
+    answer: answerSchema,
+    order: z.array(z.int()),
+    seed: z.int(),
+    seconds: z.number(),
+    repeat: z.boolean(),
+    revises: id.optional(),
+  }),
+  z.strictObject({ type: z.literal("adjudicated"), project: id, task: id, user: id, answer: answerSchema }),
+]);
+export type LabelEvent = z.infer<typeof eventSchema>;
+export type Role = (typeof roles)[number];
+
+/** A link of the log's chain. */
+export const hashOf = (before: string, event: { at: number; actor: string | null; data: string }): string =>
+  createHash("sha256")
+    .update(JSON.stringify([before, event.at, event.actor, event.data]))
+    .digest("hex");
+
+type Tx = Transaction<Schema>;
+
+/** Takes an event into the tables that follow from the log. The same events give the same tables. */
+export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void> {
+  switch (event.type) {
+    case "user added": {
+      const { type: _, ...user } = event;
+      await tx
+        .insertInto("user")
+        .values({ ...user, skills: "[]", cohort: "{}", active: 1, since: at })
+        .execute();
+      return;
+    }
+    case "user changed": {
+      const { role, active, skills, cohort } = event;
+      const change = {
+        ...(role && { role }),
+        ...(active !== undefined && { active: Number(active) }),
+        ...(skills && { skills: JSON.stringify(skills) }),
+        ...(cohort && { cohort: JSON.stringify(cohort) }),
+      };
+      if (Object.keys(change).length)
+        await tx.updateTable("user").set(change).where("id", "=", event.id).execute();
+      return;
+    }
+    case "invited":
+      return;
+    case "project added": {
+      const { id, name } = event;
+      await tx
+        .insertInto("project")
+        .values({ id, name, settings: JSON.stringify(event.settings), guidelines: 0, at })
+        .execute();
+      return;
+    }
+    case "project changed":
+      await tx
+        .updateTable("project")
+        .set({ settings: JSON.stringify(event.settings) })
+        .where("id", "=", event.id)
+        .execute();
+      return;
+    case "guidelines published": {
+      const { project, version, text, questions } = event;
+      await tx
+        .insertInto("guidelines")
+        .values({ project, version, text: JSON.stringify(text), questions: JSON.stringify(questions), at })
+        .execute();
+      await tx.updateTable("project").set({ guidelines: version }).where("id", "=", project).execute();
+      return;
+    }
+    case "qualified": {
+      const { type: _, passed, ...rest } = event;
+      const row = { ...rest, passed: Number(passed), at };
+      await tx
+        .insertInto("qualification")
+        .values(row)
+        .onConflict((conflict) => conflict.columns(["project", "user", "version"]).doUpdateSet(row))
+        .execute();
+      return;
+    }
+    case "task added":
+      return addTask(tx, event);
+    case "judged":
+      return judge(tx, event, at);
+    case "adjudicated": {
+      const { type: _, answer, ...rest } = event;
+      const row = { ...rest, answer: JSON.stringify(answer), at };
+      await tx
+        .insertInto("adjudication")
+        .values(row)
+        .onConflict((conflict) => conflict.column("task").doUpdateSet(row))
+        .execute();
+    }
+  }
+}
+
+async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Promise<void> {
+  const { project, task, place, prompt, skill, gold, source, wanted } = event;
+  await tx
+    .insertInto("prompt")
+    .values({
+      ...{ id: prompt, project, messages: JSON.stringify(event.messages) },
+      ...{ skill: skill ?? null, source: source ?? null },
+    })
+    .execute();
+  const completions = event.completions.map(({ id, text, model, run, temperature, seed }, place) => ({
+    ...{ id, prompt, place, text: JSON.stringify(text), model: model ?? null, run: run ?? null },
+    ...{ temperature: temperature ?? null, seed: seed ?? null },
+  }));
+  if (completions.length) await tx.insertInto("completion").values(completions).execute();
+  await tx
+    .insertInto("task")
+    .values({
+      ...{ id: task, project, prompt, place, skill: skill ?? null, wanted, done: 0, complete: 0 },
+      gold: gold ? JSON.stringify(gold) : null,
+    })
+    .execute();
+}
+
+async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number): Promise<void> {
+  const { type: _, answer, order, repeat, revises, ...rest } = event;
+  if (revises !== undefined)
+    await tx.updateTable("judgement").set({ current: 0 }).where("id", "=", revises).execute();
+  await tx
+    .insertInto("judgement")
+    .values({
+      ...{ ...rest, answer: JSON.stringify(answer), order: JSON.stringify(order) },
+      ...{ repeat: Number(repeat), revises: revises ?? null, current: 1, at },
+    })
+    .execute();
+  const task = await tx
+    .selectFrom("task")
+    .innerJoin("project", "project.id", "task.project")
+    .select(["task.gold", "task.wanted", "task.done", "project.settings"])
+    .where("task.id", "=", event.task)
+    .executeTakeFirstOrThrow();
+  if (repeat || task.gold !== null) return;
+  const counted = await tx
+    .selectFrom("judgement")
+    .select("answer")
+    .where("task", "=", event.task)
+    .where("current", "=", 1)
+    .where("repeat", "=", 0)
+    .execute();
+  const answers = counted.map(({ answer }) => answerSchema.parse(JSON.parse(answer)));
+  // A task that somebody skips is somebody else's.
+  const done = answers.filter(({ skip }) => skip === undefined).length;
+  const { overlap, maxOverlap } = projectSettings.parse(JSON.parse(task.settings));
+  const more = done >= task.wanted && done < maxOverlap && overlap > 1 && disagreement(answers);
+  const wanted = more ? done + 1 : task.wanted;
+  await tx
+    .updateTable("task")
+    .set({ done, wanted, complete: Number(done >= wanted) })
+    .where("id", "=", event.task)
+    .execute();
+}

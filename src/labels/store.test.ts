@@ -1,0 +1,312 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { noPostgres, startPostgres } from "../../test/postgres.ts";
+import { type Assignment, LabelStore, type NewTask, type Project, type User } from "./store.ts";
+import { verify } from "./verify.ts";
+
+const hostile = "\u0000<script>alert(1)</script>\u202eabc 👩‍💻 \ud800 שלום\r\n' or 1=1; --";
+const pair = (i: number): NewTask => ({
+  messages: [{ role: "user", content: `question ${i}` }],
+  completions: [
+    { text: `good ${i}`, model: "secret-model", temperature: 0.7, seed: i },
+    { text: `bad ${i}`, model: "other-model" },
+  ],
+});
+const pairs = (count: number) => Array.from({ length: count }, (_, i) => pair(i));
+
+/** Prefers what is called good, whichever side it is on. */
+const prefer = ({ completions }: Assignment, good = true): { preference: number } => ({
+  preference: (completions[0]?.startsWith("good") ?? false) === good ? 1 : 8,
+});
+
+const databases = [
+  { name: "SQLite", skipped: undefined },
+  { name: "Postgres", skipped: noPostgres },
+];
+for (const { name, skipped } of databases)
+  if (skipped) console.log(`label store on ${name}: skipped, ${skipped}`);
+
+describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $name", ({ name }) => {
+  let server: Awaited<ReturnType<typeof startPostgres>> | undefined;
+  let clock = 1_700_000_000_000;
+  beforeAll(async () => {
+    if (name === "Postgres") server = await startPostgres();
+  });
+  afterAll(() => server?.stop());
+
+  interface Setting {
+    store: LabelStore;
+    owner: User;
+    labelers: User[];
+    project: Project;
+  }
+  async function begin(settings: object = {}, people = 3, tasks = pairs(4)): Promise<Setting> {
+    const store = await LabelStore.open((await server?.fresh()) ?? ":memory:", () => clock);
+    const owner = await store.addUser(null, { name: "owner", role: "owner" });
+    const labelers: User[] = [];
+    for (let i = 0; i < people; i++)
+      labelers.push(await store.addUser(owner.id, { name: `labeler ${i}`, role: "labeler" }));
+    const project = await store.addProject(owner.id, {
+      name: "answers",
+      settings: { kind: "pairwise", goldRate: 0, repeatRate: 0, ...settings },
+    });
+    await store.addTasks(owner.id, project, tasks);
+    return { store, owner, labelers, project };
+  }
+  const end = async (store: LabelStore) => {
+    expect((await verify(store)).problems).toEqual([]);
+    await store.close();
+  };
+  const judgements = (store: LabelStore) =>
+    store.db.selectFrom("judgement").selectAll().orderBy("at").execute();
+
+  it("gives every task to as many labelers as the overlap says, and none twice to one", async () => {
+    const { store, labelers, project } = await begin();
+    const seen = new Map<string, string[]>();
+    for (let round = 0; round < 5; round++)
+      for (const labeler of labelers) {
+        const got = await store.next(project, labeler);
+        if (!got) continue;
+        seen.set(got.task, [...(seen.get(got.task) ?? []), labeler.id]);
+        await store.judge(got.lease, labeler.id, prefer(got), 3);
+      }
+    expect(seen.size).toBe(4);
+    for (const who of seen.values()) {
+      expect(who).toHaveLength(2);
+      expect(new Set(who).size).toBe(2);
+    }
+    // What was shown is stored as it stands: the good one is always the first.
+    for (const { answer } of await judgements(store)) expect(JSON.parse(answer)).toEqual({ preference: 1 });
+    const orders = (await judgements(store)).map(({ order }) => order);
+    expect(orders.length).toBe(8);
+    await end(store);
+  });
+
+  it("asks one more where two disagree, up to the most", async () => {
+    const { store, labelers, project } = await begin({ maxOverlap: 3 }, 4, pairs(1));
+    const [a, b, c, d] = labelers as [User, User, User, User];
+    for (const [who, good] of [
+      [a, true],
+      [b, false],
+    ] as const) {
+      const got = (await store.next(project, who)) as Assignment;
+      await store.judge(got.lease, who.id, prefer(got, good), 1);
+    }
+    const third = (await store.next(project, c)) as Assignment;
+    expect(await store.next(project, d)).toBeUndefined();
+    await store.judge(third.lease, c.id, prefer(third), 1);
+    expect(await store.next(project, d)).toBeUndefined();
+    await end(store);
+  });
+
+  it("keeps a task and its draft for a labeler until the lease ends, then gives it to another", async () => {
+    const { store, labelers, project } = await begin({ overlap: 1, leaseMinutes: 10 }, 3, pairs(1));
+    const [a, b, c] = labelers as [User, User, User];
+    const got = (await store.next(project, a)) as Assignment;
+    await store.saveDraft(got.lease, a.id, { comment: hostile });
+    expect(await store.next(project, b)).toBeUndefined();
+    const again = await store.next(project, a);
+    expect(again).toEqual({ ...got, draft: { comment: hostile } });
+    await expect(store.saveDraft(got.lease, b.id, {})).rejects.toThrow(/not yours/);
+    clock += 11 * 60_000;
+    const other = (await store.next(project, b)) as Assignment;
+    expect(other.task).toBe(got.task);
+    await expect(store.judge(got.lease, a.id, prefer(got), 1)).rejects.toThrow(/went to somebody else/);
+    await store.judge(other.lease, b.id, prefer(other), 1);
+    expect(await store.next(project, c)).toBeUndefined();
+    expect(await judgements(store)).toHaveLength(1);
+    await end(store);
+  });
+
+  it("takes late work that nobody else has begun", async () => {
+    const { store, labelers, project } = await begin({ overlap: 1, leaseMinutes: 10 }, 1, pairs(1));
+    const [a] = labelers as [User];
+    const got = (await store.next(project, a)) as Assignment;
+    clock += 60 * 60_000;
+    await store.judge(got.lease, a.id, prefer(got), 1);
+    expect(await judgements(store)).toHaveLength(1);
+    await end(store);
+  });
+
+  it("counts a judgement once, however often it is sent", async () => {
+    const { store, labelers, project } = await begin({}, 1);
+    const [a] = labelers as [User];
+    const got = (await store.next(project, a)) as Assignment;
+    const sent = await Promise.all([1, 2, 3].map(() => store.judge(got.lease, a.id, prefer(got), 1)));
+    expect(new Set(sent).size).toBe(1);
+    expect(await judgements(store)).toHaveLength(1);
+    await end(store);
+  });
+
+  it("fetches one ahead, and keeps the order that a task was shown in", async () => {
+    const { store, labelers, project } = await begin({}, 1);
+    const [a] = labelers as [User];
+    const one = (await store.next(project, a)) as Assignment;
+    const two = (await store.next(project, a, [one.task])) as Assignment;
+    expect(two.task).not.toBe(one.task);
+    expect(await store.next(project, a)).toEqual(one);
+    expect(await store.next(project, a, [one.task])).toEqual(two);
+    await end(store);
+  });
+
+  it("revises without forgetting", async () => {
+    const { store, labelers, project } = await begin({}, 1);
+    const [a] = labelers as [User];
+    const got = (await store.next(project, a)) as Assignment;
+    const id = await store.judge(got.lease, a.id, prefer(got), 1);
+    clock += 1000;
+    await store.revise(id, a.id, prefer(got, false), 2);
+    await expect(store.revise(id, a.id, prefer(got), 1)).rejects.toThrow(/revised already/);
+    const all = await judgements(store);
+    expect(all.map(({ answer, current }) => [JSON.parse(answer), current])).toEqual([
+      [{ preference: 1 }, 0],
+      [{ preference: 8 }, 1],
+    ]);
+    await end(store);
+  });
+
+  it("mixes in known and repeated tasks at their rates, beside the overlap", async () => {
+    const gold = pairs(40).map((task) => ({ ...task, gold: { preference: 1 } }));
+    const { store, labelers, project } = await begin(
+      { goldRate: 0.2, repeatRate: 0.2, overlap: 1, maxOverlap: 1 },
+      1,
+      [...pairs(100), ...gold],
+    );
+    const [a] = labelers as [User];
+    for (;;) {
+      const got = await store.next(project, a);
+      if (!got) break;
+      await store.judge(got.lease, a.id, prefer(got), 1);
+      clock += 1000;
+    }
+    const all = await judgements(store);
+    const golden = new Set(
+      (await store.db.selectFrom("task").select("id").where("gold", "is not", null).execute()).map(
+        ({ id }) => id,
+      ),
+    );
+    const known = all.filter(({ task }) => golden.has(task)).length;
+    const again = all.filter(({ repeat }) => repeat).length;
+    expect(all.length - known - again).toBe(100);
+    // About 33 of 167 each: five standard deviations to either side.
+    expect(Math.abs(known - 33)).toBeLessThan(26);
+    expect(Math.abs(again - 33)).toBeLessThan(26);
+    await end(store);
+  });
+
+  it("gives a task that somebody skips to somebody else", async () => {
+    const { store, labelers, project } = await begin({ overlap: 1 }, 2, pairs(1));
+    const [a, b] = labelers as [User, User];
+    const got = (await store.next(project, a)) as Assignment;
+    await store.judge(got.lease, a.id, { skip: "not my field", comment: "law" }, 1);
+    expect(await store.next(project, a)).toBeUndefined();
+    expect((await store.next(project, b))?.task).toBe(got.task);
+    await end(store);
+  });
+
+  it("asks for skills and for the qualification on the newest guidelines", async () => {
+    const skilled = [{ ...pair(0), skill: "physician" }, pair(1)];
+    const { store, owner, labelers, project } = await begin({ skill: "English", passMark: 1 }, 1, skilled);
+    const [a] = labelers as [User];
+    await expect(store.next(project, a)).rejects.toThrow(/skill "English"/);
+    const speaks = await store.changeUser(owner.id, a.id, { skills: ["English"] });
+    await store.publish(owner.id, project.id, {
+      text: hostile,
+      questions: [{ question: "Which?", options: ["this", "that"], correct: 1 }],
+    });
+    const published = await store.project(project.id);
+    expect((await store.guidelines(published))?.text).toBe(hostile);
+    await expect(store.next(published, speaks)).rejects.toThrow(/qualification/);
+    expect(await store.qualify(published, a.id, [0])).toEqual({ passed: false, correct: 0, total: 1 });
+    await expect(store.next(published, speaks)).rejects.toThrow(/qualification/);
+    expect((await store.qualify(published, a.id, [1])).passed).toBe(true);
+    const got = (await store.next(published, speaks)) as Assignment;
+    expect(got.messages[0]?.content).toBe("question 1");
+    await store.judge(got.lease, a.id, prefer(got), 1);
+    expect(await store.next(published, speaks)).toBeUndefined();
+    const doctor = await store.changeUser(owner.id, a.id, { skills: ["English", "physician"] });
+    expect((await store.next(published, doctor))?.messages[0]?.content).toBe("question 0");
+    await end(store);
+  });
+
+  it("refuses answers that the project does not ask for", async () => {
+    const { store, labelers, project } = await begin(
+      { kind: "ranking", rubric: [{ name: "truth", low: 1, high: 5 }], flags: ["spam"] },
+      1,
+    );
+    const [a] = labelers as [User];
+    const { lease } = (await store.next(project, a)) as Assignment;
+    const ratings = { truth: [1, 5] };
+    const wrong: [object, RegExp][] = [
+      [{}, /ranks: rank every completion/],
+      [{ ranks: [1], ratings }, /2 completions, 1 ranks/],
+      [{ ranks: [1, 2] }, /ratings.truth: rate every completion/],
+      [{ ranks: [1, 2], ratings: { truth: [0, 5] } }, /from 1 to 5/],
+      [{ ranks: [1, 2], ratings: { ...ratings, style: [1, 1] } }, /no such criterion/],
+      [{ ranks: [1, 2], ratings, flags: { rude: [true, false] } }, /not a flag/],
+      [{ ranks: [1, 2], ratings, preference: 3 }, /does not ask for one/],
+      [{ ranks: [1, 2], skip: "no" }, /no other answer/],
+    ];
+    for (const [answer, why] of wrong) await expect(store.judge(lease, a.id, answer, 1)).rejects.toThrow(why);
+    expect(await judgements(store)).toEqual([]);
+    await store.judge(
+      lease,
+      a.id,
+      { ranks: [1, 1], ratings, flags: { spam: [true, false] }, comment: hostile },
+      1,
+    );
+    const [kept] = await judgements(store);
+    expect(JSON.parse(kept?.answer as string).comment).toBe(hostile);
+    await end(store);
+  });
+
+  it("keeps texts to the byte, and shows no model", async () => {
+    const { store, labelers, project } = await begin({ kind: "ranking" }, 1, [
+      {
+        messages: [{ role: "user", content: hostile }],
+        completions: [hostile, `${hostile}2`].map((text) => ({ text, model: "m" })),
+      },
+    ]);
+    const got = (await store.next(project, labelers[0] as User)) as Assignment;
+    expect(got.messages[0]?.content).toBe(hostile);
+    expect([...got.completions].sort()).toEqual([hostile, `${hostile}2`].sort());
+    expect(Object.keys(got)).toEqual(["lease", "task", "messages", "expires", "completions", "draft"]);
+    await end(store);
+  });
+
+  it("loses nothing and doubles nothing when many work at once", async () => {
+    const { store, labelers, project } = await begin({ overlap: 3, maxOverlap: 3 }, 20, pairs(40));
+    const work = async (labeler: User) => {
+      for (;;) {
+        const got = await store.next(project, labeler);
+        if (!got) return;
+        await store.judge(got.lease, labeler.id, prefer(got), 1);
+      }
+    };
+    await Promise.all(labelers.map(work));
+    const all = await judgements(store);
+    expect(all).toHaveLength(120);
+    expect(new Set(all.map(({ task, labeler }) => `${task} ${labeler}`)).size).toBe(120);
+    const each = await store.db.selectFrom("task").select(["done", "complete"]).execute();
+    expect(each.every(({ done, complete }) => done === 3 && complete === 1)).toBe(true);
+    await end(store);
+  });
+
+  it("tells what was changed behind the log's back", async () => {
+    const { store, labelers, project } = await begin();
+    const [a] = labelers as [User];
+    const got = (await store.next(project, a)) as Assignment;
+    const id = await store.judge(got.lease, a.id, prefer(got), 1);
+    expect((await verify(store)).problems).toEqual([]);
+    await store.db
+      .updateTable("judgement")
+      .set({ answer: '{"preference":8}' })
+      .where("id", "=", id)
+      .execute();
+    expect((await verify(store)).problems).toEqual([expect.stringMatching(/^judgement .*differs/)]);
+    await store.db.updateTable("event").set({ actor: "me" }).where("seq", "=", 2).execute();
+    expect((await verify(store)).problems.join()).toMatch(/event 2 .*not what was recorded/);
+    await store.db.deleteFrom("event").where("seq", "=", 3).execute();
+    expect((await verify(store)).problems.join()).toMatch(/event 3 is missing/);
+    await store.close();
+  });
+});
