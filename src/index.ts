@@ -13,9 +13,9 @@ export {
   type EvaluateOptions,
   type Evaluation,
   evaluate,
-  type Interval,
   responseKl,
 } from "./eval/evaluate.ts";
+export type { Interval } from "./math/index.ts";
 export type { Dimensions } from "./models/architecture.ts";
 export type { Attend, Batch } from "./models/attention.ts";
 export { type Head, type Json, Model } from "./models/model.ts";

@@ -7,6 +7,7 @@ import { chat } from "./chat.ts";
 import { data } from "./data.ts";
 import { generate } from "./generate.ts";
 import { init } from "./init.ts";
+import { labels } from "./labels.ts";
 import { model } from "./model.ts";
 import { ppo } from "./ppo.ts";
 import { quickstart } from "./quickstart.ts";
@@ -14,6 +15,7 @@ import { report } from "./report.ts";
 import { reward } from "./reward.ts";
 import { runs } from "./runs.ts";
 import { score } from "./score.ts";
+import { serve } from "./serve.ts";
 import { setup } from "./setup.ts";
 import { sft } from "./sft.ts";
 
@@ -35,6 +37,8 @@ export function program(): Command {
     model,
     data,
     runs,
+    labels,
+    serve,
     report,
     bench,
     init,

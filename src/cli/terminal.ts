@@ -2,11 +2,13 @@ import { closeSync, openSync, writeSync } from "node:fs";
 import type { Event, Metrics } from "../run/events.ts";
 
 /** Aborts at the first Ctrl-C, so that the trainer saves; the second ends the process. */
-export function interruptible(): AbortSignal {
+export function interruptible(
+  said = "\nfinishing the step and saving; Ctrl-C again to quit at once\n",
+): AbortSignal {
   const controller = new AbortController();
   process.on("SIGINT", () => {
     if (controller.signal.aborted) process.exit(130);
-    process.stderr.write("\nfinishing the step and saving; Ctrl-C again to quit at once\n");
+    process.stderr.write(said);
     controller.abort();
   });
   process.on("SIGTERM", () => controller.abort());

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Message, messageSchema } from "./records.ts";
 
 /** What a format's records can train: see `readers.ts`. */
-export type Kind = "demonstration" | "comparison" | "prompt" | "unpaired" | "text";
+export type Kind = "demonstration" | "comparison" | "completions" | "prompt" | "unpaired" | "text";
 
 /** A record on its way in, before the checks: `completions` has no element for a prompt, one for a demonstration. */
 export interface Draft {
@@ -10,6 +10,7 @@ export interface Draft {
   completions: string[];
   ranks?: number[];
   margins?: number;
+  weight?: number;
   labeler?: string;
   id?: string;
 }
@@ -42,6 +43,7 @@ const conversation = z.array(messageSchema).min(1);
 const text = z.union([z.string(), conversation], { error: "expected a string or a list of {role, content}" });
 const identifier = z.union([z.string(), z.number()]).transform(String).optional();
 const rank = z.number();
+const weight = z.number().min(0).optional();
 type Text = z.infer<typeof text>;
 
 const user = (content: string): Message => ({ role: "user", content });
@@ -58,18 +60,19 @@ define(
       completions: z.array(text).min(2),
       ranks: z.array(rank),
       margins: z.number().optional(),
+      weight,
       labeler: identifier,
     })
     .refine((row) => row.ranks.length === row.completions.length, {
       path: ["ranks"],
       error: "expected one rank per completion",
     }),
-  ({ prompt, completions, ranks, margins, labeler }) => [
+  ({ prompt, completions, ranks, margins, weight, labeler }) => [
     {
       prompt: toPrompt(prompt),
       completions: completions.map(toReply),
       ranks,
-      ...given({ margins, labeler }),
+      ...given({ margins, weight, labeler }),
     },
   ],
 );
@@ -230,6 +233,7 @@ const pair = z.object({
   rating_chosen: z.number().optional(),
   rating_rejected: z.number().optional(),
   margin: z.number().optional(),
+  weight,
   labeler: identifier,
 });
 const pairFormats: [name: string, fields: string[], matches?: Format["matches"]][] = [
@@ -255,7 +259,7 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
       : { prompt: toPrompt(row.prompt), completions: [toReply(row.chosen), toReply(row.rejected)] };
   if (!split) return "differing prefixes";
   const ranks = good === bad ? [0, 0] : [0, 1];
-  return [{ ...split, ranks, ...given({ margins: row.margin, labeler: row.labeler }) }];
+  return [{ ...split, ranks, ...given({ margins: row.margin, weight: row.weight, labeler: row.labeler }) }];
 }
 
 /** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
@@ -290,6 +294,14 @@ function parseTranscript(value: Text): Text {
   }
   return messages;
 }
+
+define(
+  { name: "prompt and completions", kind: "completions", fields: ["prompt", "completions"] },
+  z.object({ prompt: text, completions: z.array(text).min(1), id: identifier }),
+  ({ prompt, completions, id }) => [
+    { prompt: toPrompt(prompt), completions: completions.map(toReply), ...given({ id }) },
+  ],
+);
 
 define(
   { name: "unpaired", kind: "unpaired", fields: ["prompt", "completion", "label"] },

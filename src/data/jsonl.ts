@@ -14,8 +14,10 @@ const newline = 0x0a;
  * The rows of a `.jsonl` file, or of a `.json` file that holds an array or JSON lines; either may be gzipped (`.gz`).
  * Blank lines are skipped. Throws `InputError` with file and line for what can't be read.
  */
-export function readJsonl(path: string): Row[] {
-  const bytes = readBytes(path);
+export const readJsonl = (path: string): Row[] => parseJsonl(path, readBytes(path));
+
+/** `readJsonl` of bytes that are in memory, by the name of their file. */
+export function parseJsonl(path: string, bytes: Buffer): Row[] {
   const rows =
     /\.json(\.gz)?$/.test(path) && startsArray(bytes) ? parseArray(path, bytes) : parseLines(path, bytes);
   if (rows.length === 0)
@@ -23,7 +25,8 @@ export function readJsonl(path: string): Row[] {
   return rows;
 }
 
-function readBytes(path: string): Buffer {
+/** A file, unpacked if it is gzipped. Throws `InputError` where it cannot be read. */
+export function readBytes(path: string): Buffer {
   try {
     const bytes = readFileSync(path);
     return path.endsWith(".gz") ? gunzipSync(bytes) : bytes;

@@ -40,6 +40,12 @@ export function readPrompts(path: string): { records: Prompt[]; report: DataRepo
   return { records, report };
 }
 
+/** The sound records of rows of any format, and what became of the others. Throws as `readDemonstrations` does. */
+export function readDrafts(path: string, rows: Row[]): { drafts: Draft[]; report: DataReport } {
+  const format = recognise(path, rows);
+  return keepSound(path, rows, format, format.kind, format.ours);
+}
+
 /** What a training reader would make of the file; malformed rows are counted where that would throw. */
 export function checkData(path: string): DataReport {
   const rows = readJsonl(path);
@@ -148,7 +154,8 @@ function check(draft: Draft, kind: Kind): Draft | string {
   if (kind !== "text" && draft.prompt.every((message) => message.content.trim() === ""))
     return "empty prompt";
   if (kind === "prompt") return { ...draft, completions: [] };
-  if (kind !== "comparison") return draft.completions[0]?.trim() ? draft : "empty reply";
+  if (kind !== "comparison" && kind !== "completions")
+    return draft.completions[0]?.trim() ? draft : "empty reply";
 
   const { completions, ranks = [] } = draft;
   let kept = completions.map((_, i) => i);
@@ -164,6 +171,7 @@ function check(draft: Draft, kind: Kind): Draft | string {
     kept = kept.filter(keep);
     if (kept.length < 2) return reason;
   }
+  if (kind === "completions") return { ...draft, completions: kept.map(text) };
   const sound = { ...draft, completions: kept.map(text), ranks: kept.map((i) => ranks[i] as number) };
   return new Set(sound.ranks).size > 1 ? sound : "no strict preference";
 }

@@ -22,6 +22,8 @@ export interface Comparison {
   ranks: number[];
   /** By how much the better of a pair should win, in score units. */
   margins?: number;
+  /** How much it counts, from 0 for nothing to 1, which it is where absent. */
+  weight?: number;
   labeler?: string;
 }
 

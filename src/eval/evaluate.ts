@@ -1,17 +1,11 @@
 import type { Message } from "../data/records.ts";
-import { bootstrap, klEstimate, mean } from "../math/index.ts";
+import { bootstrap, type Interval, klEstimate, mean } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
 import { generate, type Response } from "../rollout/generate.ts";
 import { layOut, responseLogprobs, scoreAll, spread } from "../rollout/score.ts";
 import { noGrad, scope } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
-
-export interface Interval {
-  value: number;
-  low: number;
-  high: number;
-}
 
 /** How a model answers held-out prompts. Intervals are 95 %, bootstrapped over prompts. */
 export interface Evaluation {

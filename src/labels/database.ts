@@ -39,6 +39,7 @@ interface Projected {
     since: number;
   };
   project: { id: string; name: string; settings: string; guidelines: number; at: number };
+  member: { project: string; user: string };
   guidelines: { project: string; version: number; text: string; questions: string; at: number };
   qualification: {
     project: string;
@@ -130,6 +131,7 @@ export interface Database {
 export const projected = {
   user: ["id"],
   project: ["id"],
+  member: ["project", "user"],
   guidelines: ["project", "version"],
   qualification: ["project", "user", "version"],
   prompt: ["id"],
@@ -180,6 +182,7 @@ const first: Migration = {
       { id: "text", name: "text", settings: "text", guidelines: "integer", at: "integer" },
       projected.project,
     );
+    await add("member", { project: "text", user: "text" }, projected.member);
     await add(
       "guidelines",
       { project: "text", version: "integer", text: "text", questions: "text", at: "integer" },

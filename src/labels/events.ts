@@ -33,6 +33,7 @@ export const eventSchema = z.discriminatedUnion("type", [
     cohort: z.record(z.string(), z.string()).optional(),
   }),
   z.strictObject({ type: z.literal("invited"), role: z.enum(roles), project: id.optional() }),
+  z.strictObject({ type: z.literal("joined"), project: id, user: id }),
   z.strictObject({ type: z.literal("project added"), id, name: z.string(), settings: projectSettings }),
   z.strictObject({ type: z.literal("project changed"), id, settings: projectSettings }),
   z.strictObject({
@@ -116,6 +117,15 @@ export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void
     }
     case "invited":
       return;
+    case "joined": {
+      const { project, user } = event;
+      await tx
+        .insertInto("member")
+        .values({ project, user })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+      return;
+    }
     case "project added": {
       const { id, name } = event;
       await tx

@@ -112,8 +112,15 @@ export function checkAnswer(answer: Answer, settings: ProjectSettings, completio
 }
 
 /** The answer about the completions as they are stored, from one about them as shown: place i showed `order[i]`. */
-export function unshuffle(answer: Answer, order: readonly number[]): Answer {
-  const stored = <T>(shown: readonly T[]): T[] => order.map((_, place) => shown[order.indexOf(place)] as T);
+export const unshuffle = (answer: Answer, order: readonly number[]): Answer =>
+  shuffleAnswer(
+    answer,
+    order.map((_, place) => order.indexOf(place)),
+  );
+
+/** The answer about the completions as shown, from one about them as they are stored. */
+export function shuffleAnswer(answer: Answer, order: readonly number[]): Answer {
+  const stored = <T>(list: readonly T[]): T[] => order.map((place) => list[place] as T);
   const each = <T>(lists: Record<string, T[]>) =>
     Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, stored(list)]));
   const { ranks, preference, ratings, flags } = answer;

@@ -15,6 +15,7 @@ import {
   projectSettings,
   type Question,
   question,
+  shuffleAnswer,
   unshuffle,
 } from "./settings.ts";
 
@@ -65,15 +66,15 @@ export interface NewTask {
     temperature?: number;
     seed?: number;
   }[];
-  gold?: { ranks?: number[]; preference?: number };
+  gold?: { ranks?: number[]; preference?: number } | undefined;
   skill?: string;
   source?: string;
 }
 
 /** A mistake of a request that something else is needed for: no such thing, not allowed, too late. */
 export class Refusal extends InputError {
-  readonly status: 403 | 404 | 409;
-  constructor(status: 403 | 404 | 409, message: string) {
+  readonly status: 401 | 403 | 404 | 409;
+  constructor(status: 401 | 403 | 404 | 409, message: string) {
     super(message);
     this.status = status;
   }
@@ -142,13 +143,15 @@ export class LabelStore {
   }
 
   async addUser(actor: string | null, user: { name: string; role: Role }): Promise<User> {
+    return this.user(await this.write((tx) => this.addUserIn(tx, actor, user)));
+  }
+
+  async addUserIn(tx: Tx, actor: string | null, user: { name: string; role: Role }): Promise<string> {
+    const same = await tx.selectFrom("user").select("id").where("name", "=", user.name).executeTakeFirst();
+    if (same) throw new Refusal(409, `there is a "${user.name}" already: choose another name`);
     const id = newId();
-    await this.write(async (tx) => {
-      const same = await tx.selectFrom("user").select("id").where("name", "=", user.name).executeTakeFirst();
-      if (same) throw new Refusal(409, `there is a "${user.name}" already: choose another name`);
-      await this.record(tx, actor ?? id, { type: "user added", id, ...user });
-    });
-    return this.user(id);
+    await this.record(tx, actor ?? id, { type: "user added", id, ...user });
+    return id;
   }
 
   async user(id: string): Promise<User> {
@@ -166,7 +169,7 @@ export class LabelStore {
   async changeUser(
     actor: string,
     id: string,
-    change: Partial<Pick<User, "role" | "active" | "skills" | "cohort">>,
+    change: { [K in "role" | "active" | "skills" | "cohort"]?: User[K] | undefined },
   ): Promise<User> {
     await this.user(id);
     await this.write((tx) => this.record(tx, actor, { type: "user changed", id, ...change }));
@@ -174,7 +177,7 @@ export class LabelStore {
   }
 
   async addProject(
-    actor: string,
+    actor: string | null,
     project: { name: string; settings: z.input<typeof projectSettings> },
   ): Promise<Project> {
     const id = newId();
@@ -183,6 +186,16 @@ export class LabelStore {
       this.record(tx, actor, { type: "project added", id, name: project.name, settings }),
     );
     return this.project(id);
+  }
+
+  async isMember(project: string, user: string): Promise<boolean> {
+    const row = await this.db
+      .selectFrom("member")
+      .select("user")
+      .where("project", "=", project)
+      .where("user", "=", user)
+      .executeTakeFirst();
+    return row !== undefined;
   }
 
   /** Tasks keep the overlap that they were made with, and the kind of task stays. */
@@ -287,7 +300,7 @@ export class LabelStore {
   }
 
   /** Adds tasks behind those that are there. @throws InputError for one that the project cannot ask */
-  async addTasks(actor: string, project: Project, tasks: readonly NewTask[]): Promise<void> {
+  async addTasks(actor: string | null, project: Project, tasks: readonly NewTask[]): Promise<void> {
     const { kind, overlap } = project.settings;
     const [least, most] = { ranking: [2, 9], pairwise: [2, 2], rating: [1, 9], demonstration: [0, 1] }[
       kind
@@ -485,6 +498,55 @@ export class LabelStore {
       409,
       "the task was yours for a while and went to somebody else since: it was not counted",
     );
+  }
+
+  /** The labeler's newest judgement in a project, as it was shown. */
+  async last(project: string, labeler: string) {
+    const row = await this.db
+      .selectFrom("judgement")
+      .select(["id", "task", "answer", "order"])
+      .where("project", "=", project)
+      .where("labeler", "=", labeler)
+      .where("current", "=", 1)
+      .orderBy("at", "desc")
+      .orderBy("id", "desc")
+      .limit(1)
+      .executeTakeFirst();
+    if (!row) return undefined;
+    const { id, task } = row;
+    const order = places.parse(JSON.parse(row.order));
+    const { messages, completions } = await this.content(task);
+    return {
+      ...{ id, task, messages, completions: order.map((place) => completions[place]?.text as string) },
+      answer: shuffleAnswer(answerSchema.parse(JSON.parse(row.answer)), order),
+    };
+  }
+
+  /** Decides a task: what is trained on in place of what labelers said. @param answer about completions as stored */
+  async adjudicate(project: Project, user: string, task: string, answer: Answer): Promise<void> {
+    const { completions } = await this.content(task);
+    checkAnswer(answer, project.settings, completions.length);
+    await this.write((tx) =>
+      this.record(tx, user, { type: "adjudicated", project: project.id, task, user, answer }),
+    );
+  }
+
+  /** Tasks to be judged, those that have all their judgements, and how many judgements are this user's. */
+  async progress(project: string, user: string): Promise<{ tasks: number; complete: number; mine: number }> {
+    const { tasks, complete } = await this.db
+      .selectFrom("task")
+      .select(({ fn }) => [fn.countAll<number>().as("tasks"), fn.sum<number>("complete").as("complete")])
+      .where("project", "=", project)
+      .where("gold", "is", null)
+      .executeTakeFirstOrThrow();
+    const { mine } = await this.db
+      .selectFrom("judgement")
+      .select(({ fn }) => fn.countAll<number>().as("mine"))
+      .where("project", "=", project)
+      .where("labeler", "=", user)
+      .where("current", "=", 1)
+      .executeTakeFirstOrThrow();
+    return { tasks: Number(tasks), complete: Number(complete ?? 0), mine: Number(mine) };
   }
 
   /** Puts another answer in the place of one's own, which stays in the log. @param shown in the order that was shown */

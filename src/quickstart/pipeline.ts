@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { writeJsonl } from "../data/jsonl.ts";
 import type { Comparison, Message } from "../data/records.ts";
-import { type Evaluation, evaluate, goldDifference, type Interval } from "../eval/evaluate.ts";
+import { type Evaluation, evaluate, goldDifference } from "../eval/evaluate.ts";
+import type { Interval } from "../math/index.ts";
 import { mean, uniform } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";

@@ -21,16 +21,21 @@ export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
   const judged = groups.map((group) => {
     const scores = scoreAll(model, group.rows);
     const lengthOf = (place: number) => group.rows[place]?.response.length ?? 0;
-    return group.pairs.map(({ better, worse, labeler, strength }) => ({
+    return group.pairs.map(({ better, worse, labeler, strength, weight }) => ({
       margin: (scores[better] as number) - (scores[worse] as number),
       longer: Math.sign(lengthOf(better) - lengthOf(worse)),
       labeler: labeler ?? "",
-      strength,
+      ...{ strength, weight },
     }));
   });
   const pairs = judged.flat();
   const right = ({ margin }: { margin: number }) => (margin > 0 ? 1 : 0);
-  const accuracy = bootstrap(judged, (sample) => mean(sample.flat().map(right)));
+  // Pairs count as they do in training: one from a labeler who answers at random says nothing about the model.
+  const accuracy = bootstrap(judged, (sample) => {
+    const seen = sample.flat();
+    const total = seen.reduce((sum, { weight }) => sum + weight, 0);
+    return seen.reduce((sum, pair) => sum + pair.weight * right(pair), 0) / total;
+  });
   const { ece, bins } = calibration(pairs.map(({ margin }) => margin));
   const by = (key: (pair: (typeof pairs)[number]) => string) => {
     const names = [...new Set(pairs.map(key))].sort();

@@ -11,6 +11,8 @@ export interface Pair {
   margin: number;
   /** By how many places the ranks differ. */
   strength: number;
+  /** How much it counts: how far its labeler can be trusted. */
+  weight: number;
   labeler?: string | undefined;
 }
 
@@ -21,7 +23,7 @@ export interface Group {
   pairs: Pair[];
 }
 
-/** Rankings gathered by prompt. Ties make no pair; completions over `maxLength` tokens are left out and counted. */
+/** Rankings gathered by prompt. Ties make no pair, nor do those of weight 0; completions over `maxLength` tokens are left out and counted. */
 export function groupByPrompt(
   model: Model,
   comparisons: readonly Comparison[],
@@ -29,7 +31,7 @@ export function groupByPrompt(
 ): { groups: Group[]; tooLong: number } {
   const groups = new Map<string, Group & { places: Map<string, number> }>();
   let tooLong = 0;
-  for (const { prompt, completions, ranks, margins = 0, labeler } of comparisons) {
+  for (const { prompt, completions, ranks, margins = 0, weight = 1, labeler } of comparisons) {
     const key = JSON.stringify(prompt);
     const group = groups.get(key) ?? { prompt, rows: [], pairs: [], places: new Map<string, number>() };
     groups.set(key, group);
@@ -47,8 +49,8 @@ export function groupByPrompt(
     places.forEach((better, i) => {
       places.forEach((worse, j) => {
         const strength = (ranks[j] as number) - (ranks[i] as number);
-        if (strength > 0 && better !== undefined && worse !== undefined && better !== worse)
-          group.pairs.push({ better, worse, margin: margins, strength, labeler });
+        if (strength > 0 && weight > 0 && better !== undefined && worse !== undefined && better !== worse)
+          group.pairs.push({ better, worse, margin: margins, strength, weight, labeler });
       });
     });
   }
@@ -57,7 +59,7 @@ export function groupByPrompt(
 
 /**
  * The pairs of some groups for a loss: places among all their rows (int64), weights that give each prompt the same say
- * as its share of `prompts`, and margins.
+ * as its share of `prompts`, less where its labelers are trusted less, and margins.
  */
 export function pairsOf(groups: readonly Group[], prompts = groups.length) {
   const better: number[] = [];
@@ -69,7 +71,7 @@ export function pairsOf(groups: readonly Group[], prompts = groups.length) {
     for (const pair of pairs) {
       better.push(start + pair.better);
       worse.push(start + pair.worse);
-      weights.push(1 / pairs.length / prompts);
+      weights.push(pair.weight / pairs.length / prompts);
       margins.push(pair.margin);
     }
     start += rows.length;

@@ -72,6 +72,8 @@ export const qualitySchema = z.object({
   alpha: ratingSchema,
   fleiss: ratingSchema,
   tau: ratingSchema,
+  /** α of each criterion's ratings. */
+  criteria: z.array(z.object({ name: z.string(), alpha: ratingSchema })),
   /** Said when labelers agree too little. */
   alert: z.string().optional(),
   pairs: z.array(

@@ -1,0 +1,178 @@
+import { Command, Option } from "commander";
+import { InputError } from "../data/errors.ts";
+import { type Agreement, type Estimate, type Scale, scales } from "../labels/agreement.ts";
+import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
+import { kinds, type TaskKind } from "../labels/settings.ts";
+import type { LabelStore, Project } from "../labels/store.ts";
+import { storeOption } from "./serve.ts";
+import { lines, number, print, table } from "./terminal.ts";
+
+interface InStore {
+  store: string;
+  project?: string;
+  json?: boolean;
+}
+
+export const labels = () => {
+  const group = new Command("labels").description("What people said: import, export, check, measure");
+  group
+    .command("import")
+    .description("Make tasks of a file's prompts and completions, of any format that data check names")
+    .argument("<file>", "JSONL or JSON file, gzipped or not")
+    .option(...storeOption)
+    .option("--project <name>", "project to add to; made anew with --kind")
+    .addOption(new Option("--kind <kind>", "make the project, with tasks of this kind").choices(kinds))
+    .option("--gold", "what the file prefers is the known answer, to measure labelers by")
+    .option("--json", "print the counts as JSON")
+    .action(
+      async (
+        file: string,
+        { kind, gold = false, ...options }: InStore & { kind?: TaskKind; gold?: boolean },
+      ) => {
+        const { importTasks } = await import("../labels/intake.ts");
+        const { readJsonl } = await import("../data/jsonl.ts");
+        const rows = readJsonl(file);
+        await withStore(options, async (store, find) => {
+          const project =
+            kind === undefined
+              ? await find()
+              : await store.addProject(null, { name: options.project ?? file, settings: { kind } });
+          const report = await importTasks(store, null, project, { name: file, rows, gold });
+          if (options.json) return print(JSON.stringify({ project: project.id, ...report }));
+          print(`${file}: ${report.format}, ${report.rows} rows`);
+          print(`  ${report.kept} tasks added to "${project.name}"`);
+          for (const [reason, count] of Object.entries(report.dropped))
+            print(`  ${String(count).padStart(6)}  dropped: ${reason}`);
+        });
+      },
+    );
+  group
+    .command("export")
+    .description("Write a project's labels as JSON lines")
+    .option(...storeOption)
+    .option("--project <name>", "project, by name or id; not needed where there is one")
+    .addOption(new Option("--format <format>", "what a row holds").choices(exportFormats).default("rankings"))
+    .option("--out <file>", "file to write (default: stdout)")
+    .action(async ({ format, out, ...options }: InStore & { format: ExportFormat; out?: string }) => {
+      const { exportRows } = await import("../labels/export.ts");
+      await withStore(options, async (store, find) => {
+        const project = await find();
+        const file = lines(out);
+        for await (const row of exportRows(store, project, format)) file.write(row);
+        file.close();
+      });
+    });
+  group
+    .command("agreement")
+    .description("How far labelers agree, from a table of their ratings")
+    .argument("<file>", "CSV with the columns item, labeler, label; or JSON lines of these fields")
+    .addOption(new Option("--scale <scale>", "what labels are").choices(scales).default("nominal"))
+    .option("--json", "print everything as JSON")
+    .action(async (file: string, { scale, json }: { scale: Scale; json?: boolean }) => {
+      const { readRatings } = await import("../labels/ratings.ts");
+      const { agreementOf } = await import("../labels/agreement.ts");
+      const { labelerAccuracy } = await import("../labels/reliability.ts");
+      const ratings = readRatings(file, scale);
+      const found = agreementOf(ratings, scale);
+      const accuracy = scale === "nominal" ? labelerAccuracy(ratings) : undefined;
+      print(json ? JSON.stringify({ ...found, accuracy }) : describe(found, accuracy));
+    });
+  group
+    .command("verify")
+    .description("Rebuild everything from the log, and tell what does not follow from it")
+    .option(...storeOption)
+    .option("--json", "print what was found as JSON")
+    .action(async (options: InStore) => {
+      const { verify } = await import("../labels/verify.ts");
+      await withStore(options, async (store) => {
+        const found = await verify(store);
+        if (options.json) print(JSON.stringify(found));
+        else {
+          print(
+            `${found.events} events; rows that follow from them: ${Object.entries(found.rows)
+              .map(([table, count]) => `${table} ${count}`)
+              .join(", ")}`,
+          );
+          for (const problem of found.problems) print(`  ${problem}`);
+        }
+        if (found.problems.length)
+          throw new InputError(
+            `${options.store}: ${found.problems.length} problems: the store was changed behind its log`,
+          );
+      });
+    });
+  return group;
+};
+
+/** As many as are read. */
+const listed = 10;
+
+function describe(found: Agreement, accuracy: Record<string, number> | undefined): string {
+  const show = ({ value, reason }: Estimate) =>
+    value ? `${number(value.value)}  [${number(value.low)}, ${number(value.high)}]` : `none: ${reason}`;
+  const { items, rated, labelers, ratings, observed, pairs, worst, alert } = found;
+  const more = (all: readonly unknown[]) =>
+    all.length > listed ? [`… and ${all.length - listed} more`] : [];
+  return [
+    `${items} items, ${rated} of them rated twice or more; ${labelers} labelers, ${ratings} ratings`,
+    "",
+    `Krippendorff's α  ${show(found.alpha)}   (95 % intervals)`,
+    `Fleiss' κ         ${show(found.fleiss)}`,
+    ...(observed === undefined
+      ? []
+      : [`equal labels      ${number(observed)} of all pairs of ratings of an item`]),
+    ...(alert === undefined ? [] : ["", `! ${alert}`]),
+    ...(pairs.length === 0
+      ? []
+      : [
+          "",
+          table([
+            ["labelers", "Cohen's κ", "equal", "items"],
+            ...pairs
+              .slice(0, listed)
+              .map(({ a, b, kappa, observed, items }) => [
+                `${a}, ${b}`,
+                kappa === undefined ? "none" : number(kappa),
+                number(observed),
+                String(items),
+              ]),
+          ]),
+          ...more(pairs),
+        ]),
+    ...(accuracy === undefined
+      ? []
+      : [
+          "",
+          table([
+            ["labeler", "accuracy"],
+            ...Object.entries(accuracy)
+              .sort((a, b) => a[1] - b[1])
+              .map(([name, value]) => [name, number(value)]),
+          ]),
+          "(how likely each gives an item its most probable label; Dawid and Skene 1979)",
+        ]),
+    ...(worst.length === 0
+      ? []
+      : [
+          "",
+          "most disagreed about:",
+          ...worst.slice(0, listed).map(({ item, labels }) => `  ${item}  ${labels.join(", ")}`),
+          ...more(worst),
+        ]),
+  ].join("\n");
+}
+
+/** Opens a store that is there, for as long as `body` runs. */
+async function withStore(
+  { store: where, project }: InStore,
+  body: (store: LabelStore, find: () => Promise<Project>) => Promise<void>,
+): Promise<void> {
+  const { LabelStore } = await import("../labels/store.ts");
+  const { findProject } = await import("../labels/export.ts");
+  const store = await LabelStore.open(where);
+  try {
+    await body(store, () => findProject(store, project));
+  } finally {
+    await store.close();
+  }
+}

@@ -1,0 +1,74 @@
+import { Command } from "commander";
+import { InputError } from "../data/errors.ts";
+import { interruptible, print } from "./terminal.ts";
+
+interface Options {
+  store: string;
+  host: string;
+  port: string;
+  json?: boolean;
+}
+
+export const storeOption = [
+  "--store <where>",
+  "SQLite file, or a Postgres address (postgres://…)",
+  "labels.db",
+] as const;
+
+export const serve = () =>
+  new Command("serve")
+    .description("Serve the label app: people compare answers in their browsers")
+    .option(...storeOption)
+    .option("--host <address>", "address to listen at; others than this machine reach 0.0.0.0", "127.0.0.1")
+    .option("--port <number>", "port to listen at; 0 for any that is free", "3210")
+    .option("--json", "print the address, and the first owner's link, as JSON")
+    .action(async ({ store: where, host, port, json }: Options) => {
+      const { LabelStore } = await import("../labels/store.ts");
+      const { invite } = await import("../labels/accounts.ts");
+      const { buildApp } = await import("../server/app.ts");
+      const store = await LabelStore.open(where);
+      const app = await buildApp(store);
+      try {
+        const signal = interruptible("\nclosing; Ctrl-C again to quit at once\n");
+        const address = await listen(app, host, port);
+        const hasOwner = (await store.users()).some(({ role, active }) => role === "owner" && active);
+        const link = hasOwner
+          ? undefined
+          : `${address}/claim/${(await invite(store, null, "owner", null)).token}`;
+        if (json) print(JSON.stringify({ address, ...(link && { link }) }));
+        else {
+          print(
+            `The label app is at ${address} (labels in ${where.replace(/\/\/[^@/]*@/, "//…@")}). Ctrl-C ends it.`,
+          );
+          if (link) print(`Nobody owns it yet. Open this link to make the first account:\n  ${link}`);
+        }
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      } finally {
+        await app.close();
+        await store.close();
+      }
+    });
+
+async function listen(
+  app: { listen: (at: { host: string; port: number }) => Promise<string> },
+  host: string,
+  port: string,
+): Promise<string> {
+  const number = Number(port);
+  if (!/^\d+$/.test(port) || number > 65535)
+    throw new InputError(`--port ${port}: expected a number up to 65535`);
+  try {
+    return await app.listen({ host, port: number });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EADDRINUSE")
+      throw new InputError(
+        `port ${port} of ${host} is taken: end what listens there, or choose another --port`,
+      );
+    if (code === "EACCES")
+      throw new InputError(`port ${port}: no permission to listen there; choose one over 1023`);
+    if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
+      throw new InputError(`--host ${host}: this machine has no such address`);
+    throw error;
+  }
+}

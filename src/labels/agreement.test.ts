@@ -1,0 +1,189 @@
+import { describe, expect, it } from "vitest";
+import { goldenJson } from "../../test/golden.ts";
+import {
+  agreementOf,
+  cohenKappa,
+  estimate,
+  fleissKappa,
+  kendallTau,
+  krippendorffAlpha,
+  type Scale,
+  scales,
+} from "./agreement.ts";
+
+interface Table {
+  /** A row a labeler, a character an item; "." is missing. */
+  ratings: string[];
+  categories: number;
+  alpha: (number | null)[];
+  cohen: (number | null)[];
+  fleiss: number | null;
+  tau: number | null;
+}
+// Expected values: test/golden/make_agreement.py, from krippendorff, scikit-learn, statsmodels and scipy; written with 12
+// digits, and both sides compute in float64: 1e-9.
+const tables = goldenJson("agreement.json").tables as Table[];
+const near = (value: number | null) => (value === null ? undefined : expect.closeTo(value, 9));
+const number = (value: number | string) => (typeof value === "string" ? undefined : value);
+
+const itemsOf = ({ ratings }: Table) =>
+  Array.from({ length: ratings[0]?.length ?? 0 }, (_, item) =>
+    ratings.flatMap((row) => (row[item] === "." ? [] : [Number(row[item])])),
+  );
+const countsOf = (table: Table) =>
+  itemsOf(table).map((ratings) =>
+    Array.from({ length: table.categories }, (_, c) => ratings.filter((rating) => rating === c).length),
+  );
+
+describe("agreement of 1,000 random tables, with gaps and degenerate ones", () => {
+  it("has every kind of table", () => {
+    expect(tables).toHaveLength(1000);
+    for (const of of [
+      ({ alpha }: Table) => alpha[0],
+      ({ cohen }: Table) => cohen[0],
+      ({ fleiss }: Table) => fleiss,
+    ])
+      expect(tables.filter((table) => of(table) === null).length).toBeGreaterThan(20);
+    expect(tables.filter(({ ratings }) => ratings.join("").includes(".")).length).toBeGreaterThan(300);
+  });
+
+  it.each(scales)("Krippendorff's α, %s, equals krippendorff's", (scale) => {
+    const place = scales.indexOf(scale);
+    for (const table of tables) {
+      const values = Array.from({ length: table.categories }, (_, c) => c + 1);
+      const found = number(krippendorffAlpha(countsOf(table), values, scale));
+      expect(found, JSON.stringify(table)).toEqual(near(table.alpha[place] as number | null));
+    }
+  });
+
+  it.each([undefined, "linear", "quadratic"] as const)(
+    "Cohen's κ, weights %s, equals scikit-learn's",
+    (weights) => {
+      for (const table of tables) {
+        const [first, second] = table.ratings as [string, string];
+        const both = [...first].flatMap((a, i) => (a === "." || second[i] === "." ? [] : [i]));
+        const [a, b] = [first, second].map((row) => both.map((i) => Number(row[i]))) as [number[], number[]];
+        const { kappa, reason } = cohenKappa(a, b, table.categories, weights);
+        const expected = table.cohen[[undefined, "linear", "quadratic"].indexOf(weights)] as number | null;
+        expect(kappa, JSON.stringify(table)).toEqual(near(expected));
+        expect(reason === undefined).toBe(kappa !== undefined);
+      }
+    },
+  );
+
+  it("Fleiss' κ equals statsmodels'", () => {
+    for (const table of tables)
+      expect(number(fleissKappa(countsOf(table))), JSON.stringify(table)).toEqual(near(table.fleiss));
+  });
+
+  it("Kendall's τ-b equals scipy's", () => {
+    for (const table of tables) {
+      const [first, second] = table.ratings as [string, string];
+      const both = [...first].flatMap((a, i) => (a === "." || second[i] === "." ? [] : [i]));
+      const [a, b] = [first, second].map((row) => both.map((i) => Number(row[i]))) as [number[], number[]];
+      expect(number(kendallTau(a, b)), JSON.stringify(table)).toEqual(near(table.tau));
+    }
+  });
+});
+
+describe("known answers", () => {
+  /** A row a labeler; * is missing. Values from fast-krippendorff's documentation. */
+  const alpha = (rows: string[], scale: Scale) => {
+    const cells = rows.map((row) => row.split(/\s+/));
+    const values = [
+      ...new Set(
+        cells
+          .flat()
+          .filter((cell) => cell !== "*")
+          .map(Number),
+      ),
+    ].sort((a, b) => a - b);
+    const counts = (cells[0] as string[]).map((_, item) =>
+      values.map((value) => cells.filter((row) => row[item] === String(value)).length),
+    );
+    return krippendorffAlpha(counts, values, scale);
+  };
+  const first = [
+    "* * * * * 3 4 1 2 1 1 3 3 * 3",
+    "1 * 2 1 3 3 4 3 * * * * * * *",
+    "* * 2 1 3 4 4 * 2 1 1 3 3 * 4",
+  ];
+  const second = [
+    "1 2 3 3 2 1 4 1 2 * * *",
+    "1 2 3 3 2 2 4 1 2 5 * 3",
+    "* 3 3 3 2 3 4 2 2 5 1 *",
+    "1 2 3 3 2 4 4 1 2 5 1 *",
+  ];
+  it.each([
+    [first, "nominal", 0.691358, 6],
+    [first, "interval", 0.810845, 6],
+    [second, "ordinal", 0.815, 3],
+    [second, "nominal", 0.743, 3],
+    [second, "ratio", 0.797, 3],
+  ] as const)("α %#", (rows, scale, expected, digits) => {
+    expect(alpha([...rows], scale)).toBeCloseTo(expected, digits);
+  });
+});
+
+describe("an agreement's summary", () => {
+  const said = (text: string) =>
+    text
+      .trim()
+      .split("\n")
+      .map((line) => {
+        const [item, labeler, label] = line.trim().split(" ") as [string, string, string];
+        return { item, labeler, label };
+      });
+
+  it("names the pair and the items that disagree, and warns", () => {
+    const rows = Array.from({ length: 20 }, (_, i) => {
+      const truth = i % 2 ? "yes" : "no";
+      const other = i % 2 ? "no" : "yes";
+      return `i${i} ann ${truth}\ni${i} bob ${truth}\ni${i} cat ${i % 3 ? other : truth}`;
+    });
+    const found = agreementOf(said(rows.join("\n")), "nominal");
+    expect(found).toMatchObject({ items: 20, labelers: 3, ratings: 60, rated: 20 });
+    expect(found.pairs.map(({ a, b }) => `${a} ${b}`).at(-1)).toBe("ann bob");
+    expect(found.pairs.at(-1)?.kappa).toBe(1);
+    expect(found.worst).toHaveLength(13);
+    expect(found.worst[0]?.labels.join()).toMatch(/ann: .*bob: .*cat: /);
+    expect(found.alert).toMatch(/agree little/);
+    const { value } = found.alpha;
+    expect(value && value.low < value.value && value.value < value.high).toBe(true);
+  });
+
+  it("says why there is no number", () => {
+    expect(agreementOf(said("a x 1\nb y 1"), "nominal").alpha).toEqual({ reason: "no item has two ratings" });
+    const same = agreementOf(said("a x 1\na y 1\nb x 1\nb y 1"), "nominal");
+    expect(same.alpha).toEqual({ reason: "every rating is the same" });
+    expect(same.pairs[0]).toMatchObject({
+      reason: expect.stringMatching(/one and the same label/),
+      observed: 1,
+    });
+    expect(agreementOf(said("a x 1\na y 1\nb x 1\nb y 1\nb z 2"), "nominal").fleiss.reason).toMatch(
+      /same number/,
+    );
+  });
+
+  it("finds an interval that holds the truth as often as it says", () => {
+    // Two who each say the truth with probability 0.9 of two labels agree with κ = 0.64.
+    let held = 0;
+    let state = 1;
+    const random = () => {
+      state = (state * 48271) % 2147483647;
+      return state / 2147483647;
+    };
+    for (let trial = 0; trial < 100; trial++) {
+      const counts = Array.from({ length: 150 }, () => {
+        const truth = Number(random() < 0.5);
+        const says = () => (random() < 0.9 ? truth : 1 - truth);
+        const [a, b] = [says(), says()];
+        return [2 - a - b, a + b];
+      });
+      const { value } = estimate(counts, (sample) => krippendorffAlpha(sample, [0, 1], "nominal"));
+      if (value && value.low <= 0.64 && 0.64 <= value.high) held++;
+    }
+    // 95 of 100 within four standard deviations; an interval of half the width would hold 67.
+    expect(held).toBeGreaterThan(86);
+  });
+});

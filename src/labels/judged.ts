@@ -1,0 +1,72 @@
+import { disagreement, type Verdict, verdicts } from "./comparisons.ts";
+import { type Answer, answerSchema } from "./settings.ts";
+import type { LabelStore } from "./store.ts";
+
+/** A judgement that counts, with what it is about. */
+export interface Judged {
+  id: string;
+  task: string;
+  labeler: string;
+  answer: Answer;
+  /** Which stored completion each place showed. */
+  order: number[];
+  seconds: number;
+  at: number;
+  repeat: boolean;
+  /** The task's known answer. */
+  gold: Answer | undefined;
+  verdicts: Verdict[];
+}
+
+/** Judgements of a project that none has taken the place of, oldest first. */
+export async function judgements(store: LabelStore, project: string): Promise<Judged[]> {
+  const rows = await store.db
+    .selectFrom("judgement")
+    .innerJoin("task", "task.id", "judgement.task")
+    .select(["judgement.id", "judgement.task", "judgement.labeler", "judgement.answer", "judgement.order"])
+    .select(["judgement.seconds", "judgement.at", "judgement.repeat", "task.gold"])
+    .where("judgement.project", "=", project)
+    .where("judgement.current", "=", 1)
+    .orderBy("judgement.at")
+    .orderBy("judgement.id")
+    .execute();
+  return rows.map(({ answer, order, repeat, gold, ...row }) => {
+    const parsed = answerSchema.parse(JSON.parse(answer));
+    return {
+      ...row,
+      ...{ answer: parsed, verdicts: verdicts(parsed), order: JSON.parse(order), repeat: repeat === 1 },
+      gold: gold === null ? undefined : answerSchema.parse(JSON.parse(gold)),
+    };
+  });
+}
+
+/** Judgements that the overlap counts: not of known answers, not repeated, not skipped. */
+export const counted = (all: readonly Judged[]): Judged[] =>
+  all.filter(({ gold, repeat, answer }) => !gold && !repeat && answer.skip === undefined);
+
+/** What names a pair of completions of a task. */
+export const pairOf = (task: string, { first, second }: Verdict): string => `${task} ${first} ${second}`;
+
+export function groupBy<T>(all: readonly T[], key: (one: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const one of all) {
+    const name = key(one);
+    const group = groups.get(name);
+    if (group) group.push(one);
+    else groups.set(name, [one]);
+  }
+  return groups;
+}
+
+/** Whether a judgement of a known answer prefers what is preferred there. */
+export function isRight({ gold, verdicts: said, answer }: Judged): boolean {
+  return gold !== undefined && !answer.bothBad && said.length > 0 && isSame(gold, answer);
+}
+
+/** Whether two answers prefer alike: for every pair the same one, and the same ratings where there are some. */
+export function isSame(a: Answer, b: Answer): boolean {
+  return !disagreement([a, b]) && (!a.ratings || !b.ratings || equal(a.ratings, b.ratings));
+}
+
+const equal = (a: object, b: object): boolean =>
+  JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());

@@ -1,0 +1,138 @@
+import { mean } from "../math/statistics.ts";
+import {
+  agreementOf,
+  alertOf,
+  type Estimate,
+  estimate,
+  fleissKappa,
+  kendallTau,
+  krippendorffAlpha,
+} from "./agreement.ts";
+import { counted, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
+import type { LabelStore, Project } from "./store.ts";
+
+/** Comparisons that a reward model was once made of (Ouyang et al. 2022, table 6), to reckon the cost of as many. */
+const target = 33_000;
+
+/** What a project's judgements agree on, and what they cost. */
+export async function quality(store: LabelStore, project: Project) {
+  const all = await judgements(store, project.id);
+  const open = counted(all);
+  const { price, currency, rubric, kind } = project.settings;
+  const names = new Map((await store.users()).map(({ id, name }) => [id, name]));
+  const nameOf = (id: string) => names.get(id) ?? id;
+  const pairs = preferences(open);
+  const ratings = [...pairs].flatMap(([item, said]) =>
+    said.map(({ labeler, place }) => ({ item, labeler, label: place })),
+  );
+  const { pairs: kappas } = agreementOf(mirrored(ratings), "nominal");
+  const counts = [...pairs.values()].filter((said) => said.length > 1).map(countsOf);
+  // Which completion is stored first means nothing: both orders of every pair together have no side.
+  const both = (of: (rows: readonly number[][]) => number | string) =>
+    estimate(counts, (sample) => of(sample.flatMap((row) => [row, [...row].reverse()])));
+  const alpha = both((rows) => krippendorffAlpha(rows, [0, 1, 2], "nominal"));
+  const alert = alertOf(alpha);
+  const usable = [...pairs.values()].filter((said) => majority(said) !== 0).length;
+  const spent = all.length * price;
+  return {
+    judgements: all.length,
+    ...{ alpha, fleiss: both(fleissKappa), tau: kind === "ranking" ? tau(open) : {} },
+    criteria: rubric.map(({ name }) => ({ name, alpha: ratingAlpha(open, name) })),
+    ...(alert !== undefined && { alert }),
+    pairs: kappas.map(({ a, b, kappa, reason, observed, items }) => ({
+      ...{ a: nameOf(a), b: nameOf(b), observed, items: items / 2 },
+      ...(kappa !== undefined && { kappa }),
+      ...(reason !== undefined && { reason }),
+    })),
+    worst: await worst(store, open),
+    ...{ spent, usable, currency },
+    ...(usable > 0 && { costPerUsable: spent / usable }),
+    ...(usable > 0 && {
+      forecast: {
+        ...{ target, cost: (spent / usable) * target },
+        judgements: Math.ceil((all.length / usable) * target),
+      },
+    }),
+    skipped: [...groupBy(all, ({ answer }) => answer.skip ?? "")]
+      .filter(([reason]) => reason !== "")
+      .map(([reason, those]) => ({ reason, count: those.length })),
+  };
+}
+
+interface Said {
+  labeler: string;
+  /** 0 when the second is preferred, 1 for a tie, 2 for the first. */
+  place: number;
+}
+
+/** Who prefers what, for every pair of completions of a task. */
+function preferences(open: readonly Judged[]): Map<string, Said[]> {
+  const said = open.flatMap((one) =>
+    one.verdicts.map((verdict) => ({
+      ...{ pair: pairOf(one.task, verdict), labeler: one.labeler },
+      place: Math.sign(verdict.preferred) + 1,
+    })),
+  );
+  return groupBy(said, ({ pair }) => pair);
+}
+
+const countsOf = (said: readonly Said[]): number[] =>
+  [0, 1, 2].map((place) => said.filter((one) => one.place === place).length);
+
+/** Every rating of a preference, and the same seen from the other side. */
+const mirrored = (ratings: readonly { item: string; labeler: string; label: number }[]) =>
+  ratings.flatMap((one) => [one, { ...one, item: `${one.item} mirrored`, label: 2 - one.label }]);
+
+const majority = (said: readonly Said[]): number =>
+  Math.sign(said.reduce((sum, { place }) => sum + place - 1, 0));
+
+/** Mean Kendall's τ between labelers who ranked the same task. */
+function tau(open: readonly Judged[]): Estimate {
+  const tasks = [...groupBy(open, ({ task }) => task).values()].map((said) =>
+    said.flatMap(({ answer }, i) =>
+      said.slice(0, i).flatMap((other) => {
+        const found = kendallTau(answer.ranks ?? [], other.answer.ranks ?? []);
+        return typeof found === "number" ? [found] : [];
+      }),
+    ),
+  );
+  const ranked = tasks.filter((taus) => taus.length);
+  return ranked.length
+    ? estimate(ranked, (sample) => mean(sample.flat()))
+    : { reason: "no task was ranked by two labelers" };
+}
+
+/** α of a criterion's ratings, on an ordinal scale. */
+function ratingAlpha(open: readonly Judged[], criterion: string): Estimate {
+  const rated = open.flatMap(({ task, answer }) =>
+    (answer.ratings?.[criterion] ?? []).map((rating, place) => ({ item: `${task} ${place}`, rating })),
+  );
+  const values = [...new Set(rated.map(({ rating }) => rating))].sort((a, b) => a - b);
+  const rows = [...groupBy(rated, ({ item }) => item).values()].map((those) =>
+    values.map((value) => those.filter(({ rating }) => rating === value).length),
+  );
+  return estimate(rows, (sample) => krippendorffAlpha(sample, values, "ordinal"));
+}
+
+/** Tasks by the share of pairs of labelers who differ about two of their completions, the worst first. */
+async function worst(store: LabelStore, open: readonly Judged[]) {
+  const tasks = [...groupBy(open, ({ task }) => task)].map(([task, said]) => {
+    const pairs = [...preferences(said).values()].map((those) => {
+      const n = those.length;
+      const equal = countsOf(those).reduce((sum, count) => sum + count * (count - 1), 0);
+      return n < 2 ? [] : [1 - equal / (n * (n - 1))];
+    });
+    const rates = pairs.flat();
+    return { task, disagreement: rates.length ? mean(rates) : 0 };
+  });
+  const first = tasks
+    .filter(({ disagreement }) => disagreement > 0)
+    .sort((a, b) => b.disagreement - a.disagreement)
+    .slice(0, 50);
+  return Promise.all(
+    first.map(async (one) => {
+      const { messages } = await store.content(one.task);
+      return { ...one, prompt: (messages.at(-1)?.content ?? "").slice(0, 200) };
+    }),
+  );
+}

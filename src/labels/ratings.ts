@@ -1,0 +1,65 @@
+import { parse } from "csv-parse/sync";
+import { InputError } from "../data/errors.ts";
+import { at, isObject, readBytes, readJsonl } from "../data/jsonl.ts";
+import type { Rating, Scale } from "./agreement.ts";
+
+const columns = ["item", "labeler", "label"] as const;
+
+/**
+ * Ratings from a CSV file with the columns item, labeler and label, or JSON lines with these fields.
+ * @throws InputError with file and line for what is missing, not a number where the scale needs one, or said twice
+ */
+export function readRatings(path: string, scale: Scale): Rating[] {
+  const rows = /\.jsonl?(\.gz)?$/.test(path) ? readJsonl(path) : readCsv(path);
+  const seen = new Map<string, number>();
+  const ratings = rows.map(({ line, value }): Rating => {
+    const row = isObject(value) ? value : {};
+    const [item, labeler, label] = columns.map((column) => {
+      const cell = row[column];
+      const text = typeof cell === "string" || typeof cell === "number" ? String(cell).trim() : "";
+      if (text === "") throw new InputError(`${at(path, line)}: ${column} is empty`);
+      return text;
+    }) as [string, string, string];
+    const key = JSON.stringify([item, labeler]);
+    const before = seen.get(key);
+    if (before !== undefined)
+      throw new InputError(
+        `${at(path, line)}: labeler "${labeler}" rates item "${item}" again, after line ${before}: keep one`,
+      );
+    seen.set(key, line);
+    if (scale === "nominal") return { item, labeler, label };
+    const number = Number(label);
+    if (!Number.isFinite(number))
+      throw new InputError(
+        `${at(path, line)}: label "${label}" is not a number, as the ${scale} scale needs`,
+      );
+    return { item, labeler, label: number };
+  });
+  if (!ratings.length) throw new InputError(`${path}: there are no ratings`);
+  return ratings;
+}
+
+function readCsv(path: string): { line: number; value: unknown }[] {
+  const bytes = readBytes(path);
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const rows = parse(text, {
+      columns: (header: string[]) => {
+        const names = header.map((name) => name.trim().toLowerCase());
+        const missing = columns.filter((column) => !names.includes(column));
+        if (missing.length)
+          throw new InputError(
+            `${path}:1: no column "${missing.join('", "')}": the header has ${header.map((name) => `"${name}"`).join(", ")}; item, labeler and label are needed`,
+          );
+        return names;
+      },
+      ...{ bom: true, info: true, skip_empty_lines: true, trim: true },
+    }) as { info: { lines: number }; record: unknown }[];
+    return rows.map(({ info, record }) => ({ line: info.lines, value: record }));
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    if (error instanceof TypeError)
+      throw new InputError(`${path}: not UTF-8 text; convert the file to UTF-8`);
+    throw new InputError(`${path}: not valid CSV: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,279 @@
+import type { FastifyInstance } from "fastify";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { invite } from "../labels/accounts.ts";
+import { LabelStore } from "../labels/store.ts";
+import { verify } from "../labels/verify.ts";
+import { buildApp } from "./app.ts";
+
+const password = "correct horse battery";
+const hostile = "\u0000</script><script>alert(1)</script>\u202e 👩‍💻 שלום \ud800";
+
+let store: LabelStore;
+let app: FastifyInstance;
+beforeAll(async () => {
+  store = await LabelStore.open(":memory:");
+  app = await buildApp(store);
+});
+afterAll(async () => {
+  expect((await verify(store)).problems).toEqual([]);
+  await app.close();
+  await store.close();
+});
+
+/** A browser: it keeps the cookie, and sends what our pages send. */
+function browser() {
+  let cookie = "";
+  return async (
+    method: "GET" | "POST" | "PATCH" | "PUT",
+    url: string,
+    body?: unknown,
+    headers: object = {},
+  ) => {
+    const reply = await app.inject({
+      ...{ method, url },
+      headers: { ...(method !== "GET" && { "x-plumbline": "1" }), ...(cookie && { cookie }), ...headers },
+      ...(method !== "GET" && { payload: (body ?? {}) as object }),
+    });
+    const set = reply.headers["set-cookie"];
+    if (set) cookie = String(set).split(";")[0] as string;
+    return { status: reply.statusCode, body: reply.json(), headers: reply.headers };
+  };
+}
+type Browser = ReturnType<typeof browser>;
+
+async function account(role: "owner" | "reviewer" | "labeler", name: string, project: string | null = null) {
+  const ask = browser();
+  const { token } = await invite(store, null, role, project);
+  const { status, body } = await ask("POST", "/api/claim", { token, name, password });
+  expect(status).toBe(200);
+  return { ask, user: body };
+}
+
+const jsonl = (rows: object[]) => rows.map((row) => JSON.stringify(row)).join("\n");
+const pairs = (n: number) =>
+  jsonl(
+    Array.from({ length: n }, (_, i) => ({
+      prompt: `question ${i}`,
+      chosen: `good ${i}`,
+      rejected: `bad ${i}`,
+    })),
+  );
+
+async function makeProject(ask: Browser, settings: object = {}, rows = pairs(6)): Promise<string> {
+  const made = await ask("POST", "/api/projects", {
+    name: "answers",
+    settings: { kind: "pairwise", goldRate: 0, repeatRate: 0, ...settings },
+  });
+  expect(made.status).toBe(200);
+  const { id } = made.body;
+  const { status, body } = await ask("POST", `/api/projects/${id}/import`, {
+    name: "pairs.jsonl",
+    text: rows,
+  });
+  expect([status, body.dropped]).toEqual([200, {}]);
+  return id;
+}
+
+describe("accounts", () => {
+  it("are made by invitation, once, and opened by name and password", async () => {
+    const { token } = await invite(store, null, "owner", null);
+    const ask = browser();
+    expect((await ask("GET", `/api/invitations/${token}`)).body).toEqual({ role: "owner", project: null });
+    expect((await ask("POST", "/api/claim", { token, name: "ann", password: "short" })).body.error).toMatch(
+      /password: at least 10/,
+    );
+    const [first, second] = await Promise.all(
+      ["ann", "ann2"].map((name) => browser()("POST", "/api/claim", { token, name, password })),
+    );
+    expect([first?.status, second?.status].sort()).toEqual([200, 404]);
+    const name = first?.status === 200 ? "ann" : "ann2";
+    expect((await store.users()).filter((user) => user.name.startsWith("ann"))).toHaveLength(1);
+    expect((await ask("GET", "/api/me")).body).toEqual({ user: null });
+    expect((await ask("POST", "/api/login", { name, password: "wrong password" })).body.error).toMatch(
+      /do not go/,
+    );
+    expect((await ask("POST", "/api/login", { name: "nobody", password })).body.error).toMatch(/do not go/);
+    const { status, headers } = await ask("POST", "/api/login", { name, password });
+    expect(status).toBe(200);
+    expect(String(headers["set-cookie"])).toMatch(/HttpOnly; SameSite=Strict/);
+    expect((await ask("GET", "/api/me")).body.user.name).toBe(name);
+    await ask("POST", "/api/logout");
+    expect((await ask("GET", "/api/me")).body).toEqual({ user: null });
+  });
+
+  it("closed by an owner open no more", async () => {
+    const { ask: owner } = await account("owner", "closer");
+    const { ask, user } = await account("labeler", "closed");
+    expect((await ask("GET", "/api/projects")).status).toBe(200);
+    await owner("PATCH", `/api/users/${user.id}`, { active: false });
+    expect((await ask("GET", "/api/projects")).status).toBe(401);
+    expect((await ask("POST", "/api/login", { name: "closed", password })).status).toBe(403);
+  });
+
+  it("keep secrets out of the log and of every answer", async () => {
+    const all = JSON.stringify(await store.db.selectFrom("event").selectAll().execute());
+    expect(all).not.toMatch(/hash":"[0-9a-f]{32}:|correct horse/);
+    const hashes = (await store.db.selectFrom("credential").select("hash").execute()).map(({ hash }) => hash);
+    for (const hash of hashes) expect(all).not.toContain(hash);
+  });
+});
+
+describe("the server", () => {
+  it("refuses what another site's page could send", async () => {
+    const { ask } = await account("owner", "forged");
+    const send = (headers: object) => ask("POST", "/api/logout", {}, headers);
+    expect((await send({ "x-plumbline": "0" })).status).toBe(403);
+    expect((await send({ origin: "https://evil.example" })).status).toBe(403);
+    expect((await send({ origin: "null" })).status).toBe(403);
+    expect((await send({ origin: "http://localhost:80" })).status).toBe(200);
+  });
+
+  it("slows down who guesses passwords", async () => {
+    const ask = browser();
+    const statuses = [];
+    for (let i = 0; i < 25; i++)
+      statuses.push(
+        (
+          await ask(
+            "POST",
+            "/api/login",
+            { name: "ann", password: `guess ${i}` },
+            { "x-forwarded-for": "10.0.0.9" },
+          )
+        ).status,
+      );
+    expect(statuses.slice(-3)).toEqual([429, 429, 429]);
+  });
+
+  it("sends a policy that runs no script of a page's own", async () => {
+    const { headers } = await browser()("GET", "/api/me");
+    expect(headers["content-security-policy"]).toMatch(
+      /default-src 'self'.*object-src 'none'.*frame-ancestors 'none'/,
+    );
+  });
+
+  it("tells what is wrong with a request, by field", async () => {
+    const { ask } = await account("owner", "mistaken");
+    const cases: [object, RegExp][] = [
+      [{ name: "x", settings: { kind: "rankin" } }, /settings\.kind/],
+      [{ name: "x", settings: { kind: "ranking", overlap: 0 } }, /settings\.overlap/],
+      [{ name: "x", settings: { kind: "ranking", overlp: 2 } }, /overlp/],
+      [{ name: "x", settings: { kind: "rating" } }, /rubric/],
+    ];
+    for (const [body, why] of cases) {
+      const reply = await ask("POST", "/api/projects", body);
+      expect([reply.status, reply.body.error]).toEqual([400, expect.stringMatching(why)]);
+    }
+    const project = await makeProject(ask);
+    const wrong = await ask("POST", `/api/projects/${project}/import`, { name: "a.jsonl", text: "{" });
+    expect([wrong.status, wrong.body.error]).toEqual([
+      400,
+      expect.stringMatching(/a\.jsonl:1: not valid JSON/),
+    ]);
+  });
+
+  it("describes itself as OpenAPI", async () => {
+    const { body } = await browser()("GET", "/api/openapi.json");
+    expect(body.openapi).toMatch(/^3/);
+    expect(Object.keys(body.paths)).toContain("/api/projects/{project}/next");
+    const judgement = body.paths["/api/leases/{lease}/judgement"].post.requestBody;
+    expect(JSON.stringify(judgement)).toContain("preference");
+  });
+});
+
+describe("labelling over HTTP", () => {
+  it("goes from a project to judgements, agreement and an end", async () => {
+    const { ask: owner } = await account("owner", "boss");
+    const project = await makeProject(owner, { price: 0.5 });
+    expect(
+      (await owner("POST", `/api/projects/${project}/import`, { name: "pairs.jsonl", text: pairs(7) })).body,
+    ).toEqual({ format: "preference", rows: 7, kept: 1, dropped: { "in the project already": 6 } });
+    await owner("POST", `/api/projects/${project}/guidelines`, {
+      text: `# Be fair ${hostile}`,
+      questions: [{ question: "Fair?", options: ["no", "yes"], correct: 1 }],
+    });
+    const people = [];
+    for (const name of ["one", "two", "three"]) people.push(await account("labeler", name, project));
+    for (const { ask } of people) {
+      const read = await ask("GET", `/api/projects/${project}/guidelines`);
+      expect(read.body.questions).toEqual([{ question: "Fair?", options: ["no", "yes"] }]);
+      expect(read.body.text).toBe(`# Be fair ${hostile}`);
+      expect((await ask("POST", `/api/projects/${project}/next`)).status).toBe(403);
+      expect(
+        (await ask("POST", `/api/projects/${project}/qualification`, { answers: [1] })).body.passed,
+      ).toBe(true);
+    }
+    for (let round = 0; round < 7; round++)
+      for (const { ask } of people) {
+        const { assignment } = (await ask("POST", `/api/projects/${project}/next`)).body;
+        if (!assignment) continue;
+        const preference = assignment.completions[0].startsWith("good") ? 2 : 7;
+        const sent = await ask("POST", `/api/leases/${assignment.lease}/judgement`, {
+          ...{ answer: { preference, comment: hostile }, seconds: 4 },
+        });
+        expect(sent.status).toBe(200);
+      }
+    const { body: last } = await (people[0] as { ask: Browser }).ask("GET", `/api/projects/${project}/last`);
+    expect(last.last.answer.comment).toBe(hostile);
+    const shownFirst = last.last.completions[0].startsWith("good");
+    expect(last.last.answer.preference).toBe(shownFirst ? 2 : 7);
+    const { body: quality } = await owner("GET", `/api/projects/${project}/quality`);
+    expect(quality).toMatchObject({ judgements: 14, spent: 7, usable: 7, costPerUsable: 1, currency: "$" });
+    expect(quality.alpha.value.value).toBeCloseTo(1, 6);
+    const { body: workers } = await owner("GET", `/api/projects/${project}/labelers`);
+    expect(workers).toHaveLength(3);
+    expect(workers[0].seconds).toBe(4);
+    expect((await owner("GET", `/api/projects/${project}`)).body).toMatchObject({ tasks: 7, complete: 7 });
+    const rows = (await app.inject({ url: `/api/projects/${project}/export?format=rankings` })).statusCode;
+    expect(rows).toBe(401);
+  });
+
+  it("lets a labeler reach no other's answers, no model's name and no owner's page", async () => {
+    const { ask: owner } = await account("owner", "owner of secrets");
+    const rows = jsonl([{ prompt: "q", completions: ["a", "b"] }]);
+    const [project, other] = [await makeProject(owner, { overlap: 2 }, rows), await makeProject(owner)];
+    await store.addTasks(null, await store.project(project), [
+      {
+        messages: [{ role: "user", content: "who are you?" }],
+        completions: ["one", "two"].map((text) => ({ text, model: "secret-model", run: "secret-model/1" })),
+      },
+    ]);
+    const { ask: a } = await account("labeler", "nosy", project);
+    const { ask: b } = await account("labeler", "honest", project);
+    const { assignment } = (await b("POST", `/api/projects/${project}/next`)).body;
+    const { body: judged } = await b("POST", `/api/leases/${assignment.lease}/judgement`, {
+      ...{ answer: { preference: 1, comment: "mine alone" }, seconds: 1 },
+    });
+    const mine = (await a("POST", `/api/projects/${project}/next`)).body.assignment;
+    const tried = [
+      await a("GET", `/api/projects/${project}/quality`),
+      await a("GET", `/api/projects/${project}/labelers`),
+      await a("GET", `/api/projects/${project}/disputes`),
+      await a("GET", `/api/projects/${project}/export?format=judgements`),
+      await a("GET", "/api/users"),
+      await a("GET", `/api/projects/${other}`),
+      await a("POST", `/api/projects/${other}/next`),
+      await a("POST", "/api/projects", { name: "x", settings: { kind: "ranking" } }),
+      await a("PATCH", `/api/projects/${project}`, { settings: { kind: "pairwise" } }),
+      await a("POST", `/api/projects/${project}/import`, { name: "x.jsonl", text: rows }),
+      await a("POST", `/api/projects/${project}/invitations`, { role: "owner" }),
+      await a("POST", `/api/projects/${project}/guidelines`, { text: "x", questions: [] }),
+      await a("POST", `/api/projects/${project}/adjudications`, {
+        task: mine.task,
+        answer: { preference: 1 },
+      }),
+      await a("POST", `/api/judgements/${judged.id}/revision`, { answer: { preference: 8 }, seconds: 1 }),
+      await a("PUT", `/api/leases/${judged.id}/draft`, { draft: 1 }),
+      await a("POST", `/api/leases/${assignment.lease}/judgement`, { answer: { preference: 8 }, seconds: 1 }),
+    ];
+    for (const { status } of tried) expect([403, 404]).toContain(status);
+    const seen = JSON.stringify([
+      ...tried.map(({ body }) => body),
+      mine,
+      (await a("GET", `/api/projects/${project}/last`)).body,
+      (await a("GET", "/api/projects")).body,
+      (await a("GET", `/api/projects/${project}`)).body,
+    ]);
+    expect(seen).not.toMatch(/secret-model|mine alone/);
+  });
+});

@@ -1,0 +1,161 @@
+import { existsSync } from "node:fs";
+import { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import cookie from "@fastify/cookie";
+import helmet from "@fastify/helmet";
+import rateLimit from "@fastify/rate-limit";
+import files from "@fastify/static";
+import swagger from "@fastify/swagger";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import {
+  hasZodFastifySchemaValidationErrors,
+  jsonSchemaTransform,
+  serializerCompiler,
+  validatorCompiler,
+} from "fastify-type-provider-zod";
+import { z } from "zod";
+import { InputError } from "../data/errors.ts";
+import { sessionUser } from "../labels/accounts.ts";
+import { exportRows } from "../labels/export.ts";
+import { exportFormats } from "../labels/export-formats.ts";
+import { type LabelStore, Refusal, type User } from "../labels/store.ts";
+import { type Access, type Ask, sessionCookie } from "./ask.ts";
+import { errorSchema, type Reply, type Routes, routes } from "./contract.ts";
+import { handlers } from "./handlers.ts";
+
+const rank: Record<Access, number> = { anyone: 0, labeler: 1, reviewer: 2, owner: 3 };
+
+const pages = fileURLToPath(new URL("../../dist/web", import.meta.url));
+/** Bytes of a request; an import's is larger. */
+const limits = { any: 8 * 2 ** 20, import: 256 * 2 ** 20 };
+
+/** The label store over HTTP, with its pages. It listens to nothing yet. */
+export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
+  const app = fastify({ bodyLimit: limits.any, trustProxy: "loopback" });
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  app.setErrorHandler(answerError);
+  await app.register(cookie);
+  await app.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        ...{ defaultSrc: ["'self'"], imgSrc: ["'self'", "data:"], objectSrc: ["'none'"] },
+        ...{ baseUri: ["'none'"], formAction: ["'self'"], frameAncestors: ["'none'"] },
+      },
+    },
+  });
+  // By session where there is one: labelers may share an address.
+  const keyGenerator = ({ cookies, ip }: FastifyRequest) => cookies[sessionCookie] ?? ip;
+  await app.register(rateLimit, { max: 1200, timeWindow: "1 minute", keyGenerator });
+  await app.register(swagger, {
+    openapi: { info: { title: "plumbline", version: "1" } },
+    transform: jsonSchemaTransform,
+  });
+  await app.register(async (api) => {
+    for (const key of Object.keys(routes) as (keyof Routes)[]) add(api, store, key);
+    addExport(api, store);
+    api.get("/api/openapi.json", { schema: { hide: true } }, () => app.swagger());
+  });
+  if (existsSync(pages)) {
+    await app.register(files, { root: pages, maxAge: "1h" });
+    // The pages' own addresses: the app decides what to show.
+    app.setNotFoundHandler((request, reply) =>
+      request.method === "GET" && !request.url.startsWith("/api/")
+        ? reply.header("cache-control", "no-cache").sendFile("index.html", { maxAge: 0 })
+        : reply.code(404).send({ error: "there is nothing here" }),
+    );
+  }
+  return app;
+}
+
+function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, key: K): void {
+  const [method, url] = key.split(" ") as [string, string];
+  const { response, ...parts } = routes[key] as { response: z.ZodType; params?: z.ZodType; body?: z.ZodType };
+  const [access, handle] = handlers[key] as unknown as [Access, (ask: Ask<K>) => Promise<Reply<K>>];
+  const guarded = /login|claim/.test(url);
+  api.route({
+    ...{ method, url },
+    schema: { ...parts, response: { 200: response, "4xx": errorSchema } },
+    ...(url.endsWith("/import") && { bodyLimit: limits.import }),
+    // Passwords are not to be guessed by trying.
+    ...(guarded && {
+      config: {
+        rateLimit: { max: 20, timeWindow: "1 minute", keyGenerator: ({ ip }: FastifyRequest) => ip },
+      },
+    }),
+    handler: async (request, reply) => {
+      if (method !== "GET") refuseForged(request);
+      const user = await whoAsks(store, request, access);
+      const { params, body } = request as unknown as Pick<Ask<K>, "params" | "body">;
+      // A handler for anyone looks whether there is a user.
+      return handle({ store, user: user as User, params, body, request, reply });
+    },
+  });
+}
+
+/** Who sends a request. @throws Refusal when they may not, or must sign in */
+async function whoAsks(
+  store: LabelStore,
+  request: FastifyRequest,
+  access: Access,
+): Promise<User | undefined> {
+  const token = request.cookies[sessionCookie];
+  const user = token === undefined ? undefined : await sessionUser(store, token);
+  if (rank[access] > 0 && !user) throw new Refusal(401, "sign in first");
+  if (user && rank[user.role] < rank[access])
+    throw new Refusal(403, `this is for ${access === "owner" ? "owners" : "reviewers and owners"}`);
+  const { project } = (request.params ?? {}) as { project?: string };
+  if (user?.role === "labeler" && project !== undefined && !(await store.isMember(project, user.id)))
+    throw new Refusal(404, "there is no such project");
+  return user;
+}
+
+const exportQuery = z.object({ format: z.enum(exportFormats) });
+
+/** A project's labels as a file of JSON lines, written as they are read. */
+function addExport(api: FastifyInstance, store: LabelStore): void {
+  api.get(
+    "/api/projects/:project/export",
+    { schema: { params: z.object({ project: z.string() }), querystring: exportQuery } },
+    async (request, reply) => {
+      await whoAsks(store, request, "reviewer");
+      const project = await store.project((request.params as { project: string }).project);
+      const { format } = request.query as z.infer<typeof exportQuery>;
+      const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.jsonl`;
+      async function* lines() {
+        for await (const row of exportRows(store, project, format)) yield `${JSON.stringify(row)}\n`;
+      }
+      return reply
+        .header("content-type", "application/jsonl")
+        .header("content-disposition", `attachment; filename*=UTF-8''${encodeURIComponent(name)}`)
+        .send(Readable.from(lines()));
+    },
+  );
+}
+
+/** A page of another site can make a browser send cookies, but no header of its own, and its origin is told. */
+function refuseForged({ headers }: FastifyRequest): void {
+  const { origin, host } = headers;
+  const own = `http://${host}`;
+  const isForeign = (from: string) => !URL.canParse(from) || new URL(from).host !== new URL(own).host;
+  if (headers["x-plumbline"] !== "1" || (origin !== undefined && isForeign(origin)))
+    throw new Refusal(
+      403,
+      "requests that change something need the header x-plumbline: 1, from the same site",
+    );
+}
+
+function answerError(error: unknown, _request: FastifyRequest, reply: FastifyReply) {
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const [issue] = error.validation;
+    const field = issue?.instancePath.slice(1).replaceAll("/", ".");
+    return reply.code(400).send({ error: `${field ? `${field}: ` : ""}${issue?.message}` });
+  }
+  if (error instanceof Refusal) return reply.code(error.status).send({ error: error.message });
+  if (error instanceof InputError) return reply.code(400).send({ error: error.message });
+  const { statusCode = 500, message, stack } = error as Error & { statusCode?: number };
+  if (statusCode < 500) return reply.code(statusCode).send({ error: message });
+  console.error(stack);
+  return reply.code(500).send({ error: "something went wrong here; the server's log says what" });
+}
