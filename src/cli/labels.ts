@@ -2,8 +2,9 @@ import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { type Agreement, type Estimate, type Scale, scales } from "../labels/agreement.ts";
 import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
+import type { Project } from "../labels/records.ts";
 import { kinds, type TaskKind } from "../labels/settings.ts";
-import type { LabelStore, Project } from "../labels/store.ts";
+import type { LabelStore } from "../labels/store.ts";
 import { storeOption } from "./serve.ts";
 import { lines, number, print, table } from "./terminal.ts";
 

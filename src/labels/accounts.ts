@@ -2,7 +2,8 @@ import { createHash, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
 import { InputError } from "../data/errors.ts";
 import type { Role } from "./events.ts";
-import { type LabelStore, Refusal, type User } from "./store.ts";
+import type { User } from "./records.ts";
+import { type LabelStore, Refusal } from "./store.ts";
 
 // Passwords and tokens are kept as what cannot be turned back into them, and not in the log.
 

@@ -2,8 +2,9 @@ import { InputError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
 import type { ExportFormat } from "./export-formats.ts";
 import { counted, groupBy, type Judged, judgements } from "./judged.ts";
+import type { Project } from "./records.ts";
 import { type Answer, answerSchema } from "./settings.ts";
-import type { LabelStore, Project } from "./store.ts";
+import type { LabelStore } from "./store.ts";
 import { labelerWeights } from "./weights.ts";
 
 /** The project by its id or its name. @throws InputError when there is none, or several */

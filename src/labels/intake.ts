@@ -1,6 +1,7 @@
 import type { Row } from "../data/jsonl.ts";
 import { type DataReport, readDrafts } from "../data/readers.ts";
-import type { LabelStore, NewTask, Project } from "./store.ts";
+import type { NewTask, Project } from "./records.ts";
+import type { LabelStore } from "./store.ts";
 
 export type Intake = Pick<DataReport, "format" | "rows" | "kept" | "dropped">;
 

@@ -2,8 +2,9 @@ import { bootstrap, mean } from "../math/statistics.ts";
 import type { Estimate } from "./agreement.ts";
 import { disagreement, type Verdict } from "./comparisons.ts";
 import { counted, groupBy, isRight, isSame, type Judged, judgements, pairOf } from "./judged.ts";
+import type { Project, User } from "./records.ts";
 import { weightOf } from "./reliability.ts";
-import type { LabelStore, Project, User } from "./store.ts";
+import type { LabelStore } from "./store.ts";
 import { reliabilities } from "./weights.ts";
 
 export interface LabelerQuality {

@@ -9,7 +9,8 @@ import {
   krippendorffAlpha,
 } from "./agreement.ts";
 import { counted, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
-import type { LabelStore, Project } from "./store.ts";
+import type { Project } from "./records.ts";
+import type { LabelStore } from "./store.ts";
 
 /** Comparisons that a reward model was once made of (Ouyang et al. 2022, table 6), to reckon the cost of as many. */
 const target = 33_000;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { noPostgres, startPostgres } from "../../test/postgres.ts";
-import { type Assignment, LabelStore, type NewTask, type Project, type User } from "./store.ts";
+import type { Assignment, NewTask, Project, User } from "./records.ts";
+import { LabelStore } from "./store.ts";
 import { verify } from "./verify.ts";
 
 const hostile = "\u0000<script>alert(1)</script>\u202eabc 👩‍💻 \ud800 שלום\r\n' or 1=1; --";

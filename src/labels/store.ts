@@ -2,74 +2,22 @@ import { randomBytes } from "node:crypto";
 import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import { type Message, messageSchema } from "../data/records.ts";
+import { messageSchema } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
 import { chooseTask } from "./assign.ts";
 import { type Database, openDatabase, type Schema } from "./database.ts";
 import { apply, eventSchema, hashOf, type LabelEvent, type Role } from "./events.ts";
+import type { Assignment, Guidelines, NewTask, Project, User } from "./records.ts";
 import {
   type Answer,
   answerSchema,
   checkAnswer,
   type ProjectSettings,
   projectSettings,
-  type Question,
   question,
   shuffleAnswer,
   unshuffle,
 } from "./settings.ts";
-
-export interface User {
-  id: string;
-  name: string;
-  role: Role;
-  skills: string[];
-  /** What the project compares labelers by: experience, language, region… */
-  cohort: Record<string, string>;
-  active: boolean;
-  since: number;
-}
-
-export interface Project {
-  id: string;
-  name: string;
-  settings: ProjectSettings;
-  /** Version of the guidelines; 0 while there are none. */
-  guidelines: number;
-  at: number;
-}
-
-export interface Guidelines {
-  version: number;
-  text: string;
-  questions: Question[];
-}
-
-/** A task as it is put in front of a labeler: completions in their order, without where they come from. */
-export interface Assignment {
-  lease: string;
-  task: string;
-  messages: Message[];
-  completions: string[];
-  /** What was last saved of the answer, about the completions as shown. */
-  draft: unknown;
-  expires: number;
-}
-
-/** What `addTask` takes. */
-export interface NewTask {
-  messages: Message[];
-  completions: {
-    text: string;
-    model?: string;
-    run?: string;
-    temperature?: number;
-    seed?: number;
-  }[];
-  gold?: { ranks?: number[]; preference?: number } | undefined;
-  skill?: string;
-  source?: string;
-}
 
 /** A mistake of a request that something else is needed for: no such thing, not allowed, too late. */
 export class Refusal extends InputError {

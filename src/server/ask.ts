@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
 import type { Role } from "../labels/events.ts";
-import type { LabelStore, User } from "../labels/store.ts";
+import type { User } from "../labels/records.ts";
+import type { LabelStore } from "../labels/store.ts";
 import type { Reply, Routes } from "./contract.ts";
 
 /** What a handler is given: what the contract lets a request say, and who says it. */

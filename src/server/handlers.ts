@@ -4,7 +4,8 @@ import { claim, closeSession, invitation, invite, openSession, signIn } from "..
 import { importTasks } from "../labels/intake.ts";
 import { disputes, labelerQuality } from "../labels/labelers.ts";
 import { quality } from "../labels/quality.ts";
-import { type LabelStore, type Project, Refusal, type User } from "../labels/store.ts";
+import type { Project, User } from "../labels/records.ts";
+import { type LabelStore, Refusal } from "../labels/store.ts";
 import { type Ask, type Handlers, sessionCookie } from "./ask.ts";
 import type { Reply } from "./contract.ts";
 

@@ -1,0 +1,240 @@
+import {
+  closestCenter,
+  DndContext,
+  type DragEndEvent,
+  KeyboardSensor,
+  PointerSensor,
+  useSensor,
+  useSensors,
+} from "@dnd-kit/core";
+import {
+  arrayMove,
+  horizontalListSortingStrategy,
+  SortableContext,
+  sortableKeyboardCoordinates,
+  useSortable,
+} from "@dnd-kit/sortable";
+import { CSS } from "@dnd-kit/utilities";
+import type { ReactNode } from "react";
+import type { Settings } from "./api.ts";
+import { type Draft, letters } from "./draft.ts";
+import { Difference, Text } from "./text.tsx";
+
+const degrees = ["much better", "better", "slightly better", "barely better"];
+/** What 1 to 8 mean. */
+const preferences = [
+  ...degrees.map((degree) => `A is ${degree}`),
+  ...[...degrees].reverse().map((degree) => `B is ${degree}`),
+];
+
+/** The completions of a task, and everything that is asked about them. */
+export function AnswerForm({
+  settings,
+  completions,
+  draft,
+  onChange,
+  plain = false,
+  compared = false,
+}: {
+  settings: Settings;
+  completions: readonly string[];
+  draft: Draft;
+  onChange: (draft: Draft) => void;
+  plain?: boolean;
+  compared?: boolean;
+}) {
+  const { kind, rubric, flags } = settings;
+  const change = (part: Partial<Draft>) => onChange({ ...draft, ...part });
+  const put = <T,>(list: readonly T[], place: number, value: T) =>
+    list.map((one, i) => (i === place ? value : one));
+  if (kind === "demonstration")
+    return (
+      <label>
+        Your response
+        <textarea
+          rows={12}
+          dir="auto"
+          value={draft.text}
+          onChange={({ target }) => change({ text: target.value })}
+        />
+      </label>
+    );
+  return (
+    <>
+      <div className="completions" data-count={completions.length}>
+        {completions.map((text, i) => (
+          <section key={i} className="completion" aria-label={`Answer ${letters[i]}`}>
+            <header>
+              <h2>
+                {kind === "ranking" && <kbd>{letters[i]?.toLowerCase()}</kbd>} Answer {letters[i]}
+              </h2>
+              {kind === "ranking" && (
+                <label className="rank">
+                  Rank
+                  <select
+                    value={draft.ranks[i] ?? ""}
+                    onChange={({ target }) =>
+                      change({ ranks: put(draft.ranks, i, target.value ? Number(target.value) : null) })
+                    }
+                  >
+                    <option value="">–</option>
+                    {completions.map((_, rank) => (
+                      <option key={rank} value={rank + 1}>
+                        {rank + 1}
+                      </option>
+                    ))}
+                  </select>
+                </label>
+              )}
+            </header>
+            {compared && i === 1 ? (
+              <Difference text={text} from={completions[0] as string} />
+            ) : compared && i === 0 && completions.length > 1 ? (
+              <Difference text={text} from={completions[1] as string} />
+            ) : (
+              <Text text={text} plain={plain} />
+            )}
+            {rubric.map(({ name, low, high }) => (
+              <Choices
+                key={name}
+                legend={name}
+                name={`${name} of ${letters[i]}`}
+                options={Array.from({ length: high - low + 1 }, (_, step) => ({
+                  value: low + step,
+                  label: String(low + step),
+                }))}
+                value={draft.ratings[name]?.[i] ?? null}
+                onChange={(rating) =>
+                  change({ ratings: { ...draft.ratings, [name]: put(draft.ratings[name] ?? [], i, rating) } })
+                }
+              />
+            ))}
+            {flags.length > 0 && (
+              <fieldset className="flags">
+                <legend>Mark answer {letters[i]}</legend>
+                {flags.map((flag) => (
+                  <label key={flag}>
+                    <input
+                      type="checkbox"
+                      checked={draft.flags[flag]?.[i] ?? false}
+                      onChange={({ target }) =>
+                        change({
+                          flags: { ...draft.flags, [flag]: put(draft.flags[flag] ?? [], i, target.checked) },
+                        })
+                      }
+                    />
+                    {flag}
+                  </label>
+                ))}
+              </fieldset>
+            )}
+          </section>
+        ))}
+      </div>
+      {kind === "ranking" && <Order ranks={draft.ranks} onChange={(ranks) => change({ ranks })} />}
+      {kind === "pairwise" && (
+        <div className="preference">
+          <Choices
+            legend="Which answer is better?"
+            name="preference"
+            options={preferences.map((label, i) => ({ value: i + 1, label, key: String(i + 1) }))}
+            value={draft.bothBad ? null : draft.preference}
+            onChange={(preference) => change({ preference, bothBad: false })}
+          />
+          <label className="both">
+            <input
+              type="checkbox"
+              checked={draft.bothBad}
+              onChange={({ target }) => change({ bothBad: target.checked, preference: null })}
+            />
+            <kbd>0</kbd> Both are bad
+          </label>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Choices({
+  legend,
+  name,
+  options,
+  value,
+  onChange,
+}: {
+  legend: string;
+  name: string;
+  options: readonly { value: number; label: string; key?: string }[];
+  value: number | null;
+  onChange: (value: number) => void;
+}) {
+  return (
+    <fieldset className="choices">
+      <legend dir="auto">{legend}</legend>
+      {options.map((option) => (
+        <label key={option.value} className={option.value === value ? "chosen" : ""}>
+          <input
+            type="radio"
+            name={name}
+            checked={option.value === value}
+            onChange={() => onChange(option.value)}
+          />
+          {option.key && <kbd>{option.key}</kbd>}
+          <span>{option.label}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+/** The ranking as a row of letters to be dragged, the best first. */
+function Order({
+  ranks,
+  onChange,
+}: {
+  ranks: readonly (number | null)[];
+  onChange: (ranks: (number | null)[]) => void;
+}) {
+  const sensors = useSensors(
+    useSensor(PointerSensor, { activationConstraint: { distance: 4 } }),
+    useSensor(KeyboardSensor, { coordinateGetter: sortableKeyboardCoordinates }),
+  );
+  const order = ranks.map((_, i) => i).sort((a, b) => (ranks[a] ?? 99) - (ranks[b] ?? 99) || a - b);
+  const drop = ({ active, over }: DragEndEvent) => {
+    if (!over || active.id === over.id) return;
+    const ids = order.map((i) => letters[i] as string);
+    const moved = arrayMove(order, ids.indexOf(String(active.id)), ids.indexOf(String(over.id)));
+    onChange(ranks.map((_, i) => moved.indexOf(i) + 1));
+  };
+  return (
+    <div className="order">
+      <span id="order-label">Best first (drag, or press a letter after the other; = for a tie):</span>
+      <DndContext sensors={sensors} collisionDetection={closestCenter} onDragEnd={drop}>
+        <SortableContext
+          items={order.map((i) => letters[i] as string)}
+          strategy={horizontalListSortingStrategy}
+        >
+          <ol aria-labelledby="order-label">
+            {order.map((i) => (
+              <Chip key={letters[i]} id={letters[i] as string}>
+                {letters[i]}
+                <small>{ranks[i] ?? "–"}</small>
+              </Chip>
+            ))}
+          </ol>
+        </SortableContext>
+      </DndContext>
+    </div>
+  );
+}
+
+function Chip({ id, children }: { id: string; children: ReactNode }) {
+  const { attributes, listeners, setNodeRef, transform, transition } = useSortable({ id });
+  return (
+    <li ref={setNodeRef} style={{ transform: CSS.Transform.toString(transform), transition }}>
+      <button type="button" className="chip" {...attributes} {...listeners} aria-label={`Answer ${id}, move`}>
+        {children}
+      </button>
+    </li>
+  );
+}

@@ -1,0 +1,81 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+import { Link, useLocation } from "wouter";
+import { call } from "./api.ts";
+import { Page, Problem } from "./page.tsx";
+import { Text } from "./text.tsx";
+
+/** The guidelines, and the questions about them that come before the first task. */
+export function Enter({ id }: { id: string }) {
+  const client = useQueryClient();
+  const [, go] = useLocation();
+  const params = { project: id };
+  const project = useQuery({
+    queryKey: ["project", id],
+    queryFn: () => call("GET /api/projects/:project", { params }),
+  });
+  const guidelines = useQuery({
+    queryKey: ["guidelines", id],
+    queryFn: () => call("GET /api/projects/:project/guidelines", { params }),
+  });
+  const [chosen, setChosen] = useState<Record<number, number>>({});
+  const qualify = useMutation({
+    mutationFn: (answers: number[]) =>
+      call("POST /api/projects/:project/qualification", { params, body: { answers } }),
+    onSuccess: async ({ passed }) => {
+      await client.invalidateQueries({ queryKey: ["guidelines", id] });
+      if (passed) go(`/projects/${id}/label`);
+    },
+  });
+  if (!project.data || !guidelines.data)
+    return <Page title="Project" error={project.error ?? guidelines.error} />;
+  const { text, questions, passed } = guidelines.data;
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    qualify.mutate(questions.map((_, i) => chosen[i] ?? -1));
+  };
+  return (
+    <Page title={project.data.name}>
+      {passed && (
+        <p>
+          <Link href={`/projects/${id}/label`} className="button">
+            Begin
+          </Link>
+        </p>
+      )}
+      {text && <Text text={text} />}
+      {!passed && (
+        <form onSubmit={submit}>
+          {questions.length > 0 && <h2>Before you begin</h2>}
+          {questions.map(({ question, options }, i) => (
+            <fieldset key={question}>
+              <legend dir="auto">{question}</legend>
+              {options.map((option, place) => (
+                <label key={option}>
+                  <input
+                    type="radio"
+                    name={`question ${i}`}
+                    required
+                    checked={chosen[i] === place}
+                    onChange={() => setChosen({ ...chosen, [i]: place })}
+                  />
+                  <span dir="auto">{option}</span>
+                </label>
+              ))}
+            </fieldset>
+          ))}
+          <Problem error={qualify.error} />
+          {qualify.data && !qualify.data.passed && (
+            <p role="alert" className="problem">
+              {qualify.data.correct} of {qualify.data.total} are right. Read the guidelines again, and try
+              once more.
+            </p>
+          )}
+          <button type="submit" disabled={qualify.isPending}>
+            {questions.length ? "Check my answers" : "I have read them"}
+          </button>
+        </form>
+      )}
+    </Page>
+  );
+}

@@ -1,0 +1,123 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+import { call, type Labeler } from "./api.ts";
+import { Page, Problem, ProjectNav, percent } from "./page.tsx";
+import { Measure, Table } from "./quality.tsx";
+
+export function Labelers({ id }: { id: string }) {
+  const labelers = useQuery({
+    queryKey: ["labelers", id],
+    queryFn: () => call("GET /api/projects/:project/labelers", { params: { project: id } }),
+  });
+  const [edited, setEdited] = useState<string>();
+  const share = (part: number, total: number) =>
+    total ? `${percent(part / total)} of ${total}` : "none yet";
+  const one = labelers.data?.find(({ user }) => user.id === edited);
+  return (
+    <Page title="Labelers" wide error={labelers.error}>
+      <ProjectNav id={id} here="labelers" />
+      <Table
+        label="Labelers"
+        head={[
+          ...["labeler", "judgements", "known answers", "same again", "first shown", "longer", "seconds"],
+          ...["agreement by week", "reliability", "weight", "skills"],
+        ]}
+        rows={(labelers.data ?? []).map(
+          ({ user, judgements, gold, consistency, left, long, seconds, agreement, reliability, weight }) => [
+            user.name,
+            String(judgements),
+            share(gold.right, gold.total),
+            share(consistency.same, consistency.total),
+            <Measure key="left" of={left} />,
+            <Measure key="long" of={long} />,
+            seconds === undefined ? "" : String(seconds),
+            <Weeks key="weeks" agreement={agreement} />,
+            reliability === undefined ? "" : reliability.toFixed(2),
+            weight.toFixed(2),
+            <button key="edit" type="button" className="quiet" onClick={() => setEdited(user.id)}>
+              {user.skills.join(", ") || "Add"} <span className="hidden">to {user.name}</span>
+            </button>,
+          ],
+        )}
+      />
+      <p>
+        <small>
+          “First shown” and “longer” are the shares of comparisons won by what stood first and by the longer
+          text: 0.50 is no bias. Reliability is how likely somebody prefers the better one, from everybody's
+          answers and the known ones; weight is what their answers count in training, 2 · reliability − 1.
+        </small>
+      </p>
+      {one && <Person key={one.user.id} id={id} labeler={one} />}
+    </Page>
+  );
+}
+
+/** Agreement with others, week by week, as bars. */
+function Weeks({ agreement }: { agreement: Labeler["agreement"] }) {
+  const weeks = agreement.filter(({ total }) => total > 0);
+  if (!weeks.length) return <>none yet</>;
+  const text = weeks.map(({ week, agree, total }) => `${week}: ${percent(agree / total)}`).join(", ");
+  return (
+    <svg className="weeks" viewBox={`0 0 ${weeks.length * 8} 24`} role="img" aria-label={text}>
+      <title>{text}</title>
+      {weeks.map(({ week, agree, total }, i) => {
+        const height = (24 * agree) / total;
+        return <rect key={week} x={i * 8 + 1} width={6} y={24 - height} height={height} />;
+      })}
+    </svg>
+  );
+}
+
+function Person({ id, labeler: { user } }: { id: string; labeler: Labeler }) {
+  const client = useQueryClient();
+  const [skills, setSkills] = useState(user.skills.join(", "));
+  const [cohort, setCohort] = useState(
+    Object.entries(user.cohort)
+      .map(([name, value]) => `${name}: ${value}`)
+      .join("\n"),
+  );
+  const save = useMutation({
+    mutationFn: () =>
+      call("PATCH /api/users/:user", {
+        params: { user: user.id },
+        body: {
+          skills: skills
+            .split(",")
+            .map((skill) => skill.trim())
+            .filter(Boolean),
+          cohort: Object.fromEntries(
+            cohort
+              .split("\n")
+              .map((line) => line.split(":").map((part) => part.trim()))
+              .filter(([name, value]) => name && value),
+          ),
+        },
+      }),
+    onSuccess: () => client.invalidateQueries({ queryKey: ["labelers", id] }),
+  });
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    save.mutate();
+  };
+  return (
+    <form className="narrow" onSubmit={submit}>
+      <h2 dir="auto">{user.name}</h2>
+      <label>
+        Skills, separated by commas
+        <input value={skills} onChange={({ target }) => setSkills(target.value)} />
+      </label>
+      <label>
+        Cohort, one a line
+        <textarea
+          rows={3}
+          value={cohort}
+          placeholder={"language: English\nregion: Europe"}
+          onChange={({ target }) => setCohort(target.value)}
+        />
+      </label>
+      <Problem error={save.error} />
+      <button type="submit">Save</button>
+      {save.isSuccess && <p role="status">Saved.</p>}
+    </form>
+  );
+}

@@ -1,0 +1,95 @@
+import { QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { Link, Redirect, Route, Switch } from "wouter";
+import { ApiError, call, type User } from "./api.ts";
+import { Disputes } from "./disputes.tsx";
+import { Enter } from "./enter.tsx";
+import { LabelPage } from "./label.tsx";
+import { Labelers } from "./labelers.tsx";
+import { Page } from "./page.tsx";
+import { Projects } from "./projects.tsx";
+import { QualityPage } from "./quality.tsx";
+import { NewProject, ProjectSettings } from "./settings.tsx";
+import { Claim, SignIn } from "./sign-in.tsx";
+import "./style.css";
+
+const client = new QueryClient({
+  defaultOptions: {
+    queries: {
+      // What the server refuses it refuses again.
+      retry: (count, error) => count < 2 && !(error instanceof ApiError && error.status > 0),
+      refetchOnWindowFocus: false,
+    },
+  },
+});
+
+function App() {
+  const me = useQuery({ queryKey: ["me"], queryFn: () => call("GET /api/me") });
+  if (me.isPending) return null;
+  if (me.isError) return <Page title="Not reachable" error={me.error} />;
+  const { user } = me.data;
+  return (
+    <>
+      <a className="skip" href="#main">
+        Skip to the content
+      </a>
+      <Header user={user} />
+      <Switch>
+        <Route path="/claim/:token">{({ token }) => <Claim token={token} user={user} />}</Route>
+        <Route path="/login">{user ? <Redirect to="/" /> : <SignIn />}</Route>
+        {user ? null : (
+          <Route>
+            <SignIn />
+          </Route>
+        )}
+        <Route path="/">{user && <Projects user={user} />}</Route>
+        <Route path="/projects/new">
+          <NewProject />
+        </Route>
+        <Route path="/projects/:id">{({ id }) => <Enter id={id} />}</Route>
+        <Route path="/projects/:id/settings">{({ id }) => <ProjectSettings id={id} />}</Route>
+        <Route path="/projects/:id/label">{({ id }) => <LabelPage id={id} />}</Route>
+        <Route path="/projects/:id/quality">{({ id }) => <QualityPage id={id} />}</Route>
+        <Route path="/projects/:id/labelers">{({ id }) => <Labelers id={id} />}</Route>
+        <Route path="/projects/:id/disputes">{({ id }) => <Disputes id={id} />}</Route>
+        <Route>
+          <Page title="There is no such page">
+            <Link href="/">To the projects</Link>
+          </Page>
+        </Route>
+      </Switch>
+    </>
+  );
+}
+
+function Header({ user }: { user: User | null }) {
+  const leave = async () => {
+    await call("POST /api/logout");
+    client.clear();
+    location.assign("/login");
+  };
+  return (
+    <header className="top">
+      <Link href="/" className="brand">
+        plumbline
+      </Link>
+      {user && (
+        <div className="who">
+          <span dir="auto">{user.name}</span>
+          <button type="button" className="quiet" onClick={leave}>
+            Sign out
+          </button>
+        </div>
+      )}
+    </header>
+  );
+}
+
+createRoot(document.getElementById("app") as HTMLElement).render(
+  <StrictMode>
+    <QueryClientProvider client={client}>
+      <App />
+    </QueryClientProvider>
+  </StrictMode>,
+);

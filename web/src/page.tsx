@@ -1,0 +1,61 @@
+import { type ReactNode, useEffect, useRef } from "react";
+import { Link } from "wouter";
+
+/** A page with its heading, which is focused when the page opens, so that readers begin there. */
+export function Page({
+  title,
+  wide = false,
+  error,
+  children,
+}: {
+  title: string;
+  wide?: boolean;
+  error?: Error | null | undefined;
+  children?: ReactNode;
+}) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    document.title = `${title} · plumbline`;
+    heading.current?.focus();
+  }, [title]);
+  return (
+    <main id="main" className={wide ? "wide" : ""}>
+      <h1 ref={heading} tabIndex={-1} dir="auto">
+        {title}
+      </h1>
+      <Problem error={error} />
+      {children}
+    </main>
+  );
+}
+
+/** What went wrong, read out at once. */
+export const Problem = ({ error }: { error?: Error | null | undefined }) =>
+  error ? (
+    <p className="problem" role="alert" dir="auto">
+      {error.message}
+    </p>
+  ) : null;
+
+const parts = [
+  ["settings", "Set up"],
+  ["quality", "Quality"],
+  ["labelers", "Labelers"],
+  ["disputes", "Disputes"],
+] as const;
+
+/** Links between the pages of a project, for those who look after it. */
+export function ProjectNav({ id, here }: { id: string; here: (typeof parts)[number][0] }) {
+  return (
+    <nav aria-label="Project" className="tabs">
+      {parts.map(([part, name]) => (
+        <Link key={part} href={`/projects/${id}/${part}`} aria-current={part === here ? "page" : undefined}>
+          {name}
+        </Link>
+      ))}
+      <Link href={`/projects/${id}`}>Label</Link>
+    </nav>
+  );
+}
+
+export const percent = (share: number): string => `${Math.round(share * 100)} %`;
