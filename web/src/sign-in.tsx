@@ -14,7 +14,8 @@ function useArrive() {
   const client = useQueryClient();
   const [, go] = useLocation();
   return (user: User) => {
-    client.clear();
+    // What somebody else was shown here is not theirs.
+    client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== "me" });
     client.setQueryData(["me"], { user });
     go("/");
   };

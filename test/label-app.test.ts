@@ -1,0 +1,265 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { AxeBuilder } from "@axe-core/playwright";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { jsonLines, succeed } from "./cli.ts";
+
+const bin = fileURLToPath(new URL("../bin/plumbline.mjs", import.meta.url));
+const browserPath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
+  existsSync,
+);
+if (!browserPath) console.log("label app in a browser: skipped, no chromium: install Debian's chromium");
+/** Where screenshots are kept to be looked at; nowhere unless given. */
+const shots = process.env.PLUMBLINE_SCREENSHOTS;
+
+const password = "correct horse battery";
+const hostile = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>\u202e 👩‍💻 שלום`;
+const count = 24;
+
+describe.skipIf(!browserPath)("the label app in a browser", () => {
+  const folder = mkdtempSync(join(tmpdir(), "label-app-"));
+  const store = join(folder, "labels.db");
+  let server: ChildProcess;
+  let browser: Browser;
+  let address = "";
+  let link = "";
+  const problems: string[] = [];
+
+  beforeAll(async () => {
+    server = spawn(process.execPath, [bin, "serve", "--store", store, "--port", "0", "--json"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const line = await new Promise<string>((resolve) =>
+      createInterface({ input: server.stdout as NodeJS.ReadableStream }).once("line", resolve),
+    );
+    ({ address, link } = JSON.parse(line));
+    browser = await chromium.launch({
+      executablePath: browserPath as string,
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+      ],
+    });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    server?.kill("SIGINT");
+  });
+
+  /** A browser of its own, that tells of every error on its pages and of everything asked of other hosts. */
+  async function open(options: Parameters<Browser["newContext"]>[0] = {}): Promise<[BrowserContext, Page]> {
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    page.on("pageerror", (error) => problems.push(String(error)));
+    page.on("console", (message) => {
+      if (message.type() === "error" && !/status of 40[139]/.test(message.text()))
+        problems.push(message.text());
+    });
+    page.on("request", (request) => {
+      if (!request.url().startsWith(address) && !/^(data|blob):/.test(request.url()))
+        problems.push(request.url());
+    });
+    return [context, page];
+  }
+
+  /** What axe finds on a page that is serious, in both colour schemes; and a picture of it. */
+  async function inspect(page: Page, name: string): Promise<void> {
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      const { violations } = await new AxeBuilder({ page }).analyze();
+      const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+      expect(
+        serious.map(({ id, nodes }) => `${name}: ${id}: ${nodes.map(({ html }) => html).join(" ")}`),
+      ).toEqual([]);
+      if (shots) await page.screenshot({ path: join(shots, `${name}-${colorScheme}.png`), fullPage: true });
+    }
+    await page.emulateMedia({ colorScheme: null });
+  }
+
+  async function claim(page: Page, url: string, name: string): Promise<void> {
+    await page.goto(url);
+    await page.getByLabel("Name, as others see it").fill(name);
+    await page.getByLabel("Password").fill(password);
+    await page.getByRole("button", { name: "Make the account" }).click();
+    await page.getByRole("heading", { name: "Projects", level: 1 }).waitFor();
+  }
+
+  it("takes a project from nothing to a reward model", async () => {
+    const [, owner] = await open();
+    await owner.goto(address);
+    await owner.getByRole("heading", { name: "Sign in" }).waitFor();
+    await inspect(owner, "sign-in");
+    await owner.goto(link);
+    await owner.getByRole("button", { name: "Make the account" }).waitFor();
+    await inspect(owner, "claim");
+    await claim(owner, link, "Olive Owner");
+    await inspect(owner, "projects-empty");
+    await owner.getByRole("link", { name: "New project" }).click();
+    await inspect(owner, "new-project");
+    await owner.getByLabel("Name", { exact: true }).fill("Helpful answers");
+    await owner.getByLabel("Choose between 2 answers").check();
+    await owner.getByLabel("Judgements of each task").fill("3");
+    await owner.getByText("More", { exact: true }).click();
+    await owner.getByLabel("Share of tasks with a known answer").fill("0");
+    await owner.getByLabel("Share of tasks asked again").fill("0");
+    await owner.getByLabel("Price of a judgement").fill("0.25");
+    await owner.getByRole("button", { name: "Make the project" }).click();
+    await owner.getByRole("heading", { name: "Helpful answers", level: 1 }).waitFor();
+    const project = owner.url().split("/").at(-2) as string;
+
+    const pairs = Array.from({ length: count }, (_, i) => {
+      const asked = `\n\nHuman: Question ${i}: how do I boil ${i} eggs?\n\nAssistant:`;
+      return JSON.stringify({
+        chosen: `${asked} Put ${i} eggs in *boiling* water. GOOD`,
+        rejected: `${asked} I will not say. ${i === 0 ? hostile : `Ask ${i} others`}`,
+      });
+    });
+    await owner.getByLabel("Import a file").setInputFiles({
+      name: "hh.jsonl",
+      mimeType: "application/jsonl",
+      buffer: Buffer.from([...pairs, pairs[0]].join("\n")),
+    });
+    await owner.getByText(`hh-rlhf: ${count} tasks made of ${count + 1} rows.`).waitFor();
+    await owner.getByText("1 dropped: duplicate").waitFor();
+    await owner.getByLabel("In Markdown").fill("# What we want\n\n- Helpful answers\n- `no` refusals");
+    await owner.getByRole("button", { name: "Add a question" }).click();
+    await owner.getByLabel("Question", { exact: true }).fill("Do we want refusals?");
+    await owner.getByLabel("Right one").selectOption("1");
+    await owner.getByRole("button", { name: "Publish version 1" }).click();
+    await owner.getByText("Published.").waitFor();
+    await inspect(owner, "settings");
+
+    const links: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      await owner.getByRole("button", { name: "Make a link" }).click();
+      const field = owner.getByLabel("Send this link to one person");
+      await expect.poll(() => field.inputValue().catch(() => "")).not.toBe(links.at(-1) ?? "");
+      links.push(await field.inputValue());
+    }
+    expect(new Set(links).size).toBe(3);
+
+    await Promise.all(
+      links.map(async (invitation, k) => {
+        const [context, page] = await open({ viewport: { width: k ? 1280 : 400, height: 800 } });
+        await claim(page, invitation, `Labeler ${k}`);
+        await work(page, k);
+        await context.close();
+      }),
+    );
+
+    await owner.goto(`${address}/projects/${project}/quality`);
+    await owner.getByRole("heading", { name: "Agreement" }).waitFor();
+    const measures = await owner.locator(".measures").first().textContent();
+    // The third labeler answers against the others.
+    expect(measures).toMatch(/Krippendorff's α-0\.\d\d \[/);
+    await owner.getByRole("alert").getByText("labelers agree little").waitFor();
+    expect(await owner.locator(".measures").nth(1).textContent()).toMatch(/Spent\$15/);
+    await inspect(owner, "quality");
+    await owner.getByRole("link", { name: "Labelers" }).click();
+    const rows = owner.getByRole("row");
+    await expect.poll(() => rows.count()).toBe(4);
+    const weights = await rows.evaluateAll((all) =>
+      all
+        .slice(1)
+        .map((row) => [row.children[0]?.textContent, Number(row.children[9]?.textContent)] as const),
+    );
+    const weight = new Map(weights as [string, number][]);
+    expect(weight.get("Labeler 2")).toBe(0);
+    expect(Math.min(weight.get("Labeler 0") ?? 0, weight.get("Labeler 1") ?? 0)).toBeGreaterThan(0.3);
+    await inspect(owner, "labelers");
+    await owner.getByRole("link", { name: "Disputes" }).click();
+    await owner.getByText(/^2\d to decide/).waitFor();
+    await inspect(owner, "disputes");
+    await owner.keyboard.press("Tab");
+    await owner.getByLabel("A is much better").check();
+    await owner.getByRole("button", { name: "Decide" }).click();
+
+    await owner.goto(`${address}/projects/${project}/settings`);
+    const download = owner.waitForEvent("download");
+    await owner.getByRole("link", { name: "rankings with weights" }).click();
+    const exported = jsonLines(readFileSync(await (await download).path(), "utf8"));
+    expect(exported.length).toBeGreaterThan(50);
+    expect(JSON.stringify(exported)).toContain(JSON.stringify(hostile).slice(1, -1));
+    expect(problems).toEqual([]);
+
+    const verified = JSON.parse(await succeed(["labels", "verify", "--store", store, "--json"]));
+    expect(verified.problems).toEqual([]);
+    const model = join(folder, "tiny");
+    const { tinyModel } = await import("./tiny.ts");
+    tinyModel(1).save(model);
+    const run = join(folder, "reward");
+    const options = ["--set", "epochs=6", "--set", "batchSize=4", "--set", "learningRate=0.003", "--json"];
+    const events = jsonLines(
+      await succeed(["reward", "--model", model, "--labels", store, "--run", run, ...options]),
+    );
+    expect(events.at(-1)).toMatchObject({ type: "done" });
+    // Two of three labelers prefer GOOD; the third counts nothing.
+    expect(events.at(-1).metrics.eval_accuracy).toBeGreaterThan(0.8);
+    writeFileSync(join(folder, "done"), "");
+  }, 240_000);
+
+  /** Qualifies and does 20 tasks by the keyboard alone. The third labeler prefers the worse ones. */
+  async function work(page: Page, k: number): Promise<void> {
+    const press = (key: string) => page.keyboard.press(key);
+    const focusOn = async (name: string) => {
+      for (let i = 0; i < 40; i++) {
+        await press("Tab");
+        const text = await page.evaluate<string>(
+          `(document.activeElement.closest("label") ?? document.activeElement).textContent`,
+        );
+        if (text.includes(name)) return;
+      }
+      throw new Error(`no way to "${name}" by Tab`);
+    };
+    await focusOn("Helpful answers");
+    await press("Enter");
+    await page.getByText("Do we want refusals?").waitFor();
+    if (k === 0) await inspect(page, "guidelines-narrow");
+    await focusOn("yes");
+    await press("ArrowDown");
+    await focusOn("Check my answers");
+    await press("Enter");
+    for (let i = 0; i < 20; i++) {
+      await page.getByText(`${i} answered`).waitFor();
+      const first = page.getByRole("region", { name: "Answer A" });
+      const isGood = (await first.textContent())?.includes("GOOD");
+      if (i === 0) {
+        await inspect(page, k ? "label" : "label-narrow");
+        await press("Enter");
+        await page.getByText("Say which answer is better").waitFor();
+        await press("?");
+        await page.getByRole("heading", { name: "Keys" }).waitFor();
+        await press("Escape");
+      }
+      // Keys are text in a box, and what is written there is kept.
+      if (i === 1 && k === 1) {
+        await focusOn("Comment");
+        await press("Enter");
+        await page.getByLabel("Anything worth saying").focus();
+        await page.keyboard.type("12 eggs? u s");
+        await expect.poll(() => page.getByLabel("Anything worth saying").inputValue()).toBe("12 eggs? u s");
+        await page.waitForTimeout(1000); // the draft is saved
+        await page.reload();
+        await expect.poll(() => page.getByLabel("Anything worth saying").inputValue()).toBe("12 eggs? u s");
+        const again = (await first.textContent())?.includes("GOOD");
+        expect(again).toBe(isGood);
+      }
+      await press(isGood !== (k === 2) ? "2" : "7");
+      await press("Enter");
+    }
+    await page.getByText("20 answered").waitFor();
+    // Undo opens the last one, as it was shown, with its answer.
+    await press("u");
+    await page.getByText("Changing your last answer").waitFor();
+    expect(await page.locator("input[name=preference]:checked").count()).toBe(1);
+    await press("Enter");
+    await page.getByText("Changed.").waitFor();
+  }
+});
