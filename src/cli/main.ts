@@ -14,6 +14,7 @@ import { quickstart } from "./quickstart.ts";
 import { report } from "./report.ts";
 import { reward } from "./reward.ts";
 import { runs } from "./runs.ts";
+import { sample } from "./sample.ts";
 import { score } from "./score.ts";
 import { serve } from "./serve.ts";
 import { setup } from "./setup.ts";
@@ -37,6 +38,7 @@ export function program(): Command {
     model,
     data,
     runs,
+    sample,
     labels,
     serve,
     report,

@@ -123,6 +123,7 @@ test.each<[string, unknown, unknown]>([
     },
     greenPair,
   ],
+  ["LLMBar", { input: "Sky?", output_1: "green", output_2: "blue", label: 2 }, greenPair],
   ["SHP", { history: "Sky?", human_ref_A: "green", human_ref_B: "blue", labels: 0 }, greenPair],
   [
     "Label Studio pairwise",
