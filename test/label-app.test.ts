@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { invite } from "../src/labels/accounts.ts";
+import { LabelStore } from "../src/labels/store.ts";
 import { jsonLines, succeed } from "./cli.ts";
 
 const bin = fileURLToPath(new URL("../bin/plumbline.mjs", import.meta.url));
@@ -204,6 +206,108 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(events.at(-1).metrics.eval_accuracy).toBeGreaterThan(0.8);
     writeFileSync(join(folder, "done"), "");
   }, 240_000);
+
+  it("ranks by keys and by dragging, rates, marks, skips, and takes demonstrations", async () => {
+    const [context, page] = await open({ viewport: { width: 1280, height: 900 } });
+    const opened = await LabelStore.open(store);
+    const { token } = await invite(opened, null, "owner", null);
+    await opened.close();
+    await claim(page, `${address}/claim/${token}`, "Another owner");
+    const post = async (path: string, data: object) =>
+      (await context.request.post(`${address}/api${path}`, { data, headers: { "x-plumbline": "1" } })).json();
+    const make = async (name: string, settings: object, rows: object[]) => {
+      const { id } = await post("/projects", { name, settings: { goldRate: 0, repeatRate: 0, ...settings } });
+      const text = rows.map((row) => JSON.stringify(row)).join("\n");
+      const found = await post(`/projects/${id}/import`, { name: "rows.jsonl", text });
+      expect(found.kept).toBe(rows.length);
+      return id as string;
+    };
+    const four = ["first", "second", "third", "fourth"].map((text) => `The ${text} answer, in \`code\`.`);
+    const ranking = await make(
+      "Rankings",
+      { kind: "ranking", rubric: [{ name: "truthfulness", low: 1, high: 5 }], flags: ["spam"] },
+      [
+        { prompt: "one", completions: four },
+        { prompt: "two", completions: four },
+        { prompt: "three", completions: four },
+      ],
+    );
+    await page.goto(`${address}/projects/${ranking}/label`);
+    await page.getByText("0 answered").waitFor();
+    const ranks = () => page.locator(".rank select").evaluateAll((all) => all.map((one) => one.value));
+    for (const key of ["c", "a", "=", "b"]) await page.keyboard.press(key);
+    await expect.poll(ranks).toEqual(["2", "2", "1", ""]);
+    await page.keyboard.press("Enter");
+    await page.getByText("Rank answer D.").waitFor();
+    await page.keyboard.press("d");
+    await expect.poll(ranks).toEqual(["2", "2", "1", "3"]);
+    await page.keyboard.press("Backspace");
+    await expect.poll(ranks).toEqual(["2", "2", "1", ""]);
+    await page.keyboard.press("d");
+    await page.keyboard.press("Enter");
+    await page.getByText("Rate answer A on truthfulness.").waitFor();
+    await inspect(page, "label-ranking");
+    for (const letter of "ABCD")
+      await page
+        .getByRole("region", { name: `Answer ${letter}` })
+        .getByLabel("4", { exact: true })
+        .check();
+    await page.getByRole("group", { name: "Mark answer D" }).getByLabel("spam").check();
+    const shown = await page.locator(".completion .text").allTextContents();
+    await page.keyboard.press("Enter");
+    await page.getByText("1 answered").waitFor();
+
+    // Dragged: the last to the first place.
+    const chip = (letter: string) => page.getByRole("button", { name: `Answer ${letter}, move` });
+    await page.mouse.wheel(0, 2000);
+    await page.waitForTimeout(200);
+    const [from, to] = [await chip("D").boundingBox(), await chip("A").boundingBox()];
+    if (!from || !to) throw new Error("the chips are not there");
+    await page.mouse.move(from.x + 10, from.y + 10);
+    await page.mouse.down();
+    await page.mouse.move(to.x + 5, to.y + 10, { steps: 12 });
+    await page.mouse.up();
+    await expect.poll(ranks).toEqual(["2", "3", "4", "1"]);
+    // By the keyboard as well: taken with space, moved, let go.
+    await chip("D").focus();
+    for (const key of ["Space", "ArrowRight", "Space"]) {
+      await page.keyboard.press(key);
+      await page.waitForTimeout(150);
+    }
+    await expect.poll(ranks).toEqual(["1", "3", "4", "2"]);
+    await page.keyboard.press("/");
+    expect(await page.locator("ins").count()).toBeGreaterThan(0);
+    await inspect(page, "label-differences");
+    await page.keyboard.press("s");
+    await page.getByLabel("Unclear prompt").check();
+    await inspect(page, "skip");
+    await page.getByRole("dialog").getByRole("button", { name: "Skip" }).click();
+    await page.getByText("2 answered").waitFor();
+
+    const writing = await make("Writing", { kind: "demonstration", overlap: 1 }, [{ prompt: "Say hello." }]);
+    await page.goto(`${address}/projects/${writing}/label`);
+    await page.getByLabel("Your response").fill(`Hello ${hostile}`);
+    await inspect(page, "label-writing");
+    await page.getByRole("button", { name: "Submit" }).click();
+    await page.getByText("There is nothing left for you here").waitFor();
+
+    expect(problems).toEqual([]);
+    const exported = async (project: string, format: string) =>
+      jsonLines(
+        await succeed(["labels", "export", "--store", store, "--project", project, "--format", format]),
+      );
+    const [ranked, skipped] = await exported(ranking, "judgements");
+    expect(skipped).toMatchObject({ answer: { skip: "Unclear prompt" } });
+    // As stored, whatever order was shown.
+    const rankOf = new Map(shown.map((text, i) => [text.trim(), [2, 2, 1, 3][i]]));
+    const plain = (text: string) => text.replaceAll("`", "");
+    expect(ranked.answer.ranks).toEqual(ranked.completions.map((text: string) => rankOf.get(plain(text))));
+    const spam = ranked.completions.map((text: string) => plain(text) === shown[3]?.trim());
+    expect(ranked.answer.flags).toEqual({ spam });
+    expect(ranked.answer.ratings).toEqual({ truthfulness: [4, 4, 4, 4] });
+    expect((await exported(writing, "prompt-completion"))[0].completion).toBe(`Hello ${hostile}`);
+    expect(await exported(ranking, "preference")).toHaveLength(5);
+  }, 120_000);
 
   /** Qualifies and does 20 tasks by the keyboard alone. The third labeler prefers the worse ones. */
   async function work(page: Page, k: number): Promise<void> {

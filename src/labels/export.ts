@@ -36,42 +36,31 @@ export async function* exportRows(
     yield* store.db.selectFrom("event").selectAll().orderBy("seq").stream();
     return;
   }
-  const said = await finalJudgements(store, project);
+  const all = await judgements(store, project.id);
+  const weights = labelerWeights(all);
+  const weighted = all.map((one) => ({ ...one, weight: weights.get(one.labeler) ?? 1 }));
   const names = new Map((await store.users()).map(({ id, name }) => [id, name]));
-  for (const one of said) {
+  for (const one of format === "judgements" ? weighted : await toLearn(store, project, weighted)) {
     const { messages, completions } = await store.content(one.task);
     const texts = completions.map(({ text }) => text);
+    const { answer, labeler, weight, task, id, order, seconds, at, repeat, gold } = one;
     const provenance = {
-      ...{ labeler: names.get(one.labeler) ?? one.labeler, weight: one.weight },
-      ...{ task: one.task, judgement: one.id, models: completions.map(({ model }) => model) },
+      ...{ labeler: names.get(labeler) ?? labeler, weight, task, judgement: id },
+      models: completions.map(({ model }) => model),
     };
     if (format === "judgements") {
-      const { answer, order, seconds, at, repeat, gold } = one;
-      yield {
-        prompt: messages,
-        completions: texts,
-        ...provenance,
-        answer,
-        order,
-        seconds,
-        at,
-        repeat,
-        gold: gold ?? null,
-      };
+      const said = { answer, order, seconds, at, repeat, gold: gold ?? null };
+      yield { prompt: messages, completions: texts, ...provenance, ...said };
     } else if (format === "prompt-completion") {
-      if (one.answer.text !== undefined)
-        yield { prompt: messages, completion: one.answer.text, ...provenance };
-    } else yield* comparisonRows(messages, texts, one.answer, format, provenance);
+      if (answer.text !== undefined) yield { prompt: messages, completion: answer.text, ...provenance };
+    } else yield* comparisonRows(messages, texts, answer, format, provenance);
   }
 }
 
-/** Judgements to learn from, each with the weight of its labeler: decided tasks have one, of weight 1. */
-async function finalJudgements(
-  store: LabelStore,
-  project: Project,
-): Promise<(Judged & { weight: number })[]> {
-  const all = await judgements(store, project.id);
-  const weights = labelerWeights(all);
+type Weighted = Judged & { weight: number };
+
+/** Judgements to learn from: of a task that was decided the decision alone, of weight 1. */
+async function toLearn(store: LabelStore, project: Project, all: readonly Weighted[]): Promise<Weighted[]> {
   const decisions = await store.db
     .selectFrom("adjudication")
     .selectAll()
@@ -80,8 +69,8 @@ async function finalJudgements(
   const decided = new Map(decisions.map((one) => [one.task, one]));
   return [...groupBy(counted(all), ({ task }) => task)].flatMap(([task, said]) => {
     const decision = decided.get(task);
-    const [first] = said as [Judged];
-    if (!decision) return said.map((one) => ({ ...one, weight: weights.get(one.labeler) ?? 1 }));
+    const [first] = said as [Weighted];
+    if (!decision) return said;
     const answer = answerSchema.parse(JSON.parse(decision.answer));
     return [{ ...first, id: task, labeler: decision.user, answer, at: decision.at, weight: 1 }];
   });

@@ -41,7 +41,7 @@ export async function judgements(store: LabelStore, project: string): Promise<Ju
 }
 
 /** Judgements that the overlap counts: not of known answers, not repeated, not skipped. */
-export const counted = (all: readonly Judged[]): Judged[] =>
+export const counted = <T extends Judged>(all: readonly T[]): T[] =>
   all.filter(({ gold, repeat, answer }) => !gold && !repeat && answer.skip === undefined);
 
 /** What names a pair of completions of a task. */
