@@ -8,6 +8,7 @@ import {
   kendallTau,
   krippendorffAlpha,
 } from "./agreement.ts";
+import { cohorts } from "./cohorts.ts";
 import { counted, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
 import type { Project } from "./records.ts";
 import type { LabelStore } from "./store.ts";
@@ -20,7 +21,8 @@ export async function quality(store: LabelStore, project: Project) {
   const all = await judgements(store, project.id);
   const open = counted(all);
   const { price, currency, rubric, kind } = project.settings;
-  const names = new Map((await store.users()).map(({ id, name }) => [id, name]));
+  const users = await store.users();
+  const names = new Map(users.map(({ id, name }) => [id, name]));
   const nameOf = (id: string) => names.get(id) ?? id;
   const pairs = preferences(open);
   const ratings = [...pairs].flatMap(([item, said]) =>
@@ -46,6 +48,7 @@ export async function quality(store: LabelStore, project: Project) {
       ...(reason !== undefined && { reason }),
     })),
     worst: await worst(store, open),
+    cohorts: cohorts(open, users),
     ...{ spent, usable, currency },
     ...(usable > 0 && { costPerUsable: spent / usable }),
     ...(usable > 0 && {

@@ -88,6 +88,16 @@ export const qualitySchema = z.object({
   ),
   /** Tasks that labelers disagree about most, first. */
   worst: z.array(z.object({ task: id, prompt: z.string(), disagreement: z.number() })),
+  /** Who the labelers are, and whether those who are alike agree more than others. */
+  cohorts: z.array(
+    z.object({
+      name: z.string(),
+      values: z.array(z.object({ value: z.string(), labelers: z.number(), judgements: z.number() })),
+      within: ratingSchema,
+      across: ratingSchema,
+      difference: ratingSchema,
+    }),
+  ),
   spent: z.number(),
   usable: z.number(),
   costPerUsable: z.number().optional(),

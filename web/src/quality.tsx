@@ -26,7 +26,7 @@ export function QualityPage({ id }: { id: string }) {
     queryFn: () => call("GET /api/projects/:project/quality", { params }),
   });
   if (!quality.data) return <Page title="Quality" error={quality.error} />;
-  const { judgements, alpha, fleiss, tau, criteria, alert, pairs, worst, skipped } = quality.data;
+  const { judgements, alpha, fleiss, tau, criteria, alert, pairs, worst, skipped, cohorts } = quality.data;
   const { spent, usable, costPerUsable, currency, forecast } = quality.data;
   const money = (sum: number) => `${currency}${sum.toLocaleString("en", { maximumFractionDigits: 2 })}`;
   return (
@@ -80,6 +80,26 @@ export function QualityPage({ id }: { id: string }) {
           String(items),
         ])}
       />
+      {cohorts.length > 0 && (
+        <>
+          <h2>Cohorts</h2>
+          <p>
+            How often two labelers of one group agree, and two of different ones. A difference whose interval
+            is above 0 says that preferences differ by group.
+          </p>
+          <Table
+            label="Cohorts"
+            head={["by", "labelers", "within", "across", "difference"]}
+            rows={cohorts.map(({ name, values, within, across, difference }) => [
+              name,
+              values.map(({ value, labelers }) => `${value} ${labelers}`).join(", "),
+              <Measure key="within" of={within} />,
+              <Measure key="across" of={across} />,
+              <Measure key="difference" of={difference} />,
+            ])}
+          />
+        </>
+      )}
       <h2>Most disagreed about</h2>
       <Table
         label="Most disagreed about"

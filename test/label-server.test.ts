@@ -1,0 +1,201 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { claim, invite, openSession } from "../src/labels/accounts.ts";
+import { LabelStore } from "../src/labels/store.ts";
+import { verify } from "../src/labels/verify.ts";
+import { jsonLines, plumbline, succeed } from "./cli.ts";
+import { noPostgres, startPostgres } from "./postgres.ts";
+
+const bin = fileURLToPath(new URL("../bin/plumbline.mjs", import.meta.url));
+
+/** The real server on any free port, or the one given. */
+async function serve(
+  store: string,
+  port = 0,
+): Promise<{ child: ChildProcess; address: string; link?: string }> {
+  const child = spawn(process.execPath, [bin, "serve", "--store", store, "--port", String(port), "--json"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const line = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout }).once("line", resolve);
+    child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
+  });
+  return { child, ...JSON.parse(line) };
+}
+const ended = (child: ChildProcess) => new Promise((resolve) => child.once("exit", resolve));
+
+describe.each(["SQLite", "Postgres"].filter((name) => name === "SQLite" || !noPostgres))(
+  "the server killed on %s",
+  (name) => {
+    let database: Awaited<ReturnType<typeof startPostgres>> | undefined;
+    beforeAll(async () => {
+      if (name === "Postgres") database = await startPostgres();
+    });
+    afterAll(() => database?.stop());
+
+    it("has everything that it acknowledged, once", async () => {
+      const where =
+        (await database?.fresh()) ?? join(mkdtempSync(join(tmpdir(), "label-server-")), "labels.db");
+      const store = await LabelStore.open(where);
+      const owner = await store.addUser(null, { name: "owner", role: "owner" });
+      const settings = { kind: "pairwise", overlap: 3, maxOverlap: 3, goldRate: 0, repeatRate: 0 } as const;
+      const project = await store.addProject(owner.id, { name: "p", settings });
+      await store.addTasks(
+        owner.id,
+        project,
+        Array.from({ length: 40 }, (_, i) => ({
+          messages: [{ role: "user" as const, content: `q${i}` }],
+          completions: [{ text: "a" }, { text: `b${i}` }],
+        })),
+      );
+      const cookies: string[] = [];
+      for (let k = 0; k < 6; k++) {
+        const { token } = await invite(store, owner.id, "labeler", project.id);
+        const user = await claim(store, token, { name: `labeler ${k}`, password: "a long password" });
+        cookies.push(`plumbline=${(await openSession(store, user.id)).token}`);
+      }
+      let server = await serve(where);
+      const port = Number(new URL(server.address).port);
+      const acknowledged: string[] = [];
+      let restarting: Promise<void> | undefined;
+      const restart = async () => {
+        server.child.removeAllListeners("exit");
+        const gone = ended(server.child);
+        server.child.kill("SIGKILL");
+        await gone;
+        server = await serve(where, port);
+      };
+      const ask = async (cookie: string, path: string, body: object) => {
+        for (;;) {
+          await restarting;
+          try {
+            const reply = await fetch(`http://127.0.0.1:${port}/api${path}`, {
+              method: "POST",
+              headers: { "content-type": "application/json", "x-plumbline": "1", cookie },
+              body: JSON.stringify(body),
+            });
+            expect(reply.status).toBe(200);
+            return (await reply.json()) as { assignment: { lease: string } | null; id: string };
+          } catch (error) {
+            // The connection died with the server; what else goes wrong is told.
+            if ((error as Error).name === "AssertionError") throw error;
+          }
+        }
+      };
+      const work = async (cookie: string) => {
+        for (;;) {
+          const { assignment } = await ask(cookie, `/projects/${project.id}/next`, {});
+          if (!assignment) return;
+          const answer = { answer: { preference: 3 }, seconds: 1 };
+          const { id } = await ask(cookie, `/leases/${assignment.lease}/judgement`, answer);
+          acknowledged.push(id);
+          if (!restarting && acknowledged.length >= 50) restarting = restart();
+        }
+      };
+      await Promise.all(cookies.map(work));
+      server.child.removeAllListeners("exit");
+      const gone = ended(server.child);
+      server.child.kill("SIGTERM");
+      await gone;
+      const rows = await store.db.selectFrom("judgement").select(["id", "task", "labeler"]).execute();
+      const ids = new Set(rows.map(({ id }) => id));
+      expect(acknowledged.filter((id) => !ids.has(id))).toEqual([]);
+      expect(new Set(rows.map(({ task, labeler }) => `${task} ${labeler}`)).size).toBe(rows.length);
+      expect(rows).toHaveLength(120);
+      expect((await verify(store)).problems).toEqual([]);
+      await store.close();
+    });
+  },
+);
+if (noPostgres) console.log(`the server killed on Postgres: skipped, ${noPostgres}`);
+
+describe("plumbline serve and labels", () => {
+  const folder = mkdtempSync(join(tmpdir(), "labels-cli-"));
+  const store = join(folder, "labels.db");
+
+  it("says what is wrong with where it should listen or look", async () => {
+    const { child, address, link } = await serve(join(folder, "serve.db"));
+    expect(link).toMatch(/\/claim\/[\w-]{43}$/);
+    const port = new URL(address).port;
+    const wrong: [string[], RegExp][] = [
+      [["serve", "--store", join(folder, "other.db"), "--port", port], /port \d+ .* is taken/],
+      [["serve", "--store", store, "--port", "x"], /--port x: expected a number/],
+      [["serve", "--store", store, "--host", "203.0.113.7", "--port", "0"], /no such address/],
+      [["serve", "--store", "postgres://u:secret@127.0.0.1:9/x"], /\/\/…@127.*cannot be opened/],
+      [["labels", "export", "--store", store], /name the project .*: this store has none/],
+      [["labels", "import", join(folder, "no.jsonl"), "--store", store], /no such file/],
+      [["reward", "--model", "m"], /either --data.* or --labels/],
+      [
+        ["reward", "--model", "m", "--labels", store, "--project", "x"],
+        /no project "x"; this store has none/,
+      ],
+    ];
+    for (const [args, why] of wrong) {
+      const { code, stderr } = await plumbline(args);
+      expect([code, stderr], args.join(" ")).toEqual([1, expect.stringMatching(why)]);
+      expect(stderr).not.toContain("secret");
+      expect(stderr).not.toMatch(/\n\s+at /);
+    }
+    child.removeAllListeners("exit");
+    child.kill("SIGINT");
+    await ended(child);
+  });
+
+  it("imports, exports and verifies; answers that are known are not asked to be learned", async () => {
+    const { writeFileSync } = await import("node:fs");
+    const file = join(folder, "pairs.jsonl");
+    const rows = [0, 1, 2].map((i) => ({ prompt: `p${i}`, chosen: `good ${i}`, rejected: `bad ${i}` }));
+    writeFileSync(file, [...rows, { ...rows[0], rejected: "" }].map((row) => JSON.stringify(row)).join("\n"));
+    const args = ["--store", store, "--project", "known", "--json"];
+    const found = JSON.parse(
+      await succeed(["labels", "import", file, "--kind", "pairwise", "--gold", ...args]),
+    );
+    expect(found).toMatchObject({ format: "preference", rows: 4, kept: 3, dropped: { "empty reply": 1 } });
+    const again = JSON.parse(await succeed(["labels", "import", file, "--gold", ...args]));
+    expect(again).toMatchObject({ kept: 0, dropped: { "in the project already": 3, "empty reply": 1 } });
+    const log = jsonLines(await succeed(["labels", "export", "--store", store, "--format", "log"]));
+    expect(log.map(({ type }) => type)).toEqual(["project added", "task added", "task added", "task added"]);
+    expect(JSON.parse(log[1].data).gold).toEqual({ preference: 1 });
+    expect(JSON.parse(await succeed(["labels", "verify", "--store", store, "--json"])).problems).toEqual([]);
+    expect(await succeed(["labels", "export", "--store", store])).toBe("");
+  });
+
+  it("measures the agreement of a table, and says what is wrong with one", async () => {
+    const { writeFileSync } = await import("node:fs");
+    const table = (text: string) => {
+      const path = join(folder, "ratings.csv");
+      writeFileSync(path, text);
+      return path;
+    };
+    // The second of agreement.test.ts's known answers, as rows.
+    const known = [
+      "1 2 3 3 2 1 4 1 2 * * *",
+      "1 2 3 3 2 2 4 1 2 5 * 3",
+      "* 3 3 3 2 3 4 2 2 5 1 *",
+      "1 2 3 3 2 4 4 1 2 5 1 *",
+    ].flatMap((row, labeler) =>
+      row.split(" ").flatMap((label, item) => (label === "*" ? [] : [`${item},${labeler},${label}`])),
+    );
+    const path = table(["item,labeler,label", ...known].join("\n"));
+    const ordinal = JSON.parse(await succeed(["labels", "agreement", path, "--scale", "ordinal", "--json"]));
+    expect(ordinal.alpha.value.value).toBeCloseTo(0.815, 3);
+    expect(await succeed(["labels", "agreement", path])).toMatch(/Krippendorff's α {2}0\.743/);
+    const wrong: [string, string[], RegExp][] = [
+      ["item,label\na,1", [], /ratings\.csv:1: no column "labeler"/],
+      ["item,labeler,label\na,x,1\n,y,2", [], /ratings\.csv:3: item is empty/],
+      ["item,labeler,label\na,x,1\na,x,2", [], /:3: labeler "x" rates item "a" again, after line 2/],
+      ["item,labeler,label\na,x,yes", ["--scale", "ordinal"], /:2: label "yes" is not a number/],
+      ['item,labeler,label\na,"x,1', [], /not valid CSV/],
+      ["item,labeler,label\n", [], /no ratings/],
+    ];
+    for (const [text, args, why] of wrong) {
+      const { code, stderr } = await plumbline(["labels", "agreement", table(text), ...args]);
+      expect([code, stderr]).toEqual([1, expect.stringMatching(why)]);
+    }
+  });
+});
