@@ -9,6 +9,7 @@ import {
   krippendorffAlpha,
   type Scale,
   scales,
+  shareOf,
 } from "./agreement.ts";
 
 interface Table {
@@ -163,6 +164,16 @@ describe("an agreement's summary", () => {
     expect(agreementOf(said("a x 1\na y 1\nb x 1\nb y 1\nb z 2"), "nominal").fleiss.reason).toMatch(
       /same number/,
     );
+  });
+
+  it("gives a share Wilson's interval, as statsmodels does", () => {
+    const { value } = shareOf([1, 1, undefined, 1, 1, 1, 1, 1, 1, 0, 0]);
+    expect(value).toEqual({
+      value: 0.8,
+      low: expect.closeTo(0.4901625, 6),
+      high: expect.closeTo(0.9433178, 6),
+    });
+    expect(shareOf([undefined])).toEqual({ reason: "no comparison yet" });
   });
 
   it("finds an interval that holds the truth as often as it says", () => {

@@ -1,5 +1,4 @@
-import { bootstrap, mean } from "../math/statistics.ts";
-import type { Estimate } from "./agreement.ts";
+import { type Estimate, shareOf } from "./agreement.ts";
 import { disagreement, type Verdict } from "./comparisons.ts";
 import { counted, groupBy, isRight, isSame, type Judged, judgements, pairOf } from "./judged.ts";
 import type { Project, User } from "./records.ts";
@@ -65,8 +64,8 @@ export async function labelerQuality(store: LabelStore, project: Project): Promi
         }).length,
         total: again.length,
       },
-      left: share(strict.map(({ one, verdict }) => wonBy(verdict, (place) => -one.order.indexOf(place)))),
-      long: share(
+      left: shareOf(strict.map(({ one, verdict }) => wonBy(verdict, (place) => -one.order.indexOf(place)))),
+      long: shareOf(
         strict.map(({ one, verdict }) => wonBy(verdict, (place) => lengths.get(one.task)?.[place] ?? 0)),
       ),
       ...(own.length > 0 && { seconds: median(own.map(({ seconds }) => seconds)) }),
@@ -84,11 +83,6 @@ const given = (eta: number | undefined): Pick<LabelerQuality, "reliability" | "w
 function wonBy({ first, second, preferred }: Verdict, of: (place: number) => number): number | undefined {
   const more = of(first) - of(second);
   return more === 0 ? undefined : Number(more > 0 === preferred > 0);
-}
-
-function share(wins: readonly (number | undefined)[]): Estimate {
-  const known = wins.filter((win) => win !== undefined);
-  return known.length ? { value: bootstrap(known, mean) } : { reason: "no comparison yet" };
 }
 
 function median(values: readonly number[]): number {

@@ -185,7 +185,16 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
         <Problem error={error} />
       </>
     );
-  if (!current) return error ? <Problem error={error} /> : <p role="status">Fetching a task …</p>;
+  if (!current && !error) return <p role="status">Fetching a task …</p>;
+  if (!current)
+    return (
+      <>
+        <Problem error={error} />
+        <p>
+          <Link href={`/projects/${id}`}>To the guidelines</Link>
+        </p>
+      </>
+    );
   return (
     <>
       <p className="facts">
