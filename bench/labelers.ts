@@ -88,12 +88,15 @@ async function label(pairs: readonly Pair[], seed: number) {
   const people = [];
   for (const [k, kind] of kinds.entries())
     people.push({ kind, user: await store.addUser(owner.id, { name: `${kind} ${k}`, role: "labeler" }) });
-  // In turn, until nobody finds a task.
-  for (let idle = 0, turn = 0; idle < people.length; turn++) {
-    const { kind, user } = people[turn % people.length] as (typeof people)[number];
+  // Whoever comes, until nobody finds a task: in a fixed order the same three would judge together every time.
+  for (const left = [...people]; left.length; ) {
+    const turn = Math.floor(random() * left.length);
+    const { kind, user } = left[turn] as (typeof people)[number];
     const got = await store.next(project, user);
-    idle = got ? 0 : idle + 1;
-    if (!got) continue;
+    if (!got) {
+      left.splice(turn, 1);
+      continue;
+    }
     const isFirst = got.completions[0] === truth.get(JSON.stringify(got.messages));
     const right = { careful: random() < 0.9, careless: random() < 0.5, adversarial: random() < 0.1 }[kind];
     await store.judge(got.lease, user.id, { preference: isFirst === right ? 2 : 7 }, 1);

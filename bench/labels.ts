@@ -1,5 +1,5 @@
 // Many labelers at once on the real server, which is killed half-way: are any judgements lost or doubled, and how long
-// does the next task take? `npm run bench:labels -- [--store WHERE] [--labelers N] [--judgements N] [--think SECONDS]`
+// does the next task take? `npm run bench:labels -- [--database sqlite|postgres] [--labelers N] [--judgements N] [--think SECONDS]`
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -8,14 +8,16 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { invite } from "../src/labels/accounts.ts";
+import { claim, invite, openSession } from "../src/labels/accounts.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import { verify } from "../src/labels/verify.ts";
+import { startPostgres } from "../test/postgres.ts";
 
 const bin = fileURLToPath(new URL("../bin/plumbline.mjs", import.meta.url));
 const { values } = parseArgs({
   options: {
-    store: { type: "string" },
+    /** Starts a server of its own for "postgres". */
+    database: { type: "string", default: "sqlite" },
     labelers: { type: "string", default: "200" },
     judgements: { type: "string", default: "20000" },
     /** Mean seconds that a labeler looks at a task. */
@@ -24,7 +26,8 @@ const { values } = parseArgs({
   },
 });
 const folder = mkdtempSync(join(tmpdir(), "plumbline-labels-"));
-const where = values.store ?? join(folder, "labels.db");
+const postgres = values.database === "postgres" ? await startPostgres() : undefined;
+const where = (await postgres?.fresh()) ?? join(folder, "labels.db");
 const [labelers, wanted, overlap] = [Number(values.labelers), Number(values.judgements), 4];
 const port = 3900 + (process.pid % 1000);
 
@@ -81,8 +84,6 @@ await store.addTasks(
 const cookies: string[] = [];
 for (let i = 0; i < labelers; i++) {
   const { token } = await invite(store, owner.id, "labeler", project.id);
-  // The limit on claims is for those who guess.
-  const { claim, openSession } = await import("../src/labels/accounts.ts");
   const user = await claim(store, token, { name: `labeler ${i}`, password });
   cookies.push(`plumbline=${(await openSession(store, user.id)).token}`);
 }
@@ -142,6 +143,7 @@ const over = [...byTask.values()].filter((count) => count > overlap).length;
 const exact = [...byTask.values()].filter((count) => count === overlap).length;
 const { problems } = await verify(store);
 await store.close();
+await postgres?.stop();
 rmSync(folder, { recursive: true });
 nextTimes.sort((a, b) => a - b);
 const at = (q: number) => Math.round((nextTimes[Math.floor(q * nextTimes.length)] ?? 0) * 10) / 10;

@@ -24,7 +24,7 @@ import { sft } from "./sft.ts";
 export function program(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   const root = new Command("plumbline")
-    .description("Align a language model with human preferences: SFT, reward model, PPO")
+    .description("Align a language model with human preferences: labels, SFT, reward model, PPO")
     .version(version)
     .showHelpAfterError("(--help lists the options)");
   for (const make of [
