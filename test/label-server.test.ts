@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync } from "node:fs";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -21,12 +21,18 @@ async function serve(
   const child = spawn(process.execPath, [bin, "serve", "--store", store, "--port", String(port), "--json"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  running.push(child);
   const line = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", resolve);
     child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
   });
   return { child, ...JSON.parse(line) };
 }
+/** What a failed test leaves. */
+const running: ChildProcess[] = [];
+afterAll(() => {
+  for (const child of running) child.kill("SIGKILL");
+});
 const ended = (child: ChildProcess) => new Promise((resolve) => child.once("exit", resolve));
 
 describe.each(["SQLite", "Postgres"].filter((name) => name === "SQLite" || !noPostgres))(
@@ -125,9 +131,13 @@ describe("plumbline serve and labels", () => {
     const wrong: [string[], RegExp][] = [
       [["serve", "--store", join(folder, "other.db"), "--port", port], /port \d+ .* is taken/],
       [["serve", "--store", store, "--port", "x"], /--port x: expected a number/],
-      [["serve", "--store", store, "--host", "203.0.113.7", "--port", "0"], /no such address/],
+      [
+        ["serve", "--store", join(folder, "host.db"), "--host", "203.0.113.7", "--port", "0"],
+        /no such address/,
+      ],
       [["serve", "--store", "postgres://u:secret@127.0.0.1:9/x"], /\/\/…@127.*cannot be opened/],
-      [["labels", "export", "--store", store], /name the project .*: this store has none/],
+      [["labels", "export", "--store", store], /no such label store/],
+      [["labels", "export", "--store", join(folder, "serve.db")], /name the project .*: this store has none/],
       [["labels", "import", join(folder, "no.jsonl"), "--store", store], /no such file/],
       [["reward", "--model", "m"], /either --data.* or --labels/],
       [
@@ -141,13 +151,13 @@ describe("plumbline serve and labels", () => {
       expect(stderr).not.toContain("secret");
       expect(stderr).not.toMatch(/\n\s+at /);
     }
+    expect(existsSync(store)).toBe(false);
     child.removeAllListeners("exit");
     child.kill("SIGINT");
     await ended(child);
   });
 
   it("imports, exports and verifies; answers that are known are not asked to be learned", async () => {
-    const { writeFileSync } = await import("node:fs");
     const file = join(folder, "pairs.jsonl");
     const rows = [0, 1, 2].map((i) => ({ prompt: `p${i}`, chosen: `good ${i}`, rejected: `bad ${i}` }));
     writeFileSync(file, [...rows, { ...rows[0], rejected: "" }].map((row) => JSON.stringify(row)).join("\n"));
@@ -166,7 +176,6 @@ describe("plumbline serve and labels", () => {
   });
 
   it("measures the agreement of a table, and says what is wrong with one", async () => {
-    const { writeFileSync } = await import("node:fs");
     const table = (text: string) => {
       const path = join(folder, "ratings.csv");
       writeFileSync(path, text);

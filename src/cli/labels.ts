@@ -33,18 +33,22 @@ export const labels = () => {
         const { importTasks } = await import("../labels/intake.ts");
         const { readJsonl } = await import("../data/jsonl.ts");
         const rows = readJsonl(file);
-        await withStore(options, async (store, find) => {
-          const project =
-            kind === undefined
-              ? await find()
-              : await store.addProject(null, { name: options.project ?? file, settings: { kind } });
-          const report = await importTasks(store, null, project, { name: file, rows, gold });
-          if (options.json) return print(JSON.stringify({ project: project.id, ...report }));
-          print(`${file}: ${report.format}, ${report.rows} rows`);
-          print(`  ${report.kept} tasks added to "${project.name}"`);
-          for (const [reason, count] of Object.entries(report.dropped))
-            print(`  ${String(count).padStart(6)}  dropped: ${reason}`);
-        });
+        await withStore(
+          options,
+          async (store, find) => {
+            const project =
+              kind === undefined
+                ? await find()
+                : await store.addProject(null, { name: options.project ?? file, settings: { kind } });
+            const report = await importTasks(store, null, project, { name: file, rows, gold });
+            if (options.json) return print(JSON.stringify({ project: project.id, ...report }));
+            print(`${file}: ${report.format}, ${report.rows} rows`);
+            print(`  ${report.kept} tasks added to "${project.name}"`);
+            for (const [reason, count] of Object.entries(report.dropped))
+              print(`  ${String(count).padStart(6)}  dropped: ${reason}`);
+          },
+          kind !== undefined,
+        );
       },
     );
   group
@@ -163,14 +167,15 @@ function describe(found: Agreement, accuracy: Record<string, number> | undefined
   ].join("\n");
 }
 
-/** Opens a store that is there, for as long as `body` runs. */
+/** Opens a store for as long as `body` runs; one that is not there only where `isNew`. */
 async function withStore(
   { store: where, project }: InStore,
   body: (store: LabelStore, find: () => Promise<Project>) => Promise<void>,
+  isNew = false,
 ): Promise<void> {
   const { LabelStore } = await import("../labels/store.ts");
   const { findProject } = await import("../labels/export.ts");
-  const store = await LabelStore.open(where);
+  const store = await (isNew ? LabelStore.open(where) : LabelStore.openExisting(where));
   try {
     await body(store, () => findProject(store, project));
   } finally {

@@ -54,7 +54,7 @@ async function snapshot(
   if (path !== undefined && resume && existsSync(path)) return path;
   const { LabelStore } = await import("../labels/store.ts");
   const { exportRows, findProject } = await import("../labels/export.ts");
-  const store = await LabelStore.open(where);
+  const store = await LabelStore.openExisting(where);
   try {
     const project = await findProject(store, name);
     const rows: unknown[] = [];

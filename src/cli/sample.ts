@@ -74,7 +74,7 @@ export const sample = () =>
       if (options.store !== undefined) {
         const { LabelStore } = await import("../labels/store.ts");
         const { findProject } = await import("../labels/export.ts");
-        const store = await LabelStore.open(options.store);
+        const store = await LabelStore.openExisting(options.store);
         try {
           const project = await findProject(store, options.project);
           const tasks = enough.map(({ prompt, completions }) => ({

@@ -23,6 +23,8 @@ export const serve = () =>
     .option("--port <number>", "port to listen at; 0 for any that is free", "3210")
     .option("--json", "print the address, and the first owner's link, as JSON")
     .action(async ({ store: where, host, port, json }: Options) => {
+      if (!/^\d+$/.test(port) || Number(port) > 65535)
+        throw new InputError(`--port ${port}: expected a number up to 65535`);
       const { LabelStore } = await import("../labels/store.ts");
       const { invite } = await import("../labels/accounts.ts");
       const { buildApp } = await import("../server/app.ts");
@@ -54,11 +56,8 @@ async function listen(
   host: string,
   port: string,
 ): Promise<string> {
-  const number = Number(port);
-  if (!/^\d+$/.test(port) || number > 65535)
-    throw new InputError(`--port ${port}: expected a number up to 65535`);
   try {
-    return await app.listen({ host, port: number });
+    return await app.listen({ host, port: Number(port) });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EADDRINUSE")

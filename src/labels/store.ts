@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
@@ -52,6 +53,15 @@ export class LabelStore {
   /** @param where see `openDatabase` @throws InputError */
   static async open(where: string, now: () => number = Date.now): Promise<LabelStore> {
     return new LabelStore(await openDatabase(where), now);
+  }
+
+  /** Opens a store, and makes none. @throws InputError when it is not there */
+  static async openExisting(where: string): Promise<LabelStore> {
+    if (!where.includes("://") && !existsSync(where))
+      throw new InputError(
+        `${where}: there is no such label store; plumbline serve, or labels import --kind, makes one`,
+      );
+    return LabelStore.open(where);
   }
 
   close(): Promise<void> {
