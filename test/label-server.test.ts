@@ -141,7 +141,7 @@ describe("plumbline serve and labels", () => {
       [["labels", "import", join(folder, "no.jsonl"), "--store", store], /no such file/],
       [["reward", "--model", "m"], /either --data.* or --labels/],
       [
-        ["reward", "--model", "m", "--labels", store, "--project", "x"],
+        ["reward", "--model", "m", "--labels", join(folder, "serve.db"), "--project", "x"],
         /no project "x"; this store has none/,
       ],
     ];
