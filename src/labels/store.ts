@@ -305,8 +305,10 @@ export class LabelStore {
       throw new Refusal(403, `this project is for labelers with the skill "${skill}"`);
     if (!(await this.hasQualified(project, labeler.id)))
       throw new Refusal(403, "read the guidelines and pass the qualification first");
-    return this.write(async (tx) => {
+    // What is read of the task comes after: others wait for the writing alone.
+    const lease = await this.write(async (tx) => {
       const now = this.#now();
+      const expires = now + leaseMinutes * 60_000;
       const held = await tx
         .selectFrom("lease")
         .selectAll()
@@ -317,9 +319,11 @@ export class LabelStore {
         .orderBy("id")
         .execute();
       const mine = held.find(({ task }) => !besides.includes(task));
-      const lease = mine ?? (await this.#lease(tx, project, labeler, held));
-      return lease && this.#assignment(tx, lease, now + leaseMinutes * 60_000);
+      if (!mine) return this.#lease(tx, project, labeler, held, expires);
+      await tx.updateTable("lease").set({ expires }).where("id", "=", mine.id).execute();
+      return { ...mine, expires };
     });
+    return lease && this.#assignment(lease);
   }
 
   async #lease(
@@ -327,6 +331,7 @@ export class LabelStore {
     project: Project,
     labeler: User,
     held: readonly Schema["lease"][],
+    expires: number,
   ): Promise<Schema["lease"] | undefined> {
     const now = this.#now();
     const found = await chooseTask(tx, { project, labeler, held: held.length, now });
@@ -341,34 +346,33 @@ export class LabelStore {
     const lease = {
       ...{ id: newId(), project: project.id, task: found.task, labeler: labeler.id },
       ...{ order: JSON.stringify(shuffled(Number(count), seed)), seed, repeat: Number(found.repeat) },
-      ...{ draft: null, at: Math.max(now, ...held.map(({ at }) => at + 1)), expires: 0 },
+      ...{ draft: null, at: Math.max(now, ...held.map(({ at }) => at + 1)), expires },
     };
     await tx.deleteFrom("lease").where("task", "=", found.task).where("labeler", "=", labeler.id).execute();
     await tx.insertInto("lease").values(lease).execute();
     return lease;
   }
 
-  async #assignment(tx: Tx, lease: Schema["lease"], expires: number): Promise<Assignment> {
-    await tx.updateTable("lease").set({ expires }).where("id", "=", lease.id).execute();
-    const { messages, completions } = await this.content(lease.task, tx);
+  async #assignment({ id, task, expires, ...lease }: Schema["lease"]): Promise<Assignment> {
+    const { messages, completions } = await this.content(task);
     const order = places.parse(JSON.parse(lease.order));
     return {
-      ...{ lease: lease.id, task: lease.task, messages, expires },
+      ...{ lease: id, task, messages, expires },
       completions: order.map((place) => completions[place]?.text as string),
       draft: lease.draft === null ? null : JSON.parse(lease.draft),
     };
   }
 
   /** A task's prompt and completions, as stored. */
-  async content(task: string, db: Kysely<Schema> = this.db) {
-    const row = await db
+  async content(task: string) {
+    const row = await this.db
       .selectFrom("task")
       .innerJoin("prompt", "prompt.id", "task.prompt")
       .select(["prompt.id", "prompt.messages"])
       .where("task.id", "=", task)
       .executeTakeFirst();
     if (!row) throw new Refusal(404, "there is no such task");
-    const completions = await db
+    const completions = await this.db
       .selectFrom("completion")
       .select(["id", "text", "model", "run", "temperature", "seed"])
       .where("prompt", "=", row.id)
