@@ -34,14 +34,15 @@ export function AnswerForm({
   draft,
   onChange,
   plain = false,
-  compared = false,
+  compared,
 }: {
   settings: Settings;
   completions: readonly string[];
   draft: Draft;
   onChange: (draft: Draft) => void;
   plain?: boolean;
-  compared?: boolean;
+  /** Two completions that are to be marked where they differ. */
+  compared?: readonly [number, number] | undefined;
 }) {
   const { kind, rubric, flags } = settings;
   const change = (part: Partial<Draft>) => onChange({ ...draft, ...part });
@@ -87,10 +88,8 @@ export function AnswerForm({
                 </label>
               )}
             </header>
-            {compared && i === 1 ? (
-              <Difference text={text} from={completions[0] as string} />
-            ) : compared && i === 0 && completions.length > 1 ? (
-              <Difference text={text} from={completions[1] as string} />
+            {compared?.includes(i) ? (
+              <Difference text={text} from={completions[compared[i === compared[0] ? 1 : 0]] as string} />
             ) : (
               <Text text={text} plain={plain} />
             )}
@@ -169,7 +168,17 @@ function Choices({
   onChange: (value: number) => void;
 }) {
   return (
-    <fieldset className="choices">
+    <fieldset
+      className="choices"
+      onKeyDown={(event) => {
+        // What has the focus takes numbers before the page does.
+        const place = options.findIndex(({ value }) => String(value) === event.key);
+        if (place < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+        event.stopPropagation();
+        event.currentTarget.querySelectorAll("input")[place]?.focus();
+        onChange(options[place]?.value as number);
+      }}
+    >
       <legend dir="auto">{legend}</legend>
       {options.map((option) => (
         <label key={option.value} className={option.value === value ? "chosen" : ""}>

@@ -5,9 +5,11 @@ import { type Answer, call, type Dispute, type Settings } from "./api.ts";
 import { answerOf, emptyDraft, letters } from "./draft.ts";
 import { Page, Problem, ProjectNav } from "./page.tsx";
 import { Table } from "./quality.tsx";
-import { Text } from "./text.tsx";
+import { Prompt } from "./text.tsx";
 
 export function Disputes({ id }: { id: string }) {
+  /** Tasks that were put off, the last one last. */
+  const [later, setLater] = useState<string[]>([]);
   const params = { project: id };
   const project = useQuery({
     queryKey: ["project", id],
@@ -19,7 +21,7 @@ export function Disputes({ id }: { id: string }) {
   });
   if (!project.data || !disputes.data)
     return <Page title="Disputes" error={project.error ?? disputes.error} />;
-  const [first] = disputes.data;
+  const [first] = [...disputes.data].sort((a, b) => later.indexOf(a.task) - later.indexOf(b.task));
   return (
     <Page title="Disputes" wide>
       <ProjectNav id={id} here="disputes" />
@@ -28,7 +30,11 @@ export function Disputes({ id }: { id: string }) {
           <p role="status">
             {disputes.data.length} to decide. What you say is learned in place of what labelers said.
           </p>
-          <Case key={first.task} id={id} dispute={first} settings={project.data.settings} />
+          <Case
+            key={first.task}
+            {...{ id, dispute: first, settings: project.data.settings }}
+            onLater={() => setLater([...later.filter((task) => task !== first.task), first.task])}
+          />
         </>
       ) : (
         <p role="status">Labelers agree about every task, or it is decided.</p>
@@ -37,7 +43,17 @@ export function Disputes({ id }: { id: string }) {
   );
 }
 
-function Case({ id, dispute, settings }: { id: string; dispute: Dispute; settings: Settings }) {
+function Case({
+  id,
+  dispute,
+  settings,
+  onLater,
+}: {
+  id: string;
+  dispute: Dispute;
+  settings: Settings;
+  onLater: () => void;
+}) {
   const client = useQueryClient();
   const texts = dispute.completions.map(({ text }) => text);
   const [draft, setDraft] = useState(() => emptyDraft(settings, texts));
@@ -57,14 +73,7 @@ function Case({ id, dispute, settings }: { id: string; dispute: Dispute; setting
   };
   return (
     <>
-      <section aria-label="Prompt" className="prompt">
-        {dispute.messages.map(({ role, content }, i) => (
-          <details key={i} open className={`turn ${role}`}>
-            <summary>{role}</summary>
-            <Text text={content} />
-          </details>
-        ))}
-      </section>
+      <Prompt messages={dispute.messages} />
       <Table
         label="What labelers said"
         head={["labeler", "answer", "comment", "seconds"]}
@@ -78,16 +87,24 @@ function Case({ id, dispute, settings }: { id: string; dispute: Dispute; setting
       <AnswerForm settings={settings} completions={texts} draft={draft} onChange={setDraft} />
       <p role="status">{missing}</p>
       <Problem error={decide.error} />
-      <button type="button" onClick={submit} disabled={decide.isPending}>
-        Decide
-      </button>
+      <p className="actions">
+        <button type="button" onClick={submit} disabled={decide.isPending}>
+          Decide
+        </button>
+        <button type="button" className="quiet" onClick={onLater}>
+          Later
+        </button>
+      </p>
     </>
   );
 }
 
 /** An answer in a line. */
-function saying({ ranks, preference, bothBad, ratings = {} }: Answer): string {
+function saying({ ranks, preference, bothBad, ratings = {}, flags = {}, skip }: Answer): string {
   const parts = Object.entries(ratings).map(([name, list]) => `${name} ${list.join(", ")}`);
+  for (const [flag, marks] of Object.entries(flags))
+    parts.push(`${flag}: ${marks.flatMap((mark, i) => (mark ? [letters[i]] : [])).join(", ") || "none"}`);
+  if (skip !== undefined) parts.unshift(`skipped: ${skip}`);
   if (bothBad) parts.unshift("both bad");
   if (preference !== undefined) parts.unshift(`${preference < 5 ? "A" : "B"} (${preference} of 8)`);
   if (ranks) parts.unshift(ranks.map((rank, i) => `${letters[i]} ${rank}`).join(", "));

@@ -25,17 +25,23 @@ export function emptyDraft(settings: Settings, completions: readonly string[]): 
   };
 }
 
-/** The draft that an answer was given from. */
-export function draftOf(answer: Answer, settings: Settings, completions: readonly string[]): Draft {
+/** The draft that an answer was given from, or that was saved; about what the project asks for now. */
+export function draftOf(
+  saved: Answer | Partial<Draft>,
+  settings: Settings,
+  completions: readonly string[],
+): Draft {
   const empty = emptyDraft(settings, completions);
+  const asked = <T>(lists: Record<string, T[]>, had: Record<string, T[]> = {}) =>
+    Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, had[name] ?? list]));
   return {
-    ranks: answer.ranks ?? empty.ranks,
-    preference: answer.preference ?? null,
-    bothBad: answer.bothBad ?? false,
-    ratings: { ...empty.ratings, ...answer.ratings },
-    flags: { ...empty.flags, ...answer.flags },
-    text: answer.text ?? empty.text,
-    comment: answer.comment ?? "",
+    ranks: saved.ranks ?? empty.ranks,
+    preference: saved.preference ?? null,
+    bothBad: saved.bothBad ?? false,
+    ratings: asked(empty.ratings, saved.ratings),
+    flags: asked(empty.flags, saved.flags),
+    text: saved.text ?? empty.text,
+    comment: saved.comment ?? "",
   };
 }
 

@@ -1,10 +1,14 @@
 import { useEffect, useRef } from "react";
 
 /** Whether a key press is meant for what has the focus: a text being written, or something that Enter presses. */
-function isTaken({ target, key, ctrlKey, metaKey, altKey }: KeyboardEvent): boolean {
+function isTaken({ target, key, ctrlKey, metaKey, altKey, repeat, isComposing }: KeyboardEvent): boolean {
+  // An open dialog has the keys, wherever the focus is; and a key held down would answer the next task too.
+  if (repeat || isComposing || document.querySelector("dialog[open]")) return true;
+  // From a text box too.
+  if (key === "Enter" && (ctrlKey || metaKey)) return false;
   if (ctrlKey || metaKey || altKey) return true;
   const element = target as HTMLElement;
-  if (element.isContentEditable || element.closest("textarea, select, dialog")) return true;
+  if (element.isContentEditable || element.closest("textarea, select")) return true;
   if (element instanceof HTMLInputElement) {
     const isChoice = element.type === "radio" || element.type === "checkbox";
     return !isChoice || key === " " || key.startsWith("Arrow");
@@ -30,21 +34,28 @@ export function useKeys(keys: Record<string, () => void>): void {
   }, []);
 }
 
-/** Seconds that the page was looked at since `about` changed. */
+/** Seconds that the page was looked at while it was `about` this; they go on where they were when it is again. */
 export function useSeconds(about: string): () => number {
-  const seen = useRef({ about, sum: 0, since: performance.now() });
-  if (seen.current.about !== about) seen.current = { about, sum: 0, since: performance.now() };
+  const seen = useRef({ about, since: performance.now(), sums: new Map<string, number>() });
+  /** Takes the time since it last did so into the sum, if somebody looked. */
+  const count = (looked: boolean): number => {
+    const { about, since, sums } = seen.current;
+    const now = performance.now();
+    const sum = (sums.get(about) ?? 0) + (looked ? now - since : 0);
+    sums.set(about, sum);
+    seen.current.since = now;
+    return sum;
+  };
+  if (seen.current.about !== about) {
+    count(!document.hidden);
+    seen.current.about = about;
+  }
+  const latest = useRef(count);
+  latest.current = count;
   useEffect(() => {
-    const listen = () => {
-      const now = performance.now();
-      if (document.hidden) seen.current.sum += now - seen.current.since;
-      seen.current.since = now;
-    };
+    const listen = () => latest.current(document.hidden);
     document.addEventListener("visibilitychange", listen);
     return () => document.removeEventListener("visibilitychange", listen);
   }, []);
-  return () => {
-    const { sum, since } = seen.current;
-    return Math.round((sum + (document.hidden ? 0 : performance.now() - since)) / 100) / 10;
-  };
+  return () => Math.round(count(!document.hidden) / 100) / 10;
 }

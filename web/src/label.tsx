@@ -1,12 +1,12 @@
 import { useQuery } from "@tanstack/react-query";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { type FormEvent, useCallback, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { AnswerForm } from "./answer-form.tsx";
 import { type Answer, ApiError, type Assignment, call, type Settings } from "./api.ts";
-import { answerOf, type Draft, draftOf, emptyDraft, letters, place, unplace } from "./draft.ts";
+import { answerOf, type Draft, draftOf, letters, place, unplace } from "./draft.ts";
 import { useKeys, useSeconds } from "./keys.ts";
 import { Page, Problem } from "./page.tsx";
-import { Text } from "./text.tsx";
+import { Prompt, Text } from "./text.tsx";
 
 export function LabelPage({ id }: { id: string }) {
   const project = useQuery({
@@ -38,7 +38,9 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
   const [sending, setSending] = useState(false);
   const [plain, setPlain] = useState(false);
   const [compared, setCompared] = useState(false);
-  const ahead = useRef<Promise<Assignment | null>>(undefined);
+  const [pair, setPair] = useState<[number, number]>([0, 1]);
+  const ahead = useRef<{ since: number; task: Promise<Assignment | null> }>(undefined);
+  const prompt = useRef<HTMLElement>(null);
   const waiting = useRef<Work>(undefined);
   const tie = useRef(false);
   const skipping = useRef<HTMLDialogElement>(null);
@@ -48,31 +50,44 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
   const show = useCallback(
     (next: Assignment | null) => {
       if (!next) return setWork("none");
-      const { lease, task, messages, completions, draft } = next;
-      const empty = emptyDraft(settings, completions);
-      setWork({
-        kind: "task",
-        lease,
-        task,
-        messages,
-        completions,
-        draft: { ...empty, ...(draft as object) },
-      });
-      ahead.current = fetchNext(id, [task]).catch(() => null);
-      window.scrollTo(0, 0);
+      const { lease, task, messages, completions } = next;
+      const draft = draftOf((next.draft ?? {}) as Partial<Draft>, settings, completions);
+      setWork({ kind: "task", lease, task, messages, completions, draft });
+      setPair([0, 1]);
+      ahead.current = { since: performance.now(), task: fetchNext(id, [task]).catch(() => null) };
     },
     [id, settings],
   );
-  const begin = useCallback(() => {
-    setError(null);
-    fetchNext(id, []).then(show, setError);
+  /** Asks for a task. Where there is none to be had, the one that was there is done with, and stays away. */
+  const begin = useCallback(async () => {
+    try {
+      show(await fetchNext(id, []));
+    } catch (problem) {
+      setWork(undefined);
+      setError(problem as Error);
+    }
   }, [id, show]);
-  useEffect(begin, [begin]);
+  useEffect(() => {
+    begin();
+  }, [begin]);
+  const again = () => {
+    setError(null);
+    begin();
+  };
 
   const current = work === "none" ? undefined : work;
   const name = current?.kind === "task" ? current.lease : (current?.judgement ?? "");
   const seconds = useSeconds(name);
-  useSavedDraft(current);
+  const saveDraft = useSavedDraft(current);
+  const before = useRef(name);
+  useEffect(() => {
+    // Whoever reads or tabs goes on from the top of what is new; the first stays below the page's heading.
+    if (before.current && name) {
+      window.scrollTo(0, 0);
+      prompt.current?.focus({ preventScroll: true });
+    }
+    before.current = name;
+  }, [name]);
 
   const change = (draft: Draft) => {
     setSaid("");
@@ -99,12 +114,16 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
       await call("POST /api/leases/:lease/judgement", { params: { lease: current.lease }, body });
       setDone((count) => count + 1);
       setSaid("Saved.");
-      // What was fetched ahead; asked for again where that failed or found nothing yet.
-      show((await ahead.current) ?? (await fetchNext(id, [])));
+      // What was fetched ahead, unless that failed, found nothing yet, or may go to somebody else soon.
+      const { since, task } = ahead.current ?? { since: 0 };
+      const isOld = performance.now() - since > settings.leaseMinutes * 30_000;
+      const next = isOld ? null : await task;
+      if (next) show(next);
+      else await begin();
     } catch (problem) {
       setError(problem as Error);
       // The task went to somebody else: there is nothing to try again.
-      if (problem instanceof ApiError && (problem.status === 409 || problem.status === 404)) begin();
+      if (problem instanceof ApiError && (problem.status === 409 || problem.status === 404)) await begin();
     } finally {
       setSending(false);
     }
@@ -120,6 +139,7 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
     try {
       const { last } = await call("GET /api/projects/:project/last", { params: { project: id } });
       if (!last) return setSaid("There is nothing to undo.");
+      saveDraft();
       waiting.current = current;
       const { id: judgement, messages, completions, answer } = last;
       const draft = draftOf(answer, settings, completions);
@@ -130,6 +150,7 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
     }
   };
 
+  const bothBad = () => update(({ bothBad }) => ({ bothBad: !bothBad, preference: null }));
   const count = current?.completions.length ?? 0;
   useKeys({
     Enter: submit,
@@ -148,7 +169,8 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
           () => update(() => ({ preference: i + 1, bothBad: false })),
         ]),
       ),
-      0: () => update(({ bothBad }) => ({ bothBad: !bothBad, preference: null })),
+      0: bothBad,
+      x: bothBad,
       d: () => setCompared((on) => !on),
     }),
     ...(settings.kind === "ranking" && {
@@ -175,7 +197,7 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
       <>
         <p role="status">There is nothing left for you here just now. You have answered {done}: thank you.</p>
         <p>
-          <button type="button" onClick={begin}>
+          <button type="button" onClick={again}>
             Look again
           </button>{" "}
           <button type="button" className="quiet" onClick={undo}>
@@ -191,6 +213,9 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
       <>
         <Problem error={error} />
         <p>
+          <button type="button" onClick={again}>
+            Try again
+          </button>{" "}
           <Link href={`/projects/${id}`}>To the guidelines</Link>
         </p>
       </>
@@ -201,37 +226,24 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
         {current.kind === "revision" ? "Changing your last answer" : `${done} answered`} ·{" "}
         <Link href={`/projects/${id}`}>Guidelines</Link>
       </p>
-      <section aria-label="Prompt" className="prompt">
-        {current.messages.map(({ role, content }, i) => (
-          <details key={`${name} ${i}`} className={`turn ${role}`} open={i >= current.messages.length - 3}>
-            <summary>{{ user: "User", assistant: "Assistant", system: "System" }[role]}</summary>
-            <Text text={content} plain={plain} />
-          </details>
-        ))}
-      </section>
+      <Prompt key={`prompt ${name}`} ref={prompt} messages={current.messages} plain={plain} />
+      {compared && count > 2 && <Pair {...{ count, pair, onChange: setPair }} />}
       <AnswerForm
         key={name}
         {...{
           settings,
           plain,
-          compared,
+          compared: compared && count > 1 ? pair : undefined,
           draft: current.draft,
           completions: current.completions,
           onChange: change,
         }}
       />
-      <details className="comment" open={current.draft.comment !== ""}>
-        <summary>Comment</summary>
-        <label>
-          Anything worth saying
-          <textarea
-            rows={3}
-            dir="auto"
-            value={current.draft.comment}
-            onChange={({ target }) => change({ ...current.draft, comment: target.value })}
-          />
-        </label>
-      </details>
+      <Comment
+        key={`comment ${name}`}
+        comment={current.draft.comment}
+        onChange={(comment) => change({ ...current.draft, comment })}
+      />
       <div className="actions">
         <p role="status" aria-live="polite" className="said">
           {said}
@@ -268,7 +280,8 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
           </button>
         )}
         <button type="button" className="quiet" onClick={() => guide.current?.showModal()}>
-          <kbd>g</kbd> Guidelines
+          {/* With seven answers to rank the key is an answer's. */}
+          {!(settings.kind === "ranking" && count > 6) && <kbd>g</kbd>} Guidelines
         </button>
         <button type="button" className="quiet" onClick={() => help.current?.showModal()}>
           <kbd>?</kbd> Keys
@@ -281,28 +294,85 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
   );
 }
 
-/** Saves a task's draft a moment after it changed, and when the page goes. */
-function useSavedDraft(work: Work | undefined): void {
+/** Which two of more completions are compared. */
+function Pair({
+  count,
+  pair,
+  onChange,
+}: {
+  count: number;
+  pair: [number, number];
+  onChange: (pair: [number, number]) => void;
+}) {
+  const choice = (place: 0 | 1, label: string) => (
+    <select
+      aria-label={label}
+      value={pair[place]}
+      onChange={({ target }) => {
+        const chosen = Number(target.value);
+        onChange(place === 0 ? [chosen, pair[1]] : [pair[0], chosen]);
+      }}
+    >
+      {Array.from({ length: count }, (_, i) => (
+        <option key={i} value={i}>
+          {letters[i]}
+        </option>
+      ))}
+    </select>
+  );
+  return (
+    <p className="pair">
+      Marked is what differs between {choice(0, "One answer")} and {choice(1, "Another answer")}
+    </p>
+  );
+}
+
+function Comment({ comment, onChange }: { comment: string; onChange: (comment: string) => void }) {
+  // Only at first: it does not close while somebody takes their words back.
+  const [open] = useState(comment !== "");
+  return (
+    <details className="comment" open={open}>
+      <summary>Comment</summary>
+      <label>
+        Anything worth saying
+        <textarea rows={3} dir="auto" value={comment} onChange={({ target }) => onChange(target.value)} />
+      </label>
+    </details>
+  );
+}
+
+/**
+ * Saves a task's draft a moment after it changed, and when the page goes.
+ * @returns saves it now, for when something else is opened
+ */
+function useSavedDraft(work: Work | undefined): () => void {
   const lease = work?.kind === "task" ? work.lease : undefined;
   const draft = work?.draft;
-  const saved = useRef<{ lease: string | undefined; draft: Draft | undefined }>({ lease, draft });
-  if (saved.current.lease !== lease) saved.current = { lease, draft };
+  const saved = useRef(new Map<string, Draft | undefined>());
+  if (lease !== undefined && !saved.current.has(lease)) saved.current.set(lease, draft);
+  const save = (keepalive = false) => {
+    if (lease === undefined || saved.current.get(lease) === draft) return;
+    saved.current.set(lease, draft);
+    call("PUT /api/leases/:lease/draft", { params: { lease }, body: { draft }, keepalive }).catch(() => {
+      // To be tried again, unless a newer one is on its way.
+      if (saved.current.get(lease) === draft) saved.current.set(lease, undefined);
+    });
+  };
+  const latest = useRef(save);
+  latest.current = save;
   useEffect(() => {
-    if (lease === undefined || draft === undefined || saved.current.draft === draft) return;
-    const save = (keepalive: boolean) => {
-      if (saved.current.lease !== lease) return;
-      saved.current.draft = draft;
-      // The answer is what counts: a draft that cannot be saved now is saved with the next change.
-      call("PUT /api/leases/:lease/draft", { params: { lease }, body: { draft }, keepalive }).catch(() => {});
-    };
-    const timer = setTimeout(() => save(false), 600);
-    const leave = () => save(true);
+    const timer = draft && setTimeout(() => latest.current(), 600);
+    return () => clearTimeout(timer);
+  }, [draft]);
+  useEffect(() => {
+    const leave = () => latest.current(true);
     window.addEventListener("pagehide", leave);
     return () => {
-      clearTimeout(timer);
       window.removeEventListener("pagehide", leave);
+      leave();
     };
-  }, [lease, draft]);
+  }, []);
+  return save;
 }
 
 type Dialog = React.RefObject<HTMLDialogElement | null>;
@@ -317,35 +387,36 @@ const reasons = [
 function SkipDialog({ dialog, onSkip }: { dialog: Dialog; onSkip: (answer: Answer) => void }) {
   const [reason, setReason] = useState(reasons[0] as string);
   const [comment, setComment] = useState("");
-  const skip = () => {
+  const skip = (event: FormEvent) => {
+    event.preventDefault();
     dialog.current?.close();
     onSkip({ skip: reason, ...(comment.trim() && { comment }) });
     setComment("");
   };
   return (
     <dialog ref={dialog} aria-labelledby="skip-title">
-      <h2 id="skip-title">Skip this task</h2>
-      <fieldset>
-        <legend>Why?</legend>
-        {reasons.map((one) => (
-          <label key={one}>
-            <input type="radio" name="reason" checked={one === reason} onChange={() => setReason(one)} />
-            {one}
-          </label>
-        ))}
-      </fieldset>
-      <label>
-        More about it, if you like
-        <input value={comment} dir="auto" onChange={({ target }) => setComment(target.value)} />
-      </label>
-      <p className="actions">
-        <button type="button" onClick={skip}>
-          Skip
-        </button>
-        <button type="button" className="quiet" onClick={() => dialog.current?.close()}>
-          Back
-        </button>
-      </p>
+      <form onSubmit={skip}>
+        <h2 id="skip-title">Skip this task</h2>
+        <fieldset>
+          <legend>Why?</legend>
+          {reasons.map((one) => (
+            <label key={one}>
+              <input type="radio" name="reason" checked={one === reason} onChange={() => setReason(one)} />
+              {one}
+            </label>
+          ))}
+        </fieldset>
+        <label>
+          More about it, if you like
+          <input value={comment} dir="auto" onChange={({ target }) => setComment(target.value)} />
+        </label>
+        <p className="actions">
+          <button type="submit">Skip</button>
+          <button type="button" className="quiet" onClick={() => dialog.current?.close()}>
+            Back
+          </button>
+        </p>
+      </form>
     </dialog>
   );
 }
@@ -367,7 +438,7 @@ function GuideDialog({ dialog, id }: { dialog: Dialog; id: string }) {
 }
 
 const shared: [string, string][] = [
-  ["Enter", "submit"],
+  ["Enter", "submit; while you write in a box, with Ctrl or ⌘"],
   ["s", "skip"],
   ["u", "open the last answer again"],
   ["p", "texts as they stand, or as Markdown"],
@@ -379,14 +450,17 @@ const own: Record<Settings["kind"], [string, string][]> = {
     ["a, b, c …", "this answer comes next, the best first"],
     ["=", "the next one is level with the last"],
     ["Backspace", "take the last placed back"],
-    ["/", "mark how the first two differ"],
+    ["/", "mark how two answers differ"],
   ],
   pairwise: [
     ["1 … 8", "from A is much better to B is much better"],
-    ["0", "both are bad"],
+    ["0, x", "both are bad"],
     ["d", "mark how the answers differ"],
   ],
-  rating: [["d", "mark how the first two differ"]],
+  rating: [
+    ["0 … 9", "the rating that has the focus"],
+    ["d", "mark how two answers differ"],
+  ],
   demonstration: [],
 };
 
@@ -394,7 +468,7 @@ function HelpDialog({ dialog, kind }: { dialog: Dialog; kind: Settings["kind"] }
   return (
     <dialog ref={dialog} aria-labelledby="help-title">
       <h2 id="help-title">Keys</h2>
-      <p>They do nothing while you write in a box.</p>
+      <p>While you write in a box, letters are letters.</p>
       <dl className="keys">
         {[...own[kind], ...shared].map(([key, what]) => (
           <div key={key}>

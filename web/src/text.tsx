@@ -3,6 +3,7 @@ import { memo } from "react";
 import Markdown, { type Components } from "react-markdown";
 import rehypeHighlight from "rehype-highlight";
 import remarkGfm from "remark-gfm";
+import type { Assignment } from "./api.ts";
 
 // Texts come from models and strangers. Markdown is made of elements, never of HTML that a text holds; nothing is
 // loaded from elsewhere, so a picture is shown as its address.
@@ -25,9 +26,9 @@ const components: Components = {
     ]),
   ),
   table: ({ children }) => (
-    <section className="scroll" tabIndex={0} aria-label="Table">
+    <div className="scroll" tabIndex={0}>
       <table>{children}</table>
-    </section>
+    </div>
   ),
   pre: ({ children }) => <pre tabIndex={0}>{children}</pre>,
 };
@@ -46,6 +47,30 @@ export const Text = memo(function Text({ text, plain = false }: { text: string; 
     </div>
   );
 });
+
+const names = { user: "User", assistant: "Assistant", system: "System" };
+
+/** A conversation. All of its turns but the last three are folded. */
+export function Prompt({
+  messages,
+  plain = false,
+  ref,
+}: {
+  messages: Assignment["messages"];
+  plain?: boolean;
+  ref?: React.Ref<HTMLElement>;
+}) {
+  return (
+    <section aria-label="Prompt" className="prompt" ref={ref} tabIndex={-1}>
+      {messages.map(({ role, content }, i) => (
+        <details key={i} className={`turn ${role}`} open={i >= messages.length - 3}>
+          <summary>{names[role]}</summary>
+          <Text text={content} plain={plain} />
+        </details>
+      ))}
+    </section>
+  );
+}
 
 /** A text with what another one has not marked. */
 export function Difference({ text, from }: { text: string; from: string }) {
