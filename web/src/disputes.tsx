@@ -24,7 +24,7 @@ export function Disputes({ id }: { id: string }) {
   const [first] = [...disputes.data].sort((a, b) => later.indexOf(a.task) - later.indexOf(b.task));
   return (
     <Page title="Disputes" wide>
-      <ProjectNav id={id} here="disputes" />
+      <ProjectNav id={id} here="/disputes" />
       {first ? (
         <>
           <p role="status">
@@ -77,6 +77,7 @@ function Case({
       <Table
         label="What labelers said"
         head={["labeler", "answer", "comment", "seconds"]}
+        words={["answer", "comment"]}
         rows={dispute.judgements.map(({ name, answer, seconds }) => [
           name,
           saying(answer),

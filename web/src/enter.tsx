@@ -2,11 +2,11 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { call } from "./api.ts";
-import { Page, Problem } from "./page.tsx";
+import { Page, Problem, ProjectNav } from "./page.tsx";
 import { Text } from "./text.tsx";
 
 /** The guidelines, and the questions about them that come before the first task. */
-export function Enter({ id }: { id: string }) {
+export function Enter({ id, isLabeler }: { id: string; isLabeler: boolean }) {
   const client = useQueryClient();
   const [, go] = useLocation();
   const params = { project: id };
@@ -36,6 +36,7 @@ export function Enter({ id }: { id: string }) {
   };
   return (
     <Page title={project.data.name}>
+      {!isLabeler && <ProjectNav id={id} here="" />}
       {passed && (
         <p>
           <Link href={`/projects/${id}/label`} className="button">
@@ -48,10 +49,10 @@ export function Enter({ id }: { id: string }) {
         <form onSubmit={submit}>
           {questions.length > 0 && <h2>Before you begin</h2>}
           {questions.map(({ question, options }, i) => (
-            <fieldset key={question}>
+            <fieldset key={i}>
               <legend dir="auto">{question}</legend>
               {options.map((option, place) => (
-                <label key={option}>
+                <label key={place}>
                   <input
                     type="radio"
                     name={`question ${i}`}

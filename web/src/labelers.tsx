@@ -4,7 +4,7 @@ import { call, type Labeler } from "./api.ts";
 import { Page, Problem, ProjectNav, percent } from "./page.tsx";
 import { Measure, Table } from "./quality.tsx";
 
-export function Labelers({ id }: { id: string }) {
+export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
   const labelers = useQuery({
     queryKey: ["labelers", id],
     queryFn: () => call("GET /api/projects/:project/labelers", { params: { project: id } }),
@@ -15,7 +15,7 @@ export function Labelers({ id }: { id: string }) {
   const one = labelers.data?.find(({ user }) => user.id === edited);
   return (
     <Page title="Labelers" wide error={labelers.error}>
-      <ProjectNav id={id} here="labelers" />
+      <ProjectNav id={id} here="/labelers" />
       <Table
         label="Labelers"
         head={[
@@ -34,9 +34,13 @@ export function Labelers({ id }: { id: string }) {
             <Weeks key="weeks" agreement={agreement} />,
             reliability === undefined ? "" : reliability.toFixed(2),
             weight.toFixed(2),
-            <button key="edit" type="button" className="quiet" onClick={() => setEdited(user.id)}>
-              {user.skills.join(", ") || "Add"} <span className="hidden">to {user.name}</span>
-            </button>,
+            isOwner ? (
+              <button key="edit" type="button" className="quiet" onClick={() => setEdited(user.id)}>
+                {user.skills.join(", ") || "Add"} <span className="hidden">to {user.name}</span>
+              </button>
+            ) : (
+              user.skills.join(", ")
+            ),
           ],
         )}
       />

@@ -1,4 +1,4 @@
-import { QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
+import { QueryCache, QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Link, Redirect, Route, Switch } from "wouter";
@@ -14,7 +14,13 @@ import { NewProject, ProjectSettings } from "./settings.tsx";
 import { Claim, SignIn } from "./sign-in.tsx";
 import "./style.css";
 
-const client = new QueryClient({
+const client: QueryClient = new QueryClient({
+  queryCache: new QueryCache({
+    // The session has ended: the page asks to sign in, and is there again after that.
+    onError: (error) => {
+      if (error instanceof ApiError && error.status === 401) client.setQueryData(["me"], { user: null });
+    },
+  }),
   defaultOptions: {
     queries: {
       // What the server refuses it refuses again.
@@ -27,8 +33,16 @@ const client = new QueryClient({
 function App() {
   const me = useQuery({ queryKey: ["me"], queryFn: () => call("GET /api/me") });
   if (me.isPending) return null;
-  if (me.isError) return <Page title="Not reachable" error={me.error} />;
+  if (!me.data)
+    return (
+      <Page title="Not reachable" error={me.error}>
+        <button type="button" onClick={() => me.refetch()}>
+          Try again
+        </button>
+      </Page>
+    );
   const { user } = me.data;
+  const isOwner = user?.role === "owner";
   return (
     <>
       <a className="skip" href="#main">
@@ -47,11 +61,15 @@ function App() {
         <Route path="/projects/new">
           <NewProject />
         </Route>
-        <Route path="/projects/:id">{({ id }) => <Enter id={id} />}</Route>
-        <Route path="/projects/:id/settings">{({ id }) => <ProjectSettings id={id} />}</Route>
+        <Route path="/projects/:id">
+          {({ id }) => <Enter id={id} isLabeler={user?.role === "labeler"} />}
+        </Route>
+        <Route path="/projects/:id/settings">
+          {({ id }) => <ProjectSettings id={id} isOwner={isOwner} />}
+        </Route>
         <Route path="/projects/:id/label">{({ id }) => <LabelPage id={id} />}</Route>
         <Route path="/projects/:id/quality">{({ id }) => <QualityPage id={id} />}</Route>
-        <Route path="/projects/:id/labelers">{({ id }) => <Labelers id={id} />}</Route>
+        <Route path="/projects/:id/labelers">{({ id }) => <Labelers id={id} isOwner={isOwner} />}</Route>
         <Route path="/projects/:id/disputes">{({ id }) => <Disputes id={id} />}</Route>
         <Route>
           <Page title="There is no such page">

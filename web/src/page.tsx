@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useRef } from "react";
 import { Link } from "wouter";
+import { ApiError } from "./api.ts";
 
 /** A page with its heading, which is focused when the page opens, so that readers begin there. */
 export function Page({
@@ -34,14 +35,25 @@ export const Problem = ({ error }: { error?: Error | null | undefined }) =>
   error ? (
     <p className="problem" role="alert" dir="auto">
       {error.message}
+      {error instanceof ApiError && error.status === 401 && (
+        <>
+          {": "}
+          {/* What is on this page stays. */}
+          <a href="/login" target="_blank" rel="noreferrer">
+            sign in on another page
+          </a>
+          , then try again here
+        </>
+      )}
     </p>
   ) : null;
 
 const parts = [
-  ["settings", "Set up"],
-  ["quality", "Quality"],
-  ["labelers", "Labelers"],
-  ["disputes", "Disputes"],
+  ["/settings", "Set up"],
+  ["/quality", "Quality"],
+  ["/labelers", "Labelers"],
+  ["/disputes", "Disputes"],
+  ["", "Label"],
 ] as const;
 
 /** Links between the pages of a project, for those who look after it. */
@@ -49,11 +61,10 @@ export function ProjectNav({ id, here }: { id: string; here: (typeof parts)[numb
   return (
     <nav aria-label="Project" className="tabs">
       {parts.map(([part, name]) => (
-        <Link key={part} href={`/projects/${id}/${part}`} aria-current={part === here ? "page" : undefined}>
+        <Link key={part} href={`/projects/${id}${part}`} aria-current={part === here ? "page" : undefined}>
           {name}
         </Link>
       ))}
-      <Link href={`/projects/${id}`}>Label</Link>
     </nav>
   );
 }

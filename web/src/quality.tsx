@@ -31,7 +31,7 @@ export function QualityPage({ id }: { id: string }) {
   const money = (sum: number) => `${currency}${sum.toLocaleString("en", { maximumFractionDigits: 2 })}`;
   return (
     <Page title="Quality">
-      <ProjectNav id={id} here="quality" />
+      <ProjectNav id={id} here="/quality" />
       {alert && (
         <p className="problem" role="alert">
           {alert}
@@ -74,7 +74,9 @@ export function QualityPage({ id }: { id: string }) {
         label="Pairs of labelers"
         head={["labelers", "Cohen's κ", "same", "comparisons"]}
         rows={pairs.map(({ a, b, kappa, reason, observed, items }) => [
-          `${a}, ${b}`,
+          <>
+            <bdi>{a}</bdi>, <bdi>{b}</bdi>
+          </>,
           kappa === undefined ? `none: ${reason}` : two(kappa),
           percent(observed),
           String(items),
@@ -90,6 +92,7 @@ export function QualityPage({ id }: { id: string }) {
           <Table
             label="Cohorts"
             head={["by", "labelers", "within", "across", "difference"]}
+            words={["labelers"]}
             rows={cohorts.map(({ name, values, within, across, difference }) => [
               name,
               values.map(({ value, labelers }) => `${value} ${labelers}`).join(", "),
@@ -127,13 +130,16 @@ const Item = ({ name, children }: { name: string; children: React.ReactNode }) =
   </div>
 );
 
+/** Rows of a name and numbers; columns of `words` are written as such. */
 export function Table({
   label,
   head,
+  words = [],
   rows,
 }: {
   label: string;
   head: readonly string[];
+  words?: readonly string[];
   rows: readonly (readonly React.ReactNode[])[];
 }) {
   if (!rows.length) return <p>Nothing yet.</p>;
@@ -143,7 +149,7 @@ export function Table({
         <thead>
           <tr>
             {head.map((name) => (
-              <th key={name} scope="col">
+              <th key={name} scope="col" className={words.includes(name) ? "words" : ""}>
                 {name}
               </th>
             ))}
@@ -153,8 +159,8 @@ export function Table({
           {rows.map((row, i) => (
             <tr key={i}>
               {row.map((cell, j) => (
-                <td key={j} dir="auto">
-                  {cell}
+                <td key={j} className={words.includes(head[j] as string) ? "words" : ""}>
+                  <bdi>{cell}</bdi>
                 </td>
               ))}
             </tr>

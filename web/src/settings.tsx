@@ -40,7 +40,7 @@ export function NewProject() {
   );
 }
 
-export function ProjectSettings({ id }: { id: string }) {
+export function ProjectSettings({ id, isOwner }: { id: string; isOwner: boolean }) {
   const client = useQueryClient();
   const project = useQuery({
     queryKey: ["project", id],
@@ -56,23 +56,27 @@ export function ProjectSettings({ id }: { id: string }) {
   const { name, settings, tasks, complete } = project.data;
   return (
     <Page title={name}>
-      <ProjectNav id={id} here="settings" />
+      <ProjectNav id={id} here="/settings" />
       <p className="facts">
         {complete} of {tasks} tasks have all their judgements.
       </p>
-      <h2>Tasks</h2>
-      <Import id={id} onDone={refresh} />
-      <h2>People</h2>
-      <Invite id={id} />
-      <h2>Guidelines</h2>
-      <GuidelinesForm id={id} />
-      <h2>How it works</h2>
-      <SettingsForm
-        settings={settings}
-        error={save.error}
-        saved={save.isSuccess}
-        onSave={(changed) => save.mutate(changed)}
-      />
+      {isOwner && (
+        <>
+          <h2>Tasks</h2>
+          <Import id={id} onDone={refresh} />
+          <h2>People</h2>
+          <Invite id={id} />
+          <h2>Guidelines</h2>
+          <GuidelinesForm id={id} />
+          <h2>How it works</h2>
+          <SettingsForm
+            settings={settings}
+            error={save.error}
+            saved={save.isSuccess}
+            onSave={(changed) => save.mutate(changed)}
+          />
+        </>
+      )}
       <h2>Export</h2>
       <ul>
         {[
@@ -92,6 +96,9 @@ export function ProjectSettings({ id }: { id: string }) {
     </Page>
   );
 }
+
+/** A number that is being typed: nothing is no zero. */
+const typed = (value: number) => (Number.isNaN(value) ? "" : value);
 
 function Field({ label, hint, children }: { label: string; hint?: string; children: ReactNode }) {
   return (
@@ -119,13 +126,17 @@ function SettingsForm({
   const [name, setName] = useState("");
   const [draft, setDraft] = useState(settings);
   const change = (part: Partial<Settings>) => setDraft({ ...draft, ...part });
-  const number = (key: keyof Settings, options: { min: number; max?: number; step?: number }) => (
+  type Numbers = { [K in keyof Settings]: Settings[K] extends number ? K : never }[keyof Settings];
+  const number = (
+    key: NonNullable<Numbers>,
+    options: { min: number; max?: number; step?: number | "any" },
+  ) => (
     <input
       type="number"
       required
       {...{ step: 1, ...options }}
-      value={String(draft[key])}
-      onChange={({ target }) => change({ [key]: Number(target.value) })}
+      value={typed(draft[key])}
+      onChange={({ target }) => change({ [key]: target.valueAsNumber })}
     />
   );
   const submit = (event: FormEvent) => {
@@ -179,10 +190,10 @@ function SettingsForm({
           label="Share of tasks with a known answer"
           hint="Labelers are measured by them. They do not see which."
         >
-          {number("goldRate", { min: 0, max: 0.5, step: 0.01 })}
+          {number("goldRate", { min: 0, max: 0.5, step: "any" })}
         </Field>
         <Field label="Share of tasks asked again" hint="Tells whether somebody answers the same twice.">
-          {number("repeatRate", { min: 0, max: 0.5, step: 0.01 })}
+          {number("repeatRate", { min: 0, max: 0.5, step: "any" })}
         </Field>
         <Field label="Minutes that a task is kept for somebody who does nothing">
           {number("leaseMinutes", { min: 1, max: 1440 })}
@@ -196,7 +207,7 @@ function SettingsForm({
             }}
           />
         </Field>
-        <Field label="Price of a judgement">{number("price", { min: 0, step: 0.01 })}</Field>
+        <Field label="Price of a judgement">{number("price", { min: 0, step: "any" })}</Field>
         <Field label="Currency">
           <input
             value={draft.currency}
@@ -205,7 +216,7 @@ function SettingsForm({
           />
         </Field>
         <Field label="Share of the questions to be answered rightly">
-          {number("passMark", { min: 0, max: 1, step: 0.05 })}
+          {number("passMark", { min: 0, max: 1, step: "any" })}
         </Field>
       </details>
       <Problem error={error} />
@@ -238,8 +249,9 @@ function Rubric({ rubric, onChange }: { rubric: Criterion[]; onChange: (rubric: 
               type="number"
               className="short"
               aria-label={`${end === "low" ? "Lowest" : "Highest"} of criterion ${i + 1}`}
-              value={criterion[end]}
-              onChange={({ target }) => change(i, { [end]: Number(target.value) })}
+              required
+              value={typed(criterion[end])}
+              onChange={({ target }) => change(i, { [end]: target.valueAsNumber })}
             />
           ))}
           <button
@@ -335,20 +347,40 @@ function Invite({ id }: { id: string }) {
         Make a link
       </button>
       {invite.data && (
-        <label>
-          Send this link to one person. It works once, for two weeks.
-          <input readOnly value={invite.data.link} onFocus={({ target }) => target.select()} />
-        </label>
+        <>
+          <label>
+            Send this link to one person. It works once, until{" "}
+            {new Date(invite.data.expires).toLocaleDateString()}.
+            <input readOnly value={invite.data.link} onFocus={({ target }) => target.select()} />
+          </label>
+          {/* Browsers have it on https and on this machine only. */}
+          {navigator.clipboard && <Copy key={invite.data.link} text={invite.data.link} />}
+        </>
       )}
     </div>
   );
 }
 
+function Copy({ text }: { text: string }) {
+  const copy = useMutation({ mutationFn: () => navigator.clipboard.writeText(text) });
+  return (
+    <>
+      <Problem error={copy.error} />
+      <button type="button" className="quiet" onClick={() => copy.mutate()}>
+        Copy the link
+      </button>
+      <span role="status">{copy.isSuccess && "Copied."}</span>
+    </>
+  );
+}
+
+/** A question as it is written: one answer a line, and which is right once that is chosen. */
 interface Asked {
   question: string;
   options: string;
-  correct: number;
+  correct: number | "";
 }
+const optionsOf = ({ options }: Asked) => options.split("\n").filter((option) => option.trim());
 
 function GuidelinesForm({ id }: { id: string }) {
   const client = useQueryClient();
@@ -358,17 +390,22 @@ function GuidelinesForm({ id }: { id: string }) {
     queryFn: () => call("GET /api/projects/:project/guidelines", { params }),
   });
   const [text, setText] = useState<string>();
-  const [asked, setAsked] = useState<Asked[]>([]);
+  const [written, setAsked] = useState<Asked[]>();
   const shown = text ?? now.data?.text ?? "";
+  // The server does not say again which answers are right.
+  const asked =
+    written ??
+    (now.data?.questions ?? []).map(
+      ({ question, options }): Asked => ({ question, options: options.join("\n"), correct: "" }),
+    );
   const publish = useMutation({
     mutationFn: () =>
       call("POST /api/projects/:project/guidelines", {
         params,
         body: {
           text: shown,
-          questions: asked.map(({ question, options, correct }) => ({
-            ...{ question, correct },
-            options: options.split("\n").filter((option) => option.trim()),
+          questions: asked.map((one) => ({
+            ...{ question: one.question, options: optionsOf(one), correct: Number(one.correct) },
           })),
         },
       }),
@@ -398,12 +435,12 @@ function GuidelinesForm({ id }: { id: string }) {
           <Text text={shown || "…"} />
         </section>
       </div>
-      {asked.map(({ question, options, correct }, i) => (
+      {asked.map((one, i) => (
         <fieldset key={i}>
           <legend>Question {i + 1}</legend>
           <Field label="Question">
             <input
-              value={question}
+              value={one.question}
               required
               onChange={({ target }) => change(i, { question: target.value })}
             />
@@ -412,15 +449,20 @@ function GuidelinesForm({ id }: { id: string }) {
             <textarea
               rows={3}
               required
-              value={options}
+              value={one.options}
               onChange={({ target }) => change(i, { options: target.value })}
             />
           </Field>
-          <Field label="Right one">
-            <select value={correct} onChange={({ target }) => change(i, { correct: Number(target.value) })}>
-              {options.split("\n").map((option, place) => (
+          <Field label="Right one" hint="Told to nobody, so it is chosen anew with each version.">
+            <select
+              required
+              value={one.correct}
+              onChange={({ target }) => change(i, { correct: target.value && Number(target.value) })}
+            >
+              <option value="">Choose</option>
+              {optionsOf(one).map((option, place) => (
                 <option key={place} value={place}>
-                  {option || "…"}
+                  {option}
                 </option>
               ))}
             </select>
@@ -438,7 +480,7 @@ function GuidelinesForm({ id }: { id: string }) {
         <button
           type="button"
           className="quiet"
-          onClick={() => setAsked([...asked, { question: "", options: "yes\nno", correct: 0 }])}
+          onClick={() => setAsked([...asked, { question: "", options: "yes\nno", correct: "" }])}
         >
           Add a question
         </button>

@@ -9,15 +9,13 @@ const fields = (event: FormEvent<HTMLFormElement>): Record<string, string> => {
   return Object.fromEntries(new FormData(event.currentTarget)) as Record<string, string>;
 };
 
-/** Takes what signing in gives, and goes to the projects. */
+/** Takes what signing in gives. The page that was asked for shows itself then. */
 function useArrive() {
   const client = useQueryClient();
-  const [, go] = useLocation();
   return (user: User) => {
     // What somebody else was shown here is not theirs.
     client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== "me" });
     client.setQueryData(["me"], { user });
-    go("/");
   };
 }
 
@@ -50,6 +48,7 @@ export function SignIn() {
 
 export function Claim({ token, user }: { token: string; user: User | null }) {
   const arrive = useArrive();
+  const [, go] = useLocation();
   const found = useQuery({
     queryKey: ["invitation", token],
     queryFn: () => call("GET /api/invitations/:token", { params: { token } }),
@@ -59,7 +58,10 @@ export function Claim({ token, user }: { token: string; user: User | null }) {
       call("POST /api/claim", {
         body: { token, ...(name !== undefined && { name }), ...(password !== undefined && { password }) },
       }),
-    onSuccess: arrive,
+    onSuccess: (user) => {
+      arrive(user);
+      go("/");
+    },
   });
   if (!found.data) return <Page title="Invitation" error={found.error} />;
   const { role, project } = found.data;
