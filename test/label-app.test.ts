@@ -208,20 +208,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
   }, 240_000);
 
   it("ranks by keys and by dragging, rates, marks, skips, and takes demonstrations", async () => {
-    const [context, page] = await open({ viewport: { width: 1280, height: 900 } });
-    const opened = await LabelStore.open(store);
-    const { token } = await invite(opened, null, "owner", null);
-    await opened.close();
-    await claim(page, `${address}/claim/${token}`, "Another owner");
-    const post = async (path: string, data: object) =>
-      (await context.request.post(`${address}/api${path}`, { data, headers: { "x-plumbline": "1" } })).json();
-    const make = async (name: string, settings: object, rows: object[]) => {
-      const { id } = await post("/projects", { name, settings: { goldRate: 0, repeatRate: 0, ...settings } });
-      const text = rows.map((row) => JSON.stringify(row)).join("\n");
-      const found = await post(`/projects/${id}/import`, { name: "rows.jsonl", text });
-      expect(found.kept).toBe(rows.length);
-      return id as string;
-    };
+    const { page, make } = await asOwner("Another owner");
     const four = ["first", "second", "third", "fourth"].map((text) => `The ${text} answer, in \`code\`.`);
     const ranking = await make(
       "Rankings",
@@ -308,6 +295,142 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect((await exported(writing, "prompt-completion"))[0].completion).toBe(`Hello ${hostile}`);
     expect(await exported(ranking, "preference")).toHaveLength(5);
   }, 120_000);
+
+  it("keeps what somebody wrote: left, undone, offline, signed out, taken over, published again", async () => {
+    const { context, page, make } = await asOwner("Third owner");
+    const rows = Array.from({ length: 6 }, (_, i) => ({
+      prompt: `Number ${i}?`,
+      completions: ["yes", "no"],
+    }));
+    const project = await make("Kept", { kind: "pairwise", rubric: [{ name: "tone" }] }, rows);
+    const desk = `${address}/projects/${project}/label`;
+    await page.goto(desk);
+    const chosen = async () =>
+      Number(await page.locator("label:has(input[name=preference]:checked) kbd").allTextContents());
+    const rate = async () => {
+      for (const letter of "AB") {
+        const tone = page
+          .getByRole("region", { name: `Answer ${letter}` })
+          .getByRole("group", { name: "tone" });
+        await tone.getByRole("radio").first().focus();
+        // A number is the rating's that has the focus, not the preference's.
+        await page.keyboard.press("6");
+        expect(await tone.getByLabel("6").isChecked()).toBe(true);
+      }
+    };
+
+    // A comment taken back leaves its box open; Ctrl+Enter submits from there.
+    await page.getByText("0 answered").waitFor();
+    await page.keyboard.press("x");
+    expect(await page.getByLabel("Both are bad").isChecked()).toBe(true);
+    await page.keyboard.press("3");
+    await rate();
+    expect(await chosen()).toBe(3);
+    await page.getByText("Comment", { exact: true }).click();
+    const comment = page.getByLabel("Anything worth saying");
+    await comment.fill("a");
+    await comment.fill("");
+    await comment.fill("said");
+    await page.keyboard.press("Control+Enter");
+    await page.getByText("1 answered").waitFor();
+
+    // Chosen, and something else opened before the draft would have been saved.
+    await page.keyboard.press("7");
+    await page.keyboard.press("u");
+    await page.getByText("Changing your last answer").waitFor();
+    expect(await comment.inputValue()).toBe("said");
+    await page.getByRole("button", { name: "Leave it as it was" }).click();
+    expect(await chosen()).toBe(7);
+    await page.reload();
+    await expect.poll(chosen).toBe(7);
+    const saved = page.waitForResponse((reply) => reply.url().endsWith("/draft"));
+    await page.keyboard.press("2");
+    await page.getByRole("link", { name: "Guidelines" }).click();
+    await saved;
+    await page.goBack();
+    await expect.poll(chosen).toBe(2);
+
+    // No network, then no session.
+    await rate();
+    await page.route("**/judgement", (route) => route.abort());
+    await page.keyboard.press("Enter");
+    await page.getByText("cannot be reached").waitFor();
+    expect(await chosen()).toBe(2);
+    await page.unroute("**/judgement");
+    const cookies = await context.cookies();
+    await context.clearCookies();
+    await page.keyboard.press("Enter");
+    await page.getByRole("link", { name: "sign in on another page" }).waitFor();
+    expect(await chosen()).toBe(2);
+    await context.addCookies(cookies);
+    await page.keyboard.press("Enter");
+    await page.getByText("2 answered").waitFor();
+
+    // Somebody else has it: the next one comes, and why is still there to be read.
+    await page.route(
+      "**/judgement",
+      (route) => route.fulfill({ status: 409, json: { error: "it went to somebody else" } }),
+      { times: 1 },
+    );
+    await page.keyboard.press("1");
+    await rate();
+    const next = page.waitForResponse((reply) => reply.url().endsWith("/next"));
+    await page.keyboard.press("Enter");
+    await next;
+    expect(await page.getByText("it went to somebody else").isVisible()).toBe(true);
+
+    // A draft from before the project asked for more is still one to go on from; the page's end saves it.
+    await page.reload();
+    await page.getByText("2 answered").waitFor();
+    await page.keyboard.press("1");
+    await rate();
+    await page.goto(`${address}/projects/${project}/settings`);
+    await page.getByRole("button", { name: "Add a criterion" }).click();
+    await page.getByLabel("Criterion 2", { exact: true }).fill("style");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
+    await page.getByLabel("In Markdown").fill("Be kind.");
+    await page.getByRole("button", { name: "Add a question" }).click();
+    await page.getByLabel("Question", { exact: true }).fill("Kind?");
+    await page.getByLabel("Answers, one a line").fill("\nyes\n\nno");
+    await page.getByLabel("Right one").selectOption("yes");
+    await page.getByRole("button", { name: "Publish version 1" }).click();
+    await page.getByText("Published.").waitFor();
+    await page.goto(desk);
+    await page.getByRole("link", { name: "To the guidelines" }).click();
+    await page.getByLabel("yes").check();
+    await page.getByRole("button", { name: "Check my answers" }).click();
+    await page.getByRole("group", { name: "style" }).first().waitFor();
+    await expect.poll(chosen).toBe(1);
+    await page.keyboard.press("Enter");
+    await page.getByText("Rate answer A on style.").waitFor();
+
+    await page.goto(`${address}/projects/${project}/settings`);
+    await expect.poll(() => page.getByLabel("Question", { exact: true }).inputValue()).toBe("Kind?");
+    await page.getByRole("button", { name: "Publish version 2" }).click();
+    expect(await page.getByText("Published.").count()).toBe(0);
+    await inspect(page, "settings-questions");
+    expect(problems.filter((problem) => !/ERR_FAILED/.test(problem))).toEqual([]);
+  }, 120_000);
+
+  /** A browser of a new owner, and what makes projects of rows. */
+  async function asOwner(called: string) {
+    const [context, page] = await open({ viewport: { width: 1280, height: 900 } });
+    const opened = await LabelStore.open(store);
+    const { token } = await invite(opened, null, "owner", null);
+    await opened.close();
+    await claim(page, `${address}/claim/${token}`, called);
+    const post = async (path: string, data: object) =>
+      (await context.request.post(`${address}/api${path}`, { data, headers: { "x-plumbline": "1" } })).json();
+    const make = async (name: string, settings: object, rows: object[]) => {
+      const { id } = await post("/projects", { name, settings: { goldRate: 0, repeatRate: 0, ...settings } });
+      const text = rows.map((row) => JSON.stringify(row)).join("\n");
+      const found = await post(`/projects/${id}/import`, { name: "rows.jsonl", text });
+      expect(found.kept).toBe(rows.length);
+      return id as string;
+    };
+    return { context, page, make };
+  }
 
   /** Qualifies and does 20 tasks by the keyboard alone. The third labeler prefers the worse ones. */
   async function work(page: Page, k: number): Promise<void> {

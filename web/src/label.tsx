@@ -250,7 +250,7 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
         </p>
         <Problem error={error} />
         <button type="button" onClick={submit} disabled={sending}>
-          <kbd>Enter</kbd> Submit
+          <kbd>{settings.kind === "demonstration" ? "Ctrl Enter" : "Enter"}</kbd> Submit
         </button>
         {current.kind === "task" ? (
           <>

@@ -436,7 +436,7 @@ function GuidelinesForm({ id }: { id: string }) {
         </section>
       </div>
       {asked.map((one, i) => (
-        <fieldset key={i}>
+        <fieldset key={i} className="fields">
           <legend>Question {i + 1}</legend>
           <Field label="Question">
             <input
