@@ -28,7 +28,11 @@ export function QualityPage({ id }: { id: string }) {
   if (!quality.data) return <Page title="Quality" error={quality.error} />;
   const { judgements, alpha, fleiss, tau, criteria, alert, pairs, worst, skipped, cohorts } = quality.data;
   const { spent, usable, costPerUsable, currency, forecast } = quality.data;
-  const money = (sum: number) => `${currency}${sum.toLocaleString("en", { maximumFractionDigits: 2 })}`;
+  const money = (sum: number) => {
+    const digits = Number.isInteger(sum) ? 0 : 2;
+    const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    return `${currency}${sum.toLocaleString("en", options)}`;
+  };
   return (
     <Page title="Quality">
       <ProjectNav id={id} here="/quality" />
