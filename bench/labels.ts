@@ -105,7 +105,8 @@ async function work(cookie: string): Promise<void> {
     const { assignment } = next.body as { assignment: { lease: string } | null };
     if (!assignment) {
       if (acknowledged.size >= wanted) return;
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      // Somebody else may yet leave a task.
+      await new Promise((resolve) => setTimeout(resolve, 5000));
       if (acknowledged.size + labelers > wanted) return;
       continue;
     }

@@ -22,6 +22,10 @@ export const projectSettings = z.strictObject({
         .strictObject({ name, low: z.int().default(1), high: z.int().default(7) })
         .refine(({ low, high }) => low < high, { path: ["high"], error: "must be above low" }),
     )
+    // Ratings go by the criterion's name.
+    .refine((rubric) => new Set(rubric.map(({ name }) => name)).size === rubric.length, {
+      error: "two criteria have one name",
+    })
     .default([]),
   /** What a completion can be marked with. */
   flags: z.array(name).default([]),

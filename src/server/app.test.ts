@@ -159,6 +159,10 @@ describe("the server", () => {
       [{ name: "x", settings: { kind: "ranking", overlap: 0 } }, /settings\.overlap/],
       [{ name: "x", settings: { kind: "ranking", overlp: 2 } }, /overlp/],
       [{ name: "x", settings: { kind: "rating" } }, /rubric/],
+      [
+        { name: "x", settings: { kind: "rating", rubric: [{ name: "a" }, { name: "a" }] } },
+        /rubric: two criteria/,
+      ],
     ];
     for (const [body, why] of cases) {
       const reply = await ask("POST", "/api/projects", body);
