@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ExpressionBuilder, Transaction } from "kysely";
+import type { Transaction } from "kysely";
 import type { Schema } from "./database.ts";
 import type { Project, User } from "./records.ts";
 
@@ -46,26 +46,32 @@ export async function chooseTask(
 const drawOf = (labeler: string, place: number): number =>
   createHash("sha256").update(`${labeler} ${place}`).digest().readUInt32BE() / 2 ** 32;
 
-type OfTask = ExpressionBuilder<Schema, "task">;
-
-const unseenBy =
-  (labeler: User) =>
-  ({ and, exists, not, selectFrom, eb, or }: OfTask) =>
-    and([
-      ...(["judgement", "lease"] as const).map((table) =>
-        not(
-          exists(
-            selectFrom(table)
-              .select(`${table}.id`)
-              .whereRef(`${table}.task`, "=", "task.id")
-              .where(`${table}.labeler`, "=", labeler.id),
+/** Tasks of a project that ask for judgements still, and that the labeler may judge and has not seen, in their order. */
+const unseen = (tx: Transaction<Schema>, project: string, labeler: User) =>
+  tx
+    .selectFrom("task")
+    .select("task.id")
+    .where("task.project", "=", project)
+    .where("task.complete", "=", 0)
+    .where(({ and, exists, not, selectFrom, eb, or }) =>
+      and([
+        ...(["judgement", "lease"] as const).map((table) =>
+          not(
+            exists(
+              selectFrom(table)
+                .select(`${table}.id`)
+                .whereRef(`${table}.task`, "=", "task.id")
+                .where(`${table}.labeler`, "=", labeler.id),
+            ),
           ),
         ),
-      ),
-      labeler.skills.length
-        ? or([eb("task.skill", "is", null), eb("task.skill", "in", labeler.skills)])
-        : eb("task.skill", "is", null),
-    ]);
+        labeler.skills.length
+          ? or([eb("task.skill", "is", null), eb("task.skill", "in", labeler.skills)])
+          : eb("task.skill", "is", null),
+      ]),
+    )
+    .orderBy("task.place")
+    .limit(1);
 
 async function firstOpen(
   tx: Transaction<Schema>,
@@ -73,13 +79,8 @@ async function firstOpen(
   labeler: User,
   now: number,
 ): Promise<string | undefined> {
-  const row = await tx
-    .selectFrom("task")
-    .select("task.id")
-    .where("task.project", "=", project)
-    .where("task.complete", "=", 0)
+  const row = await unseen(tx, project, labeler)
     .where("task.gold", "is", null)
-    .where(unseenBy(labeler))
     .where(({ eb, selectFrom }) =>
       eb(
         selectFrom("lease")
@@ -91,8 +92,6 @@ async function firstOpen(
         eb("task.wanted", "-", eb.ref("task.done")),
       ),
     )
-    .orderBy("task.place")
-    .limit(1)
     .executeTakeFirst();
   return row?.id;
 }
@@ -102,16 +101,7 @@ async function firstGold(
   project: string,
   labeler: User,
 ): Promise<string | undefined> {
-  const row = await tx
-    .selectFrom("task")
-    .select("task.id")
-    .where("task.project", "=", project)
-    .where("task.complete", "=", 0)
-    .where("task.gold", "is not", null)
-    .where(unseenBy(labeler))
-    .orderBy("task.place")
-    .limit(1)
-    .executeTakeFirst();
+  const row = await unseen(tx, project, labeler).where("task.gold", "is not", null).executeTakeFirst();
   return row?.id;
 }
 

@@ -70,13 +70,19 @@ export function dawidSkene(
   return { posteriors, confusion, trace };
 }
 
+type Places = ReadonlyMap<string, number>;
+
+/** Different names, numbered as they come. */
+export const places = (names: readonly string[]): Places =>
+  new Map([...new Set(names)].map((name, place) => [name, place]));
+
 /** Of each labeler, how likely they give an item its class, by `dawidSkene`. */
 export function labelerAccuracy(
   ratings: readonly { item: string; labeler: string; label: string | number }[],
 ): Record<string, number> {
-  const places = (of: "item" | "labeler" | "label") =>
-    new Map([...new Set(ratings.map((rating) => String(rating[of])))].map((name, place) => [name, place]));
-  const [items, labelers, classes] = [places("item"), places("labeler"), places("label")];
+  const [items, labelers, classes] = (["item", "labeler", "label"] as const).map((of) =>
+    places(ratings.map((rating) => String(rating[of]))),
+  ) as [Places, Places, Places];
   const rows = ratings.map(({ item, labeler, label }) => ({
     item: items.get(item) as number,
     labeler: labelers.get(labeler) as number,
@@ -156,7 +162,7 @@ export const unproven: Known = { right: 4, wrong: 2 };
  * keeps good and bad from being exchanged. That pairs of one ranking hang together is left out.
  *
  * Pairs have two or three judgements each, so what is better is summed over. Scores of completions fitted beside the
- * labelers (Chen et al. 2013) follow whoever judged them, and call everybody right: docs/log.md has both.
+ * labelers (Chen et al. 2013) follow whoever judged them, and call everybody right: docs/decisions/0007-reliability.md.
  * @param known comparisons of each labeler whose truth is known, and which are not among the votes
  */
 export function pairReliability(votes: readonly Vote[], pairs: number, known: readonly Known[]): Reliability {

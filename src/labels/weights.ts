@@ -1,5 +1,5 @@
 import { counted, isRight, type Judged, pairOf } from "./judged.ts";
-import { pairReliability, type Vote, weightOf } from "./reliability.ts";
+import { pairReliability, places, type Vote, weightOf } from "./reliability.ts";
 
 /**
  * Reliability of each labeler who compared anything: the probability of preferring the better one, from what the others
@@ -33,8 +33,3 @@ export function reliabilities(all: readonly Judged[]): ReadonlyMap<string, numbe
 /** What each labeler's judgements count in training. */
 export const labelerWeights = (all: readonly Judged[]): ReadonlyMap<string, number> =>
   new Map([...reliabilities(all)].map(([labeler, accuracy]) => [labeler, weightOf(accuracy)]));
-
-/** Different names, numbered as they come. */
-function places(names: readonly string[]): ReadonlyMap<string, number> {
-  return new Map([...new Set(names)].map((name, place) => [name, place]));
-}
