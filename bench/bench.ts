@@ -50,7 +50,7 @@ else {
 
 function cells(result: Result): string[] {
   const { memoryOursGb, memoryTheirsGb, mfu } = result;
-  const gb = (value: number | undefined) => value?.toFixed(1) ?? "";
+  const gb = (value: number | undefined) => value?.toFixed(2) ?? "";
   return [
     ...[result.job, result.peer, result.setting, result.unit, number(result.ours), number(result.theirs)],
     ...[
