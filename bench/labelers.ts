@@ -13,6 +13,7 @@ import { shuffled } from "../src/data/split.ts";
 import { exportRows } from "../src/labels/export.ts";
 import { labelerQuality } from "../src/labels/labelers.ts";
 import { LabelStore } from "../src/labels/store.ts";
+import { judge as judgeTask, nextTask } from "../src/labels/work.ts";
 import { bootstrap, mean, uniform } from "../src/math/statistics.ts";
 import type { Model } from "../src/models/model.ts";
 import { loadModel } from "../src/models/pull.ts";
@@ -92,14 +93,14 @@ async function label(pairs: readonly Pair[], seed: number) {
   for (const left = [...people]; left.length; ) {
     const turn = Math.floor(random() * left.length);
     const { kind, user } = left[turn] as (typeof people)[number];
-    const got = await store.next(project, user);
+    const got = await nextTask(store, project, user);
     if (!got) {
       left.splice(turn, 1);
       continue;
     }
     const isFirst = got.completions[0] === truth.get(JSON.stringify(got.messages));
     const right = { careful: random() < 0.9, careless: random() < 0.5, adversarial: random() < 0.1 }[kind];
-    await store.judge(got.lease, user.id, { preference: isFirst === right ? 2 : 7 }, 1);
+    await judgeTask(store, got.lease, user.id, { preference: isFirst === right ? 2 : 7 }, 1);
   }
   const rows: (Comparison & { weight: number })[] = [];
   for await (const row of exportRows(store, project, "rankings")) rows.push(row as never);

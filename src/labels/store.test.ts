@@ -3,6 +3,7 @@ import { noPostgres, startPostgres } from "../../test/postgres.ts";
 import type { Assignment, NewTask, Project, User } from "./records.ts";
 import { LabelStore } from "./store.ts";
 import { verify } from "./verify.ts";
+import { judge, nextTask, revise, saveDraft } from "./work.ts";
 
 const hostile = "\u0000<script>alert(1)</script>\u202eabc 👩‍💻 \ud800 שלום\r\n' or 1=1; --";
 const pair = (i: number): NewTask => ({
@@ -65,10 +66,10 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const seen = new Map<string, string[]>();
     for (let round = 0; round < 5; round++)
       for (const labeler of labelers) {
-        const got = await store.next(project, labeler);
+        const got = await nextTask(store, project, labeler);
         if (!got) continue;
         seen.set(got.task, [...(seen.get(got.task) ?? []), labeler.id]);
-        await store.judge(got.lease, labeler.id, prefer(got), 3);
+        await judge(store, got.lease, labeler.id, prefer(got), 3);
       }
     expect(seen.size).toBe(4);
     for (const who of seen.values()) {
@@ -89,31 +90,31 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       [a, true],
       [b, false],
     ] as const) {
-      const got = (await store.next(project, who)) as Assignment;
-      await store.judge(got.lease, who.id, prefer(got, good), 1);
+      const got = (await nextTask(store, project, who)) as Assignment;
+      await judge(store, got.lease, who.id, prefer(got, good), 1);
     }
-    const third = (await store.next(project, c)) as Assignment;
-    expect(await store.next(project, d)).toBeUndefined();
-    await store.judge(third.lease, c.id, prefer(third), 1);
-    expect(await store.next(project, d)).toBeUndefined();
+    const third = (await nextTask(store, project, c)) as Assignment;
+    expect(await nextTask(store, project, d)).toBeUndefined();
+    await judge(store, third.lease, c.id, prefer(third), 1);
+    expect(await nextTask(store, project, d)).toBeUndefined();
     await end(store);
   });
 
   it("keeps a task and its draft for a labeler until the lease ends, then gives it to another", async () => {
     const { store, labelers, project } = await begin({ overlap: 1, leaseMinutes: 10 }, 3, pairs(1));
     const [a, b, c] = labelers as [User, User, User];
-    const got = (await store.next(project, a)) as Assignment;
-    await store.saveDraft(got.lease, a.id, { comment: hostile });
-    expect(await store.next(project, b)).toBeUndefined();
-    const again = await store.next(project, a);
+    const got = (await nextTask(store, project, a)) as Assignment;
+    await saveDraft(store, got.lease, a.id, { comment: hostile });
+    expect(await nextTask(store, project, b)).toBeUndefined();
+    const again = await nextTask(store, project, a);
     expect(again).toEqual({ ...got, draft: { comment: hostile } });
-    await expect(store.saveDraft(got.lease, b.id, {})).rejects.toThrow(/not yours/);
+    await expect(saveDraft(store, got.lease, b.id, {})).rejects.toThrow(/not yours/);
     clock += 11 * 60_000;
-    const other = (await store.next(project, b)) as Assignment;
+    const other = (await nextTask(store, project, b)) as Assignment;
     expect(other.task).toBe(got.task);
-    await expect(store.judge(got.lease, a.id, prefer(got), 1)).rejects.toThrow(/went to somebody else/);
-    await store.judge(other.lease, b.id, prefer(other), 1);
-    expect(await store.next(project, c)).toBeUndefined();
+    await expect(judge(store, got.lease, a.id, prefer(got), 1)).rejects.toThrow(/went to somebody else/);
+    await judge(store, other.lease, b.id, prefer(other), 1);
+    expect(await nextTask(store, project, c)).toBeUndefined();
     expect(await judgements(store)).toHaveLength(1);
     await end(store);
   });
@@ -121,9 +122,9 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
   it("takes late work that nobody else has begun", async () => {
     const { store, labelers, project } = await begin({ overlap: 1, leaseMinutes: 10 }, 1, pairs(1));
     const [a] = labelers as [User];
-    const got = (await store.next(project, a)) as Assignment;
+    const got = (await nextTask(store, project, a)) as Assignment;
     clock += 60 * 60_000;
-    await store.judge(got.lease, a.id, prefer(got), 1);
+    await judge(store, got.lease, a.id, prefer(got), 1);
     expect(await judgements(store)).toHaveLength(1);
     await end(store);
   });
@@ -131,8 +132,8 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
   it("counts a judgement once, however often it is sent", async () => {
     const { store, labelers, project } = await begin({}, 1);
     const [a] = labelers as [User];
-    const got = (await store.next(project, a)) as Assignment;
-    const sent = await Promise.all([1, 2, 3].map(() => store.judge(got.lease, a.id, prefer(got), 1)));
+    const got = (await nextTask(store, project, a)) as Assignment;
+    const sent = await Promise.all([1, 2, 3].map(() => judge(store, got.lease, a.id, prefer(got), 1)));
     expect(new Set(sent).size).toBe(1);
     expect(await judgements(store)).toHaveLength(1);
     await end(store);
@@ -141,22 +142,22 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
   it("fetches one ahead, and keeps the order that a task was shown in", async () => {
     const { store, labelers, project } = await begin({}, 1);
     const [a] = labelers as [User];
-    const one = (await store.next(project, a)) as Assignment;
-    const two = (await store.next(project, a, [one.task])) as Assignment;
+    const one = (await nextTask(store, project, a)) as Assignment;
+    const two = (await nextTask(store, project, a, [one.task])) as Assignment;
     expect(two.task).not.toBe(one.task);
-    expect(await store.next(project, a)).toEqual(one);
-    expect(await store.next(project, a, [one.task])).toEqual(two);
+    expect(await nextTask(store, project, a)).toEqual(one);
+    expect(await nextTask(store, project, a, [one.task])).toEqual(two);
     await end(store);
   });
 
   it("revises without forgetting", async () => {
     const { store, labelers, project } = await begin({}, 1);
     const [a] = labelers as [User];
-    const got = (await store.next(project, a)) as Assignment;
-    const id = await store.judge(got.lease, a.id, prefer(got), 1);
+    const got = (await nextTask(store, project, a)) as Assignment;
+    const id = await judge(store, got.lease, a.id, prefer(got), 1);
     clock += 1000;
-    await store.revise(id, a.id, prefer(got, false), 2);
-    await expect(store.revise(id, a.id, prefer(got), 1)).rejects.toThrow(/revised already/);
+    await revise(store, id, a.id, prefer(got, false), 2);
+    await expect(revise(store, id, a.id, prefer(got), 1)).rejects.toThrow(/revised already/);
     const all = await judgements(store);
     expect(all.map(({ answer, current }) => [JSON.parse(answer), current])).toEqual([
       [{ preference: 1 }, 0],
@@ -174,9 +175,9 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     );
     const [a] = labelers as [User];
     for (;;) {
-      const got = await store.next(project, a);
+      const got = await nextTask(store, project, a);
       if (!got) break;
-      await store.judge(got.lease, a.id, prefer(got), 1);
+      await judge(store, got.lease, a.id, prefer(got), 1);
       clock += 1000;
     }
     const all = await judgements(store);
@@ -197,10 +198,10 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
   it("gives a task that somebody skips to somebody else", async () => {
     const { store, labelers, project } = await begin({ overlap: 1 }, 2, pairs(1));
     const [a, b] = labelers as [User, User];
-    const got = (await store.next(project, a)) as Assignment;
-    await store.judge(got.lease, a.id, { skip: "not my field", comment: "law" }, 1);
-    expect(await store.next(project, a)).toBeUndefined();
-    expect((await store.next(project, b))?.task).toBe(got.task);
+    const got = (await nextTask(store, project, a)) as Assignment;
+    await judge(store, got.lease, a.id, { skip: "not my field", comment: "law" }, 1);
+    expect(await nextTask(store, project, a)).toBeUndefined();
+    expect((await nextTask(store, project, b))?.task).toBe(got.task);
     await end(store);
   });
 
@@ -208,7 +209,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const skilled = [{ ...pair(0), skill: "physician" }, pair(1)];
     const { store, owner, labelers, project } = await begin({ skill: "English", passMark: 1 }, 1, skilled);
     const [a] = labelers as [User];
-    await expect(store.next(project, a)).rejects.toThrow(/skill "English"/);
+    await expect(nextTask(store, project, a)).rejects.toThrow(/skill "English"/);
     const speaks = await store.changeUser(owner.id, a.id, { skills: ["English"] });
     await store.publish(owner.id, project.id, {
       text: hostile,
@@ -216,16 +217,16 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     });
     const published = await store.project(project.id);
     expect((await store.guidelines(published))?.text).toBe(hostile);
-    await expect(store.next(published, speaks)).rejects.toThrow(/qualification/);
+    await expect(nextTask(store, published, speaks)).rejects.toThrow(/qualification/);
     expect(await store.qualify(published, a.id, [0])).toEqual({ passed: false, correct: 0, total: 1 });
-    await expect(store.next(published, speaks)).rejects.toThrow(/qualification/);
+    await expect(nextTask(store, published, speaks)).rejects.toThrow(/qualification/);
     expect((await store.qualify(published, a.id, [1])).passed).toBe(true);
-    const got = (await store.next(published, speaks)) as Assignment;
+    const got = (await nextTask(store, published, speaks)) as Assignment;
     expect(got.messages[0]?.content).toBe("question 1");
-    await store.judge(got.lease, a.id, prefer(got), 1);
-    expect(await store.next(published, speaks)).toBeUndefined();
+    await judge(store, got.lease, a.id, prefer(got), 1);
+    expect(await nextTask(store, published, speaks)).toBeUndefined();
     const doctor = await store.changeUser(owner.id, a.id, { skills: ["English", "physician"] });
-    expect((await store.next(published, doctor))?.messages[0]?.content).toBe("question 0");
+    expect((await nextTask(store, published, doctor))?.messages[0]?.content).toBe("question 0");
     await end(store);
   });
 
@@ -235,7 +236,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       1,
     );
     const [a] = labelers as [User];
-    const { lease } = (await store.next(project, a)) as Assignment;
+    const { lease } = (await nextTask(store, project, a)) as Assignment;
     const ratings = { truth: [1, 5] };
     const wrong: [object, RegExp][] = [
       [{}, /ranks: rank every completion/],
@@ -247,9 +248,11 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       [{ ranks: [1, 2], ratings, preference: 3 }, /does not ask for one/],
       [{ ranks: [1, 2], skip: "no" }, /no other answer/],
     ];
-    for (const [answer, why] of wrong) await expect(store.judge(lease, a.id, answer, 1)).rejects.toThrow(why);
+    for (const [answer, why] of wrong)
+      await expect(judge(store, lease, a.id, answer, 1)).rejects.toThrow(why);
     expect(await judgements(store)).toEqual([]);
-    await store.judge(
+    await judge(
+      store,
       lease,
       a.id,
       { ranks: [1, 1], ratings, flags: { spam: [true, false] }, comment: hostile },
@@ -267,7 +270,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
         completions: [hostile, `${hostile}2`].map((text) => ({ text, model: "m" })),
       },
     ]);
-    const got = (await store.next(project, labelers[0] as User)) as Assignment;
+    const got = (await nextTask(store, project, labelers[0] as User)) as Assignment;
     expect(got.messages[0]?.content).toBe(hostile);
     expect([...got.completions].sort()).toEqual([hostile, `${hostile}2`].sort());
     expect(Object.keys(got)).toEqual(["lease", "task", "messages", "expires", "completions", "draft"]);
@@ -278,9 +281,9 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const { store, labelers, project } = await begin({ overlap: 3, maxOverlap: 3 }, 20, pairs(40));
     const work = async (labeler: User) => {
       for (;;) {
-        const got = await store.next(project, labeler);
+        const got = await nextTask(store, project, labeler);
         if (!got) return;
-        await store.judge(got.lease, labeler.id, prefer(got), 1);
+        await judge(store, got.lease, labeler.id, prefer(got), 1);
       }
     };
     await Promise.all(labelers.map(work));
@@ -295,8 +298,8 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
   it("tells what was changed behind the log's back", async () => {
     const { store, labelers, project } = await begin();
     const [a] = labelers as [User];
-    const got = (await store.next(project, a)) as Assignment;
-    const id = await store.judge(got.lease, a.id, prefer(got), 1);
+    const got = (await nextTask(store, project, a)) as Assignment;
+    const id = await judge(store, got.lease, a.id, prefer(got), 1);
     expect((await verify(store)).problems).toEqual([]);
     await store.db
       .updateTable("judgement")

@@ -4,21 +4,10 @@ import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { messageSchema } from "../data/records.ts";
-import { shuffled } from "../data/split.ts";
-import { chooseTask } from "./assign.ts";
 import { type Database, openDatabase, type Schema } from "./database.ts";
 import { apply, eventSchema, hashOf, type LabelEvent, type Role } from "./events.ts";
-import type { Assignment, Guidelines, NewTask, Project, User } from "./records.ts";
-import {
-  type Answer,
-  answerSchema,
-  checkAnswer,
-  type ProjectSettings,
-  projectSettings,
-  question,
-  shuffleAnswer,
-  unshuffle,
-} from "./settings.ts";
+import type { Guidelines, NewTask, Project, User } from "./records.ts";
+import { type ProjectSettings, projectSettings, question } from "./settings.ts";
 
 /** A mistake of a request that something else is needed for: no such thing, not allowed, too late. */
 export class Refusal extends InputError {
@@ -38,20 +27,22 @@ export const newId = (): string =>
 type Tx = Transaction<Schema>;
 
 /**
- * Labels in SQL. Whatever happens is an event in a log that is only added to, and every table about projects, tasks and
+ * Labels in SQL: the log, and what is set up by it (users, projects, guidelines, tasks). What labelers do with that is in
+ * `work.ts`. Whatever happens is an event in a log that is only added to, and every table about projects, tasks and
  * judgements follows from it (see `verify`).
  */
 export class LabelStore {
   readonly db: Kysely<Schema>;
   readonly #lock: Database["lock"];
-  readonly #now: () => number;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
 
   private constructor({ db, lock }: Database, now: () => number) {
-    [this.db, this.#lock, this.#now] = [db, lock, now];
+    [this.db, this.#lock, this.now] = [db, lock, now];
   }
 
   /** @param where see `openDatabase` @throws InputError */
-  static async open(where: string, now: () => number = Date.now): Promise<LabelStore> {
+  static async open(where: string, now = Date.now): Promise<LabelStore> {
     return new LabelStore(await openDatabase(where), now);
   }
 
@@ -66,10 +57,6 @@ export class LabelStore {
 
   close(): Promise<void> {
     return this.db.destroy();
-  }
-
-  now(): number {
-    return this.#now();
   }
 
   /** Everything that `body` does, or nothing. One writes at a time. */
@@ -90,7 +77,7 @@ export class LabelStore {
       .executeTakeFirst();
     let { seq, hash } = last ?? { seq: 0, hash: "" };
     for (const event of events) {
-      const row = { at: this.#now(), actor, data: JSON.stringify(eventSchema.parse(event)) };
+      const row = { at: this.now(), actor, data: JSON.stringify(eventSchema.parse(event)) };
       hash = hashOf(hash, row);
       await tx
         .insertInto("event")
@@ -173,11 +160,8 @@ export class LabelStore {
     return this.project(id);
   }
 
-  project(id: string): Promise<Project> {
-    return this.#projectIn(this.db, id);
-  }
-
-  async #projectIn(db: Kysely<Schema>, id: string): Promise<Project> {
+  /** @param db the transaction to read it in, if any */
+  async project(id: string, db: Kysely<Schema> = this.db): Promise<Project> {
     const row = await db.selectFrom("project").selectAll().where("id", "=", id).executeTakeFirst();
     if (!row) throw new Refusal(404, "there is no such project");
     return toProject(row);
@@ -290,79 +274,6 @@ export class LabelStore {
     });
   }
 
-  /**
-   * The next task of a labeler, which is theirs for a while: the one they hold, or another one.
-   * @param besides tasks that they hold and do not mean: the one after them is fetched ahead
-   * @returns undefined when there is none left for them @throws Refusal when they may not judge yet
-   */
-  async next(
-    project: Project,
-    labeler: User,
-    besides: readonly string[] = [],
-  ): Promise<Assignment | undefined> {
-    const { skill, leaseMinutes } = project.settings;
-    if (skill !== undefined && !labeler.skills.includes(skill))
-      throw new Refusal(403, `this project is for labelers with the skill "${skill}"`);
-    if (!(await this.hasQualified(project, labeler.id)))
-      throw new Refusal(403, "read the guidelines and pass the qualification first");
-    // What is read of the task comes after: others wait for the writing alone.
-    const lease = await this.write(async (tx) => {
-      const now = this.#now();
-      const expires = now + leaseMinutes * 60_000;
-      const held = await tx
-        .selectFrom("lease")
-        .selectAll()
-        .where("project", "=", project.id)
-        .where("labeler", "=", labeler.id)
-        .where("expires", ">", now)
-        .orderBy("at")
-        .orderBy("id")
-        .execute();
-      const mine = held.find(({ task }) => !besides.includes(task));
-      if (!mine) return this.#lease(tx, project, labeler, held, expires);
-      await tx.updateTable("lease").set({ expires }).where("id", "=", mine.id).execute();
-      return { ...mine, expires };
-    });
-    return lease && this.#assignment(lease);
-  }
-
-  async #lease(
-    tx: Tx,
-    project: Project,
-    labeler: User,
-    held: readonly Schema["lease"][],
-    expires: number,
-  ): Promise<Schema["lease"] | undefined> {
-    const now = this.#now();
-    const found = await chooseTask(tx, { project, labeler, held: held.length, now });
-    if (!found) return undefined;
-    const { count } = await tx
-      .selectFrom("completion")
-      .innerJoin("task", "task.prompt", "completion.prompt")
-      .select(({ fn }) => fn.countAll<number>().as("count"))
-      .where("task.id", "=", found.task)
-      .executeTakeFirstOrThrow();
-    const seed = randomBytes(4).readUInt32BE();
-    const lease = {
-      ...{ id: newId(), project: project.id, task: found.task, labeler: labeler.id },
-      ...{ order: JSON.stringify(shuffled(Number(count), seed)), seed, repeat: Number(found.repeat) },
-      ...{ draft: null, at: Math.max(now, ...held.map(({ at }) => at + 1)), expires },
-    };
-    await tx.deleteFrom("lease").where("task", "=", found.task).where("labeler", "=", labeler.id).execute();
-    await tx.insertInto("lease").values(lease).execute();
-    return lease;
-  }
-
-  async #assignment({ id, task, expires, ...lease }: Schema["lease"]): Promise<Assignment> {
-    const { messages, completions } = await this.content(task);
-    const order = places.parse(JSON.parse(lease.order));
-    return {
-      ...{ lease: id, task, messages, expires },
-      completions: order.map((place) => completions[place]?.text as string),
-      draft: lease.draft === null ? null : JSON.parse(lease.draft),
-    };
-  }
-
   /** A task's prompt and completions, as stored. */
   async content(task: string) {
     const row = await this.db
@@ -383,162 +294,7 @@ export class LabelStore {
       completions: completions.map((one) => ({ ...one, text: z.string().parse(JSON.parse(one.text)) })),
     };
   }
-
-  /** Keeps what a labeler has so far, and the task for them. */
-  async saveDraft(id: string, labeler: string, draft: unknown): Promise<void> {
-    await this.write(async (tx) => {
-      const lease = await this.#leaseOf(tx, id, labeler);
-      const { leaseMinutes } = (await this.#projectIn(tx, lease.project)).settings;
-      const expires = this.#now() + leaseMinutes * 60_000;
-      await tx
-        .updateTable("lease")
-        .set({ draft: JSON.stringify(draft), ...(lease.expires > this.#now() && { expires }) })
-        .where("id", "=", id)
-        .execute();
-    });
-  }
-
-  async #leaseOf(tx: Tx, id: string, labeler: string): Promise<Schema["lease"]> {
-    const lease = await tx
-      .selectFrom("lease")
-      .selectAll()
-      .where("id", "=", id)
-      .where("labeler", "=", labeler)
-      .executeTakeFirst();
-    if (!lease) throw new Refusal(404, "this task is not yours, or no longer: ask for the next one");
-    return lease;
-  }
-
-  /**
-   * Takes a judgement. A second of the same lease is the first one come again, and changes nothing.
-   * @param shown about the completions as shown @returns the judgement's id
-   */
-  async judge(lease: string, labeler: string, shown: Answer, seconds: number): Promise<string> {
-    const answer = answerSchema.parse(shown);
-    return this.write(async (tx) => {
-      const again = await tx
-        .selectFrom("judgement")
-        .select("id")
-        .where("id", "=", lease)
-        .where("labeler", "=", labeler)
-        .executeTakeFirst();
-      if (again) return lease;
-      const held = await this.#leaseOf(tx, lease, labeler);
-      const project = await this.#projectIn(tx, held.project);
-      const order = places.parse(JSON.parse(held.order));
-      checkAnswer(answer, project.settings, order.length);
-      if (held.expires <= this.#now()) await this.#refuseIfTaken(tx, held);
-      await this.record(tx, labeler, {
-        ...{ type: "judged", id: lease, project: project.id, task: held.task, labeler },
-        ...{ version: project.guidelines, answer: unshuffle(answer, order), order, seed: held.seed },
-        ...{ seconds, repeat: held.repeat === 1 },
-      });
-      await tx.deleteFrom("lease").where("id", "=", lease).execute();
-      return lease;
-    });
-  }
-
-  /** What comes after the lease has ended still counts, unless others have all the task's places. */
-  async #refuseIfTaken(tx: Tx, { task, id, repeat }: Schema["lease"]): Promise<void> {
-    const { wanted, done, gold } = await tx
-      .selectFrom("task")
-      .select(["wanted", "done", "gold"])
-      .where("id", "=", task)
-      .executeTakeFirstOrThrow();
-    if (repeat || gold !== null) return;
-    const { others } = await tx
-      .selectFrom("lease")
-      .select(({ fn }) => fn.countAll<number>().as("others"))
-      .where("task", "=", task)
-      .where("id", "<>", id)
-      .where("repeat", "=", 0)
-      .where("expires", ">", this.#now())
-      .executeTakeFirstOrThrow();
-    if (done + Number(others) < wanted) return;
-    await tx.deleteFrom("lease").where("id", "=", id).execute();
-    throw new Refusal(
-      409,
-      "the task was yours for a while and went to somebody else since: it was not counted",
-    );
-  }
-
-  /** The labeler's newest judgement in a project, as it was shown. */
-  async last(project: string, labeler: string) {
-    const row = await this.db
-      .selectFrom("judgement")
-      .select(["id", "task", "answer", "order"])
-      .where("project", "=", project)
-      .where("labeler", "=", labeler)
-      .where("current", "=", 1)
-      .orderBy("at", "desc")
-      .orderBy("id", "desc")
-      .limit(1)
-      .executeTakeFirst();
-    if (!row) return undefined;
-    const { id, task } = row;
-    const order = places.parse(JSON.parse(row.order));
-    const { messages, completions } = await this.content(task);
-    return {
-      ...{ id, task, messages, completions: order.map((place) => completions[place]?.text as string) },
-      answer: shuffleAnswer(answerSchema.parse(JSON.parse(row.answer)), order),
-    };
-  }
-
-  /** Decides a task: what is trained on in place of what labelers said. @param answer about completions as stored */
-  async adjudicate(project: Project, user: string, task: string, answer: Answer): Promise<void> {
-    const { completions } = await this.content(task);
-    checkAnswer(answer, project.settings, completions.length);
-    await this.write((tx) =>
-      this.record(tx, user, { type: "adjudicated", project: project.id, task, user, answer }),
-    );
-  }
-
-  /** Tasks to be judged, those that have all their judgements, and how many judgements are this user's. */
-  async progress(project: string, user: string): Promise<{ tasks: number; complete: number; mine: number }> {
-    const { tasks, complete } = await this.db
-      .selectFrom("task")
-      .select(({ fn }) => [fn.countAll<number>().as("tasks"), fn.sum<number>("complete").as("complete")])
-      .where("project", "=", project)
-      .where("gold", "is", null)
-      .executeTakeFirstOrThrow();
-    const { mine } = await this.db
-      .selectFrom("judgement")
-      .select(({ fn }) => fn.countAll<number>().as("mine"))
-      .where("project", "=", project)
-      .where("labeler", "=", user)
-      .where("current", "=", 1)
-      .executeTakeFirstOrThrow();
-    return { tasks: Number(tasks), complete: Number(complete ?? 0), mine: Number(mine) };
-  }
-
-  /** Puts another answer in the place of one's own, which stays in the log. @param shown in the order that was shown */
-  async revise(judgement: string, labeler: string, shown: Answer, seconds: number): Promise<string> {
-    const answer = answerSchema.parse(shown);
-    return this.write(async (tx) => {
-      const before = await tx
-        .selectFrom("judgement")
-        .innerJoin("project", "project.id", "judgement.project")
-        .selectAll("judgement")
-        .select("project.settings")
-        .where("judgement.id", "=", judgement)
-        .where("labeler", "=", labeler)
-        .executeTakeFirst();
-      if (!before) throw new Refusal(404, "there is no such judgement of yours");
-      if (!before.current) throw new Refusal(409, "this judgement was revised already");
-      const order = places.parse(JSON.parse(before.order));
-      checkAnswer(answer, projectSettings.parse(JSON.parse(before.settings)), order.length);
-      const id = newId();
-      await this.record(tx, labeler, {
-        ...{ type: "judged", id, project: before.project, task: before.task, labeler },
-        ...{ version: before.version, answer: unshuffle(answer, order), order, seed: before.seed },
-        ...{ seconds, repeat: before.repeat === 1, revises: judgement },
-      });
-      return id;
-    });
-  }
 }
-
-const places = z.array(z.int());
 
 const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User => ({
   ...row,

@@ -6,6 +6,7 @@ import { disputes, labelerQuality } from "../labels/labelers.ts";
 import { quality } from "../labels/quality.ts";
 import type { Project, User } from "../labels/records.ts";
 import { type LabelStore, Refusal } from "../labels/store.ts";
+import { adjudicate, judge, lastJudgement, nextTask, progress, revise, saveDraft } from "../labels/work.ts";
 import { type Ask, type Handlers, sessionCookie } from "./ask.ts";
 import type { Reply } from "./contract.ts";
 
@@ -117,31 +118,33 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/next": [
     "labeler",
     async ({ store, user, params, body }) => {
-      const found = await store.next(await store.project(params.project), user, body.besides);
+      const found = await nextTask(store, await store.project(params.project), user, body.besides);
       return { assignment: found ?? null };
     },
   ],
   "PUT /api/leases/:lease/draft": [
     "labeler",
     async ({ store, user, params, body }) => {
-      await store.saveDraft(params.lease, user.id, body.draft ?? null);
+      await saveDraft(store, params.lease, user.id, body.draft ?? null);
       return {};
     },
   ],
   "POST /api/leases/:lease/judgement": [
     "labeler",
     async ({ store, user, params, body }) => ({
-      id: await store.judge(params.lease, user.id, body.answer, body.seconds),
+      id: await judge(store, params.lease, user.id, body.answer, body.seconds),
     }),
   ],
   "GET /api/projects/:project/last": [
     "labeler",
-    async ({ store, user, params }) => ({ last: (await store.last(params.project, user.id)) ?? null }),
+    async ({ store, user, params }) => ({
+      last: (await lastJudgement(store, params.project, user.id)) ?? null,
+    }),
   ],
   "POST /api/judgements/:judgement/revision": [
     "labeler",
     async ({ store, user, params, body }) => ({
-      id: await store.revise(params.judgement, user.id, body.answer, body.seconds),
+      id: await revise(store, params.judgement, user.id, body.answer, body.seconds),
     }),
   ],
   "GET /api/projects/:project/quality": [
@@ -159,7 +162,7 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/adjudications": [
     "reviewer",
     async ({ store, user, params, body }) => {
-      await store.adjudicate(await store.project(params.project), user.id, body.task, body.answer);
+      await adjudicate(store, await store.project(params.project), user.id, body.task, body.answer);
       return {};
     },
   ],
@@ -181,7 +184,7 @@ async function view(
   user: User,
 ): Promise<Reply<"GET /api/projects/:project">> {
   const { at: _, ...shown } = project;
-  return { ...shown, ...(await store.progress(project.id, user.id)) };
+  return { ...shown, ...(await progress(store, project.id, user.id)) };
 }
 
 async function filter<T>(all: readonly T[], keep: (one: T) => Promise<boolean>): Promise<T[]> {
