@@ -6,21 +6,30 @@ import type { Project, User } from "./records.ts";
 /** Judgements between a task and its repetition: by then an answer is given anew and not remembered. */
 const repeatAfter = 10;
 
+/**
+ * Open tasks that one is drawn from. With always the first, people who work in step judge together every time, and whom
+ * one disagrees with says little of who errs. Small, so that few tasks are begun at a time and what was paid for is soon
+ * complete: each draw takes a begun one about as often as the overlap says.
+ */
+const window = 16;
+
 export interface Wish {
   project: Project;
   labeler: User;
   /** Tasks that the labeler holds already. */
   held: number;
   now: number;
+  /** In [0, 1). */
+  random: () => number;
 }
 
 /**
  * The task that a labeler gets next: at the project's rates one whose answer is known, or one that they judged before;
- * else the first that still needs judgements, which nobody else is about to give, and that they have not seen.
+ * else any of the first few that still need judgements, which nobody else is about to give, and that they have not seen.
  */
 export async function chooseTask(
   tx: Transaction<Schema>,
-  { project, labeler, held, now }: Wish,
+  { project, labeler, held, now, random }: Wish,
 ): Promise<{ task: string; repeat: boolean } | undefined> {
   const { goldRate, repeatRate } = project.settings;
   const { count } = await tx
@@ -31,7 +40,8 @@ export async function chooseTask(
     .executeTakeFirstOrThrow();
   const at = drawOf(labeler.id, Number(count) + held);
   const open = await firstOpen(tx, project.id, labeler, now);
-  if (!open) return undefined;
+  const drawn = open[Math.floor(random() * open.length)];
+  if (drawn === undefined) return undefined;
   if (at < goldRate) {
     const gold = await firstGold(tx, project.id, labeler);
     if (gold) return { task: gold, repeat: false };
@@ -39,7 +49,7 @@ export async function chooseTask(
     const again = await oldest(tx, project.id, labeler.id);
     if (again) return { task: again, repeat: true };
   }
-  return { task: open, repeat: false };
+  return { task: drawn, repeat: false };
 }
 
 /** In [0, 1), the same for the same labeler and place, and not to be foreseen. */
@@ -70,16 +80,15 @@ const unseen = (tx: Transaction<Schema>, project: string, labeler: User) =>
           : eb("task.skill", "is", null),
       ]),
     )
-    .orderBy("task.place")
-    .limit(1);
+    .orderBy("task.place");
 
 async function firstOpen(
   tx: Transaction<Schema>,
   project: string,
   labeler: User,
   now: number,
-): Promise<string | undefined> {
-  const row = await unseen(tx, project, labeler)
+): Promise<string[]> {
+  const rows = await unseen(tx, project, labeler)
     .where("task.gold", "is", null)
     .where(({ eb, selectFrom }) =>
       eb(
@@ -92,8 +101,9 @@ async function firstOpen(
         eb("task.wanted", "-", eb.ref("task.done")),
       ),
     )
-    .executeTakeFirst();
-  return row?.id;
+    .limit(window)
+    .execute();
+  return rows.map(({ id }) => id);
 }
 
 async function firstGold(
@@ -101,7 +111,10 @@ async function firstGold(
   project: string,
   labeler: User,
 ): Promise<string | undefined> {
-  const row = await unseen(tx, project, labeler).where("task.gold", "is not", null).executeTakeFirst();
+  const row = await unseen(tx, project, labeler)
+    .where("task.gold", "is not", null)
+    .limit(1)
+    .executeTakeFirst();
   return row?.id;
 }
 

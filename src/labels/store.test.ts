@@ -1,6 +1,12 @@
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { noPostgres, startPostgres } from "../../test/postgres.ts";
+import { parseJsonl } from "../data/jsonl.ts";
+import { uniform } from "../math/statistics.ts";
+import { exportRows } from "./export.ts";
+import { importTasks } from "./intake.ts";
 import type { Assignment, NewTask, Project, User } from "./records.ts";
+import type { Answer } from "./settings.ts";
 import { LabelStore } from "./store.ts";
 import { verify } from "./verify.ts";
 import { judge, nextTask, revise, saveDraft } from "./work.ts";
@@ -42,7 +48,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     project: Project;
   }
   async function begin(settings: object = {}, people = 3, tasks = pairs(4)): Promise<Setting> {
-    const store = await LabelStore.open((await server?.fresh()) ?? ":memory:", () => clock);
+    const store = await LabelStore.open((await server?.fresh()) ?? ":memory:", () => clock, uniform(0));
     const owner = await store.addUser(null, { name: "owner", role: "owner" });
     const labelers: User[] = [];
     for (let i = 0; i < people; i++)
@@ -80,6 +86,30 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     for (const { answer } of await judgements(store)) expect(JSON.parse(answer)).toEqual({ preference: 1 });
     const orders = (await judgements(store)).map(({ order }) => order);
     expect(orders.length).toBe(8);
+    await end(store);
+  });
+
+  it("puts every two labelers on some tasks together, though all work in step", async () => {
+    const { store, labelers, project } = await begin({ maxOverlap: 2 }, 6, pairs(90));
+    const said = new Map<string, string[]>();
+    for (;;) {
+      const got: [User, Assignment][] = [];
+      for (const labeler of labelers) {
+        const assignment = await nextTask(store, project, labeler);
+        if (assignment) got.push([labeler, assignment]);
+      }
+      if (!got.length) break;
+      for (const [{ name }, { task }] of got) said.set(task, [...(said.get(task) ?? []), name].sort());
+      // Few are begun at a time, so that what was paid for is soon complete.
+      expect([...said.values()].filter((who) => who.length === 1).length).toBeLessThan(30);
+      for (const [{ id }, { lease }] of got) await judge(store, lease, id, { preference: 1 }, 1);
+    }
+    expect([...said.values()].map((who) => who.length)).toEqual(new Array(90).fill(2));
+    const together = new Map<string, number>();
+    for (const who of said.values()) together.set(who.join(), (together.get(who.join()) ?? 0) + 1);
+    // 15 pairs of people for 90 tasks: 6 each.
+    expect(together.size).toBe(15);
+    expect(Math.max(...together.values())).toBeLessThan(20);
     await end(store);
   });
 
@@ -274,6 +304,63 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     expect(got.messages[0]?.content).toBe(hostile);
     expect([...got.completions].sort()).toEqual([hostile, `${hostile}2`].sort());
     expect(Object.keys(got)).toEqual(["lease", "task", "messages", "expires", "completions", "draft"]);
+    await end(store);
+  });
+
+  it("keeps texts of a megabyte to the byte from import to export", async () => {
+    const big = (start: string) => start + hostile.repeat(Math.ceil(2 ** 20 / Buffer.byteLength(hostile)));
+    const take = async ({ store, labelers, project }: Setting, row: object, answer: Answer) => {
+      const rows = parseJsonl("a.jsonl", Buffer.from(JSON.stringify(row)));
+      const { kept } = await importTasks(store, null, project, { name: "a.jsonl", rows, gold: false });
+      expect(kept).toBe(1);
+      const [labeler] = labelers as [User];
+      const { lease } = (await nextTask(store, project, labeler)) as Assignment;
+      await saveDraft(store, lease, labeler.id, answer);
+      expect((await nextTask(store, project, labeler))?.draft).toEqual(answer);
+      await judge(store, lease, labeler.id, answer, 1);
+    };
+    const exported = async ({ store, project }: Setting, format: "judgements" | "prompt-completion") => {
+      const rows = [];
+      for await (const row of exportRows(store, project, format)) rows.push(row);
+      expect(rows).toHaveLength(1);
+      return rows[0] as {
+        prompt: { content: string }[];
+        completions: string[];
+        completion: string;
+        answer: Answer;
+      };
+    };
+    // Compared without being shown: a difference of megabytes is no message.
+    const same = (found: unknown, wanted: unknown) => expect(isDeepStrictEqual(found, wanted)).toBe(true);
+
+    const compared = await begin({}, 1, []);
+    const row = { prompt: big("p"), chosen: big("a"), rejected: big("b") };
+    await take(compared, row, { preference: 2, comment: big("c") });
+    const judged = await exported(compared, "judgements");
+    same(judged.prompt[0]?.content, big("p"));
+    same(judged.completions, [big("a"), big("b")]);
+    same(judged.answer.comment, big("c"));
+    await end(compared.store);
+
+    const written = await begin({ kind: "demonstration" }, 1, []);
+    await take(written, { prompt: big("q") }, { text: big("d") });
+    const { prompt, completion } = await exported(written, "prompt-completion");
+    same([prompt[0]?.content, completion], [big("q"), big("d")]);
+    await end(written.store);
+  });
+
+  it("keeps names to the byte, and refuses those that no database keeps", async () => {
+    const { store, owner } = await begin({}, 0, []);
+    const name = "</script>\u202eabc 👩‍💻 שלום' or 1=1; --";
+    const user = await store.addUser(owner.id, { name, role: "labeler" });
+    expect((await store.user(user.id)).name).toBe(name);
+    const settings = { kind: "pairwise" } as const;
+    const { id } = await store.addProject(owner.id, { name, settings });
+    expect((await store.project(id)).name).toBe(name);
+    for (const none of ["a\u0000b", "a\ud800"]) {
+      await expect(store.addUser(owner.id, { name: none, role: "labeler" })).rejects.toThrow(/^name: /);
+      await expect(store.addProject(owner.id, { name: none, settings })).rejects.toThrow(/^name: /);
+    }
     await end(store);
   });
 

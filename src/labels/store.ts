@@ -32,18 +32,22 @@ type Tx = Transaction<Schema>;
  * judgements follows from it (see `verify`).
  */
 export class LabelStore {
+  /** See `openDatabase`. */
+  readonly where: string;
   readonly db: Kysely<Schema>;
   readonly #lock: Database["lock"];
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** In [0, 1): draws tasks. */
+  readonly random: () => number;
 
-  private constructor({ db, lock }: Database, now: () => number) {
-    [this.db, this.#lock, this.now] = [db, lock, now];
+  private constructor(where: string, { db, lock }: Database, now: () => number, random: () => number) {
+    [this.where, this.db, this.#lock, this.now, this.random] = [where, db, lock, now, random];
   }
 
   /** @param where see `openDatabase` @throws InputError */
-  static async open(where: string, now = Date.now): Promise<LabelStore> {
-    return new LabelStore(await openDatabase(where), now);
+  static async open(where: string, now = Date.now, random = Math.random): Promise<LabelStore> {
+    return new LabelStore(where, await openDatabase(where), now, random);
   }
 
   /** Opens a store, and makes none. @throws InputError when it is not there */
@@ -92,6 +96,7 @@ export class LabelStore {
   }
 
   async addUserIn(tx: Tx, actor: string | null, user: { name: string; role: Role }): Promise<string> {
+    checkName(user.name);
     const same = await tx.selectFrom("user").select("id").where("name", "=", user.name).executeTakeFirst();
     if (same) throw new Refusal(409, `there is a "${user.name}" already: choose another name`);
     const id = newId();
@@ -125,6 +130,7 @@ export class LabelStore {
     actor: string | null,
     project: { name: string; settings: z.input<typeof projectSettings> },
   ): Promise<Project> {
+    checkName(project.name);
     const id = newId();
     const settings = sound(projectSettings.parse(project.settings));
     await this.write((tx) =>
@@ -294,6 +300,11 @@ export class LabelStore {
       completions: completions.map((one) => ({ ...one, text: z.string().parse(JSON.parse(one.text)) })),
     };
   }
+}
+
+/** Names are kept as they are, not as JSON. @throws InputError for what no database keeps: NUL, half a character */
+function checkName(name: string): void {
+  if (/[\0\p{Cs}]/u.test(name)) throw new InputError("name: it has a character that is none");
 }
 
 const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User => ({

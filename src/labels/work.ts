@@ -68,7 +68,7 @@ async function newLease(
   expires: number,
 ): Promise<Schema["lease"] | undefined> {
   const now = store.now();
-  const found = await chooseTask(tx, { project, labeler, held: held.length, now });
+  const found = await chooseTask(tx, { project, labeler, held: held.length, now, random: store.random });
   if (!found) return undefined;
   const { count } = await tx
     .selectFrom("completion")
