@@ -1,5 +1,5 @@
 // Many labelers at once on the real server, which is killed half-way: are any judgements lost or doubled, and how long
-// does the next task take? `npm run bench:labels -- [--database sqlite|postgres] [--labelers N] [--judgements N] [--think SECONDS]`
+// does the next task take, also while somebody looks at the quality page? `npm run bench:labels -- [--database sqlite|postgres] [--labelers N] [--judgements N] [--think SECONDS]`
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -43,6 +43,9 @@ function serve(): Promise<ChildProcess> {
 
 const nextTimes: number[] = [];
 const afterKill: number[] = [];
+/** Next tasks while an owner asks for the quality page each second: in the last fifth. And how long the page takes. */
+const whileMeasured: number[] = [];
+const pageTimes: number[] = [];
 let backAt = Number.POSITIVE_INFINITY;
 const acknowledged = new Set<string>();
 let down = 0;
@@ -53,7 +56,7 @@ async function ask(cookie: string, method: string, path: string, body: object = 
     const reply = await fetch(`http://127.0.0.1:${port}${path}`, {
       method,
       headers: { "content-type": "application/json", "x-plumbline": "1", cookie },
-      body: JSON.stringify(body),
+      ...(method !== "GET" && { body: JSON.stringify(body) }),
     });
     return {
       status: reply.status,
@@ -91,6 +94,15 @@ for (let i = 0; i < labelers; i++) {
 }
 console.error(`${labelers} labelers, ${wanted / overlap} tasks for ${overlap} of them each`);
 
+const ownersCookie = `plumbline=${(await openSession(store, owner.id)).token}`;
+const isMeasured = () => acknowledged.size >= 0.8 * wanted;
+async function look(): Promise<void> {
+  const began = performance.now();
+  const page = await ask(ownersCookie, "GET", `/api/projects/${project.id}/quality`);
+  if (page?.status !== 200) throw new Error(`quality: ${page?.status} ${JSON.stringify(page?.body)}`);
+  pageTimes.push(performance.now() - began);
+}
+
 let killed = false;
 async function work(cookie: string): Promise<void> {
   // They come over ten seconds.
@@ -101,7 +113,8 @@ async function work(cookie: string): Promise<void> {
     if (!next) continue;
     if (next.status !== 200) throw new Error(`next: ${next.status} ${JSON.stringify(next.body)}`);
     // All who waited come at once when the server is back: these are counted apart.
-    (killed && began < backAt + 5000 ? afterKill : nextTimes).push(performance.now() - began);
+    const times = killed && began < backAt + 5000 ? afterKill : isMeasured() ? whileMeasured : nextTimes;
+    times.push(performance.now() - began);
     const { assignment } = next.body as { assignment: { lease: string } | null };
     if (!assignment) {
       if (acknowledged.size >= wanted) return;
@@ -131,10 +144,19 @@ async function work(cookie: string): Promise<void> {
 }
 
 const began = performance.now();
+let looking: Promise<void> | undefined;
+const looks = setInterval(() => {
+  if (isMeasured())
+    looking ??= look().finally(() => {
+      looking = undefined;
+    });
+}, 1000);
 await Promise.all(cookies.map(work)).catch((error) => {
   server.kill("SIGKILL");
   throw error;
 });
+clearInterval(looks);
+await looking;
 const seconds = (performance.now() - began) / 1000;
 server.removeAllListeners("exit");
 server.kill("SIGINT");
@@ -173,10 +195,12 @@ const found = {
     most: at(1),
     afterKill: at(1, afterKill),
   },
+  ...{ p99WhileMeasured: at(0.99, whileMeasured), mostWhileMeasured: at(1, whileMeasured) },
+  ...{ looks: pageTimes.length, page: at(0.5, pageTimes) },
 };
 if (values.json) console.log(JSON.stringify(found));
 else
   console.log(
-    `${found.judgements} judgements at ${found.perSecond} a second: ${lost} lost, ${doubled} doubled; ${exact} tasks with exactly ${overlap}, ${over} with more; ${found.problems} problems in the log\nnext task: median ${found.p50} ms, 99 % under ${found.p99} ms, longest ${found.most} ms; in the 5 s after it was killed and back at most ${found.afterKill} ms (${down} requests had found it down)`,
+    `${found.judgements} judgements at ${found.perSecond} a second: ${lost} lost, ${doubled} doubled; ${exact} tasks with exactly ${overlap}, ${over} with more; ${found.problems} problems in the log\nnext task: median ${found.p50} ms, 99 % under ${found.p99} ms, longest ${found.most} ms; in the 5 s after it was killed and back at most ${found.afterKill} ms (${down} requests had found it down)\nwhile the quality page is asked for each second: 99 % under ${found.p99WhileMeasured} ms, longest ${found.mostWhileMeasured} ms; the page takes ${found.page} ms (median of ${found.looks})`,
   );
 if (lost || doubled || over || problems.length) process.exitCode = 1;

@@ -6,8 +6,11 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { claim, invite, openSession } from "../src/labels/accounts.ts";
+import { labelerQuality } from "../src/labels/labelers.ts";
+import { quality } from "../src/labels/quality.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import { verify } from "../src/labels/verify.ts";
+import { qualitySchema } from "../src/server/contract.ts";
 import { jsonLines, plumbline, succeed } from "./cli.ts";
 import { noPostgres, startPostgres } from "./postgres.ts";
 
@@ -35,8 +38,32 @@ afterAll(() => {
 });
 const ended = (child: ChildProcess) => new Promise((resolve) => child.once("exit", resolve));
 
+/** A project of 40 tasks for three of six labelers each, who are signed in. */
+async function fill(where: string) {
+  const store = await LabelStore.open(where);
+  const owner = await store.addUser(null, { name: "owner", role: "owner" });
+  const settings = { kind: "pairwise", overlap: 3, maxOverlap: 3, goldRate: 0, repeatRate: 0 } as const;
+  const project = await store.addProject(owner.id, { name: "p", settings });
+  await store.addTasks(
+    owner.id,
+    project,
+    Array.from({ length: 40 }, (_, i) => ({
+      messages: [{ role: "user" as const, content: `q${i}` }],
+      completions: [{ text: "a" }, { text: `b${i}` }],
+    })),
+  );
+  const cookies: string[] = [];
+  for (let k = 0; k < 6; k++) {
+    const { token } = await invite(store, owner.id, "labeler", project.id);
+    const user = await claim(store, token, { name: `labeler ${k}`, password: "a long password" });
+    cookies.push(`plumbline=${(await openSession(store, user.id)).token}`);
+  }
+  const owners = `plumbline=${(await openSession(store, owner.id)).token}`;
+  return { store, project, cookies, owners };
+}
+
 describe.each(["SQLite", "Postgres"].filter((name) => name === "SQLite" || !noPostgres))(
-  "the server killed on %s",
+  "the server on %s",
   (name) => {
     let database: Awaited<ReturnType<typeof startPostgres>> | undefined;
     beforeAll(async () => {
@@ -44,27 +71,10 @@ describe.each(["SQLite", "Postgres"].filter((name) => name === "SQLite" || !noPo
     });
     afterAll(() => database?.stop());
 
-    it("has everything that it acknowledged, once", async () => {
+    it("has everything that it acknowledged, once, when it is killed", async () => {
       const where =
         (await database?.fresh()) ?? join(mkdtempSync(join(tmpdir(), "label-server-")), "labels.db");
-      const store = await LabelStore.open(where);
-      const owner = await store.addUser(null, { name: "owner", role: "owner" });
-      const settings = { kind: "pairwise", overlap: 3, maxOverlap: 3, goldRate: 0, repeatRate: 0 } as const;
-      const project = await store.addProject(owner.id, { name: "p", settings });
-      await store.addTasks(
-        owner.id,
-        project,
-        Array.from({ length: 40 }, (_, i) => ({
-          messages: [{ role: "user" as const, content: `q${i}` }],
-          completions: [{ text: "a" }, { text: `b${i}` }],
-        })),
-      );
-      const cookies: string[] = [];
-      for (let k = 0; k < 6; k++) {
-        const { token } = await invite(store, owner.id, "labeler", project.id);
-        const user = await claim(store, token, { name: `labeler ${k}`, password: "a long password" });
-        cookies.push(`plumbline=${(await openSession(store, user.id)).token}`);
-      }
+      const { store, project, cookies } = await fill(where);
       let server = await serve(where);
       const port = Number(new URL(server.address).port);
       const acknowledged: string[] = [];
@@ -116,9 +126,65 @@ describe.each(["SQLite", "Postgres"].filter((name) => name === "SQLite" || !noPo
       expect((await verify(store)).problems).toEqual([]);
       await store.close();
     });
+
+    it("shares a store with another: nothing is lost, doubled or refused", async () => {
+      const where = (await database?.fresh()) ?? join(mkdtempSync(join(tmpdir(), "label-two-")), "labels.db");
+      const { store, project, cookies, owners } = await fill(where);
+      const servers = [await serve(where), await serve(where)];
+      const refused: string[] = [];
+      const acknowledged: string[] = [];
+      let turn = 0;
+      const ask = async (cookie: string, method: string, path: string, body: object) => {
+        const reply = await fetch(`${servers[turn++ % 2]?.address}/api${path}`, {
+          method,
+          headers: { "content-type": "application/json", "x-plumbline": "1", cookie },
+          body: JSON.stringify(body),
+        });
+        if (reply.status !== 200) refused.push(`${path}: ${await reply.text()}`);
+        else return (await reply.json()) as { assignment: { lease: string } | null; id: string };
+      };
+      const work = async (cookie: string) => {
+        for (;;) {
+          const { assignment } = (await ask(cookie, "POST", `/projects/${project.id}/next`, {})) ?? {};
+          if (!assignment) return;
+          await ask(cookie, "PUT", `/leases/${assignment.lease}/draft`, { draft: "begun" });
+          const answer = { answer: { preference: 3 }, seconds: 1 };
+          // Sent to both: a page sends again when it hears nothing.
+          const sent = await Promise.all(
+            [1, 2].map(() => ask(cookie, "POST", `/leases/${assignment.lease}/judgement`, answer)),
+          );
+          expect(sent[0]?.id).toBe(sent[1]?.id);
+          acknowledged.push(sent[0]?.id as string);
+        }
+      };
+      await Promise.all(cookies.map(work));
+      expect(refused).toEqual([]);
+      // Reckoned in a thread of its own, they are the same numbers.
+      const page = async (name: string) => {
+        const url = `${servers[0]?.address}/api/projects/${project.id}/${name}`;
+        return (await fetch(url, { headers: { cookie: owners } })).json();
+      };
+      expect(await page("quality")).toEqual(
+        JSON.parse(JSON.stringify(qualitySchema.parse(await quality(store, project)))),
+      );
+      expect(await page("labelers")).toEqual(
+        JSON.parse(JSON.stringify(await labelerQuality(store, project))),
+      );
+      for (const { child } of servers) {
+        child.removeAllListeners("exit");
+        const gone = ended(child);
+        child.kill("SIGTERM");
+        await gone;
+      }
+      const rows = await store.db.selectFrom("judgement").select(["id", "task", "labeler"]).execute();
+      expect(rows.map(({ id }) => id).sort()).toEqual(acknowledged.sort());
+      expect(new Set(rows.map(({ task, labeler }) => `${task} ${labeler}`)).size).toBe(120);
+      expect((await verify(store)).problems).toEqual([]);
+      await store.close();
+    });
   },
 );
-if (noPostgres) console.log(`the server killed on Postgres: skipped, ${noPostgres}`);
+if (noPostgres) console.log(`the server on Postgres: skipped, ${noPostgres}`);
 
 describe("plumbline serve and labels", () => {
   const folder = mkdtempSync(join(tmpdir(), "labels-cli-"));

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { goldenJson } from "../../test/golden.ts";
+import { uniform } from "../math/statistics.ts";
 import {
+  accident,
   agreementOf,
   cohenKappa,
   estimate,
@@ -149,8 +151,44 @@ describe("an agreement's summary", () => {
     expect(found.worst).toHaveLength(13);
     expect(found.worst[0]?.labels.join()).toMatch(/ann: .*bob: .*cat: /);
     expect(found.alert).toMatch(/agree little/);
+    expect(found.alert).toMatch(
+      /(ann|bob) and cat \(alike on 35 % of 20\), (ann|bob) and cat \(alike on 35 % of 20\)$/,
+    );
     const { value } = found.alpha;
     expect(value && value.low < value.value && value.value < value.high).toBe(true);
+  });
+
+  it("knows how likely so little agreement is by accident", () => {
+    // Binomial probabilities of at most so many of n at 0.75, which is κ = 0.5 where chance is 0.5; as fractions.
+    const two = { a: "a", b: "b", expected: 0.5, marginals: [[], []] as [number[], number[]], kappa: 0 };
+    const known: [equal: number, items: number, probability: number][] = [
+      [0, 3, 0.015625],
+      [0, 4, 0.00390625],
+      [7, 20, 0.00018370405814494006],
+      [60, 100, 0.0006865922079629911],
+      [70, 100, 0.14954104656657347],
+    ];
+    for (const [equal, items, probability] of known)
+      expect(accident({ ...two, observed: equal / items, items })).toBeCloseTo(probability, 12);
+  });
+
+  it("accuses no two who disagree about few, and seldom two who agree as others do", () => {
+    const few = agreementOf(said("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
+    expect(few.alert).toMatch(/^labelers agree little[^.]*\.\d\d[^.]*$/);
+    // Each says the truth of two labels with probability (1 + √½) / 2, so every two agree with κ = 0.5.
+    const random = uniform(1);
+    const alarms = Array.from({ length: 200 }, () => {
+      const ratings = Array.from({ length: 40 }, (_, item) => {
+        const truth = random() < 0.5;
+        return ["a", "b", "c", "d"].map((labeler) => ({
+          ...{ item: String(item), labeler },
+          label: Number(random() < (1 + Math.SQRT1_2) / 2 === truth),
+        }));
+      });
+      return agreementOf(ratings.flat(), "nominal").alert?.includes("two to be an accident") ?? false;
+    });
+    // One of a hundred at most: 2, and four standard deviations more.
+    expect(alarms.filter(Boolean).length).toBeLessThan(8);
   });
 
   it("says why there is no number", () => {

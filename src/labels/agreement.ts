@@ -55,25 +55,31 @@ export function cohenKappa(
 
 /**
  * Fleiss' κ (Fleiss 1971).
- * @param counts how often each item (a row) was put in each category @returns a reason where it is not defined
+ * @param counts how often each item (a row) was put in each category @param times how many items are like each row
+ * @returns a reason where it is not defined
  */
-export function fleissKappa(counts: readonly (readonly number[])[]): number | string {
+export function fleissKappa(
+  counts: readonly (readonly number[])[],
+  times: readonly number[] = counts.map(() => 1),
+): number | string {
   const sizes = counts.map((row) => row.reduce((a, b) => a + b, 0));
   const [n = 0] = sizes;
   if (!counts.length || n < 2) return "it needs two ratings of each item";
   if (sizes.some((size) => size !== n)) return "it needs the same number of ratings of each item";
-  const total = n * counts.length;
+  const items = times.reduce((a, b) => a + b, 0);
+  const total = n * items;
   let agreed = 0;
   const sums = new Array<number>(counts[0]?.length ?? 0).fill(0);
-  for (const row of counts) {
+  counts.forEach((row, i) => {
+    const like = times[i] as number;
     let squares = 0;
     row.forEach((count, c) => {
       squares += count * count;
-      sums[c] = (sums[c] as number) + count;
+      sums[c] = (sums[c] as number) + count * like;
     });
-    agreed += (squares - n) / (n * (n - 1));
-  }
-  const observed = agreed / counts.length;
+    agreed += ((squares - n) / (n * (n - 1))) * like;
+  });
+  const observed = agreed / items;
   const expected = sums.reduce((sum, count) => sum + (count / total) ** 2, 0);
   return 1 - expected < 1e-12 ? "every rating is the same" : (observed - expected) / (1 - expected);
 }
@@ -82,23 +88,25 @@ export function fleissKappa(counts: readonly (readonly number[])[]): number | st
  * Krippendorff's α, 1 − D_o / D_e (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). Ratings may be
  * missing: items with fewer than two say nothing.
  * @param counts how often each item (a row) was given each value @param values of the columns, ascending
- * @returns a reason where it is not defined
+ * @param times how many items are like each row @returns a reason where it is not defined
  */
 export function krippendorffAlpha(
   counts: readonly (readonly number[])[],
   values: readonly number[],
   scale: Scale,
+  times: readonly number[] = counts.map(() => 1),
 ): number | string {
   const k = values.length;
   const totals = new Array<number>(k).fill(0);
   /** Pairs of ratings within items, by their values, for each item as if it had one rating a pair. */
   const pairs = new Array<number>(k * k).fill(0);
-  for (const row of counts) {
+  for (const [i, row] of counts.entries()) {
+    const like = times[i] as number;
     let size = 0;
     for (let c = 0; c < k; c++) size += row[c] as number;
     if (size < 2) continue;
     for (let c = 0; c < k; c++) {
-      const count = row[c] as number;
+      const count = (row[c] as number) * like;
       if (!count) continue;
       totals[c] = (totals[c] as number) + count;
       for (let d = 0; d < k; d++)
@@ -172,6 +180,51 @@ export function estimate<T>(
   return { value: bootstrap(items, number, 0, resamples) };
 }
 
+/** How many values an item has, and their sum. */
+export interface Total {
+  count: number;
+  sum: number;
+}
+
+export const totalOf = (values: readonly number[]): Total => ({
+  count: values.length,
+  sum: values.reduce((a, b) => a + b, 0),
+});
+
+/** The mean of all values of items. @param reason why there is none */
+export const meanOf =
+  (reason: string) =>
+  (items: readonly Total[]): number | string => {
+    let [count, sum] = [0, 0];
+    for (const item of items) {
+      count += item.count;
+      sum += item.sum;
+    }
+    return count ? sum / count : reason;
+  };
+
+/**
+ * `estimate` of a statistic of count rows. There are few different ones in thousands of items: the statistic is given each
+ * once, and how many items are like it.
+ */
+export function estimateRows(
+  rows: readonly (readonly number[])[],
+  statistic: (different: readonly (readonly number[])[], times: readonly number[]) => number | string,
+): Estimate {
+  const keys = rows.map((row) => row.join());
+  const different = [...new Map(rows.map((row, i) => [keys[i], row])).values()];
+  const places = new Map(different.map((row, place) => [row.join(), place]));
+  return estimate(
+    keys.map((key) => places.get(key) as number),
+    (sample) => {
+      const times = new Array<number>(different.length).fill(0);
+      for (const place of sample) times[place] = (times[place] as number) + 1;
+      const drawn = (_: unknown, place: number) => times[place] !== 0;
+      return statistic(different.filter(drawn), times.filter(drawn));
+    },
+  );
+}
+
 /** The share of wins (1, not 0) among those that are known, with Wilson's interval (1927), which holds for few as well. */
 export function shareOf(wins: readonly (number | undefined)[]): Estimate {
   const known = wins.filter((win) => win !== undefined);
@@ -201,7 +254,7 @@ export interface Agreement {
   /** Share of equal labels over all pairs of ratings of an item. */
   observed: number | undefined;
   /** Every two labelers with an item in common, those that agree least first. */
-  pairs: (Kappa & { a: string; b: string })[];
+  pairs: Pair[];
   /** Items by the share of unequal pairs of ratings, the worst first; those without any are not listed. */
   worst: { item: string; disagreement: number; labels: string[] }[];
   alert?: string;
@@ -232,38 +285,78 @@ export function agreementOf(ratings: readonly Rating[], scale: Scale): Agreement
   const rated = rows.filter(({ row }) => row.size > 1);
   const counts = rated.map((one) => one.counts);
   const numbers = scale === "nominal" ? values.map((_, place) => place) : values.map(Number);
-  const alpha = estimate(counts, (sample) => krippendorffAlpha(sample, numbers, scale));
+  const alpha = estimateRows(counts, (some, times) => krippendorffAlpha(some, numbers, scale, times));
   const unequal = rated.map(({ item, row, counts }) => {
     const all = row.size * (row.size - 1);
     const equal = counts.reduce((sum, count) => sum + count * (count - 1), 0);
     return { item, equal, all, labels: [...row].map(([who, place]) => `${who}: ${values[place]}`) };
   });
   const all = unequal.reduce((sum, one) => sum + one.all, 0);
+  const pairs = kappas(
+    rated.map(({ row }) => row),
+    values.length,
+    scale,
+  );
   const found = {
     ...{ items: rows.length, ratings: ratings.length, rated: rated.length, alpha },
     labelers: new Set(ratings.map(({ labeler }) => labeler)).size,
-    fleiss: estimate(counts, fleissKappa),
+    fleiss: estimateRows(counts, fleissKappa),
     observed: all ? unequal.reduce((sum, { equal }) => sum + equal, 0) / all : undefined,
-    pairs: kappas(
-      rated.map(({ row }) => row),
-      values.length,
-      scale,
-    ),
+    pairs,
     worst: unequal
       .map(({ item, equal, all, labels }) => ({ item, disagreement: 1 - equal / all, labels }))
       .filter(({ disagreement }) => disagreement > 0)
       .sort((a, b) => b.disagreement - a.disagreement),
   };
-  const alert = alertOf(alpha);
+  const alert = alertOf(alpha, pairs);
   return { ...found, ...(alert !== undefined && { alert }) };
 }
 
-export function alertOf({ value }: Estimate): string | undefined {
-  if (!value || value.value >= enough) return undefined;
-  return `labelers agree little (α ${value.value.toFixed(2)}, 0 is chance): look at what they disagree about most, and say in the guidelines what decides it; or somebody answers carelessly`;
+/** What is to be looked into, if anything: little agreement of all, or of two, who are named. */
+export function alertOf({ value }: Estimate, pairs: readonly Pair[]): string | undefined {
+  // Each pair gets its part of the chance of a false alarm (Bonferroni).
+  const apart = pairs.filter((pair) => accident(pair) < falseAlarm / pairs.length);
+  const named = apart
+    .slice(0, 5)
+    .map(
+      ({ a, b, observed, items }) => `${a} and ${b} (alike on ${Math.round(observed * 100)} % of ${items})`,
+    );
+  const more = apart.length - named.length;
+  const alerts = [
+    value &&
+      value.value < enough &&
+      `labelers agree little (α ${value.value.toFixed(2)}, 0 is chance): look at what they disagree about most, and say in the guidelines what decides it; or somebody answers carelessly`,
+    apart.length > 0 &&
+      `too little agreement of two to be an accident: ${named.join(", ")}${more ? ` and ${more} pairs more` : ""}`,
+  ].filter(Boolean);
+  return alerts.length ? alerts.join(". ") : undefined;
 }
 
-function kappas(
+/** Two labelers and how they agree on `items`. */
+type Pair = Kappa & { a: string; b: string };
+
+/** The chance that one project has a false alarm about two labelers, if every two agree with a κ of 0.5. */
+const falseAlarm = 0.01;
+
+/** How likely two who agree with a κ of `enough` give so few equal labels to so many items (exact binomial). */
+export const accident = ({ kappa, observed, expected, items }: Pair): number =>
+  kappa === undefined
+    ? 1
+    : atMost(Math.ceil(observed * items - 1e-9), items, expected + enough * (1 - expected));
+
+/** P(X ≤ k) of a binomial X of n trials. */
+function atMost(k: number, n: number, p: number): number {
+  let log = n * Math.log(1 - p);
+  let sum = Math.exp(log);
+  for (let i = 1; i <= k; i++) {
+    log += Math.log(((n - i + 1) / i) * (p / (1 - p)));
+    sum += Math.exp(log);
+  }
+  return sum;
+}
+
+/** Cohen's κ of every two labelers with an item in common, the lowest first. @param rows places of labels, by labeler */
+export function kappas(
   rows: readonly ReadonlyMap<string, number>[],
   categories: number,
   scale: Scale,

@@ -1,5 +1,4 @@
-import { mean } from "../math/statistics.ts";
-import { type Estimate, estimate } from "./agreement.ts";
+import { type Estimate, estimate, meanOf, type Total, totalOf } from "./agreement.ts";
 import { groupBy, type Judged, pairOf } from "./judged.ts";
 import type { User } from "./records.ts";
 
@@ -14,6 +13,8 @@ export interface Cohort {
   /** Within less across: over 0, with an interval that excludes it, where preferences differ by cohort. */
   difference: Estimate;
 }
+
+type Items = readonly { within: Total; across: Total }[];
 
 /** Who the labelers are, and whether those who are alike prefer alike. @param open judgements that the overlap counts */
 export function cohorts(open: readonly Judged[], users: readonly User[]): Cohort[] {
@@ -38,15 +39,13 @@ export function cohorts(open: readonly Judged[], users: readonly User[]): Cohort
       const pairs = those.flatMap((a, i) =>
         those.slice(0, i).map((b) => ({ alike: a.value === b.value, agree: Number(a.sign === b.sign) })),
       );
-      const of = (alike: boolean) => pairs.filter((pair) => pair.alike === alike).map(({ agree }) => agree);
+      const of = (alike: boolean) =>
+        totalOf(pairs.filter((pair) => pair.alike === alike).map(({ agree }) => agree));
       return { within: of(true), across: of(false) };
     });
-    const share = (sample: typeof items, of: (item: (typeof items)[number]) => number[]): number | string => {
-      const all = sample.flatMap(of);
-      return all.length ? mean(all) : "no two of them judged the same";
-    };
-    const within = (sample: typeof items) => share(sample, (item) => item.within);
-    const across = (sample: typeof items) => share(sample, (item) => item.across);
+    const share = meanOf("no two of them judged the same");
+    const within = (sample: Items) => share(sample.map((item) => item.within));
+    const across = (sample: Items) => share(sample.map((item) => item.across));
     return {
       name,
       values: [...byValue]
@@ -56,10 +55,10 @@ export function cohorts(open: readonly Judged[], users: readonly User[]): Cohort
           judgements: those.length,
         }))
         .sort((a, b) => b.judgements - a.judgements),
-      within: estimate(items, (sample) => within([...sample])),
-      across: estimate(items, (sample) => across([...sample])),
+      within: estimate(items, within),
+      across: estimate(items, across),
       difference: estimate(items, (sample) => {
-        const [a, b] = [within([...sample]), across([...sample])];
+        const [a, b] = [within(sample), across(sample)];
         return typeof a === "string" ? a : typeof b === "string" ? b : a - b;
       }),
     };

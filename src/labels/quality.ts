@@ -1,12 +1,16 @@
 import { mean } from "../math/statistics.ts";
 import {
-  agreementOf,
+  accident,
   alertOf,
   type Estimate,
   estimate,
+  estimateRows,
   fleissKappa,
+  kappas,
   kendallTau,
   krippendorffAlpha,
+  meanOf,
+  totalOf,
 } from "./agreement.ts";
 import { cohorts } from "./cohorts.ts";
 import { counted, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
@@ -15,6 +19,9 @@ import type { LabelStore } from "./store.ts";
 
 /** Comparisons that a reward model was once made of (Ouyang et al. 2022, table 6), to reckon the cost of as many. */
 const target = 33_000;
+
+/** Pairs of labelers that are told of, those who agree little and not by accident first; and tasks. */
+const listed = { pairs: 100, tasks: 50 };
 
 /** What a project's judgements agree on, and what they cost. */
 export async function quality(store: LabelStore, project: Project) {
@@ -25,16 +32,25 @@ export async function quality(store: LabelStore, project: Project) {
   const names = new Map(users.map(({ id, name }) => [id, name]));
   const nameOf = (id: string) => names.get(id) ?? id;
   const pairs = preferences(open);
-  const ratings = [...pairs].flatMap(([item, said]) =>
-    said.map(({ labeler, place }) => ({ item, labeler, label: place })),
-  );
-  const { pairs: kappas } = agreementOf(mirrored(ratings), "nominal");
-  const counts = [...pairs.values()].filter((said) => said.length > 1).map(countsOf);
+  const rated = [...pairs.values()].filter((said) => said.length > 1);
   // Which completion is stored first means nothing: both orders of every pair together have no side.
-  const both = (of: (rows: readonly number[][]) => number | string) =>
-    estimate(counts, (sample) => of(sample.flatMap((row) => [row, [...row].reverse()])));
-  const alpha = both((rows) => krippendorffAlpha(rows, [0, 1, 2], "nominal"));
-  const alert = alertOf(alpha);
+  const both = (of: typeof fleissKappa) =>
+    estimateRows(rated.map(countsOf), (rows, times) =>
+      of(
+        rows.flatMap((row) => [row, row.toReversed()]),
+        times.flatMap((like) => [like, like]),
+      ),
+    );
+  const alpha = both((rows, times) => krippendorffAlpha(rows, [0, 1, 2], "nominal", times));
+  const tasks = new Set(open.filter(({ verdicts }) => verdicts.length).map(({ task }) => task)).size;
+  const two = kappas(rated.flatMap(bothSides), 3, "nominal")
+    .map(({ a, b, items, ...kappa }) => ({
+      ...{ ...kappa, a: nameOf(a), b: nameOf(b), comparisons: items / 2 },
+      // The comparisons of one ranking hang together: all of them say what one would of two people.
+      items: Math.round(((items / 2) * tasks) / pairs.size),
+    }))
+    .sort((x, y) => accident(x) - accident(y));
+  const alert = alertOf(alpha, two);
   const usable = [...pairs.values()].filter((said) => majority(said) !== 0).length;
   const spent = all.length * price;
   return {
@@ -42,11 +58,7 @@ export async function quality(store: LabelStore, project: Project) {
     ...{ alpha, fleiss: both(fleissKappa), tau: kind === "ranking" ? tau(open) : {} },
     criteria: rubric.map(({ name }) => ({ name, alpha: ratingAlpha(open, name) })),
     ...(alert !== undefined && { alert }),
-    pairs: kappas.map(({ a, b, kappa, reason, observed, items }) => ({
-      ...{ a: nameOf(a), b: nameOf(b), observed, items: items / 2 },
-      ...(kappa !== undefined && { kappa }),
-      ...(reason !== undefined && { reason }),
-    })),
+    pairs: two.slice(0, listed.pairs).map(({ comparisons, ...pair }) => ({ ...pair, items: comparisons })),
     worst: await worst(store, open),
     cohorts: cohorts(open, users),
     ...{ spent, usable, currency },
@@ -83,9 +95,11 @@ function preferences(open: readonly Judged[]): Map<string, Said[]> {
 const countsOf = (said: readonly Said[]): number[] =>
   [0, 1, 2].map((place) => said.filter((one) => one.place === place).length);
 
-/** Every rating of a preference, and the same seen from the other side. */
-const mirrored = (ratings: readonly { item: string; labeler: string; label: number }[]) =>
-  ratings.flatMap((one) => [one, { ...one, item: `${one.item} mirrored`, label: 2 - one.label }]);
+/** What each labeler prefers, and the same seen from the other side. */
+const bothSides = (said: readonly Said[]): Map<string, number>[] => [
+  new Map(said.map(({ labeler, place }) => [labeler, place])),
+  new Map(said.map(({ labeler, place }) => [labeler, 2 - place])),
+];
 
 const majority = (said: readonly Said[]): number =>
   Math.sign(said.reduce((sum, { place }) => sum + place - 1, 0));
@@ -101,9 +115,7 @@ function tau(open: readonly Judged[]): Estimate {
     ),
   );
   const ranked = tasks.filter((taus) => taus.length);
-  return ranked.length
-    ? estimate(ranked, (sample) => mean(sample.flat()))
-    : { reason: "no task was ranked by two labelers" };
+  return estimate(ranked.map(totalOf), meanOf("no task was ranked by two labelers"));
 }
 
 /** α of a criterion's ratings, on an ordinal scale. */
@@ -115,7 +127,7 @@ function ratingAlpha(open: readonly Judged[], criterion: string): Estimate {
   const rows = [...groupBy(rated, ({ item }) => item).values()].map((those) =>
     values.map((value) => those.filter(({ rating }) => rating === value).length),
   );
-  return estimate(rows, (sample) => krippendorffAlpha(sample, values, "ordinal"));
+  return estimateRows(rows, (some, times) => krippendorffAlpha(some, values, "ordinal", times));
 }
 
 /** Tasks by the share of pairs of labelers who differ about two of their completions, the worst first. */
@@ -132,7 +144,7 @@ async function worst(store: LabelStore, open: readonly Judged[]) {
   const first = tasks
     .filter(({ disagreement }) => disagreement > 0)
     .sort((a, b) => b.disagreement - a.disagreement)
-    .slice(0, 50);
+    .slice(0, listed.tasks);
   return Promise.all(
     first.map(async (one) => {
       const { messages } = await store.content(one.task);

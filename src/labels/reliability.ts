@@ -180,14 +180,11 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
   for (let step = 0; step < 1000; step++) {
     const ifFirst = new Array<number>(pairs).fill(0);
     const ifSecond = new Array<number>(pairs).fill(0);
+    const logs = accuracies.map((own) => own.map(logsOf) as [Logs, Logs]);
     for (const vote of votes) {
-      const own = accuracies[vote.labeler] as [number, number];
-      const [ofFirst, ofSecond] = [
-        own[vote.firstLeft ? 0 : 1] as number,
-        own[vote.firstLeft ? 1 : 0] as number,
-      ];
-      add(ifFirst, vote.pair, mixedLog(ofFirst, vote.first));
-      add(ifSecond, vote.pair, mixedLog(ofSecond, 1 - vote.first));
+      const own = logs[vote.labeler] as [Logs, Logs];
+      add(ifFirst, vote.pair, mixed(own[vote.firstLeft ? 0 : 1], vote.first));
+      add(ifSecond, vote.pair, mixed(own[vote.firstLeft ? 1 : 0], 1 - vote.first));
     }
     let posterior = 0;
     first = ifFirst.map((a, pair) => {
@@ -206,7 +203,7 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
     for (const vote of votes) {
       const p = first[vote.pair] as number;
       const own = records[vote.labeler] as [Known, Known];
-      const [ofFirst, ofSecond] = vote.firstLeft ? own : [own[1], own[0]];
+      const [ofFirst, ofSecond] = [own[vote.firstLeft ? 0 : 1], own[vote.firstLeft ? 1 : 0]];
       ofFirst.right += p * vote.first;
       ofFirst.wrong += p * (1 - vote.first);
       ofSecond.right += (1 - p) * (1 - vote.first);
@@ -224,9 +221,16 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
   };
 }
 
+/** Log-probabilities of a right answer and of a wrong one. */
+interface Logs {
+  right: number;
+  wrong: number;
+}
+
+const logsOf = (accuracy: number): Logs => ({ right: Math.log(accuracy), wrong: Math.log(1 - accuracy) });
+
 /** Log-probability of an answer that is right to this share. */
-const mixedLog = (accuracy: number, right: number): number =>
-  right * Math.log(accuracy) + (1 - right) * Math.log(1 - accuracy);
+const mixed = ({ right, wrong }: Logs, share: number): number => share * right + (1 - share) * wrong;
 
 /** What a judgement of a labeler counts in training: how much better than chance, nothing where worse. */
 export const weightOf = (accuracy: number): number => Math.max(0, 2 * accuracy - 1);

@@ -232,6 +232,21 @@ describe("labelling over HTTP", () => {
     expect(rows).toBe(401);
   });
 
+  it("takes an answer of a megabyte, and refuses one far larger", async () => {
+    const { ask: owner } = await account("owner", "owner of long answers");
+    const project = await makeProject(owner, { kind: "demonstration" }, jsonl([{ prompt: "Tell all." }]));
+    const { ask } = await account("labeler", "novelist", project);
+    const { assignment } = (await ask("POST", `/api/projects/${project}/next`)).body;
+    const send = (text: string) =>
+      ask("POST", `/api/leases/${assignment.lease}/judgement`, { answer: { text }, seconds: 1 });
+    const text = hostile.repeat(Math.ceil(2 ** 20 / Buffer.byteLength(hostile)));
+    const refused = await send(text.repeat(20));
+    expect([refused.status, refused.body.error]).toEqual([413, expect.stringMatching(/at most 8 MiB/)]);
+    expect((await send(text)).status).toBe(200);
+    const { last } = (await ask("GET", `/api/projects/${project}/last`)).body;
+    expect(last.answer.text === text).toBe(true);
+  });
+
   it("lets a labeler reach no other's answers, no model's name and no owner's page", async () => {
     const { ask: owner } = await account("owner", "owner of secrets");
     const rows = jsonl([{ prompt: "q", completions: ["a", "b"] }]);

@@ -20,6 +20,7 @@ import { exportRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
 import type { User } from "../labels/records.ts";
 import { type LabelStore, Refusal } from "../labels/store.ts";
+import { Aside } from "./aside.ts";
 import { type Access, type Ask, sessionCookie } from "./ask.ts";
 import { errorSchema, type Reply, type Routes, routes } from "./contract.ts";
 import { handlers } from "./handlers.ts";
@@ -36,6 +37,8 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler(answerError);
+  const aside = new Aside(store);
+  app.addHook("onClose", () => aside.close());
   await app.register(cookie);
   await app.register(helmet, {
     contentSecurityPolicy: {
@@ -54,7 +57,7 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
     transform: jsonSchemaTransform,
   });
   await app.register(async (api) => {
-    for (const key of Object.keys(routes) as (keyof Routes)[]) add(api, store, key);
+    for (const key of Object.keys(routes) as (keyof Routes)[]) add(api, store, aside, key);
     addExport(api, store);
     api.get("/api/openapi.json", { schema: { hide: true } }, () => app.swagger());
   });
@@ -70,7 +73,7 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
   return app;
 }
 
-function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, key: K): void {
+function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, aside: Aside, key: K): void {
   const [method, url] = key.split(" ") as [string, string];
   const { response, ...parts } = routes[key] as { response: z.ZodType; params?: z.ZodType; body?: z.ZodType };
   const [access, handle] = handlers[key] as unknown as [Access, (ask: Ask<K>) => Promise<Reply<K>>];
@@ -90,7 +93,7 @@ function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, ke
       const user = await whoAsks(store, request, access);
       const { params, body } = request as unknown as Pick<Ask<K>, "params" | "body">;
       // A handler for anyone looks whether there is a user.
-      return handle({ store, user: user as User, params, body, request, reply });
+      return handle({ store, aside, user: user as User, params, body, request, reply });
     },
   });
 }
@@ -147,7 +150,7 @@ function refuseForged({ headers }: FastifyRequest): void {
     );
 }
 
-function answerError(error: unknown, _request: FastifyRequest, reply: FastifyReply) {
+function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const [issue] = error.validation;
     const field = issue?.instancePath.slice(1).replaceAll("/", ".");
@@ -155,6 +158,10 @@ function answerError(error: unknown, _request: FastifyRequest, reply: FastifyRep
   }
   if (error instanceof Refusal) return reply.code(error.status).send({ error: error.message });
   if (error instanceof InputError) return reply.code(400).send({ error: error.message });
+  if ((error as { statusCode?: number }).statusCode === 413) {
+    const most = request.routeOptions.bodyLimit / 2 ** 20;
+    return reply.code(413).send({ error: `this is too large: a request has at most ${most} MiB` });
+  }
   const { statusCode = 500, message, stack } = error as Error & { statusCode?: number };
   if (statusCode < 500) return reply.code(statusCode).send({ error: message });
   console.error(stack);

@@ -2,8 +2,6 @@ import { InputError } from "../data/errors.ts";
 import { parseJsonl } from "../data/jsonl.ts";
 import { claim, closeSession, invitation, invite, openSession, signIn } from "../labels/accounts.ts";
 import { importTasks } from "../labels/intake.ts";
-import { disputes, labelerQuality } from "../labels/labelers.ts";
-import { quality } from "../labels/quality.ts";
 import type { Project, User } from "../labels/records.ts";
 import { type LabelStore, Refusal } from "../labels/store.ts";
 import { adjudicate, judge, lastJudgement, nextTask, progress, revise, saveDraft } from "../labels/work.ts";
@@ -149,15 +147,15 @@ export const handlers: Handlers = {
   ],
   "GET /api/projects/:project/quality": [
     "reviewer",
-    async ({ store, params }) => quality(store, await store.project(params.project)),
+    async ({ store, aside, params }) => aside.measure("quality", await store.project(params.project)),
   ],
   "GET /api/projects/:project/labelers": [
     "reviewer",
-    async ({ store, params }) => labelerQuality(store, await store.project(params.project)),
+    async ({ store, aside, params }) => aside.measure("labelers", await store.project(params.project)),
   ],
   "GET /api/projects/:project/disputes": [
     "reviewer",
-    async ({ store, params }) => disputes(store, await store.project(params.project)),
+    async ({ store, aside, params }) => aside.measure("disputes", await store.project(params.project)),
   ],
   "POST /api/projects/:project/adjudications": [
     "reviewer",
