@@ -68,7 +68,7 @@ async function compare(): Promise<Result[]> {
     const model = join(folder, "model");
     const loaded = await loadModel("smollm2-135m-instruct", { dtype: "bfloat16" });
     loaded.save(model);
-    const pairs = readPairs(data, loaded.text, 512);
+    const pairs = await readPairs(data, loaded.text, 512);
     const common = { model, gguf: await fetchSmolLm2(), steps: 1, settings: {}, maxTokens: 0, peer: "" };
     const inputOf = ({ input }: Comparison): Input => {
       const batchSize = input.batchSize ?? 8;

@@ -49,13 +49,13 @@ export function promptsOf(
 }
 
 /** The pairs whose two sequences have at most `maxTokens` tokens: nobody has to cut. */
-export function readPairs(path: string, text: Tokenizer, maxTokens: number): Pair[] {
+export async function readPairs(path: string, text: Tokenizer, maxTokens: number): Promise<Pair[]> {
   const fits = (prompt: Message[], completion: string) => {
     const row = encodeExample(text, prompt, completion);
     return row.prompt.length + row.response.length <= maxTokens;
   };
-  return readComparisons(path)
-    .records.filter(({ ranks }) => ranks[0] !== ranks[1])
+  return (await readComparisons(path)).records
+    .filter(({ ranks }) => ranks[0] !== ranks[1])
     .map(({ prompt, completions: [a = "", b = ""], ranks: [rankA = 0, rankB = 0] }) =>
       rankA < rankB ? { prompt, chosen: a, rejected: b } : { prompt, chosen: b, rejected: a },
     )

@@ -44,9 +44,9 @@ interface Pair {
 }
 
 /** Instructions with answers whose gold scores differ, in random order. */
-function pairsOf(seed: number): Pair[] {
+async function pairsOf(seed: number): Promise<Pair[]> {
   const instructions = new Map(loadInstructions("train").map((one) => [one.prompt, one]));
-  const { records } = readComparisons(join(values.run, "comparisons.jsonl"));
+  const { records } = await readComparisons(join(values.run, "comparisons.jsonl"));
   const pairs = records.flatMap(({ prompt, completions }): Pair[] => {
     const instruction = instructions.get(prompt.at(-1)?.content ?? "");
     if (!instruction) return [];
@@ -135,7 +135,7 @@ await loadModel(join(values.run, "sft")).then((model) => model.dispose()); // be
 const results = [];
 const all: number[] = [];
 for (let seed = 0; seed < Number(values.seeds); seed++) {
-  const pairs = pairsOf(seed);
+  const pairs = await pairsOf(seed);
   const held = pairs.slice(0, Math.floor(pairs.length * 0.4));
   const { rows, quality } = await label(pairs.slice(held.length), seed);
   console.error(

@@ -122,7 +122,7 @@ describe("SmolLM2-135M-Instruct in fewer bits", () => {
   ] as const)(
     "of $bits gives nearly the same log-probs, and shares them with its clones",
     async ({ bits, most }) => {
-      const { records } = readDemonstrations(starter);
+      const { records } = await readDemonstrations(starter);
       const rows = records.map(({ prompt, completion }) => encodeExample(tokenizer, prompt, completion));
       const meanOf = (of: Model) =>
         noGrad(() =>

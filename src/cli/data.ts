@@ -11,7 +11,7 @@ export const data = () => {
     .option("--json", "print the counts as JSON")
     .action(async (file: string, { json }: { json?: boolean }) => {
       const { checkData } = await import("../data/readers.ts");
-      const report = checkData(file);
+      const report = await checkData(file);
       if (json) print(JSON.stringify(report));
       else {
         const dropped = Object.values(report.dropped).reduce((a, b) => a + b, 0);

@@ -38,7 +38,7 @@ export const generate = () =>
     .action(async ({ model: name, prompt, data, out, dtype, ...options }) => {
       const { readPrompts } = await import("../data/readers.ts");
       const prompts: Prompt[] = data
-        ? readPrompts(data).records
+        ? (await readPrompts(data)).records
         : [{ prompt: [{ role: "user", content: prompt ?? readFileSync(0, "utf8").trim() }] }];
       if (!prompts[0]?.prompt.at(-1)?.content) throw new InputError("generate: the prompt is empty");
       const signal = interruptible();

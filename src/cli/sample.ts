@@ -48,7 +48,7 @@ export const sample = () =>
     .action(async (options: Options) => {
       const { readPrompts } = await import("../data/readers.ts");
       const { chooseDiverse } = await import("../rollout/diverse.ts");
-      const { records } = readPrompts(options.data);
+      const { records } = await readPrompts(options.data);
       const progress = new Progress(false);
       const drawn = records.map(() => [] as Candidate[]);
       const signal = interruptible();

@@ -12,14 +12,14 @@ export const score = () =>
     .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
     .action(async ({ model: name, data, out, dtype }) => {
       const { checkData, readComparisons, readDemonstrations } = await import("../data/readers.ts");
-      const compared = checkData(data).kind === "comparison";
+      const compared = (await checkData(data)).kind === "comparison";
       const rows = compared
-        ? readComparisons(data).records.map(({ prompt, completions, ranks }) => ({
+        ? (await readComparisons(data)).records.map(({ prompt, completions, ranks }) => ({
             prompt,
             completions,
             ranks,
           }))
-        : readDemonstrations(data).records.map(({ prompt, completion }) => ({
+        : (await readDemonstrations(data)).records.map(({ prompt, completion }) => ({
             prompt,
             completions: [completion],
             ranks: undefined,

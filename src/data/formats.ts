@@ -13,6 +13,14 @@ export interface Draft {
   weight?: number;
   labeler?: string;
   id?: string;
+  /** By how much the better of two is, from 1 (slightly) to 4 (much). */
+  strength?: number;
+  /** By criterion, one number a completion. */
+  ratings?: Record<string, number[]>;
+  /** Which model wrote each completion. */
+  models?: (string | null)[];
+  /** How long the labeler took. */
+  seconds?: number;
 }
 
 export interface Format {
@@ -44,6 +52,8 @@ const text = z.union([z.string(), conversation], { error: "expected a string or 
 const identifier = z.union([z.string(), z.number()]).transform(String).optional();
 const rank = z.number();
 const weight = z.number().min(0).optional();
+const strength = z.int().min(1).max(4).optional();
+const models = z.array(z.string().nullable()).optional();
 type Text = z.infer<typeof text>;
 
 const user = (content: string): Message => ({ role: "user", content });
@@ -62,18 +72,15 @@ define(
       margins: z.number().optional(),
       weight,
       labeler: identifier,
+      strength,
+      models,
     })
     .refine((row) => row.ranks.length === row.completions.length, {
       path: ["ranks"],
       error: "expected one rank per completion",
     }),
-  ({ prompt, completions, ranks, margins, weight, labeler }) => [
-    {
-      prompt: toPrompt(prompt),
-      completions: completions.map(toReply),
-      ranks,
-      ...given({ margins, weight, labeler }),
-    },
+  ({ prompt, completions, ranks, ...rest }) => [
+    { prompt: toPrompt(prompt), completions: completions.map(toReply), ranks, ...given(rest) },
   ],
 );
 
@@ -82,22 +89,39 @@ define(
   z.object({
     instruction: z.string(),
     completions: z.array(
-      z.object({ response: z.string(), annotations: z.record(z.string(), z.object({ Rating: z.string() })) }),
+      z.object({
+        response: z.string(),
+        model: z.string().nullish(),
+        annotations: z.record(z.string(), z.object({ Rating: z.string() })),
+      }),
     ),
   }),
   ({ instruction, completions }) => {
-    const rated = completions.flatMap(({ response, annotations }) => {
+    const rated = completions.flatMap(({ response, annotations, model = null }) => {
       // A rating may be "N/A"; what is left of a completion's ratings still says how good it is.
-      const ratings = Object.values(annotations).flatMap(({ Rating }) => {
+      const ratings = Object.entries(annotations).flatMap(([criterion, { Rating }]) => {
         const rating = Number.parseFloat(Rating);
-        return Number.isNaN(rating) ? [] : [rating];
+        return Number.isNaN(rating) ? [] : [[criterion, rating] as const];
       });
-      const mean = ratings.reduce((a, b) => a + b, 0) / ratings.length;
-      return ratings.length === 0 ? [] : [{ response, rank: -mean }];
+      const mean = ratings.reduce((sum, [, rating]) => sum + rating, 0) / ratings.length;
+      return ratings.length === 0 ? [] : [{ response, model, ratings: new Map(ratings), rank: -mean }];
     });
     if (rated.length < 2) return "fewer than two rated completions";
-    const ranks = denseRanks(rated.map((completion) => completion.rank));
-    return [{ prompt: [user(instruction)], completions: rated.map(({ response }) => response), ranks }];
+    const ofAll = [...(rated[0]?.ratings.keys() ?? [])].filter((name) =>
+      rated.every(({ ratings }) => ratings.has(name)),
+    );
+    const ratings = ofAll.map((name) => [name, rated.map((one) => one.ratings.get(name) as number)]);
+    return [
+      {
+        prompt: [user(instruction)],
+        completions: rated.map(({ response }) => response),
+        ranks: denseRanks(rated.map(({ rank }) => rank)),
+        ...given({
+          ratings: ratings.length ? Object.fromEntries(ratings) : undefined,
+          models: namedModels(rated),
+        }),
+      },
+    ];
   },
 );
 
@@ -110,7 +134,7 @@ define(
       title: z.string().nullish(),
       subreddit: z.string().nullish(),
     }),
-    summaries: z.array(z.object({ text: z.string() })).length(2),
+    summaries: z.array(z.object({ text: z.string(), policy: z.string().nullish() })).length(2),
     choice: z.number().int().min(0).max(1),
     worker: identifier,
   }),
@@ -127,7 +151,10 @@ define(
         prompt: [user(parts.filter((part) => part !== "").join("\n\n"))],
         completions: summaries.map((summary) => summary.text.trim()),
         ranks: choice === 0 ? [0, 1] : [1, 0],
-        ...given({ labeler: worker }),
+        ...given({
+          labeler: worker,
+          models: namedModels(summaries.map(({ policy = null }) => ({ model: policy }))),
+        }),
       },
     ];
   },
@@ -205,6 +232,14 @@ const pairwise = z.object({
   type: z.literal("pairwise"),
   value: z.object({ selected: z.enum(["left", "right"]) }),
 });
+const completedBy = z
+  .union([
+    z.number().transform(String),
+    z.string(),
+    z.object({ email: z.string() }).transform(({ email }) => email),
+  ])
+  .optional()
+  .catch(undefined);
 define(
   { name: "Label Studio pairwise", kind: "comparison", fields: ["annotations", "data"], ours: false },
   z.object({
@@ -212,6 +247,7 @@ define(
       z.object({
         completed_by: z.unknown(),
         was_cancelled: z.boolean().optional(),
+        lead_time: z.number().nullish(),
         result: z.array(z.unknown()),
       }),
     ),
@@ -221,16 +257,63 @@ define(
     // The labelling interface is free to name the two answers; they stand left, right.
     const answers = Object.values(rest).filter((value) => typeof value === "string");
     if (answers.length !== 2) return "not a prompt and two answers";
-    const drafts = annotations.flatMap(({ completed_by, was_cancelled, result }): Draft[] => {
+    const drafts = annotations.flatMap(({ completed_by, was_cancelled, lead_time, result }): Draft[] => {
       const choice = result.map((entry) => pairwise.safeParse(entry)).find((entry) => entry.success);
       if (was_cancelled || !choice) return [];
       const ranks = choice.data.value.selected === "left" ? [0, 1] : [1, 0];
-      const labeler = typeof completed_by === "number" ? String(completed_by) : undefined;
-      return [{ prompt: [user(prompt)], completions: answers, ranks, ...given({ labeler }) }];
+      // A number, or the whole user.
+      const labeler = completedBy.parse(completed_by);
+      const seconds = lead_time ?? undefined;
+      return [{ prompt: [user(prompt)], completions: answers, ranks, ...given({ labeler, seconds }) }];
     });
     return drafts.length > 0 ? drafts : "no choice made";
   },
 );
+
+const answered = z.object({ value: z.unknown(), user_id: identifier });
+const placed = z.array(z.object({ value: z.string(), rank: z.number() })).min(2);
+define(
+  { name: "Argilla", kind: "comparison", fields: ["fields", "responses"], ours: false },
+  z.object({
+    fields: z.record(z.string(), z.unknown()),
+    responses: z.record(z.string(), z.array(answered)),
+  }),
+  ({ fields, responses }) => {
+    const [[, prompt] = [], ...others] = Object.entries(fields);
+    const messages = conversationOf(prompt);
+    const replies = others.flatMap(([name, value]) => (typeof value === "string" ? [{ name, value }] : []));
+    if (!messages || replies.length < 2) return "not a prompt and two or more answers";
+    const drafts = Object.values(responses)
+      .flat()
+      .flatMap(({ value, user_id }): Draft[] => {
+        const ranks = placesOf(
+          value,
+          replies.map(({ name }) => name),
+        );
+        const completions = replies.map(({ value }) => value);
+        return ranks ? [{ prompt: messages, completions, ranks, ...given({ labeler: user_id }) }] : [];
+      });
+    return drafts.length > 0 ? drafts : "no ranking of the answers, nor a choice";
+  },
+);
+
+/** Argilla's text field or chat field. */
+function conversationOf(field: unknown): Message[] | undefined {
+  if (typeof field === "string") return [user(field)];
+  return conversation.safeParse(field).data;
+}
+
+/** The ranks that a response to a ranking question gives fields, or a label question's choice of one. */
+function placesOf(value: unknown, fields: readonly string[]): number[] | undefined {
+  const ranking = placed.safeParse(value).data;
+  if (ranking) {
+    const ranks = fields.map((field) => ranking.find((one) => one.value === field)?.rank);
+    return ranks.every((rank) => rank !== undefined) ? ranks : undefined;
+  }
+  return typeof value === "string" && fields.includes(value)
+    ? fields.map((field) => Number(field !== value))
+    : undefined;
+}
 
 const pair = z.object({
   prompt: text.optional(),
@@ -243,6 +326,8 @@ const pair = z.object({
   margin: z.number().optional(),
   weight,
   labeler: identifier,
+  strength,
+  models,
 });
 const pairFormats: [name: string, fields: string[], matches?: Format["matches"]][] = [
   ["preference with ratings", ["chosen", "rejected", "chosen_rating", "rejected_rating"]],
@@ -267,7 +352,8 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
       : { prompt: toPrompt(row.prompt), completions: [toReply(row.chosen), toReply(row.rejected)] };
   if (!split) return "differing prefixes";
   const ranks = good === bad ? [0, 0] : [0, 1];
-  return [{ ...split, ranks, ...given({ margins: row.margin, weight: row.weight, labeler: row.labeler }) }];
+  const { margin: margins, weight, labeler, strength, models } = row;
+  return [{ ...split, ranks, ...given({ margins, weight, labeler, strength, models }) }];
 }
 
 /** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
@@ -305,22 +391,34 @@ function parseTranscript(value: Text): Text {
 
 define(
   { name: "prompt and completions", kind: "completions", fields: ["prompt", "completions"] },
-  z.object({ prompt: text, completions: z.array(text).min(1), id: identifier }),
-  ({ prompt, completions, id }) => [
-    { prompt: toPrompt(prompt), completions: completions.map(toReply), ...given({ id }) },
+  z.object({ prompt: text, completions: z.array(text).min(1), id: identifier, models }),
+  ({ prompt, completions, ...rest }) => [
+    { prompt: toPrompt(prompt), completions: completions.map(toReply), ...given(rest) },
+  ],
+);
+
+/** The criterion that thumbs are ratings of: 1 for up, 0 for down. */
+export const thumb = "good";
+
+define(
+  { name: "unpaired", kind: "unpaired", fields: ["prompt", "completion", "label"] },
+  z.object({ prompt: text, completion: text, label: z.boolean(), labeler: identifier }),
+  ({ prompt, completion, label, labeler }) => [
+    {
+      prompt: toPrompt(prompt),
+      completions: [toReply(completion)],
+      ratings: { [thumb]: [Number(label)] },
+      ...given({ labeler }),
+    },
   ],
 );
 
 define(
-  { name: "unpaired", kind: "unpaired", fields: ["prompt", "completion", "label"] },
-  z.object({ prompt: text, completion: text, label: z.boolean() }),
-  ({ prompt, completion }) => [{ prompt: toPrompt(prompt), completions: [toReply(completion)] }],
-);
-
-define(
   { name: "prompt-completion", kind: "demonstration", fields: ["prompt", "completion"] },
-  z.object({ prompt: text, completion: text }),
-  ({ prompt, completion }) => [{ prompt: toPrompt(prompt), completions: [toReply(completion)] }],
+  z.object({ prompt: text, completion: text, labeler: identifier }),
+  ({ prompt, completion, labeler }) => [
+    { prompt: toPrompt(prompt), completions: [toReply(completion)], ...given({ labeler }) },
+  ],
 );
 
 define(
@@ -345,6 +443,10 @@ define(
 
 /** The formats we read, the more telling ones first. */
 export const formats: readonly Format[] = definitions;
+
+/** Who wrote each, where any is known. */
+const namedModels = (all: readonly { model: string | null }[]): (string | null)[] | undefined =>
+  all.some(({ model }) => model !== null) ? all.map(({ model }) => model) : undefined;
 
 /** 0 for the lowest number, 1 for the next, equal for equal. */
 function denseRanks(numbers: number[]): number[] {

@@ -95,7 +95,7 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 
 /** Where a row of `path` stands, for messages. */
 export function at(path: string, line: number): string {
-  return /\.json(\.gz)?$/.test(path) ? `${path}: record ${line}` : `${path}:${line}`;
+  return /\.(json(\.gz)?|parquet)$/.test(path) ? `${path}: record ${line}` : `${path}:${line}`;
 }
 
 /** Writes one row a line. The file appears whole or not at all. */

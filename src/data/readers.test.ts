@@ -19,8 +19,8 @@ test.each([
   ["prompt-completion", { prompt: "Sky?", completion: "blue" }],
   ["prompt-completion", { prompt: sky, completion: [assistant("blue")] }],
   ["messages", { messages: [...sky, assistant("blue")] }],
-])("a %s row is a demonstration", (format, row) => {
-  const { records, report } = readDemonstrations(file(row));
+])("a %s row is a demonstration", async (format, row) => {
+  const { records, report } = await readDemonstrations(file(row));
   expect(records).toEqual([{ prompt: sky, completion: "blue" }]);
   expect(report).toMatchObject({ format, rows: 1, kept: 1, dropped: {} });
 });
@@ -133,13 +133,13 @@ test.each<[string, unknown, unknown]>([
     },
     { ...greenPair, labeler: "7" },
   ],
-])("a %s row is a comparison", (format, row, record) => {
-  const { records, report } = readComparisons(file(row));
+])("a %s row is a comparison", async (format, row, record) => {
+  const { records, report } = await readComparisons(file(row));
   expect(report.format).toBe(format);
   expect(records).toEqual([record]);
 });
 
-test("what can't teach is dropped, counted, and its first lines are named", () => {
+test("what can't teach is dropped, counted, and its first lines are named", async () => {
   const pair = (chosen: string, rejected: string, prompt = "p") => ({ prompt, chosen, rejected });
   const path = file(
     pair("a", "b"),
@@ -150,7 +150,7 @@ test("what can't teach is dropped, counted, and its first lines are named", () =
     pair("a", "b", " "),
     ...Array.from({ length: 4 }, () => pair("x", "x")),
   );
-  expect(readComparisons(path).report).toEqual({
+  expect((await readComparisons(path)).report).toEqual({
     file: path,
     format: "preference",
     kind: "comparison",
@@ -173,9 +173,9 @@ test("what can't teach is dropped, counted, and its first lines are named", () =
   });
 });
 
-test("differing prefixes and ties are dropped", () => {
+test("differing prefixes and ties are dropped", async () => {
   const human = (question: string, answer: string) => `\n\nHuman: ${question}\n\nAssistant: ${answer}`;
-  const { report } = readComparisons(
+  const { report } = await readComparisons(
     file(
       { chosen: human("a", "x"), rejected: human("a", "y") },
       { chosen: human("a", "x"), rejected: human("b", "y") },
@@ -184,18 +184,20 @@ test("differing prefixes and ties are dropped", () => {
   );
   expect(report).toMatchObject({ format: "hh-rlhf", kept: 1, dropped: { "differing prefixes": 2 } });
   const ties = file({ prompt: "p", completions: ["a", "b"], ranks: [1, 1] });
-  expect(() => readComparisons(ties)).toThrow(/none of the 1 rows can be used: 1 no strict preference/);
+  await expect(readComparisons(ties)).rejects.toThrow(
+    /none of the 1 rows can be used: 1 no strict preference/,
+  );
 });
 
-test("a ranking loses a repeated or empty reply, not its other replies", () => {
-  const { records } = readComparisons(
+test("a ranking loses a repeated or empty reply, not its other replies", async () => {
+  const { records } = await readComparisons(
     file({ prompt: "p", completions: ["a", "A ", "", "b"], ranks: [0, 1, 2, 3] }),
   );
   expect(records[0]).toMatchObject({ completions: ["a", "b"], ranks: [0, 3] });
 });
 
-test("the same pair written the other way round is a duplicate; another labeler's is not", () => {
-  const { report } = readComparisons(
+test("the same pair written the other way round is a duplicate; another labeler's is not", async () => {
+  const { report } = await readComparisons(
     file(
       { prompt: "p", completions: ["a", "b"], ranks: [0, 1] },
       { prompt: "p", completions: ["b", "a"], ranks: [1, 0] },
@@ -205,42 +207,44 @@ test("the same pair written the other way round is a duplicate; another labeler'
   expect(report).toMatchObject({ kept: 2, dropped: { duplicate: 1 } });
 });
 
-test("a malformed row of ours is an error with its place, and is counted by checkData", () => {
+test("a malformed row of ours is an error with its place, and is counted by checkData", async () => {
   const good = { prompt: "p", chosen: "a", rejected: "b" };
   const path = file(good, { ...good, chosen: 3 }, 17);
-  expect(() => readComparisons(path)).toThrow(InputError);
-  expect(() => readComparisons(path)).toThrow(/data\.jsonl:2: chosen: expected a string or a list/);
-  expect(checkData(path)).toMatchObject({ kept: 1, dropped: { "malformed row": 2 } });
+  await expect(readComparisons(path)).rejects.toThrow(InputError);
+  await expect(readComparisons(path)).rejects.toThrow(/data\.jsonl:2: chosen: expected a string or a list/);
+  expect(await checkData(path)).toMatchObject({ kept: 1, dropped: { "malformed row": 2 } });
   const ranks = file({ prompt: "p", completions: ["a", "b"], ranks: [1] });
-  expect(() => readComparisons(ranks)).toThrow(/:1: ranks: expected one rank per completion/);
+  await expect(readComparisons(ranks)).rejects.toThrow(/:1: ranks: expected one rank per completion/);
 });
 
-test("a malformed row of a public set is dropped", () => {
+test("a malformed row of a public set is dropped", async () => {
   const shp = { history: "h", human_ref_A: "a", human_ref_B: "b", labels: 1 };
-  expect(readComparisons(file(shp, { history: "h" })).report.dropped).toEqual({ "malformed row": 1 });
+  expect((await readComparisons(file(shp, { history: "h" }))).report.dropped).toEqual({ "malformed row": 1 });
 });
 
-test("an unknown format lists the fields seen and the formats accepted", () => {
-  expect(() => checkData(file({ input: "a", output: "b" }))).toThrow(
+test("an unknown format lists the fields seen and the formats accepted", async () => {
+  await expect(checkData(file({ input: "a", output: "b" }))).rejects.toThrow(
     /fields input, output\. Accepted:\n {2}rankings:/,
   );
-  expect(() => checkData(file(1, 2))).toThrow(/not JSON objects/);
+  await expect(checkData(file(1, 2))).rejects.toThrow(/not JSON objects/);
 });
 
-test("data of another kind is refused with what is accepted", () => {
+test("data of another kind is refused with what is accepted", async () => {
   const unpaired = file({ prompt: "p", completion: "c", label: true });
-  expect(() => readComparisons(unpaired)).toThrow(/this is unpaired data, which holds no comparisons/);
-  expect(() => readDemonstrations(file({ text: "t" }))).toThrow(/this is text data/);
-  expect(checkData(file({ text: "t" }))).toMatchObject({ format: "text", kept: 1 });
+  await expect(readComparisons(unpaired)).rejects.toThrow(
+    /this is unpaired data, which holds no comparisons/,
+  );
+  await expect(readDemonstrations(file({ text: "t" }))).rejects.toThrow(/this is text data/);
+  expect(await checkData(file({ text: "t" }))).toMatchObject({ format: "text", kept: 1 });
 });
 
-test("prompts come from any data that has them, each once", () => {
-  expect(readPrompts(file({ prompt: "Sky?", id: 4 }, { prompt: "Sky?" })).records).toEqual([
+test("prompts come from any data that has them, each once", async () => {
+  expect((await readPrompts(file({ prompt: "Sky?", id: 4 }, { prompt: "Sky?" }))).records).toEqual([
     { prompt: sky, id: "4" },
   ]);
   const pairs = file(
     { prompt: "Sky?", chosen: "a", rejected: "a" },
     { prompt: "Sea?", chosen: "a", rejected: "b" },
   );
-  expect(readPrompts(pairs).records).toEqual([{ prompt: sky }, { prompt: [user("Sea?")] }]);
+  expect((await readPrompts(pairs)).records).toEqual([{ prompt: sky }, { prompt: [user("Sea?")] }]);
 });

@@ -2,8 +2,9 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
 import { type Draft, type Format, formats, type Kind } from "./formats.ts";
-import { at, isObject, type Row, readJsonl } from "./jsonl.ts";
+import { at, isObject, type Row } from "./jsonl.ts";
 import type { Comparison, Demonstration, Prompt } from "./records.ts";
+import { readRows } from "./tables.ts";
 
 /** What became of a file's rows. */
 export interface DataReport {
@@ -20,22 +21,33 @@ export interface DataReport {
 }
 
 /** Demonstrations for SFT. Throws `InputError` for a malformed row, another kind of data, or when none is left. */
-export function readDemonstrations(path: string): { records: Demonstration[]; report: DataReport } {
-  const { drafts, report } = read(path, ["demonstration"], "demonstrations");
+export async function readDemonstrations(
+  path: string,
+): Promise<{ records: Demonstration[]; report: DataReport }> {
+  const { drafts, report } = await read(path, ["demonstration"], "demonstrations");
   const records = drafts.map(({ prompt, completions }) => ({ prompt, completion: completions[0] ?? "" }));
   return { records, report };
 }
 
 /** Comparisons for the reward model. Throws as `readDemonstrations` does. */
-export function readComparisons(path: string): { records: Comparison[]; report: DataReport } {
-  const { drafts, report } = read(path, ["comparison"], "comparisons");
-  const records = drafts.map(({ id: _, ...draft }) => ({ ...draft, ranks: draft.ranks ?? [] }));
+export async function readComparisons(path: string): Promise<{ records: Comparison[]; report: DataReport }> {
+  const { drafts, report } = await read(path, ["comparison"], "comparisons");
+  const records = drafts.map(({ prompt, completions, ranks = [], margins, weight, labeler }) => ({
+    ...{ prompt, completions, ranks },
+    ...(margins !== undefined && { margins }),
+    ...(weight !== undefined && { weight }),
+    ...(labeler !== undefined && { labeler }),
+  }));
   return { records, report };
 }
 
 /** The distinct prompts of any data that has them. Throws as `readDemonstrations` does. */
-export function readPrompts(path: string): { records: Prompt[]; report: DataReport } {
-  const { drafts, report } = read(path, ["prompt", "demonstration", "comparison", "unpaired"], "prompts");
+export async function readPrompts(path: string): Promise<{ records: Prompt[]; report: DataReport }> {
+  const { drafts, report } = await read(
+    path,
+    ["prompt", "demonstration", "comparison", "unpaired"],
+    "prompts",
+  );
   const records = drafts.map(({ prompt, id }) => (id === undefined ? { prompt } : { prompt, id }));
   return { records, report };
 }
@@ -47,14 +59,18 @@ export function readDrafts(path: string, rows: Row[]): { drafts: Draft[]; report
 }
 
 /** What a training reader would make of the file; malformed rows are counted where that would throw. */
-export function checkData(path: string): DataReport {
-  const rows = readJsonl(path);
+export async function checkData(path: string): Promise<DataReport> {
+  const rows = await readRows(path);
   const format = recognise(path, rows);
   return keepSound(path, rows, format, format.kind, false).report;
 }
 
-function read(path: string, kinds: Kind[], wanted: string): { drafts: Draft[]; report: DataReport } {
-  const rows = readJsonl(path);
+async function read(
+  path: string,
+  kinds: Kind[],
+  wanted: string,
+): Promise<{ drafts: Draft[]; report: DataReport }> {
+  const rows = await readRows(path);
   const format = recognise(path, rows);
   if (!kinds.includes(format.kind)) {
     throw new InputError(
@@ -171,8 +187,17 @@ function check(draft: Draft, kind: Kind): Draft | string {
     kept = kept.filter(keep);
     if (kept.length < 2) return reason;
   }
-  if (kind === "completions") return { ...draft, completions: kept.map(text) };
-  const sound = { ...draft, completions: kept.map(text), ranks: kept.map((i) => ranks[i] as number) };
+  const of = <T>(list: readonly T[]): T[] => kept.map((i) => list[i] as T);
+  const { models, ratings } = draft;
+  const rest: Draft = {
+    ...{ ...draft, completions: of(completions) },
+    ...(models && { models: of(models) }),
+    ...(ratings && {
+      ratings: Object.fromEntries(Object.entries(ratings).map(([name, list]) => [name, of(list)])),
+    }),
+  };
+  if (kind === "completions") return rest;
+  const sound = { ...rest, ranks: of(ranks) };
   return new Set(sound.ranks).size > 1 ? sound : "no strict preference";
 }
 

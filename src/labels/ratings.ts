@@ -1,6 +1,6 @@
-import { parse } from "csv-parse/sync";
 import { InputError } from "../data/errors.ts";
 import { at, isObject, readBytes, readJsonl } from "../data/jsonl.ts";
+import { parseCsv } from "../data/tables.ts";
 import type { Rating, Scale } from "./agreement.ts";
 
 const columns = ["item", "labeler", "label"] as const;
@@ -39,27 +39,17 @@ export function readRatings(path: string, scale: Scale): Rating[] {
   return ratings;
 }
 
+/** Rows by their columns' names in small letters, which the file is to have all of. */
 function readCsv(path: string): { line: number; value: unknown }[] {
-  const bytes = readBytes(path);
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    const rows = parse(text, {
-      columns: (header: string[]) => {
-        const names = header.map((name) => name.trim().toLowerCase());
-        const missing = columns.filter((column) => !names.includes(column));
-        if (missing.length)
-          throw new InputError(
-            `${path}:1: no column "${missing.join('", "')}": the header has ${header.map((name) => `"${name}"`).join(", ")}; item, labeler and label are needed`,
-          );
-        return names;
-      },
-      ...{ bom: true, info: true, skip_empty_lines: true, trim: true },
-    }) as { info: { lines: number }; record: unknown }[];
-    return rows.map(({ info, record }) => ({ line: info.lines, value: record }));
-  } catch (error) {
-    if (error instanceof InputError) throw error;
-    if (error instanceof TypeError)
-      throw new InputError(`${path}: not UTF-8 text; convert the file to UTF-8`);
-    throw new InputError(`${path}: not valid CSV: ${(error as Error).message}`);
-  }
+  const rows = parseCsv(path, readBytes(path)).map(({ line, value }) => ({
+    line,
+    value: Object.fromEntries(Object.entries(value).map(([name, cell]) => [name.toLowerCase(), cell])),
+  }));
+  const header = Object.keys(rows[0]?.value ?? {});
+  const missing = columns.filter((column) => !header.includes(column));
+  if (missing.length)
+    throw new InputError(
+      `${path}:1: no column "${missing.join('", "')}": the header has ${header.map((name) => `"${name}"`).join(", ")}; item, labeler and label are needed`,
+    );
+  return rows;
 }

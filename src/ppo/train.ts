@@ -90,7 +90,7 @@ async function* train({
       "ppo: the reward model has no scalar head: train one with `plumbline reward`, or give a function",
     );
   const score = judge instanceof Model ? scoreWith(judge) : judge;
-  const all = typeof source === "string" ? readPrompts(source).records : [...source];
+  const all = typeof source === "string" ? (await readPrompts(source)).records : [...source];
   const room = base.dimensions.context - config.maxTokens;
   const prompts = all.filter(({ prompt }) => encodePrompt(base.text, prompt).length <= room);
   if (!prompts.length)
@@ -99,7 +99,7 @@ async function* train({
         ? `ppo: every prompt is longer than ${room} tokens, what the context leaves beside maxTokens`
         : "ppo: there are no prompts",
     );
-  const demonstrations = typeof ptxData === "string" ? readDemonstrations(ptxData).records : ptxData;
+  const demonstrations = typeof ptxData === "string" ? (await readDemonstrations(ptxData)).records : ptxData;
 
   const named = (value: unknown) =>
     typeof value === "string" ? value : typeof value === "function" ? "function" : "in memory";

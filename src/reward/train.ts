@@ -69,7 +69,7 @@ async function* train({
   ...settings
 }: RewardOptions): AsyncGenerator<Event, RewardResult> {
   const config = parseConfig(rewardConfig, settings, "reward");
-  const records = typeof data === "string" ? readComparisons(data).records : [...data];
+  const records = typeof data === "string" ? (await readComparisons(data)).records : [...data];
   if (!records.length) throw new InputError("reward: there are no comparisons");
   const load = () => loadModel(from, dtype ? { dtype } : {});
   let base = quantisedBase(await load(), from, config.quantise, config.lora);

@@ -63,7 +63,7 @@ async function* train({
   ...settings
 }: SftOptions): AsyncGenerator<Event, SftResult> {
   const config = parseConfig(sftConfig, settings, "sft");
-  const records = typeof data === "string" ? readDemonstrations(data).records : [...data];
+  const records = typeof data === "string" ? (await readDemonstrations(data)).records : [...data];
   if (!records.length) throw new InputError("sft: there are no demonstrations");
   const loaded = await loadModel(from, dtype ? { dtype } : {});
   const base = quantisedBase(loaded, from, config.quantise, config.lora);

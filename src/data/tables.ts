@@ -1,0 +1,173 @@
+import { parse } from "csv-parse/sync";
+import { stringify } from "csv-stringify/sync";
+import { z } from "zod";
+import { InputError } from "./errors.ts";
+import { parseJsonl, type Row, readBytes } from "./jsonl.ts";
+import { messageSchema } from "./records.ts";
+
+/** How rows are written: JSON lines, or a table. */
+export const encodings = ["jsonl", "csv", "parquet"] as const;
+export type Encoding = (typeof encodings)[number];
+
+/** The encoding that a file's name tells of; JSON where it tells of none. */
+export const encodingOf = (path: string): Encoding =>
+  (/\.(csv|parquet)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase() as Encoding | undefined) ?? "jsonl";
+
+/** The rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file. Throws `InputError` with the place. */
+export const readRows = (path: string): Promise<Row[]> => parseRows(path, readBytes(path));
+
+/** `readRows` of bytes that are in memory, by the name of their file. */
+export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
+  switch (encodingOf(path)) {
+    case "jsonl":
+      return parseJsonl(path, bytes);
+    case "csv":
+      return parseCsv(path, bytes).map(({ line, value }) => ({ line, value: typed(value) }));
+    case "parquet":
+      return parseParquet(path, bytes);
+  }
+}
+
+/**
+ * The rows of a CSV file as text, by the columns of its header; `line` is each one's last.
+ * @throws InputError where it is no CSV, not UTF-8, or empty
+ */
+export function parseCsv(path: string, bytes: Buffer): { line: number; value: Record<string, string> }[] {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new InputError(`${path}: not UTF-8 text; convert the file to UTF-8`);
+  }
+  let rows: { info: { lines: number }; record: Record<string, string> }[];
+  try {
+    rows = parse(text, {
+      columns: (header: string[]) => header.map((name) => name.trim()),
+      ...{ bom: true, info: true, skip_empty_lines: true },
+    });
+  } catch (error) {
+    throw new InputError(`${path}: not valid CSV: ${(error as Error).message}`);
+  }
+  if (!rows.length) throw new InputError(`${path}: the file has no rows`);
+  return rows.map(({ info, record }) => ({ line: info.lines, value: record }));
+}
+
+/** Columns that hold text, or a conversation as JSON. What looks like a number there is text. */
+const texts = new Set(
+  "prompt chosen rejected completion text instruction input output_1 output_2 history human_ref_A human_ref_B".split(
+    " ",
+  ),
+);
+/** Columns that name something. */
+const names = new Set("id labeler task judgement item".split(" "));
+
+const conversation = z.array(messageSchema).min(1);
+
+/** A CSV row with the values that its columns stand for; an empty cell is absent, but for empty text. */
+function typed(row: Record<string, string>): Record<string, unknown> {
+  const value = (column: string, cell: string): unknown => {
+    if (names.has(column)) return cell || undefined;
+    const parsed = parseJson(cell);
+    if (texts.has(column)) return conversation.safeParse(parsed).success ? parsed : cell;
+    return cell === "" ? undefined : (parsed ?? cell);
+  };
+  return Object.fromEntries(
+    Object.entries(row)
+      .map(([column, cell]) => [column, value(column, cell)])
+      .filter(([, cell]) => cell !== undefined),
+  );
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function parseParquet(path: string, bytes: Buffer): Promise<Row[]> {
+  const { parquetReadObjects } = await import("hyparquet");
+  const { compressors } = await import("hyparquet-compressors");
+  let rows: Record<string, unknown>[];
+  try {
+    const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+    rows = await parquetReadObjects({ file, compressors });
+  } catch (error) {
+    throw new InputError(`${path}: not a Parquet file, or a damaged one: ${(error as Error).message}`);
+  }
+  if (!rows.length) throw new InputError(`${path}: the file has no rows`);
+  return rows.map((row, i) => ({ line: i + 1, value: plain(row) }));
+}
+
+/** As JSON would have it: no null fields, no 64-bit integers, dates as text. */
+function plain(value: unknown): unknown {
+  if (typeof value === "bigint") return Number(value);
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, field]) => field !== null && field !== undefined)
+      .map(([name, field]) => [name, plain(field)]),
+  );
+}
+
+/** Rows as a file of the encoding; what a row lacks is an empty cell, or null. */
+export async function encodeRows(
+  encoding: Encoding,
+  rows: readonly Record<string, unknown>[],
+): Promise<Buffer> {
+  if (encoding === "jsonl") return Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  if (encoding === "csv") {
+    const cell = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
+    return Buffer.from(
+      stringify(
+        rows.map((row) => columns.map((column) => cell(row[column] ?? undefined))),
+        { header: true, columns, quoted_match: /^\s|\s$/ },
+      ),
+    );
+  }
+  const { parquetWriteBuffer } = await import("hyparquet-writer");
+  const data = columns.map((name) => ({ name, data: rows.map((row) => row[name] ?? null) }));
+  const fields = data.map(({ name, data }) => elements(name, data));
+  const schema = [{ name: "root", num_children: columns.length }, ...fields.flat()];
+  return Buffer.from(parquetWriteBuffer({ columnData: data, schema }));
+}
+
+type Element = import("hyparquet").SchemaElement;
+
+/** The schema of a column or field that has these values: lists and structs are nested, as `datasets` reads them. */
+function elements(name: string, values: readonly unknown[]): Element[] {
+  const known = values.filter((value) => value !== null && value !== undefined);
+  const every = (kind: (value: unknown) => boolean) => known.length > 0 && known.every(kind);
+  const leaf = (type: Element["type"], converted?: Element["converted_type"]): Element[] => [
+    { name, type, repetition_type: "OPTIONAL", ...(converted && { converted_type: converted }) } as Element,
+  ];
+  if (every(Array.isArray))
+    return [
+      { name, repetition_type: "OPTIONAL", converted_type: "LIST", num_children: 1 },
+      { name: "list", repetition_type: "REPEATED", num_children: 1 },
+      ...elements("element", (known as unknown[][]).flat()),
+    ];
+  if (every((value) => typeof value === "object")) {
+    const objects = known as Record<string, unknown>[];
+    const fields = [...new Set(objects.flatMap((one) => Object.keys(one)))];
+    if (fields.length)
+      return [
+        { name, repetition_type: "OPTIONAL", num_children: fields.length },
+        ...fields.flatMap((field) =>
+          elements(
+            field,
+            objects.map((one) => one[field]),
+          ),
+        ),
+      ];
+  }
+  if (every((value) => typeof value === "boolean")) return leaf("BOOLEAN");
+  if (every((value) => Number.isInteger(value) && Math.abs(value as number) < 2 ** 31)) return leaf("INT32");
+  if (every((value) => typeof value === "number")) return leaf("DOUBLE");
+  if (known.every((value) => typeof value === "string")) return leaf("BYTE_ARRAY", "UTF8");
+  return leaf("BYTE_ARRAY", "JSON");
+}
