@@ -266,7 +266,7 @@ describe("plumbline serve and labels", () => {
       ["item,labeler,label\na,x,1\na,x,2", [], /:3: labeler "x" rates item "a" again, after line 2/],
       ["item,labeler,label\na,x,yes", ["--scale", "ordinal"], /:2: label "yes" is not a number/],
       ['item,labeler,label\na,"x,1', [], /not valid CSV/],
-      ["item,labeler,label\n", [], /no ratings/],
+      ["item,labeler,label\n", [], /no rows/],
     ];
     for (const [text, args, why] of wrong) {
       const { code, stderr } = await plumbline(["labels", "agreement", table(text), ...args]);

@@ -1,11 +1,11 @@
 import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
+import { writeAtomic } from "../data/jsonl.ts";
 import { type Agreement, type Estimate, type Scale, scales } from "../labels/agreement.ts";
 import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
-import type { Project } from "../labels/records.ts";
 import { kinds, type TaskKind } from "../labels/settings.ts";
-import type { LabelStore } from "../labels/store.ts";
 import { storeOption } from "./serve.ts";
+import { withStore } from "./store.ts";
 import { lines, number, print, table } from "./terminal.ts";
 
 interface InStore {
@@ -19,31 +19,45 @@ export const labels = () => {
   group
     .command("import")
     .description("Make tasks of a file's prompts and completions, of any format that data check names")
-    .argument("<file>", "JSONL or JSON file, gzipped or not")
+    .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
     .option(...storeOption)
     .option("--project <name>", "project to add to; made anew with --kind")
     .addOption(new Option("--kind <kind>", "make the project, with tasks of this kind").choices(kinds))
-    .option("--gold", "what the file prefers is the known answer, to measure labelers by")
+    .addOption(
+      new Option("--gold", "what the file prefers is the known answer, to measure labelers by").conflicts(
+        "judgements",
+      ),
+    )
+    .option("--judgements", "what the file says, its labelers have judged")
     .option("--json", "print the counts as JSON")
     .action(
       async (
         file: string,
-        { kind, gold = false, ...options }: InStore & { kind?: TaskKind; gold?: boolean },
+        {
+          kind,
+          gold,
+          judgements,
+          json,
+          ...options
+        }: InStore & { kind?: TaskKind; gold?: true; judgements?: true },
       ) => {
-        const { importTasks } = await import("../labels/intake.ts");
-        const { readJsonl } = await import("../data/jsonl.ts");
-        const rows = readJsonl(file);
+        const { importTasks, rubricOf } = await import("../labels/intake.ts");
+        const { readDrafts } = await import("../data/readers.ts");
+        const { readRows } = await import("../data/tables.ts");
+        const read = readDrafts(file, await readRows(file));
         await withStore(
-          options,
+          options.store,
           async (store, find) => {
-            const project =
-              kind === undefined
-                ? await find()
-                : await store.addProject(null, { name: options.project ?? file, settings: { kind } });
-            const report = await importTasks(store, null, project, { name: file, rows, gold });
-            if (options.json) return print(JSON.stringify({ project: project.id, ...report }));
+            const settings = kind && { kind, ...(kind === "rating" && { rubric: rubricOf(read) }) };
+            const project = settings
+              ? await store.addProject(null, { name: options.project ?? file, settings })
+              : await find(options.project);
+            const use = gold ? "gold" : judgements ? "judgements" : undefined;
+            const report = await importTasks(store, null, project, read, use);
+            if (json) return print(JSON.stringify({ project: project.id, ...report }));
             print(`${file}: ${report.format}, ${report.rows} rows`);
             print(`  ${report.kept} tasks added to "${project.name}"`);
+            if (judgements) print(`  ${report.judgements} judgements of them`);
             for (const [reason, count] of Object.entries(report.dropped))
               print(`  ${String(count).padStart(6)}  dropped: ${reason}`);
           },
@@ -53,20 +67,44 @@ export const labels = () => {
     );
   group
     .command("export")
-    .description("Write a project's labels as JSON lines")
+    .description("Write a project's labels, as JSON lines or a table")
     .option(...storeOption)
     .option("--project <name>", "project, by name or id; not needed where there is one")
     .addOption(new Option("--format <format>", "what a row holds").choices(exportFormats).default("rankings"))
-    .option("--out <file>", "file to write (default: stdout)")
-    .action(async ({ format, out, ...options }: InStore & { format: ExportFormat; out?: string }) => {
-      const { exportRows } = await import("../labels/export.ts");
-      await withStore(options, async (store, find) => {
-        const project = await find();
-        const file = lines(out);
-        for await (const row of exportRows(store, project, format)) file.write(row);
-        file.close();
-      });
-    });
+    .option(
+      "--margins",
+      "with rankings and preferences, by how much the better should win, 0 to 3 as Llama 2 does",
+    )
+    .option("--out <file>", "file to write: .jsonl, .json, .csv or .parquet (default: JSON lines to stdout)")
+    .action(
+      async ({
+        format,
+        margins = false,
+        out,
+        ...options
+      }: InStore & { format: ExportFormat; margins?: boolean; out?: string }) => {
+        const { exportRows } = await import("../labels/export.ts");
+        const { encodeRows, encodingOf } = await import("../data/tables.ts");
+        const dropped = new Map<string, number>();
+        const drop = (reason: string) => dropped.set(reason, (dropped.get(reason) ?? 0) + 1);
+        await withStore(options.store, async (store, find) => {
+          const project = await find(options.project);
+          const rows = exportRows(store, project, format, { margins, drop });
+          const encoding = encodingOf(out ?? "");
+          if (out === undefined || encoding === "jsonl") {
+            const file = lines(out);
+            for await (const row of rows) file.write(row);
+            file.close();
+          } else {
+            const all: Record<string, unknown>[] = [];
+            for await (const row of rows) all.push(row);
+            const bytes = await encodeRows(encoding, all);
+            writeAtomic(out, (write) => write(bytes));
+          }
+        });
+        for (const [reason, count] of dropped) console.error(`${count} tasks left out: ${reason}`);
+      },
+    );
   group
     .command("agreement")
     .description("How far labelers agree, from a table of their ratings")
@@ -89,7 +127,7 @@ export const labels = () => {
     .option("--json", "print what was found as JSON")
     .action(async (options: InStore) => {
       const { verify } = await import("../labels/verify.ts");
-      await withStore(options, async (store) => {
+      await withStore(options.store, async (store) => {
         const found = await verify(store);
         if (options.json) print(JSON.stringify(found));
         else {
@@ -165,20 +203,4 @@ function describe(found: Agreement, accuracy: Record<string, number> | undefined
           ...more(worst),
         ]),
   ].join("\n");
-}
-
-/** Opens a store for as long as `body` runs; one that is not there only where `isNew`. */
-async function withStore(
-  { store: where, project }: InStore,
-  body: (store: LabelStore, find: () => Promise<Project>) => Promise<void>,
-  isNew = false,
-): Promise<void> {
-  const { LabelStore } = await import("../labels/store.ts");
-  const { findProject } = await import("../labels/export.ts");
-  const store = await (isNew ? LabelStore.open(where) : LabelStore.openExisting(where));
-  try {
-    await body(store, () => findProject(store, project));
-  } finally {
-    await store.close();
-  }
 }

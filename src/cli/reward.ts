@@ -6,6 +6,7 @@ import { writeJsonl } from "../data/jsonl.ts";
 import type { Comparison } from "../data/records.ts";
 import { rewardConfig } from "../reward/config.ts";
 import { stageCommand } from "./stage.ts";
+import { withStore } from "./store.ts";
 
 interface Inputs {
   data?: string;
@@ -52,11 +53,9 @@ async function snapshot(
 ): Promise<string | Comparison[]> {
   const path = run === undefined ? undefined : `${run}.labels.jsonl`;
   if (path !== undefined && resume && existsSync(path)) return path;
-  const { LabelStore } = await import("../labels/store.ts");
-  const { exportRows, findProject } = await import("../labels/export.ts");
-  const store = await LabelStore.openExisting(where);
-  try {
-    const project = await findProject(store, name);
+  const { exportRows } = await import("../labels/export.ts");
+  return withStore(where, async (store, find) => {
+    const project = await find(name);
     const rows: unknown[] = [];
     for await (const row of exportRows(store, project, "rankings")) rows.push(row);
     if (!rows.length) throw new InputError(`"${project.name}": nobody has compared anything yet`);
@@ -66,7 +65,5 @@ async function snapshot(
     mkdirSync(dirname(path), { recursive: true });
     writeJsonl(path, rows);
     return path;
-  } finally {
-    await store.close();
-  }
+  });
 }

@@ -3,6 +3,7 @@ import { InputError } from "../data/errors.ts";
 import type { Prompt } from "../data/records.ts";
 import type { Candidate } from "../rollout/diverse.ts";
 import { numeric } from "./generate.ts";
+import { withStore } from "./store.ts";
 import { interruptible, lines, Progress, print } from "./terminal.ts";
 
 interface Options {
@@ -72,20 +73,15 @@ export const sample = () =>
       if (few) progress.line(`  ${few} prompts left out: their completions are all alike or empty`);
       if (!enough.length) throw new InputError("sample: no prompt has completions that differ");
       if (options.store !== undefined) {
-        const { LabelStore } = await import("../labels/store.ts");
-        const { findProject } = await import("../labels/export.ts");
-        const store = await LabelStore.openExisting(options.store);
-        try {
-          const project = await findProject(store, options.project);
+        await withStore(options.store, async (store, find) => {
+          const project = await find(options.project);
           const tasks = enough.map(({ prompt, completions }) => ({
             ...{ messages: prompt, source: options.data },
             completions: completions.map((one) => ({ ...one, run: one.model })),
           }));
           await store.addTasks(null, project, tasks);
           print(`${tasks.length} tasks added to "${project.name}"`);
-        } finally {
-          await store.close();
-        }
+        });
         if (options.out === undefined) return;
       }
       const file = lines(options.out);

@@ -277,8 +277,9 @@ define(
   z.object({
     fields: z.record(z.string(), z.unknown()),
     responses: z.record(z.string(), z.array(answered)),
+    metadata: z.object({ models }).catch({}).optional(),
   }),
-  ({ fields, responses }) => {
+  ({ fields, responses, metadata }) => {
     const [[, prompt] = [], ...others] = Object.entries(fields);
     const messages = conversationOf(prompt);
     const replies = others.flatMap(([name, value]) => (typeof value === "string" ? [{ name, value }] : []));
@@ -291,7 +292,16 @@ define(
           replies.map(({ name }) => name),
         );
         const completions = replies.map(({ value }) => value);
-        return ranks ? [{ prompt: messages, completions, ranks, ...given({ labeler: user_id }) }] : [];
+        return ranks
+          ? [
+              {
+                prompt: messages,
+                completions,
+                ranks,
+                ...given({ labeler: user_id, models: metadata?.models }),
+              },
+            ]
+          : [];
       });
     return drafts.length > 0 ? drafts : "no ranking of the answers, nor a choice";
   },

@@ -106,12 +106,12 @@ export function writeJsonl(path: string, rows: Iterable<unknown>): void {
 }
 
 /** Writes a file that appears whole or not at all: a reader, or a kill, never meets a part of it. */
-export function writeAtomic(path: string, fill: (write: (text: string) => void) => void): void {
+export function writeAtomic(path: string, fill: (write: (part: string | Uint8Array) => void) => void): void {
   const temporary = `${path}.tmp-${process.pid}`;
   try {
     const file = openSync(temporary, "w");
     try {
-      fill((text) => writeFileSync(file, text));
+      fill((part) => writeFileSync(file, part));
       fsyncSync(file);
     } finally {
       closeSync(file);

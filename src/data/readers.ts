@@ -52,10 +52,11 @@ export async function readPrompts(path: string): Promise<{ records: Prompt[]; re
   return { records, report };
 }
 
-/** The sound records of rows of any format, and what became of the others. Throws as `readDemonstrations` does. */
+/** The sound records of rows of any format, ties too, and what became of the others. Throws as `readDemonstrations` does. */
 export function readDrafts(path: string, rows: Row[]): { drafts: Draft[]; report: DataReport } {
   const format = recognise(path, rows);
-  return keepSound(path, rows, format, format.kind, format.ours);
+  const kind = format.kind === "comparison" ? "completions" : format.kind;
+  return keepSound(path, rows, format, kind, format.ours);
 }
 
 /** What a training reader would make of the file; malformed rows are counted where that would throw. */
@@ -173,7 +174,7 @@ function check(draft: Draft, kind: Kind): Draft | string {
   if (kind !== "comparison" && kind !== "completions")
     return draft.completions[0]?.trim() ? draft : "empty reply";
 
-  const { completions, ranks = [] } = draft;
+  const { completions, ranks, models, ratings } = draft;
   let kept = completions.map((_, i) => i);
   const text = (i: number) => completions[i] as string;
   const firstOf = (fold: (text: string) => string) => (i: number) =>
@@ -188,16 +189,15 @@ function check(draft: Draft, kind: Kind): Draft | string {
     if (kept.length < 2) return reason;
   }
   const of = <T>(list: readonly T[]): T[] => kept.map((i) => list[i] as T);
-  const { models, ratings } = draft;
-  const rest: Draft = {
+  const sound: Draft = {
     ...{ ...draft, completions: of(completions) },
+    ...(ranks && { ranks: of(ranks) }),
     ...(models && { models: of(models) }),
     ...(ratings && {
       ratings: Object.fromEntries(Object.entries(ratings).map(([name, list]) => [name, of(list)])),
     }),
   };
-  if (kind === "completions") return rest;
-  const sound = { ...rest, ranks: of(ranks) };
+  if (kind === "completions") return sound;
   return new Set(sound.ranks).size > 1 ? sound : "no strict preference";
 }
 

@@ -5,13 +5,13 @@ import { InputError } from "./errors.ts";
 import { parseJsonl, type Row, readBytes } from "./jsonl.ts";
 import { messageSchema } from "./records.ts";
 
-/** How rows are written: JSON lines, or a table. */
-export const encodings = ["jsonl", "csv", "parquet"] as const;
+/** How rows are written: JSON lines, a JSON list, or a table. */
+export const encodings = ["jsonl", "json", "csv", "parquet"] as const;
 export type Encoding = (typeof encodings)[number];
 
-/** The encoding that a file's name tells of; JSON where it tells of none. */
+/** The encoding that a file's name tells of; JSON lines where it tells of none. */
 export const encodingOf = (path: string): Encoding =>
-  (/\.(csv|parquet)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase() as Encoding | undefined) ?? "jsonl";
+  (/\.(json|csv|parquet)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase() as Encoding | undefined) ?? "jsonl";
 
 /** The rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file. Throws `InputError` with the place. */
 export const readRows = (path: string): Promise<Row[]> => parseRows(path, readBytes(path));
@@ -20,6 +20,7 @@ export const readRows = (path: string): Promise<Row[]> => parseRows(path, readBy
 export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
   switch (encodingOf(path)) {
     case "jsonl":
+    case "json":
       return parseJsonl(path, bytes);
     case "csv":
       return parseCsv(path, bytes).map(({ line, value }) => ({ line, value: typed(value) }));
@@ -119,6 +120,7 @@ export async function encodeRows(
   rows: readonly Record<string, unknown>[],
 ): Promise<Buffer> {
   if (encoding === "jsonl") return Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  if (encoding === "json") return Buffer.from(`${JSON.stringify(rows, null, 1)}\n`);
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   if (encoding === "csv") {
     const cell = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));

@@ -9,7 +9,17 @@ const user = (id: string, region: string | undefined): User => ({
 });
 const users = [user("n1", "north"), user("n2", "north"), user("s1", "south"), user("x", undefined)];
 const said = (task: string, labeler: string, preferred: number): Judged => ({
-  ...{ id: `${task} ${labeler}`, task, labeler, answer: {}, order: [0, 1], seconds: 1, at: 0, repeat: false },
+  ...{
+    id: `${task} ${labeler}`,
+    task,
+    labeler,
+    answer: {},
+    order: [0, 1],
+    seconds: 1,
+    at: 0,
+    repeat: false,
+    source: null,
+  },
   gold: undefined,
   verdicts: [{ first: 0, second: 1, preferred }],
 });

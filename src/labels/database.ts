@@ -94,6 +94,8 @@ interface Projected {
     revises: string | null;
     /** 0 when another took its place. */
     current: number;
+    /** The file that it came from; null when it was made here. */
+    source: string | null;
   };
   adjudication: { task: string; project: string; user: string; answer: string; at: number };
 }
@@ -265,7 +267,13 @@ const first: Migration = {
   },
 };
 
-const migrations: Record<string, Migration> = { "001_first": first };
+const imported: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema.alterTable("judgement").addColumn("source", "text").execute();
+  },
+};
+
+const migrations: Record<string, Migration> = { "001_first": first, "002_imported": imported };
 
 const isPostgres = (where: string): boolean => /^postgres(ql)?:\/\//.test(where);
 

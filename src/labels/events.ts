@@ -78,6 +78,7 @@ export const eventSchema = z.discriminatedUnion("type", [
     seconds: z.number(),
     repeat: z.boolean(),
     revises: id.optional(),
+    source: z.string().optional(),
   }),
   z.strictObject({ type: z.literal("adjudicated"), project: id, task: id, user: id, answer: answerSchema }),
 ]);
@@ -200,14 +201,14 @@ async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Prom
 }
 
 async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number): Promise<void> {
-  const { type: _, answer, order, repeat, revises, ...rest } = event;
+  const { type: _, answer, order, repeat, revises, source, ...rest } = event;
   if (revises !== undefined)
     await tx.updateTable("judgement").set({ current: 0 }).where("id", "=", revises).execute();
   await tx
     .insertInto("judgement")
     .values({
       ...{ ...rest, answer: JSON.stringify(answer), order: JSON.stringify(order) },
-      ...{ repeat: Number(repeat), revises: revises ?? null, current: 1, at },
+      ...{ repeat: Number(repeat), revises: revises ?? null, current: 1, source: source ?? null, at },
     })
     .execute();
   const task = await tx

@@ -1,3 +1,16 @@
 /** What an export's rows can be: see `exportRows`. */
-export const exportFormats = ["rankings", "preference", "prompt-completion", "judgements", "log"] as const;
+export const exportFormats = [
+  "rankings",
+  "preference",
+  "prompt-completion",
+  "unpaired",
+  "hh-rlhf",
+  "openai",
+  "open-assistant",
+  "ultrafeedback",
+  "label-studio",
+  "argilla",
+  "judgements",
+  "log",
+] as const;
 export type ExportFormat = (typeof exportFormats)[number];

@@ -1,11 +1,11 @@
 import { InputError } from "../data/errors.ts";
-import type { Message } from "../data/records.ts";
 import type { ExportFormat } from "./export-formats.ts";
 import { counted, groupBy, type Judged, judgements } from "./judged.ts";
 import type { Project } from "./records.ts";
-import { type Answer, answerSchema } from "./settings.ts";
+import { answerSchema } from "./settings.ts";
 import type { LabelStore } from "./store.ts";
 import { labelerWeights } from "./weights.ts";
+import { type Row, writers } from "./writers.ts";
 
 /** The project by its id or its name. @throws InputError when there is none, or several */
 export async function findProject(store: LabelStore, wanted: string | undefined): Promise<Project> {
@@ -26,11 +26,19 @@ export async function findProject(store: LabelStore, wanted: string | undefined)
   return project;
 }
 
+export interface ExportOptions {
+  /** Adds the margin of each pair: 0 for slightly better to 3 for much better (Touvron et al. 2023, table 27). */
+  margins?: boolean;
+  /** Told of every task that the format has no rows for, and why. */
+  drop?: (reason: string) => void;
+}
+
 /** A project's labels as rows of a format; all of the store's log for "log". */
 export async function* exportRows(
   store: LabelStore,
   project: Project,
   format: ExportFormat,
+  { margins = false, drop }: ExportOptions = {},
 ): AsyncGenerator<Record<string, unknown>> {
   if (format === "log") {
     yield* store.db.selectFrom("event").selectAll().orderBy("seq").stream();
@@ -40,20 +48,15 @@ export async function* exportRows(
   const weights = labelerWeights(all);
   const weighted = all.map((one) => ({ ...one, weight: weights.get(one.labeler) ?? 1 }));
   const names = new Map((await store.users()).map(({ id, name }) => [id, name]));
-  for (const one of format === "judgements" ? weighted : await toLearn(store, project, weighted)) {
-    const { messages, completions } = await store.content(one.task);
-    const texts = completions.map(({ text }) => text);
-    const { answer, labeler, weight, task, id, order, seconds, at, repeat, gold } = one;
-    const provenance = {
-      ...{ labeler: names.get(labeler) ?? labeler, weight, task, judgement: id },
-      models: completions.map(({ model }) => model),
-    };
-    if (format === "judgements") {
-      const said = { answer, order, seconds, at, repeat, gold: gold ?? null };
-      yield { prompt: messages, completions: texts, ...provenance, ...said };
-    } else if (format === "prompt-completion") {
-      if (answer.text !== undefined) yield { prompt: messages, completion: answer.text, ...provenance };
-    } else yield* comparisonRows(messages, texts, answer, format, provenance);
+  const learned = format === "judgements" ? weighted : await toLearn(store, project, weighted);
+  for (const [task, judged] of groupBy(learned, ({ task }) => task)) {
+    const content = await store.content(task);
+    const said = judged.map(({ id: judgement, labeler, ...one }) => ({
+      ...{ ...one, judgement, labeler: names.get(labeler) ?? labeler },
+    }));
+    const rows = writers[format]({ ...content, task, said });
+    if (typeof rows === "string") drop?.(rows);
+    else yield* margins ? rows.map(withMargin) : rows;
   }
 }
 
@@ -76,32 +79,8 @@ async function toLearn(store: LabelStore, project: Project, all: readonly Weight
   });
 }
 
-function* comparisonRows(
-  prompt: Message[],
-  completions: string[],
-  answer: Answer,
-  format: "rankings" | "preference",
-  provenance: object,
-): Generator<Record<string, unknown>> {
-  const { preference, bothBad } = answer;
-  if (bothBad || (preference === undefined && !answer.ranks)) return;
-  const ranks = answer.ranks ?? ((preference as number) < 5 ? [1, 2] : [2, 1]);
-  // 1 to 4: slightly to much better.
-  const strength = preference === undefined ? {} : { strength: Math.ceil(Math.abs(preference - 4.5)) };
-  if (new Set(ranks).size < 2) return;
-  if (format === "rankings") {
-    yield { prompt, completions, ranks, ...strength, ...provenance };
-    return;
-  }
-  const reply = (content: string | undefined) => [{ role: "assistant", content }];
-  for (const [i, better] of ranks.entries())
-    for (const [j, worse] of ranks.entries())
-      if (better < worse)
-        yield {
-          prompt,
-          chosen: reply(completions[i]),
-          rejected: reply(completions[j]),
-          ...strength,
-          ...provenance,
-        };
+/** The name is the format's: `margin` beside a pair, `margins` beside a ranking. */
+function withMargin(row: Row): Row {
+  if (typeof row.strength !== "number") return row;
+  return { ...row, ["ranks" in row ? "margins" : "margin"]: row.strength - 1 };
 }

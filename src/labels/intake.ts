@@ -1,76 +1,251 @@
-import type { Row } from "../data/jsonl.ts";
-import { type DataReport, readDrafts } from "../data/readers.ts";
+import { createHash } from "node:crypto";
+import { basename } from "node:path";
+import type { Transaction } from "kysely";
+import { InputError } from "../data/errors.ts";
+import { type Draft, thumb } from "../data/formats.ts";
+import type { DataReport } from "../data/readers.ts";
+import type { Message } from "../data/records.ts";
+import { shuffled } from "../data/split.ts";
+import type { Schema } from "./database.ts";
+import { groupBy } from "./judged.ts";
 import type { NewTask, Project } from "./records.ts";
-import type { LabelStore } from "./store.ts";
+import { type Answer, checkAnswer, type ProjectSettings, shuffleAnswer } from "./settings.ts";
+import { type LabelStore, newId } from "./store.ts";
 
-export type Intake = Pick<DataReport, "format" | "rows" | "kept" | "dropped">;
+export type Intake = Pick<DataReport, "format" | "rows" | "kept" | "dropped"> & {
+  /** Judgements that came with the file. */
+  judgements: number;
+};
+
+/** What a file says of who is better: known answers to measure labelers by, or what its labelers judged. */
+export type Use = "gold" | "judgements";
+
+/** A file as `readDrafts` gives it. */
+interface File {
+  drafts: Draft[];
+  report: DataReport;
+}
+
+/** A task of the project, or one that the file makes, with what the file says of it. */
+interface Found {
+  id: string | undefined;
+  made: NewTask;
+  /** Its completions as they are, or will be, stored. */
+  texts: string[];
+  /** Names of who has judged it. */
+  by: Set<string>;
+  said: { labeler: string; answer: Answer; order: number[]; seconds: number }[];
+}
 
 /**
  * Makes tasks of a file's records: of comparisons, of prompts with completions, and for demonstrations of prompts alone.
- * What the file says of who is better is kept as the known answer with `gold`, else left out.
- * @param name of the file, for messages @throws InputError when its rows are of no format known
+ * What the file says of who is better is left out without `use`. All of it is taken, or nothing.
  */
 export async function importTasks(
   store: LabelStore,
   actor: string | null,
   project: Project,
-  { name, rows, gold }: { name: string; rows: Row[]; gold: boolean },
+  { drafts, report }: File,
+  use?: Use,
 ): Promise<Intake> {
-  const { drafts, report } = readDrafts(name, rows);
   const { kind } = project.settings;
+  const source = basename(report.file);
   const dropped = { ...report.dropped };
   const drop = (reason: string) => {
     dropped[reason] = (dropped[reason] ?? 0) + 1;
   };
-  const seen = new Set(await fingerprints(store, project.id));
-  const tasks: NewTask[] = [];
-  for (const { prompt: messages, completions: texts, ranks } of drafts) {
-    const completions = kind === "demonstration" ? texts.slice(0, 1) : texts;
-    const task: NewTask = {
-      ...{ messages, source: name },
-      completions: completions.map((text) => ({ text })),
-      ...(gold && ranks && { gold: goldOf(kind, ranks) }),
-    };
-    const print = fingerprint(messages, completions);
-    if (seen.has(print)) drop("in the project already");
-    else if (kind === "pairwise" && completions.length !== 2) drop("not two completions");
-    else if (kind === "ranking" && completions.length < 2) drop("fewer than two completions");
-    else if (kind !== "demonstration" && !completions.length) drop("no completion");
-    else if (completions.length > 9) drop("more than nine completions");
-    else if (gold && !task.gold) drop("no known answer");
+  const found = await tasksOf(store, project.id);
+  const sorted = drafts.every(({ ranks }) => ranks && isAscending(ranks));
+  let kept = 0;
+  for (const draft of drafts) {
+    const { prompt: messages, ranks, labeler = source, seconds = 0 } = draft;
+    const texts = kind !== "demonstration" ? draft.completions : use ? [] : draft.completions.slice(0, 1);
+    const print = fingerprint(messages, texts);
+    const before = found.get(print);
+    const reason = unfit(kind, texts.length);
+    const gold = use === "gold" ? goldOf(kind, ranks) : undefined;
+    const answer = use === "judgements" ? answerOf(project.settings, draft) : undefined;
+    if (reason) drop(reason);
+    else if (before && !answer) drop("in the project already");
+    else if (use === "gold" && !gold) drop("no known answer");
+    else if (typeof answer === "string") drop(answer);
+    else if (answer && before?.by.has(labeler)) drop("judged by this labeler already");
     else {
-      seen.add(print);
-      tasks.push(task);
+      // A file with the better one always first does not say how they were shown.
+      const order = answer && sorted ? shuffled(texts.length, seedOf(print)) : texts.map((_, i) => i);
+      const task: Found = before ?? {
+        ...{ id: undefined, by: new Set(), said: [], texts: order.map((place) => texts[place] as string) },
+        made: {
+          ...{ messages, source, gold },
+          completions: order.map((place) => completionOf(texts[place] as string, draft.models?.[place])),
+        },
+      };
+      found.set(print, task);
+      if (!before) kept++;
+      if (answer) {
+        const stored = task.texts.map((text) => texts.indexOf(text));
+        const shown = texts.map((text) => task.texts.indexOf(text));
+        task.by.add(labeler);
+        task.said.push({
+          ...{ labeler, seconds, answer: shuffleAnswer(answer, stored) },
+          order: sorted ? task.texts.map((_, i) => i) : shown,
+        });
+      }
     }
   }
-  if (tasks.length) await store.addTasks(actor, project, tasks);
-  return { format: report.format, rows: report.rows, kept: tasks.length, dropped };
+  const judgements = await store.write((tx) => add(store, tx, actor, project, source, [...found.values()]));
+  return { format: report.format, rows: report.rows, kept, judgements, dropped };
 }
 
-function goldOf(kind: Project["settings"]["kind"], ranks: readonly number[]): NewTask["gold"] {
-  if (kind === "pairwise") return { preference: (ranks[0] as number) < (ranks[1] as number) ? 1 : 8 };
+/** Criteria for a project that rates what is in a file: those that the file rates by, or one for all. */
+export function rubricOf({ drafts }: File): ProjectSettings["rubric"] {
+  const rated = drafts.flatMap(({ ratings }) => (ratings ? [ratings] : []));
+  const criteria = [...new Set(rated.flatMap(Object.keys))];
+  if (!criteria.length) return [{ name: "overall quality", low: 1, high: 7 }];
+  return criteria.map((name) => {
+    if (name === thumb) return { name, low: 0, high: 1 };
+    const values = rated.flatMap((ratings) => ratings[name] ?? []);
+    const most = values.reduce((a, b) => Math.max(a, b), 5);
+    const least = values.reduce((a, b) => Math.min(a, b), 1);
+    return { name, low: Math.floor(least), high: Math.ceil(most) };
+  });
+}
+
+/** Adds what is new to the store. @returns how many judgements */
+async function add(
+  store: LabelStore,
+  tx: Transaction<Schema>,
+  actor: string | null,
+  project: Project,
+  source: string,
+  found: readonly Found[],
+): Promise<number> {
+  const fresh = found.filter(({ id }) => id === undefined);
+  const made = await store.addTasksIn(
+    tx,
+    actor,
+    project,
+    fresh.map(({ made }) => made),
+  );
+  const ids = new Map(fresh.map((one, i) => [one, made[i] as string]));
+  const said = found.flatMap((one) =>
+    one.said.map((judgement) => ({ ...judgement, task: one.id ?? (ids.get(one) as string) })),
+  );
+  const users = new Map<string, string>();
+  for (const name of new Set(said.map(({ labeler }) => labeler))) {
+    const user = await tx.selectFrom("user").select("id").where("name", "=", name).executeTakeFirst();
+    const id = user?.id ?? (await store.addUserIn(tx, actor, { name, role: "labeler" }));
+    users.set(name, id);
+    await store.record(tx, actor, { type: "joined", project: project.id, user: id });
+  }
+  await store.record(
+    tx,
+    actor,
+    ...said.map(({ labeler, ...one }) => ({
+      ...({ type: "judged", id: newId(), project: project.id } as const),
+      labeler: users.get(labeler) as string,
+      ...{ version: 0, seed: 0, repeat: false, source, ...one },
+    })),
+  );
+  return said.length;
+}
+
+function unfit(kind: ProjectSettings["kind"], completions: number): string | undefined {
+  if (kind === "pairwise" && completions !== 2) return "not two completions";
+  if (kind === "ranking" && completions < 2) return "fewer than two completions";
+  if (kind !== "demonstration" && !completions) return "no completion";
+  return completions > 9 ? "more than nine completions" : undefined;
+}
+
+const completionOf = (text: string, model: string | null | undefined) => ({
+  text,
+  ...(typeof model === "string" && { model }),
+});
+
+const firstWins = ([first = 0, second = 0]: readonly number[]): boolean => first < second;
+
+const isAscending = (ranks: readonly number[]): boolean =>
+  ranks.every((rank, i) => i === 0 || rank >= (ranks[i - 1] as number));
+
+function goldOf(kind: ProjectSettings["kind"], ranks: readonly number[] | undefined): NewTask["gold"] {
+  if (!ranks) return undefined;
+  if (kind === "pairwise")
+    return ranks[0] === ranks[1] ? undefined : { preference: firstWins(ranks) ? 1 : 8 };
+  return kind === "ranking" ? { ranks: dense(ranks) } : undefined;
+}
+
+/** What a record says, as an answer that the project asks for; or why it is none. */
+function answerOf(settings: ProjectSettings, draft: Draft): Answer | string {
+  const { ranks, ratings, completions, strength = 1 } = draft;
+  const asked = settings.rubric.flatMap(({ name }) => {
+    const own = ratings?.[name];
+    return own ? [[name, own] as const] : [];
+  });
+  const rated = asked.length ? { ratings: Object.fromEntries(asked) } : {};
+  const answers: Record<ProjectSettings["kind"], () => Answer> = {
+    ranking: () => ({ ...(ranks && { ranks: dense(ranks) }), ...rated }),
+    // A file that does not say how much better says that it is better: slightly at least.
+    pairwise: () => ({
+      ...(ranks && ranks[0] !== ranks[1] && { preference: firstWins(ranks) ? 5 - strength : 4 + strength }),
+      ...rated,
+    }),
+    rating: () => rated,
+    demonstration: () => (completions[0] === undefined ? {} : { text: completions[0] }),
+  };
+  const answer = answers[settings.kind]();
+  if (!Object.keys(answer).length) return "nothing is said of it";
+  if (!asked.every(([, own]) => own.every(Number.isInteger))) return "ratings that are no whole numbers";
+  try {
+    checkAnswer(answer, settings, settings.kind === "demonstration" ? 0 : completions.length);
+    return answer;
+  } catch (error) {
+    if (error instanceof InputError) return error.message;
+    throw error;
+  }
+}
+
+/** 1 for the best, 2 for the next, equal for equal. */
+function dense(ranks: readonly number[]): number[] {
   const sorted = [...new Set(ranks)].sort((a, b) => a - b);
-  return kind === "ranking" ? { ranks: ranks.map((rank) => sorted.indexOf(rank) + 1) } : undefined;
+  return ranks.map((rank) => sorted.indexOf(rank) + 1);
 }
 
 /** Equal for the same completions to the same prompt, in whatever order. */
-const fingerprint = (messages: unknown, completions: readonly string[]): string =>
+const fingerprint = (messages: readonly Message[], completions: readonly string[]): string =>
   JSON.stringify([messages, [...completions].sort()]);
 
-async function fingerprints(store: LabelStore, project: string): Promise<string[]> {
-  const prompts = await store.db
-    .selectFrom("prompt")
-    .select(["id", "messages"])
-    .where("project", "=", project)
+const seedOf = (print: string): number => createHash("sha256").update(print).digest().readUInt32BE();
+
+/** The project's tasks by their fingerprint. */
+async function tasksOf(store: LabelStore, project: string): Promise<Map<string, Found>> {
+  const tasks = await store.db
+    .selectFrom("task")
+    .innerJoin("prompt", "prompt.id", "task.prompt")
+    .select(["task.id", "prompt.messages"])
+    .where("task.project", "=", project)
     .execute();
   const completions = await store.db
     .selectFrom("completion")
-    .innerJoin("prompt", "prompt.id", "completion.prompt")
-    .select(["completion.prompt", "completion.text"])
-    .where("prompt.project", "=", project)
+    .innerJoin("task", "task.prompt", "completion.prompt")
+    .select(["task.id", "completion.text"])
+    .where("task.project", "=", project)
+    .orderBy("completion.place")
     .execute();
-  const texts = new Map<string, string[]>();
-  for (const { prompt, text } of completions)
-    texts.set(prompt, [...(texts.get(prompt) ?? []), JSON.parse(text)]);
-  return prompts.map(({ id, messages }) => fingerprint(JSON.parse(messages), texts.get(id) ?? []));
+  const judged = await store.db
+    .selectFrom("judgement")
+    .innerJoin("user", "user.id", "judgement.labeler")
+    .select(["judgement.task", "user.name"])
+    .where("judgement.project", "=", project)
+    .execute();
+  const texts = groupBy(completions, ({ id }) => id);
+  const by = groupBy(judged, ({ task }) => task);
+  return new Map(
+    tasks.map(({ id, messages: stored }) => {
+      const messages: Message[] = JSON.parse(stored);
+      const own = (texts.get(id) ?? []).map(({ text }): string => JSON.parse(text));
+      const names = new Set((by.get(id) ?? []).map(({ name }) => name));
+      const made = { messages, completions: [] };
+      return [fingerprint(messages, own), { id, made, texts: own, by: names, said: [] }];
+    }),
+  );
 }

@@ -13,6 +13,8 @@ export interface Judged {
   seconds: number;
   at: number;
   repeat: boolean;
+  /** The file that it came from; null when it was made here. */
+  source: string | null;
   /** The task's known answer. */
   gold: Answer | undefined;
   verdicts: Verdict[];
@@ -24,7 +26,7 @@ export async function judgements(store: LabelStore, project: string): Promise<Ju
     .selectFrom("judgement")
     .innerJoin("task", "task.id", "judgement.task")
     .select(["judgement.id", "judgement.task", "judgement.labeler", "judgement.answer", "judgement.order"])
-    .select(["judgement.seconds", "judgement.at", "judgement.repeat", "task.gold"])
+    .select(["judgement.seconds", "judgement.at", "judgement.repeat", "judgement.source", "task.gold"])
     .where("judgement.project", "=", project)
     .where("judgement.current", "=", 1)
     .orderBy("judgement.at")

@@ -51,6 +51,7 @@ export async function labelerQuality(store: LabelStore, project: Project): Promi
     );
     const golden = own.filter(({ gold, answer }) => gold && answer.skip === undefined);
     const again = own.filter(({ repeat, answer }) => repeat && answer.skip === undefined);
+    const timed = own.filter(({ source, seconds }) => source === null || seconds > 0);
     const firsts = new Map(counted(own).map((one) => [one.task, one]));
     return {
       user,
@@ -68,7 +69,7 @@ export async function labelerQuality(store: LabelStore, project: Project): Promi
       long: shareOf(
         strict.map(({ one, verdict }) => wonBy(verdict, (place) => lengths.get(one.task)?.[place] ?? 0)),
       ),
-      ...(own.length > 0 && { seconds: median(own.map(({ seconds }) => seconds)) }),
+      ...(timed.length > 0 && { seconds: median(timed.map(({ seconds }) => seconds)) }),
       agreement: byWeek(strict, others),
       ...given(trusted.get(user.id)),
     };

@@ -52,7 +52,8 @@ export async function quality(store: LabelStore, project: Project) {
     .sort((x, y) => accident(x) - accident(y));
   const alert = alertOf(alpha, two);
   const usable = [...pairs.values()].filter((said) => majority(said) !== 0).length;
-  const spent = all.length * price;
+  // What came with a file was paid for elsewhere.
+  const spent = all.filter(({ source }) => source === null).length * price;
   return {
     judgements: all.length,
     ...{ alpha, fleiss: both(fleissKappa), tau: kind === "ranking" ? tau(open) : {} },

@@ -12,7 +12,7 @@ const columns = ["item", "labeler", "label"] as const;
 export function readRatings(path: string, scale: Scale): Rating[] {
   const rows = /\.jsonl?(\.gz)?$/.test(path) ? readJsonl(path) : readCsv(path);
   const seen = new Map<string, number>();
-  const ratings = rows.map(({ line, value }): Rating => {
+  return rows.map(({ line, value }): Rating => {
     const row = isObject(value) ? value : {};
     const [item, labeler, label] = columns.map((column) => {
       const cell = row[column];
@@ -35,8 +35,6 @@ export function readRatings(path: string, scale: Scale): Rating[] {
       );
     return { item, labeler, label: number };
   });
-  if (!ratings.length) throw new InputError(`${path}: there are no ratings`);
-  return ratings;
 }
 
 /** Rows by their columns' names in small letters, which the file is to have all of. */

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { noPostgres, startPostgres } from "../../test/postgres.ts";
 import { parseJsonl } from "../data/jsonl.ts";
+import { readDrafts } from "../data/readers.ts";
 import { uniform } from "../math/statistics.ts";
 import { exportRows } from "./export.ts";
 import { importTasks } from "./intake.ts";
@@ -311,7 +312,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const big = (start: string) => start + hostile.repeat(Math.ceil(2 ** 20 / Buffer.byteLength(hostile)));
     const take = async ({ store, labelers, project }: Setting, row: object, answer: Answer) => {
       const rows = parseJsonl("a.jsonl", Buffer.from(JSON.stringify(row)));
-      const { kept } = await importTasks(store, null, project, { name: "a.jsonl", rows, gold: false });
+      const { kept } = await importTasks(store, null, project, readDrafts("a.jsonl", rows));
       expect(kept).toBe(1);
       const [labeler] = labelers as [User];
       const { lease } = (await nextTask(store, project, labeler)) as Assignment;

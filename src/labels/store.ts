@@ -247,8 +247,17 @@ export class LabelStore {
     return { passed, correct, total };
   }
 
-  /** Adds tasks behind those that are there. @throws InputError for one that the project cannot ask */
-  async addTasks(actor: string | null, project: Project, tasks: readonly NewTask[]): Promise<void> {
+  /** Adds tasks behind those that are there, and tells their ids. @throws InputError for one that the project cannot ask */
+  addTasks(actor: string | null, project: Project, tasks: readonly NewTask[]): Promise<string[]> {
+    return this.write((tx) => this.addTasksIn(tx, actor, project, tasks));
+  }
+
+  async addTasksIn(
+    tx: Tx,
+    actor: string | null,
+    project: Project,
+    tasks: readonly NewTask[],
+  ): Promise<string[]> {
     const { kind, overlap } = project.settings;
     const [least, most] = { ranking: [2, 9], pairwise: [2, 2], rating: [1, 9], demonstration: [0, 1] }[
       kind
@@ -260,24 +269,23 @@ export class LabelStore {
           `task ${i + 1}: ${completions.length} completions; a ${kind} takes ${least === most ? least : `${least} to ${most}`}`,
         );
     });
-    await this.write(async (tx) => {
-      const { last } = await tx
-        .selectFrom("task")
-        .select(({ fn }) => fn.max("place").as("last"))
-        .where("project", "=", project.id)
-        .executeTakeFirstOrThrow();
-      let place = Number(last ?? 0);
-      const events = tasks.map(({ completions, ...task }): LabelEvent => {
-        const [id, prompt] = [newId(), newId()];
-        const stored = completions.map((one) => ({ id: newId(), ...one }));
-        return {
-          ...{ type: "task added", project: project.id, task: id, place: ++place, prompt },
-          ...task,
-          ...{ completions: stored, wanted: overlap },
-        };
-      });
-      await this.record(tx, actor, ...events);
+    const { last } = await tx
+      .selectFrom("task")
+      .select(({ fn }) => fn.max("place").as("last"))
+      .where("project", "=", project.id)
+      .executeTakeFirstOrThrow();
+    let place = Number(last ?? 0);
+    const events = tasks.map(({ completions, ...task }): LabelEvent & { type: "task added" } => {
+      const [id, prompt] = [newId(), newId()];
+      const stored = completions.map((one) => ({ id: newId(), ...one }));
+      return {
+        ...{ type: "task added", project: project.id, task: id, place: ++place, prompt },
+        ...task,
+        ...{ completions: stored, wanted: overlap },
+      };
     });
+    await this.record(tx, actor, ...events);
+    return events.map(({ task }) => task);
   }
 
   /** A task's prompt and completions, as stored. */
@@ -285,7 +293,7 @@ export class LabelStore {
     const row = await this.db
       .selectFrom("task")
       .innerJoin("prompt", "prompt.id", "task.prompt")
-      .select(["prompt.id", "prompt.messages"])
+      .select(["prompt.id", "prompt.messages", "prompt.source"])
       .where("task.id", "=", task)
       .executeTakeFirst();
     if (!row) throw new Refusal(404, "there is no such task");
@@ -296,6 +304,7 @@ export class LabelStore {
       .orderBy("place")
       .execute();
     return {
+      source: row.source,
       messages: z.array(messageSchema).parse(JSON.parse(row.messages)),
       completions: completions.map((one) => ({ ...one, text: z.string().parse(JSON.parse(one.text)) })),
     };

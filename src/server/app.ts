@@ -15,6 +15,7 @@ import {
 } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
+import { encodeRows, encodings } from "../data/tables.ts";
 import { sessionUser } from "../labels/accounts.ts";
 import { exportRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
@@ -115,9 +116,9 @@ async function whoAsks(
   return user;
 }
 
-const exportQuery = z.object({ format: z.enum(exportFormats) });
+const exportQuery = z.object({ format: z.enum(exportFormats), as: z.enum(encodings).default("jsonl") });
 
-/** A project's labels as a file of JSON lines, written as they are read. */
+/** A project's labels as a file; JSON lines are written as they are read. */
 function addExport(api: FastifyInstance, store: LabelStore): void {
   api.get(
     "/api/projects/:project/export",
@@ -125,15 +126,20 @@ function addExport(api: FastifyInstance, store: LabelStore): void {
     async (request, reply) => {
       await whoAsks(store, request, "reviewer");
       const project = await store.project((request.params as { project: string }).project);
-      const { format } = request.query as z.infer<typeof exportQuery>;
-      const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.jsonl`;
+      const { format, as } = request.query as z.infer<typeof exportQuery>;
+      const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.${as}`;
+      const rows = exportRows(store, project, format);
       async function* lines() {
-        for await (const row of exportRows(store, project, format)) yield `${JSON.stringify(row)}\n`;
+        for await (const row of rows) yield `${JSON.stringify(row)}\n`;
       }
+      const types = {
+        ...{ jsonl: "application/jsonl", json: "application/json", csv: "text/csv" },
+        parquet: "application/vnd.apache.parquet",
+      };
       return reply
-        .header("content-type", "application/jsonl")
+        .header("content-type", types[as])
         .header("content-disposition", `attachment; filename*=UTF-8''${encodeURIComponent(name)}`)
-        .send(Readable.from(lines()));
+        .send(as === "jsonl" ? Readable.from(lines()) : await encodeRows(as, await collect(rows)));
     },
   );
 }
@@ -148,6 +154,12 @@ function refuseForged({ headers }: FastifyRequest): void {
       403,
       "requests that change something need the header x-plumbline: 1, from the same site",
     );
+}
+
+async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const row of rows) all.push(row);
+  return all;
 }
 
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply) {

@@ -131,6 +131,7 @@ const importReport = z.object({
   format: z.string(),
   rows: z.number(),
   kept: z.number(),
+  judgements: z.number(),
   dropped: z.record(z.string(), z.number()),
 });
 
@@ -192,10 +193,15 @@ export const routes = {
     body: z.object({ answers: z.array(z.int()) }),
     response: z.object({ passed: z.boolean(), correct: z.number(), total: z.number() }),
   },
-  /** A file's text: JSONL, JSON, of any format that `plumbline data check` names. */
+  /** A file's text: JSONL, JSON or CSV, of any format that `plumbline data check` names. */
   "POST /api/projects/:project/import": {
     params: inProject,
-    body: z.object({ name: z.string().max(300), text: z.string(), gold: z.boolean().default(false) }),
+    body: z.object({
+      name: z.string().max(300),
+      text: z.string(),
+      /** What its preferences are; without, they are left out. */
+      use: z.enum(["gold", "judgements"]).optional(),
+    }),
     response: importReport,
   },
   "POST /api/projects/:project/invitations": {

@@ -1,5 +1,6 @@
 import { InputError } from "../data/errors.ts";
-import { parseJsonl } from "../data/jsonl.ts";
+import { readDrafts } from "../data/readers.ts";
+import { encodingOf, parseRows } from "../data/tables.ts";
 import { claim, closeSession, invitation, invite, openSession, signIn } from "../labels/accounts.ts";
 import { importTasks } from "../labels/intake.ts";
 import type { Project, User } from "../labels/records.ts";
@@ -100,9 +101,12 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/import": [
     "owner",
     async ({ store, user, params, body }) => {
-      const { name, text, gold } = body;
+      const { name, text, use } = body;
       const project = await store.project(params.project);
-      return importTasks(store, user.id, project, { name, rows: parseJsonl(name, Buffer.from(text)), gold });
+      if (encodingOf(name) === "parquet")
+        throw new InputError(`${name}: import Parquet files with the command plumbline labels import`);
+      const rows = await parseRows(name, Buffer.from(text));
+      return importTasks(store, user.id, project, readDrafts(name, rows), use);
     },
   ],
   "POST /api/projects/:project/invitations": [

@@ -275,13 +275,20 @@ function Rubric({ rubric, onChange }: { rubric: Criterion[]; onChange: (rubric: 
   );
 }
 
+/** What becomes of a file's preferences. */
+const uses = [
+  ["", "left out: the tasks are judged here"],
+  ["gold", "the known answer, to measure labelers by"],
+  ["judgements", "what its labelers judged"],
+] as const;
+
 function Import({ id, onDone }: { id: string; onDone: () => void }) {
-  const [gold, setGold] = useState(false);
+  const [use, setUse] = useState<(typeof uses)[number][0]>("");
   const add = useMutation({
     mutationFn: async (file: File) =>
       call("POST /api/projects/:project/import", {
         params: { project: id },
-        body: { name: file.name, text: await file.text(), gold },
+        body: { name: file.name, text: await file.text(), ...(use && { use }) },
       }),
     onSuccess: onDone,
   });
@@ -291,18 +298,27 @@ function Import({ id, onDone }: { id: string; onDone: () => void }) {
         Import a file
         <input
           type="file"
-          accept=".jsonl,.json"
+          accept=".jsonl,.json,.csv"
           onChange={({ target }) => {
             const [file] = target.files ?? [];
             if (file) add.mutate(file);
             target.value = "";
           }}
         />
-        <small>JSON lines: hh-rlhf, TRL's columns, Open Assistant trees, or prompts with completions.</small>
+        <small>
+          JSON lines, JSON or CSV: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label Studio,
+          Argilla, or prompts with completions. Parquet files: plumbline labels import.
+        </small>
       </label>
       <label>
-        <input type="checkbox" checked={gold} onChange={({ target }) => setGold(target.checked)} />
-        What it prefers is the known answer, to measure labelers by
+        What it prefers is
+        <select value={use} onChange={({ target }) => setUse(target.value as typeof use)}>
+          {uses.map(([value, name]) => (
+            <option key={value} value={value}>
+              {name}
+            </option>
+          ))}
+        </select>
       </label>
       <Problem error={add.error} />
       <div role="status">
@@ -310,7 +326,8 @@ function Import({ id, onDone }: { id: string; onDone: () => void }) {
         {add.data && (
           <>
             <p>
-              {add.data.format}: {add.data.kept} tasks made of {add.data.rows} rows.
+              {add.data.format}: {add.data.kept} tasks made of {add.data.rows} rows
+              {add.data.judgements > 0 && `, with ${add.data.judgements} judgements`}.
             </p>
             <ul>
               {Object.entries(add.data.dropped).map(([reason, count]) => (
