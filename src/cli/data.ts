@@ -7,7 +7,7 @@ export const data = () => {
   group
     .command("check")
     .description("Name a file's format, and count the records kept and dropped, by reason")
-    .argument("<file>", "JSONL file")
+    .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
     .option("--json", "print the counts as JSON")
     .action(async (file: string, { json }: { json?: boolean }) => {
       const { checkData } = await import("../data/readers.ts");

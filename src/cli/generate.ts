@@ -19,7 +19,7 @@ export const generate = () =>
     .description("Answer prompts, as JSON lines")
     .requiredOption("--model <name>", "name, Hub id, folder, GGUF file or run")
     .option("--prompt <text>", "one prompt; without it and --data, standard input is one")
-    .option("--data <file>", "JSONL file of prompts")
+    .option("--data <file>", "file of prompts")
     .option("--out <file>", "where to write (default: standard output)")
     .option("--max-tokens <n>", "most tokens of an answer", numeric(1, true), 256)
     .option("--min-tokens <n>", "fewest tokens of an answer", numeric(0, true), 0)

@@ -17,8 +17,8 @@ export const ppo = () =>
     hints: {
       policy: "the SFT model: name, Hub id, folder or run",
       reward: "the reward model: folder or run",
-      prompts: "JSONL file of prompts",
-      ptxData: "JSONL file of demonstrations that PPO-ptx mixes in",
+      prompts: "file of prompts",
+      ptxData: "file of demonstrations that PPO-ptx mixes in",
       allowNoSft: "begin from a model that never had SFT",
     },
     start: async (config) => (await import("../ppo/train.ts")).ppo(config),

@@ -30,7 +30,7 @@ export const reward = () =>
     },
     hints: {
       model: "the SFT model: name, Hub id, folder or run",
-      data: "JSONL file of comparisons",
+      data: "file of comparisons",
       labels: "in place of a file: the label store, an SQLite file or a Postgres address",
       project: "its project, by name or id; not needed where there is one",
     },

@@ -32,7 +32,7 @@ export const sample = () =>
       (value: string, all: string[] = []) => [...all, value],
     )
     .option("--endpoint <url>", "in place of a model here: an OpenAI-compatible server (key: OPENAI_API_KEY)")
-    .requiredOption("--data <file>", "JSONL file of prompts")
+    .requiredOption("--data <file>", "file of prompts")
     .option("--samples <n>", "completions to keep for each prompt", numeric(1, true), 4)
     .option(
       "--temperatures <list>",

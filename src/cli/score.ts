@@ -7,7 +7,7 @@ export const score = () =>
   new Command("score")
     .description("Score completions with a reward model, as JSON lines")
     .requiredOption("--model <name>", "reward model: folder or run")
-    .requiredOption("--data <file>", "JSONL file of prompts with a completion each, or of comparisons")
+    .requiredOption("--data <file>", "file of prompts with a completion each, or of comparisons")
     .option("--out <file>", "where to write (default: standard output)")
     .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
     .action(async ({ model: name, data, out, dtype }) => {

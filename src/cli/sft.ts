@@ -10,7 +10,7 @@ export const sft = () =>
     inputs: { model: z.string(), data: z.string() },
     hints: {
       model: "the model to begin from: name, Hub id, folder, GGUF file or run",
-      data: "JSONL file of demonstrations",
+      data: "file of demonstrations",
     },
     start: async (config) => (await import("../sft/train.ts")).sft(config),
   });
