@@ -21,6 +21,8 @@ export interface Draft {
   models?: (string | null)[];
   /** How long the labeler took. */
   seconds?: number;
+  /** What a labeler must know to judge it. */
+  skill?: string;
 }
 
 export interface Format {
@@ -53,6 +55,7 @@ const identifier = z.union([z.string(), z.number()]).transform(String).optional(
 const rank = z.number();
 const weight = z.number().min(0).optional();
 const strength = z.int().min(1).max(4).optional();
+const skill = z.string().optional();
 const models = z.array(z.string().nullable()).optional();
 type Text = z.infer<typeof text>;
 
@@ -74,6 +77,7 @@ define(
       labeler: identifier,
       strength,
       models,
+      skill,
     })
     .refine((row) => row.ranks.length === row.completions.length, {
       path: ["ranks"],
@@ -338,6 +342,7 @@ const pair = z.object({
   labeler: identifier,
   strength,
   models,
+  skill,
 });
 const pairFormats: [name: string, fields: string[], matches?: Format["matches"]][] = [
   ["preference with ratings", ["chosen", "rejected", "chosen_rating", "rejected_rating"]],
@@ -362,8 +367,8 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
       : { prompt: toPrompt(row.prompt), completions: [toReply(row.chosen), toReply(row.rejected)] };
   if (!split) return "differing prefixes";
   const ranks = good === bad ? [0, 0] : [0, 1];
-  const { margin: margins, weight, labeler, strength, models } = row;
-  return [{ ...split, ranks, ...given({ margins, weight, labeler, strength, models }) }];
+  const { margin: margins, weight, labeler, strength, models, skill } = row;
+  return [{ ...split, ranks, ...given({ margins, weight, labeler, strength, models, skill }) }];
 }
 
 /** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
@@ -401,7 +406,7 @@ function parseTranscript(value: Text): Text {
 
 define(
   { name: "prompt and completions", kind: "completions", fields: ["prompt", "completions"] },
-  z.object({ prompt: text, completions: z.array(text).min(1), id: identifier, models }),
+  z.object({ prompt: text, completions: z.array(text).min(1), id: identifier, models, skill }),
   ({ prompt, completions, ...rest }) => [
     { prompt: toPrompt(prompt), completions: completions.map(toReply), ...given(rest) },
   ],
@@ -425,9 +430,9 @@ define(
 
 define(
   { name: "prompt-completion", kind: "demonstration", fields: ["prompt", "completion"] },
-  z.object({ prompt: text, completion: text, labeler: identifier }),
-  ({ prompt, completion, labeler }) => [
-    { prompt: toPrompt(prompt), completions: [toReply(completion)], ...given({ labeler }) },
+  z.object({ prompt: text, completion: text, labeler: identifier, skill }),
+  ({ prompt, completion, ...rest }) => [
+    { prompt: toPrompt(prompt), completions: [toReply(completion)], ...given(rest) },
   ],
 );
 
@@ -447,8 +452,8 @@ define({ name: "text", kind: "text", fields: ["text"] }, z.object({ text: z.stri
 
 define(
   { name: "prompt-only", kind: "prompt", fields: ["prompt"] },
-  z.object({ prompt: text, id: identifier }),
-  ({ prompt, id }) => [{ prompt: toPrompt(prompt), completions: [], ...given({ id }) }],
+  z.object({ prompt: text, id: identifier, skill }),
+  ({ prompt, ...rest }) => [{ prompt: toPrompt(prompt), completions: [], ...given(rest) }],
 );
 
 /** The formats we read, the more telling ones first. */

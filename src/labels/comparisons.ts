@@ -9,10 +9,11 @@ export interface Verdict {
 }
 
 /** Every pair that an answer compares: all of a ranking's, one of a preference, none of what was skipped. */
-export function verdicts({ ranks, preference, bothBad, skip }: Answer): Verdict[] {
+export function verdicts(answer: Answer): Verdict[] {
+  const { preference, bothBad, skip } = answer;
   if (skip !== undefined || bothBad) return [];
   if (preference !== undefined) return [{ first: 0, second: 1, preferred: 4.5 - preference }];
-  if (!ranks) return [];
+  const ranks = answer.ranks ?? ranksOf(answer.ratings ?? {});
   return ranks.flatMap((own, first) =>
     ranks.slice(first + 1).map((other, i) => ({
       first,
@@ -20,6 +21,13 @@ export function verdicts({ ranks, preference, bothBad, skip }: Answer): Verdict[
       preferred: Math.sign(other - own),
     })),
   );
+}
+
+/** Ranks of completions by their mean rating, 1 for the highest. @param ratings by criterion, one number a completion */
+export function ranksOf(ratings: Record<string, readonly number[]>): number[] {
+  const [first = [], ...others] = Object.values(ratings);
+  const sums = first.map((rating, i) => others.reduce((sum, own) => sum + (own[i] as number), rating));
+  return sums.map((sum) => 1 + new Set(sums.filter((other) => other > sum)).size);
 }
 
 /** Whether answers to one task differ in which of two completions is better, or in whether any is good. */

@@ -317,7 +317,8 @@ function postgres(connectionString: string): PostgresDialect {
     getTypeParser: (oid: number, format?: string) =>
       oid === int8 ? Number : pg.types.getTypeParser(oid, format as "text"),
   };
-  return new PostgresDialect({
-    pool: new pg.Pool({ connectionString, types: parsers as pg.CustomTypesConfig }),
-  });
+  const pool = new pg.Pool({ connectionString, types: parsers as pg.CustomTypesConfig });
+  // An idle connection that the server has ended is none of the program's end: another is made when one is needed.
+  pool.on("error", ({ message }) => console.error(`Postgres: ${message}`));
+  return new PostgresDialect({ pool });
 }

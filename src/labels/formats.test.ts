@@ -7,6 +7,7 @@ import type { ExportFormat } from "./export-formats.ts";
 import { importTasks, rubricOf, type Use } from "./intake.ts";
 import type { TaskKind } from "./settings.ts";
 import { LabelStore } from "./store.ts";
+import { nextTask } from "./work.ts";
 
 const user = (content: string) => ({ role: "user", content });
 const assistant = (content: string) => ({ role: "assistant", content });
@@ -186,5 +187,28 @@ describe("labels in other tools' formats", () => {
     const first = out.filter(({ ranks }) => (ranks as number[])[0] === 1).length;
     // Binomial(200, ½) lies outside with a chance of 10⁻⁵.
     expect(Math.abs(first - 100)).toBeLessThan(32);
+  });
+
+  it("makes rankings of ratings by their mean, ties too", async () => {
+    const annotations = (...ratings: number[]) =>
+      Object.fromEntries(ratings.map((rating, i) => [`c${i}`, { Rating: String(rating) }]));
+    const row = {
+      instruction: "q",
+      completions: [annotations(1, 5), annotations(2, 2), annotations(4, 2), annotations(1, 1)].map(
+        (annotations, i) => ({ response: `r${i}`, annotations }),
+      ),
+    };
+    const from = await imported("a.jsonl", jsonl([row]), "rating", "judgements");
+    const [ranking] = (await exported(from, "rankings")).rows;
+    expect(ranking).toMatchObject({ completions: ["r0", "r1", "r2", "r3"], ranks: [1, 2, 1, 3] });
+  });
+
+  it("keeps a task for those with the skill that its row names", async () => {
+    const rows = [{ prompt: "q", completions: ["a", "b"], skill: "physician" }];
+    const { store, project } = await imported("a.jsonl", jsonl(rows), "pairwise");
+    const ann = await store.addUser(null, { name: "ann", role: "labeler" });
+    expect(await nextTask(store, project, ann)).toBeUndefined();
+    const physician = await store.changeUser(ann.id, ann.id, { skills: ["physician"] });
+    expect((await nextTask(store, project, physician))?.messages).toEqual([user("q")]);
   });
 });

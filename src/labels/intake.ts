@@ -77,6 +77,7 @@ export async function importTasks(
         ...{ id: undefined, by: new Set(), said: [], texts: order.map((place) => texts[place] as string) },
         made: {
           ...{ messages, source, gold },
+          ...(draft.skill !== undefined && { skill: draft.skill }),
           completions: order.map((place) => completionOf(texts[place] as string, draft.models?.[place])),
         },
       };

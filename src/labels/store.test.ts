@@ -327,7 +327,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       return rows[0] as {
         prompt: { content: string }[];
         completions: string[];
-        completion: string;
+        completion: { content: string }[];
         answer: Answer;
       };
     };
@@ -346,7 +346,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const written = await begin({ kind: "demonstration" }, 1, []);
     await take(written, { prompt: big("q") }, { text: big("d") });
     const { prompt, completion } = await exported(written, "prompt-completion");
-    same([prompt[0]?.content, completion], [big("q"), big("d")]);
+    same([prompt[0]?.content, completion[0]?.content], [big("q"), big("d")]);
     await end(written.store);
   });
 

@@ -1,6 +1,7 @@
 import { type Draft, formats, thumb } from "../data/formats.ts";
 import type { Message } from "../data/records.ts";
 import { mean } from "../math/statistics.ts";
+import { ranksOf } from "./comparisons.ts";
 import type { ExportFormat } from "./export-formats.ts";
 import type { Answer } from "./settings.ts";
 
@@ -50,7 +51,7 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
 
   rankings: ({ messages, completions, task, said }) =>
     said.flatMap((one) => {
-      const ranks = ranksOf(one.answer);
+      const ranks = ranksIn(one.answer);
       if (!ranks) return [];
       const texts = completions.map(({ text }) => text);
       return [
@@ -180,7 +181,7 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
     const [only, more] = messages;
     const name = (place: number) => `response-${place + 1}`;
     const ranking = said.flatMap(({ labeler, answer }) => {
-      const ranks = ranksOf(answer);
+      const ranks = ranksIn(answer);
       if (!ranks) return [];
       return [{ value: ranks.map((rank, i) => ({ value: name(i), rank })), user_id: labeler }];
     });
@@ -235,10 +236,11 @@ const provenance = (
 ) => ({ labeler, weight, task, judgement, models: completions.map(({ model }) => model) });
 
 /** Ranks that tell completions apart; undefined where an answer has none. */
-function ranksOf({ preference, bothBad, ranks }: Answer): number[] | undefined {
+function ranksIn({ preference, bothBad, ranks, ratings = {} }: Answer): number[] | undefined {
   if (bothBad) return undefined;
-  const found = ranks ?? (preference === undefined ? undefined : preference < 5 ? [1, 2] : [2, 1]);
-  return found && new Set(found).size > 1 ? found : undefined;
+  const chosen = preference === undefined ? undefined : preference < 5 ? [1, 2] : [2, 1];
+  const found = ranks ?? chosen ?? ranksOf(ratings);
+  return new Set(found).size > 1 ? found : undefined;
 }
 
 /** 1 to 4: slightly to much better. */
@@ -248,7 +250,7 @@ const strengthOf = ({ preference }: Answer): { strength?: number } =>
 /** Every two completions that a judgement prefers one of; `swapped` when the better one is stored behind the worse. */
 function pairs(completions: Labelled["completions"], said: readonly Said[]) {
   return said.flatMap((one) => {
-    const ranks = ranksOf(one.answer) ?? [];
+    const ranks = ranksIn(one.answer) ?? [];
     return ranks.flatMap((best, i) =>
       ranks.flatMap((worst, j) => {
         const [better, worse] = [completions[i], completions[j]];
@@ -263,7 +265,7 @@ function thumbs(answer: Answer, count: number): (boolean | undefined)[] {
   if (answer.bothBad) return new Array<boolean>(count).fill(false);
   const up = answer.ratings?.[thumb];
   if (up) return up.map((rating) => rating > 0);
-  const ranks = ranksOf(answer) ?? [];
+  const ranks = ranksIn(answer) ?? [];
   return ranks.map((rank) =>
     rank === Math.min(...ranks) ? true : rank === Math.max(...ranks) ? false : undefined,
   );
@@ -272,7 +274,7 @@ function thumbs(answer: Answer, count: number): (boolean | undefined)[] {
 /** Places of completions, 0 for the best, by their weighted mean rank. */
 function consensus(said: readonly Said[], count: number): number[] | undefined {
   const ranked = said.flatMap(({ answer, weight }) => {
-    const ranks = ranksOf(answer);
+    const ranks = ranksIn(answer);
     return ranks ? [{ ranks, weight }] : [];
   });
   if (!ranked.length) return undefined;

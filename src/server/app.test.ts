@@ -191,7 +191,13 @@ describe("labelling over HTTP", () => {
     const project = await makeProject(owner, { price: 0.5 });
     expect(
       (await owner("POST", `/api/projects/${project}/import`, { name: "pairs.jsonl", text: pairs(7) })).body,
-    ).toEqual({ format: "preference", rows: 7, kept: 1, dropped: { "in the project already": 6 } });
+    ).toEqual({
+      format: "preference",
+      rows: 7,
+      kept: 1,
+      judgements: 0,
+      dropped: { "in the project already": 6 },
+    });
     await owner("POST", `/api/projects/${project}/guidelines`, {
       text: `# Be fair ${hostile}`,
       questions: [{ question: "Fair?", options: ["no", "yes"], correct: 1 }],
