@@ -292,7 +292,9 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     const spam = ranked.completions.map((text: string) => plain(text) === shown[3]?.trim());
     expect(ranked.answer.flags).toEqual({ spam });
     expect(ranked.answer.ratings).toEqual({ truthfulness: [4, 4, 4, 4] });
-    expect((await exported(writing, "prompt-completion"))[0].completion).toBe(`Hello ${hostile}`);
+    expect((await exported(writing, "prompt-completion"))[0].completion).toEqual([
+      { role: "assistant", content: `Hello ${hostile}` },
+    ]);
     expect(await exported(ranking, "preference")).toHaveLength(5);
   }, 120_000);
 
