@@ -241,6 +241,44 @@ describe("plumbline serve and labels", () => {
     expect(await succeed(["labels", "export", "--store", store])).toBe("");
   });
 
+  it("takes what a file's labelers said, and writes it to tables", async () => {
+    const file = join(folder, "judged.jsonl");
+    const rows = ["ann", "bob"].map((labeler) => ({
+      ...{ prompt: "p", chosen: 'good, or "better"', rejected: "bad", strength: 3, labeler },
+    }));
+    writeFileSync(file, rows.map((row) => JSON.stringify(row)).join("\n"));
+    const imported = (path: string, at: string) =>
+      succeed(["labels", "import", path, "--kind", "pairwise", "--judgements", "--store", at]);
+    const first = join(folder, "first.db");
+    expect(await imported(file, first)).toMatch(/1 tasks added .*\n {2}2 judgements of them/);
+    const judgements = async (at: string) =>
+      jsonLines(await succeed(["labels", "export", "--store", at, "--format", "rankings"])).map(
+        ({ prompt, completions, ranks, strength, labeler, weight }) => ({
+          ...{ prompt, strength, labeler, weight },
+          better: completions[ranks.indexOf(1)],
+        }),
+      );
+    const said = await judgements(first);
+    expect(said).toHaveLength(2);
+    for (const extension of ["csv", "parquet", "json"]) {
+      const table = join(folder, `out.${extension}`);
+      const format = ["--format", "preference", "--margins"];
+      await succeed(["labels", "export", "--store", first, ...format, "--out", table]);
+      const again = join(folder, `${extension}.db`);
+      await imported(table, again);
+      expect(await judgements(again)).toEqual(said);
+      expect(await succeed(["data", "check", table])).toContain("preference (comparison data)");
+    }
+    const hh = await plumbline(["labels", "export", "--store", first, "--format", "ultrafeedback"]);
+    expect(hh).toMatchObject({
+      code: 0,
+      stdout: "",
+      stderr: expect.stringMatching(/^1 tasks left out: nothing/),
+    });
+    const both = await plumbline(["labels", "import", file, "--gold", "--judgements", "--store", first]);
+    expect([both.code, both.stderr]).toEqual([1, expect.stringMatching(/cannot be used with/)]);
+  });
+
   it("measures the agreement of a table, and says what is wrong with one", async () => {
     const table = (text: string) => {
       const path = join(folder, "ratings.csv");

@@ -51,9 +51,10 @@ export async function quality(store: LabelStore, project: Project) {
     }))
     .sort((x, y) => accident(x) - accident(y));
   const alert = alertOf(alpha, two);
-  const usable = [...pairs.values()].filter((said) => majority(said) !== 0).length;
   // What came with a file was paid for elsewhere.
-  const spent = all.filter(({ source }) => source === null).length * price;
+  const own = all.filter(({ source }) => source === null);
+  const usable = [...preferences(counted(own)).values()].filter((said) => majority(said) !== 0).length;
+  const spent = own.length * price;
   return {
     judgements: all.length,
     ...{ alpha, fleiss: both(fleissKappa), tau: kind === "ranking" ? tau(open) : {} },
@@ -67,7 +68,7 @@ export async function quality(store: LabelStore, project: Project) {
     ...(usable > 0 && {
       forecast: {
         ...{ target, cost: (spent / usable) * target },
-        judgements: Math.ceil((all.length / usable) * target),
+        judgements: Math.ceil((own.length / usable) * target),
       },
     }),
     skipped: [...groupBy(all, ({ answer }) => answer.skip ?? "")]
