@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { AxeBuilder } from "@axe-core/playwright";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Locator, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { invite } from "../src/labels/accounts.ts";
 import { LabelStore } from "../src/labels/store.ts";
@@ -244,24 +244,47 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.keyboard.press("Enter");
     await page.getByText("1 answered").waitFor();
 
-    // Dragged: the last to the first place.
+    // Dragged: what has no rank gets one, and all others keep theirs and their ties.
     const chip = (letter: string) => page.getByRole("button", { name: `Answer ${letter}, move` });
+    const gap = (place: number) => page.locator(".order .gap").nth(place);
     await page.mouse.wheel(0, 2000);
     await page.waitForTimeout(200);
-    const [from, to] = [await chip("D").boundingBox(), await chip("A").boundingBox()];
-    if (!from || !to) throw new Error("the chips are not there");
-    await page.mouse.move(from.x + 10, from.y + 10);
-    await page.mouse.down();
-    await page.mouse.move(to.x + 5, to.y + 10, { steps: 12 });
-    await page.mouse.up();
-    await expect.poll(ranks).toEqual(["2", "3", "4", "1"]);
-    // By the keyboard as well: taken with space, moved, let go.
-    await chip("D").focus();
-    for (const key of ["Space", "ArrowRight", "Space"]) {
-      await page.keyboard.press(key);
-      await page.waitForTimeout(150);
-    }
-    await expect.poll(ranks).toEqual(["1", "3", "4", "2"]);
+    const drag = async (letter: string, target: Locator) => {
+      const [from, to] = [await chip(letter).boundingBox(), await target.boundingBox()];
+      if (!from || !to) throw new Error("the chips are not there");
+      await page.mouse.move(from.x + from.width / 2, from.y + 10);
+      await page.mouse.down();
+      await page.mouse.move(to.x + to.width / 2, to.y + 10, { steps: 12 });
+      await page.mouse.up();
+    };
+    await drag("D", gap(0));
+    await expect.poll(ranks).toEqual(["", "", "", "1"]);
+    await drag("A", gap(1));
+    await drag("B", chip("A"));
+    await drag("C", gap(2));
+    await expect.poll(ranks).toEqual(["2", "2", "3", "1"]);
+    // A and B are level still.
+    await drag("C", gap(0));
+    await expect.poll(ranks).toEqual(["3", "3", "1", "2"]);
+    await drag("D", chip("C"));
+    await expect.poll(ranks).toEqual(["2", "2", "1", "1"]);
+    await inspect(page, "label-ties");
+    await drag("B", gap(1));
+    await expect.poll(ranks).toEqual(["3", "2", "1", "1"]);
+    // By the keyboard as well: taken with space, moved, let go; and the focus stays with it.
+    const press = async (...keys: string[]) => {
+      for (const key of keys) {
+        await page.keyboard.press(key);
+        await page.waitForTimeout(150);
+      }
+    };
+    await chip("A").focus();
+    await press("Space", "ArrowLeft", "ArrowLeft", "Space");
+    await expect.poll(ranks).toEqual(["2", "2", "1", "1"]);
+    await press("Space", "ArrowLeft", "Space");
+    await expect.poll(ranks).toEqual(["2", "3", "1", "1"]);
+    await press("Space", "ArrowLeft", "ArrowLeft", "Escape");
+    expect(await ranks()).toEqual(["2", "3", "1", "1"]);
     await page.keyboard.press("/");
     expect(await page.locator("ins").count()).toBeGreaterThan(0);
     await inspect(page, "label-differences");
