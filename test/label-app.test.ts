@@ -298,6 +298,18 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.goto(`${address}/projects/${writing}/label`);
     await page.getByLabel("Your response").fill(`Hello ${hostile}`);
     await inspect(page, "label-writing");
+    // More than a browser sends for a page that is gone; and left before it would have been saved, twice.
+    const long = "é".repeat(50_000);
+    for (const end of ["", "!"]) {
+      await page.getByLabel("Your response").fill(`${long}${end}`);
+      await page.goto(`${address}/projects/${writing}/label`);
+      await expect.poll(() => page.getByLabel("Your response").inputValue()).toBe(`${long}${end}`);
+    }
+    // By then it is with the server as well.
+    await expect.poll(() => page.evaluate<string>("JSON.stringify(localStorage)")).toBe("{}");
+    await page.reload();
+    await expect.poll(() => page.getByLabel("Your response").inputValue()).toBe(`${long}!`);
+    await page.getByLabel("Your response").fill(`Hello ${hostile}`);
     await page.getByRole("button", { name: "Submit" }).click();
     await page.getByText("There is nothing left for you here").waitFor();
 
