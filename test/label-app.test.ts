@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { AxeBuilder } from "@axe-core/playwright";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Locator, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { invite } from "../src/labels/accounts.ts";
 import { LabelStore } from "../src/labels/store.ts";
@@ -185,7 +185,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
 
     await owner.goto(`${address}/projects/${project}/settings`);
     const download = owner.waitForEvent("download");
-    await owner.getByRole("link", { name: "rankings with weights" }).click();
+    await owner.getByRole("link", { name: "JSON lines" }).click();
     const exported = jsonLines(readFileSync(await (await download).path(), "utf8"));
     expect(exported.length).toBeGreaterThan(50);
     expect(JSON.stringify(exported)).toContain(JSON.stringify(hostile).slice(1, -1));
@@ -244,24 +244,47 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.keyboard.press("Enter");
     await page.getByText("1 answered").waitFor();
 
-    // Dragged: the last to the first place.
+    // Dragged: what has no rank gets one, and all others keep theirs and their ties.
     const chip = (letter: string) => page.getByRole("button", { name: `Answer ${letter}, move` });
+    const gap = (place: number) => page.locator(".order .gap").nth(place);
     await page.mouse.wheel(0, 2000);
     await page.waitForTimeout(200);
-    const [from, to] = [await chip("D").boundingBox(), await chip("A").boundingBox()];
-    if (!from || !to) throw new Error("the chips are not there");
-    await page.mouse.move(from.x + 10, from.y + 10);
-    await page.mouse.down();
-    await page.mouse.move(to.x + 5, to.y + 10, { steps: 12 });
-    await page.mouse.up();
-    await expect.poll(ranks).toEqual(["2", "3", "4", "1"]);
-    // By the keyboard as well: taken with space, moved, let go.
-    await chip("D").focus();
-    for (const key of ["Space", "ArrowRight", "Space"]) {
-      await page.keyboard.press(key);
-      await page.waitForTimeout(150);
-    }
-    await expect.poll(ranks).toEqual(["1", "3", "4", "2"]);
+    const drag = async (letter: string, target: Locator) => {
+      const [from, to] = [await chip(letter).boundingBox(), await target.boundingBox()];
+      if (!from || !to) throw new Error("the chips are not there");
+      await page.mouse.move(from.x + from.width / 2, from.y + 10);
+      await page.mouse.down();
+      await page.mouse.move(to.x + to.width / 2, to.y + 10, { steps: 12 });
+      await page.mouse.up();
+    };
+    await drag("D", gap(0));
+    await expect.poll(ranks).toEqual(["", "", "", "1"]);
+    await drag("A", gap(1));
+    await drag("B", chip("A"));
+    await drag("C", gap(2));
+    await expect.poll(ranks).toEqual(["2", "2", "3", "1"]);
+    // A and B are level still.
+    await drag("C", gap(0));
+    await expect.poll(ranks).toEqual(["3", "3", "1", "2"]);
+    await drag("D", chip("C"));
+    await expect.poll(ranks).toEqual(["2", "2", "1", "1"]);
+    await inspect(page, "label-ties");
+    await drag("B", gap(1));
+    await expect.poll(ranks).toEqual(["3", "2", "1", "1"]);
+    // By the keyboard as well: taken with space, moved, let go; and the focus stays with it.
+    const press = async (...keys: string[]) => {
+      for (const key of keys) {
+        await page.keyboard.press(key);
+        await page.waitForTimeout(150);
+      }
+    };
+    await chip("A").focus();
+    await press("Space", "ArrowLeft", "ArrowLeft", "Space");
+    await expect.poll(ranks).toEqual(["2", "2", "1", "1"]);
+    await press("Space", "ArrowLeft", "Space");
+    await expect.poll(ranks).toEqual(["2", "3", "1", "1"]);
+    await press("Space", "ArrowLeft", "ArrowLeft", "Escape");
+    expect(await ranks()).toEqual(["2", "3", "1", "1"]);
     await page.keyboard.press("/");
     expect(await page.locator("ins").count()).toBeGreaterThan(0);
     await inspect(page, "label-differences");
@@ -275,6 +298,18 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.goto(`${address}/projects/${writing}/label`);
     await page.getByLabel("Your response").fill(`Hello ${hostile}`);
     await inspect(page, "label-writing");
+    // More than a browser sends for a page that is gone; and left before it would have been saved, twice.
+    const long = "é".repeat(50_000);
+    for (const end of ["", "!"]) {
+      await page.getByLabel("Your response").fill(`${long}${end}`);
+      await page.goto(`${address}/projects/${writing}/label`);
+      await expect.poll(() => page.getByLabel("Your response").inputValue()).toBe(`${long}${end}`);
+    }
+    // By then it is with the server as well.
+    await expect.poll(() => page.evaluate<string>("JSON.stringify(localStorage)")).toBe("{}");
+    await page.reload();
+    await expect.poll(() => page.getByLabel("Your response").inputValue()).toBe(`${long}!`);
+    await page.getByLabel("Your response").fill(`Hello ${hostile}`);
     await page.getByRole("button", { name: "Submit" }).click();
     await page.getByText("There is nothing left for you here").waitFor();
 
@@ -389,15 +424,35 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.goto(`${address}/projects/${project}/settings`);
     await page.getByRole("button", { name: "Add a criterion" }).click();
     await page.getByLabel("Criterion 2", { exact: true }).fill("style");
-    await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("Saved.").waitFor();
+    await page.getByText("More", { exact: true }).click();
+    await page.getByLabel("Minutes that a task is kept").fill("");
     await page.getByLabel("In Markdown").fill("Be kind.");
     await page.getByRole("button", { name: "Add a question" }).click();
+    // Neither saved nor published, and left: it is still there, and says so, and labelers see nothing of it.
+    await page.getByRole("link", { name: "Quality" }).click();
+    await page.getByRole("heading", { name: "Agreement" }).waitFor();
+    await page.goto(`${address}/projects/${project}/settings`);
+    await page.getByText("Not saved yet").waitFor();
+    await page.getByText("Not published yet").waitFor();
+    await inspect(page, "settings-unsaved");
+    expect(await page.getByLabel("In Markdown").inputValue()).toBe("Be kind.");
+    expect(await page.getByLabel("Criterion 2", { exact: true }).inputValue()).toBe("style");
+    expect(await page.getByLabel("Minutes that a task is kept").inputValue()).toBe("");
+    await page.getByRole("button", { name: "Discard" }).last().click();
+    await expect.poll(() => page.getByLabel("Criterion 2", { exact: true }).count()).toBe(0);
+    expect(await page.getByLabel("Minutes that a task is kept").inputValue()).toBe("30");
+    await page.getByRole("button", { name: "Add a criterion" }).click();
+    await page.getByLabel("Criterion 2", { exact: true }).fill("style");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved.").waitFor();
     await page.getByLabel("Question", { exact: true }).fill("Kind?");
     await page.getByLabel("Answers, one a line").fill("\nyes\n\nno");
     await page.getByLabel("Right one").selectOption("yes");
     await page.getByRole("button", { name: "Publish version 1" }).click();
     await page.getByText("Published.").waitFor();
+    await page.reload();
+    await expect.poll(() => page.getByLabel("In Markdown").inputValue()).toBe("Be kind.");
+    expect(await page.getByText(/Not (saved|published) yet/).count()).toBe(0);
     await page.goto(desk);
     await page.getByRole("link", { name: "To the guidelines" }).click();
     await page.getByLabel("yes").check();

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { encodings, parseRows } from "../data/tables.ts";
 import { invite } from "../labels/accounts.ts";
 import { LabelStore } from "../labels/store.ts";
 import { verify } from "../labels/verify.ts";
@@ -36,7 +37,9 @@ function browser() {
     });
     const set = reply.headers["set-cookie"];
     if (set) cookie = String(set).split(";")[0] as string;
-    return { status: reply.statusCode, body: reply.json(), headers: reply.headers };
+    const isJson = String(reply.headers["content-type"]).startsWith("application/json");
+    const found = isJson ? reply.json() : undefined;
+    return { status: reply.statusCode, body: found, bytes: reply.rawPayload, headers: reply.headers };
   };
 }
 type Browser = ReturnType<typeof browser>;
@@ -236,6 +239,29 @@ describe("labelling over HTTP", () => {
     expect((await owner("GET", `/api/projects/${project}`)).body).toMatchObject({ tasks: 7, complete: 7 });
     const rows = (await app.inject({ url: `/api/projects/${project}/export?format=rankings` })).statusCode;
     expect(rows).toBe(401);
+  });
+
+  it("takes what a table's labelers said, and gives it as tables", async () => {
+    const { ask: owner } = await account("owner", "owner of tables");
+    const project = await makeProject(owner, {}, pairs(1));
+    const send = (name: string, text: string) =>
+      owner("POST", `/api/projects/${project}/import`, { name, text, use: "judgements" });
+    const { body } = await send("a.csv", `prompt,chosen,rejected,labeler\n"1,\n2",yes,no,zoe\n`);
+    expect(body).toMatchObject({ format: "preference", kept: 1, judgements: 1 });
+    expect((await send("a.parquet", "PAR1")).body.error).toMatch(/with the command plumbline labels import/);
+    for (const as of encodings) {
+      const url = `/api/projects/${project}/export?format=preference&as=${as}`;
+      const file = await owner("GET", url);
+      expect(file.headers["content-disposition"]).toMatch(new RegExp(`preference\\.${as}$`));
+      const [row] = await parseRows(`a.${as}`, file.bytes);
+      expect(row?.value).toMatchObject({
+        ...{ prompt: [{ role: "user", content: "1,\n2" }], chosen: [{ content: "yes" }], labeler: "zoe" },
+      });
+    }
+    // Who has judged elsewhere has no account here.
+    expect((await browser()("POST", "/api/login", { name: "zoe", password })).body.error).toMatch(
+      /do not go/,
+    );
   });
 
   it("takes an answer of a megabyte, and refuses one far larger", async () => {

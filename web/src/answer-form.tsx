@@ -1,23 +1,6 @@
-import {
-  closestCenter,
-  DndContext,
-  type DragEndEvent,
-  KeyboardSensor,
-  PointerSensor,
-  useSensor,
-  useSensors,
-} from "@dnd-kit/core";
-import {
-  arrayMove,
-  horizontalListSortingStrategy,
-  SortableContext,
-  sortableKeyboardCoordinates,
-  useSortable,
-} from "@dnd-kit/sortable";
-import { CSS } from "@dnd-kit/utilities";
-import type { ReactNode } from "react";
 import type { Settings } from "./api.ts";
 import { type Draft, letters } from "./draft.ts";
+import { Order } from "./order.tsx";
 import { Difference, Text } from "./text.tsx";
 
 const degrees = ["much better", "better", "slightly better", "barely better"];
@@ -193,57 +176,5 @@ function Choices({
         </label>
       ))}
     </fieldset>
-  );
-}
-
-/** The ranking as a row of letters to be dragged, the best first. */
-function Order({
-  ranks,
-  onChange,
-}: {
-  ranks: readonly (number | null)[];
-  onChange: (ranks: (number | null)[]) => void;
-}) {
-  const sensors = useSensors(
-    useSensor(PointerSensor, { activationConstraint: { distance: 4 } }),
-    useSensor(KeyboardSensor, { coordinateGetter: sortableKeyboardCoordinates }),
-  );
-  const order = ranks.map((_, i) => i).sort((a, b) => (ranks[a] ?? 99) - (ranks[b] ?? 99) || a - b);
-  const drop = ({ active, over }: DragEndEvent) => {
-    if (!over || active.id === over.id) return;
-    const ids = order.map((i) => letters[i] as string);
-    const moved = arrayMove(order, ids.indexOf(String(active.id)), ids.indexOf(String(over.id)));
-    onChange(ranks.map((_, i) => moved.indexOf(i) + 1));
-  };
-  return (
-    <div className="order">
-      <span id="order-label">Best first (drag, or press a letter after the other; = for a tie):</span>
-      <DndContext sensors={sensors} collisionDetection={closestCenter} onDragEnd={drop}>
-        <SortableContext
-          items={order.map((i) => letters[i] as string)}
-          strategy={horizontalListSortingStrategy}
-        >
-          <ol aria-labelledby="order-label">
-            {order.map((i) => (
-              <Chip key={letters[i]} id={letters[i] as string}>
-                {letters[i]}
-                <small>{ranks[i] ?? "–"}</small>
-              </Chip>
-            ))}
-          </ol>
-        </SortableContext>
-      </DndContext>
-    </div>
-  );
-}
-
-function Chip({ id, children }: { id: string; children: ReactNode }) {
-  const { attributes, listeners, setNodeRef, transform, transition } = useSortable({ id });
-  return (
-    <li ref={setNodeRef} style={{ transform: CSS.Transform.toString(transform), transition }}>
-      <button type="button" className="chip" {...attributes} {...listeners} aria-label={`Answer ${id}, move`}>
-        {children}
-      </button>
-    </li>
   );
 }

@@ -76,7 +76,7 @@ export function answerOf(draft: Draft, { kind, rubric }: Settings): { answer: An
 }
 
 /** Ranks 1, 2, 3… without gaps, in the same order. */
-function dense(ranks: readonly (number | null)[]): (number | null)[] {
+export function dense(ranks: readonly (number | null)[]): (number | null)[] {
   const used = [...new Set(ranks.filter((rank) => rank !== null))].sort((a, b) => a - b);
   return ranks.map((rank) => (rank === null ? null : used.indexOf(rank) + 1));
 }
@@ -88,6 +88,10 @@ export function place(ranks: readonly (number | null)[], completion: number, tie
   others[completion] = tie && last > 0 ? last : last + 1;
   return others;
 }
+
+/** Puts a completion level with those of a rank, or at 1.5 between 1 and 2. All others stay as level as they were. */
+export const move = (ranks: readonly (number | null)[], completion: number, rank: number | null) =>
+  dense(ranks.map((own, i) => (i === completion ? rank : own)));
 
 /** Takes the rank from those that were placed last. */
 export function unplace(ranks: readonly (number | null)[]): (number | null)[] {

@@ -6,6 +6,7 @@ import { type Answer, ApiError, type Assignment, call, type Settings } from "./a
 import { answerOf, type Draft, draftOf, letters, place, unplace } from "./draft.ts";
 import { useKeys, useSeconds } from "./keys.ts";
 import { Page, Problem } from "./page.tsx";
+import { unsentDraft, useSavedDraft } from "./saved-draft.ts";
 import { Prompt, Text } from "./text.tsx";
 
 export function LabelPage({ id }: { id: string }) {
@@ -51,7 +52,8 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
     (next: Assignment | null) => {
       if (!next) return setWork("none");
       const { lease, task, messages, completions } = next;
-      const draft = draftOf((next.draft ?? {}) as Partial<Draft>, settings, completions);
+      const saved = (unsentDraft(lease) ?? next.draft ?? {}) as Partial<Draft>;
+      const draft = draftOf(saved, settings, completions);
       setWork({ kind: "task", lease, task, messages, completions, draft });
       setPair([0, 1]);
       ahead.current = { since: performance.now(), task: fetchNext(id, [task]).catch(() => null) };
@@ -78,7 +80,7 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
   const current = work === "none" ? undefined : work;
   const name = current?.kind === "task" ? current.lease : (current?.judgement ?? "");
   const seconds = useSeconds(name);
-  const saveDraft = useSavedDraft(current);
+  const saveDraft = useSavedDraft(current?.kind === "task" ? current.lease : undefined, current?.draft);
   const before = useRef(name);
   useEffect(() => {
     // Whoever reads or tabs goes on from the top of what is new; the first stays below the page's heading.
@@ -339,40 +341,6 @@ function Comment({ comment, onChange }: { comment: string; onChange: (comment: s
       </label>
     </details>
   );
-}
-
-/**
- * Saves a task's draft a moment after it changed, and when the page goes.
- * @returns saves it now, for when something else is opened
- */
-function useSavedDraft(work: Work | undefined): () => void {
-  const lease = work?.kind === "task" ? work.lease : undefined;
-  const draft = work?.draft;
-  const saved = useRef(new Map<string, Draft | undefined>());
-  if (lease !== undefined && !saved.current.has(lease)) saved.current.set(lease, draft);
-  const save = (keepalive = false) => {
-    if (lease === undefined || saved.current.get(lease) === draft) return;
-    saved.current.set(lease, draft);
-    call("PUT /api/leases/:lease/draft", { params: { lease }, body: { draft }, keepalive }).catch(() => {
-      // To be tried again, unless a newer one is on its way.
-      if (saved.current.get(lease) === draft) saved.current.set(lease, undefined);
-    });
-  };
-  const latest = useRef(save);
-  latest.current = save;
-  useEffect(() => {
-    const timer = draft && setTimeout(() => latest.current(), 600);
-    return () => clearTimeout(timer);
-  }, [draft]);
-  useEffect(() => {
-    const leave = () => latest.current(true);
-    window.addEventListener("pagehide", leave);
-    return () => {
-      window.removeEventListener("pagehide", leave);
-      leave();
-    };
-  }, []);
-  return save;
 }
 
 type Dialog = React.RefObject<HTMLDialogElement | null>;

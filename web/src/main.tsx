@@ -65,7 +65,7 @@ function App() {
           {({ id }) => <Enter id={id} isLabeler={user?.role === "labeler"} />}
         </Route>
         <Route path="/projects/:id/settings">
-          {({ id }) => <ProjectSettings id={id} isOwner={isOwner} />}
+          {({ id }) => <ProjectSettings key={id} id={id} isOwner={isOwner} />}
         </Route>
         <Route path="/projects/:id/label">{({ id }) => <LabelPage id={id} />}</Route>
         <Route path="/projects/:id/quality">{({ id }) => <QualityPage id={id} />}</Route>

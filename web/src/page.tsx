@@ -70,3 +70,33 @@ export function ProjectNav({ id, here }: { id: string; here: (typeof parts)[numb
 }
 
 export const percent = (share: number): string => `${Math.round(share * 100)} %`;
+
+export function Field({ label, hint, children }: { label: string; hint?: string; children: ReactNode }) {
+  return (
+    <label>
+      {label}
+      {children}
+      {hint && <small>{hint}</small>}
+    </label>
+  );
+}
+
+/** Says that what is written is in this browser alone, or that it is no more; and takes it back if it is not wanted. */
+export const Unsent = ({
+  what,
+  done,
+  onDiscard,
+}: {
+  what: string | undefined;
+  done: string | false;
+  onDiscard: () => void;
+}) => (
+  <p className="actions">
+    <span role="status">{what ? `${what}: this browser keeps it for you.` : done}</span>
+    {what && (
+      <button type="button" className="quiet" onClick={onDiscard}>
+        Discard
+      </button>
+    )}
+  </p>
+);
