@@ -36,7 +36,7 @@ function browser() {
     });
     const set = reply.headers["set-cookie"];
     if (set) cookie = String(set).split(";")[0] as string;
-    return { status: reply.statusCode, body: reply.json(), headers: reply.headers };
+    return { status: reply.statusCode, body: reply.json(), payload: reply.payload, headers: reply.headers };
   };
 }
 type Browser = ReturnType<typeof browser>;
@@ -201,16 +201,26 @@ describe("labelling over HTTP", () => {
     for (const { ask } of people) {
       const read = await ask("GET", `/api/projects/${project}/guidelines`);
       expect(read.body.questions).toEqual([{ question: "Fair?", options: ["no", "yes"] }]);
+      expect(read.payload).not.toContain("correct");
       expect(read.body.text).toBe(`# Be fair ${hostile}`);
       expect((await ask("POST", `/api/projects/${project}/next`)).status).toBe(403);
       expect(
         (await ask("POST", `/api/projects/${project}/qualification`, { answers: [1] })).body.passed,
       ).toBe(true);
     }
+    const { ask: reviewer } = await account("reviewer", "reviewer of answers");
+    const readBy = async (ask: Browser) => (await ask("GET", `/api/projects/${project}/guidelines`)).body;
+    expect((await readBy(reviewer)).questions).toEqual([{ question: "Fair?", options: ["no", "yes"] }]);
+    expect((await readBy(owner)).questions).toEqual([
+      { question: "Fair?", options: ["no", "yes"], correct: 1 },
+    ]);
     for (let round = 0; round < 7; round++)
       for (const { ask } of people) {
         const { assignment } = (await ask("POST", `/api/projects/${project}/next`)).body;
         if (!assignment) continue;
+        // As the project has them, in seconds: 30 minutes.
+        expect(Math.abs(assignment.secondsLeft - 1800)).toBeLessThan(5);
+        expect(assignment).not.toHaveProperty("expires");
         const preference = assignment.completions[0].startsWith("good") ? 2 : 7;
         const sent = await ask("POST", `/api/leases/${assignment.lease}/judgement`, {
           ...{ answer: { preference, comment: hostile }, seconds: 4 },

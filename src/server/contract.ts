@@ -39,7 +39,8 @@ export const assignmentSchema = z.object({
   messages: z.array(messageSchema),
   completions: z.array(z.string()),
   draft: z.unknown(),
-  expires: z.number(),
+  /** Until it may go to somebody else. Clocks differ, so it is no time of day. */
+  secondsLeft: z.number(),
 });
 
 export const errorSchema = z.object({ error: z.string() });
@@ -172,13 +173,15 @@ export const routes = {
     body: z.object({ settings: projectSettings }),
     response: projectSchema,
   },
-  /** Guidelines as a labeler reads them: which answers are right stays here. */
+  /** Guidelines as a labeler reads them. Which answers are right is told to owners, who edit them. */
   "GET /api/projects/:project/guidelines": {
     params: inProject,
     response: z.object({
       version: z.number(),
       text: z.string(),
-      questions: z.array(z.object({ question: z.string(), options: z.array(z.string()) })),
+      questions: z.array(
+        z.object({ question: z.string(), options: z.array(z.string()), correct: z.int().optional() }),
+      ),
       passed: z.boolean(),
     }),
   },

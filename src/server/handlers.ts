@@ -81,7 +81,10 @@ export const handlers: Handlers = {
       return {
         version: found?.version ?? 0,
         text: found?.text ?? "",
-        questions: (found?.questions ?? []).map(({ question, options }) => ({ question, options })),
+        questions: (found?.questions ?? []).map(({ correct, ...asked }) => ({
+          ...asked,
+          ...(user.role === "owner" && { correct }),
+        })),
         passed: await store.hasQualified(project, user.id),
       };
     },
@@ -118,7 +121,9 @@ export const handlers: Handlers = {
     "labeler",
     async ({ store, user, params, body }) => {
       const found = await store.next(await store.project(params.project), user, body.besides);
-      return { assignment: found ?? null };
+      if (!found) return { assignment: null };
+      const { expires, ...assignment } = found;
+      return { assignment: { ...assignment, secondsLeft: (expires - store.now()) / 1000 } };
     },
   ],
   "PUT /api/leases/:lease/draft": [
