@@ -176,9 +176,30 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(weight.get("Labeler 2")).toBe(0);
     expect(Math.min(weight.get("Labeler 0") ?? 0, weight.get("Labeler 1") ?? 0)).toBeGreaterThan(0.3);
     await inspect(owner, "labelers");
+    // Whose weight is nothing: their newest answers, and from there what all say of one task.
+    await owner.getByRole("button", { name: "Labeler 2" }).click();
+    const newest = owner.getByRole("region", { name: "Newest judgements" });
+    await expect.poll(() => newest.getByRole("row").count()).toBe(11);
+    await inspect(owner, "labeler");
+    const asked = await newest.getByRole("link").first().textContent();
+    await newest.getByRole("link").first().click();
+    await owner.getByRole("heading", { name: "Task", level: 1 }).waitFor();
+    expect(await owner.getByRole("region", { name: "Prompt" }).textContent()).toContain(asked);
+    const judgements = owner.getByRole("region", { name: "Judgements" });
+    expect(await judgements.textContent()).toContain("Labeler 2");
+    await inspect(owner, "task");
+    await owner.getByRole("link", { name: "Quality" }).click();
+    const worst = owner.getByRole("region", { name: "Most disagreed about" }).getByRole("link").first();
+    const disputed = await worst.textContent();
+    await worst.click();
+    await owner.getByRole("heading", { name: "Task", level: 1 }).waitFor();
+    expect(await owner.getByRole("region", { name: "Prompt" }).textContent()).toContain(disputed);
     await owner.getByRole("link", { name: "Disputes" }).click();
     await owner.getByText(/^2\d to decide/).waitFor();
     await inspect(owner, "disputes");
+    await owner.getByRole("link", { name: "Everything about this task" }).click();
+    await owner.getByRole("heading", { name: "Task", level: 1 }).waitFor();
+    await owner.goBack();
     await owner.keyboard.press("Tab");
     await owner.getByLabel("A is much better").check();
     await owner.getByRole("button", { name: "Decide" }).click();
@@ -500,6 +521,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
       }
       throw new Error(`no way to "${name}" by Tab`);
     };
+    await page.getByRole("link", { name: "Helpful answers" }).waitFor();
     await focusOn("Helpful answers");
     await press("Enter");
     await page.getByText("Do we want refusals?").waitFor();

@@ -242,6 +242,57 @@ describe("labelling over HTTP", () => {
     expect(rows).toBe(401);
   });
 
+  it("shows who looks after it a labeler's newest judgements, and all that was said of a task", async () => {
+    const { ask: owner } = await account("owner", "onlooker");
+    const settings = { overlap: 1, maxOverlap: 1, goldRate: 0.5 };
+    const project = await makeProject(owner, settings, pairs(20));
+    const known = pairs(40).replaceAll("question", "known question");
+    await owner("POST", `/api/projects/${project}/import`, { name: "k.jsonl", text: known, gold: true });
+    const { ask, user } = await account("labeler", "odd", project);
+    const { ask: reviewer } = await account("reviewer", "reviewer of odd", project);
+    const done: string[] = [];
+    for (;;) {
+      const { assignment } = (await ask("POST", `/api/projects/${project}/next`)).body;
+      if (!assignment) break;
+      // Right for even numbers alone.
+      const prompt = assignment.messages.at(-1).content as string;
+      const isEven = Number(prompt.split(" ").at(-1)) % 2 === 0;
+      const isFirst = assignment.completions[0].startsWith("good") === isEven;
+      await ask("POST", `/api/leases/${assignment.lease}/judgement`, {
+        ...{ answer: { preference: isFirst ? 1 : 8, comment: `of ${prompt}` }, seconds: 3 },
+      });
+      done.push(prompt);
+    }
+    const newest = await reviewer("GET", `/api/projects/${project}/labelers/${user.id}/judgements`);
+    const prompts = newest.body.map(({ prompt }: { prompt: string }) => prompt);
+    // Those of one millisecond in any order.
+    expect(prompts).toHaveLength(10);
+    for (const prompt of prompts) expect(done.slice(-20)).toContain(prompt);
+    for (const { task, prompt, right, known, answer } of newest.body) {
+      const isEven = Number(prompt.split(" ").at(-1)) % 2 === 0;
+      const isKnown = prompt.startsWith("known");
+      expect([right, known !== undefined]).toEqual([isKnown ? isEven : undefined, isKnown]);
+      const { body } = await reviewer("GET", `/api/projects/${project}/tasks/${task}`);
+      expect(body.messages).toEqual([{ role: "user", content: prompt }]);
+      expect(body.completions.map(({ text }: { text: string }) => text.slice(0, 4))).toEqual([
+        "good",
+        "bad ",
+      ]);
+      expect(body.judgements).toMatchObject([
+        { name: "odd", answer: { preference: isEven ? 1 : 8, comment: `of ${prompt}` }, seconds: 3 },
+      ]);
+      expect(body.known).toEqual(known);
+      expect(answer).toEqual(body.judgements[0].answer);
+    }
+    const [{ task }] = newest.body;
+    await reviewer("POST", `/api/projects/${project}/adjudications`, { task, answer: { preference: 2 } });
+    const decided = (await owner("GET", `/api/projects/${project}/tasks/${task}`)).body.decision;
+    expect(decided).toMatchObject({ name: "reviewer of odd", answer: { preference: 2 } });
+    const other = await makeProject(owner);
+    expect((await owner("GET", `/api/projects/${other}/tasks/${task}`)).status).toBe(404);
+    expect((await ask("GET", `/api/projects/${project}/tasks/${task}`)).status).toBe(403);
+  });
+
   it("lets a labeler reach no other's answers, no model's name and no owner's page", async () => {
     const { ask: owner } = await account("owner", "owner of secrets");
     const rows = jsonl([{ prompt: "q", completions: ["a", "b"] }]);
@@ -253,7 +304,7 @@ describe("labelling over HTTP", () => {
       },
     ]);
     const { ask: a } = await account("labeler", "nosy", project);
-    const { ask: b } = await account("labeler", "honest", project);
+    const { ask: b, user: userB } = await account("labeler", "honest", project);
     const { assignment } = (await b("POST", `/api/projects/${project}/next`)).body;
     const { body: judged } = await b("POST", `/api/leases/${assignment.lease}/judgement`, {
       ...{ answer: { preference: 1, comment: "mine alone" }, seconds: 1 },
@@ -264,6 +315,8 @@ describe("labelling over HTTP", () => {
       await a("GET", `/api/projects/${project}/labelers`),
       await a("GET", `/api/projects/${project}/disputes`),
       await a("GET", `/api/projects/${project}/export?format=judgements`),
+      await a("GET", `/api/projects/${project}/tasks/${mine.task}`),
+      await a("GET", `/api/projects/${project}/labelers/${userB.id}/judgements`),
       await a("GET", "/api/users"),
       await a("GET", `/api/projects/${other}`),
       await a("POST", `/api/projects/${other}/next`),
@@ -284,6 +337,7 @@ describe("labelling over HTTP", () => {
     const seen = JSON.stringify([
       ...tried.map(({ body }) => body),
       mine,
+      (await a("GET", `/api/projects/${project}/guidelines`)).body,
       (await a("GET", `/api/projects/${project}/last`)).body,
       (await a("GET", "/api/projects")).body,
       (await a("GET", `/api/projects/${project}`)).body,

@@ -50,21 +50,24 @@ const interval = z.object({ value: z.number(), low: z.number(), high: z.number()
 
 const ratingSchema = z.object({ value: interval.optional(), reason: z.string().optional() });
 
+const judgementSchema = z.object({
+  id,
+  labeler: id,
+  name: z.string(),
+  answer: answerSchema,
+  seconds: z.number(),
+  at: z.number(),
+});
+
+/** A judgement among all: asked again or not, and right or not where the answer is known. */
+const reviewedJudgement = judgementSchema.extend({ repeat: z.boolean(), right: z.boolean().optional() });
+
 /** A task with everything that was said of it, for those who look after the project. */
 const judgedTask = z.object({
   task: id,
   messages: z.array(messageSchema),
   completions: z.array(z.object({ text: z.string(), model: z.string().nullable() })),
-  judgements: z.array(
-    z.object({
-      id,
-      labeler: id,
-      name: z.string(),
-      answer: answerSchema,
-      seconds: z.number(),
-      at: z.number(),
-    }),
-  ),
+  judgements: z.array(judgementSchema),
 });
 
 export const qualitySchema = z.object({
@@ -243,6 +246,21 @@ export const routes = {
   },
   "GET /api/projects/:project/quality": { params: inProject, response: qualitySchema },
   "GET /api/projects/:project/labelers": { params: inProject, response: z.array(labelerSchema) },
+  /** A labeler's newest judgements, to be looked through. */
+  "GET /api/projects/:project/labelers/:labeler/judgements": {
+    params: inProject.extend({ labeler: id }),
+    response: z.array(
+      reviewedJudgement.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
+    ),
+  },
+  "GET /api/projects/:project/tasks/:task": {
+    params: inProject.extend({ task: id }),
+    response: judgedTask.extend({
+      judgements: z.array(reviewedJudgement),
+      known: answerSchema.optional(),
+      decision: z.object({ name: z.string(), answer: answerSchema, at: z.number() }).optional(),
+    }),
+  },
   /** Tasks whose labelers disagree and that nobody has decided. */
   "GET /api/projects/:project/disputes": { params: inProject, response: z.array(judgedTask) },
   "POST /api/projects/:project/adjudications": {

@@ -1,6 +1,7 @@
 import { InputError } from "../data/errors.ts";
 import { parseJsonl } from "../data/jsonl.ts";
 import { claim, closeSession, invitation, invite, openSession, signIn } from "../labels/accounts.ts";
+import { newestJudgements, taskHistory } from "../labels/history.ts";
 import { importTasks } from "../labels/intake.ts";
 import { disputes, labelerQuality } from "../labels/labelers.ts";
 import { quality } from "../labels/quality.ts";
@@ -156,6 +157,14 @@ export const handlers: Handlers = {
   "GET /api/projects/:project/labelers": [
     "reviewer",
     async ({ store, params }) => labelerQuality(store, await store.project(params.project)),
+  ],
+  "GET /api/projects/:project/labelers/:labeler/judgements": [
+    "reviewer",
+    async ({ store, params }) => newestJudgements(store, await store.project(params.project), params.labeler),
+  ],
+  "GET /api/projects/:project/tasks/:task": [
+    "reviewer",
+    async ({ store, params }) => taskHistory(store, await store.project(params.project), params.task),
   ],
   "GET /api/projects/:project/disputes": [
     "reviewer",

@@ -49,7 +49,11 @@ export function GuidelinesForm({ id }: { id: string }) {
   const shown: Written = written ?? {
     ...{ version, text },
     asked: questions.map(
-      ({ question, options, correct = "" }): Asked => ({ question, options: options.join("\n"), correct }),
+      ({ question, options, correct }): Asked => ({
+        question,
+        options: options.join("\n"),
+        correct: correct ?? "",
+      }),
     ),
   };
   const { asked } = shown;

@@ -12,6 +12,7 @@ import { Projects } from "./projects.tsx";
 import { QualityPage } from "./quality.tsx";
 import { NewProject, ProjectSettings } from "./settings.tsx";
 import { Claim, SignIn } from "./sign-in.tsx";
+import { TaskPage } from "./task.tsx";
 import "./style.css";
 
 const client: QueryClient = new QueryClient({
@@ -70,6 +71,9 @@ function App() {
         <Route path="/projects/:id/label">{({ id }) => <LabelPage id={id} />}</Route>
         <Route path="/projects/:id/quality">{({ id }) => <QualityPage id={id} />}</Route>
         <Route path="/projects/:id/labelers">{({ id }) => <Labelers id={id} isOwner={isOwner} />}</Route>
+        <Route path="/projects/:id/tasks/:task">
+          {({ id, task }) => <TaskPage key={task} {...{ id, task }} />}
+        </Route>
         <Route path="/projects/:id/disputes">{({ id }) => <Disputes id={id} />}</Route>
         <Route>
           <Page title="There is no such page">

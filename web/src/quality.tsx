@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
 import { call, type Quality } from "./api.ts";
 import { Page, ProjectNav, percent } from "./page.tsx";
 
@@ -111,7 +112,12 @@ export function QualityPage({ id }: { id: string }) {
       <Table
         label="Most disagreed about"
         head={["prompt", "disagreement"]}
-        rows={worst.map(({ prompt, disagreement }) => [prompt, percent(disagreement)])}
+        rows={worst.map(({ task, prompt, disagreement }) => [
+          <Link key="prompt" href={`/projects/${id}/tasks/${task}`}>
+            {prompt || "an empty prompt"}
+          </Link>,
+          percent(disagreement),
+        ])}
       />
       {skipped.length > 0 && (
         <>
