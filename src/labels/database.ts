@@ -103,6 +103,8 @@ interface Operational {
   credential: { user: string; hash: string };
   session: { hash: string; user: string; expires: number };
   invitation: { hash: string; role: string; project: string | null; expires: number; by: string | null };
+  /** Links by which somebody chooses a new password. */
+  reset: { hash: string; user: string; expires: number };
   lease: {
     id: string;
     project: string;
@@ -265,7 +267,18 @@ const first: Migration = {
   },
 };
 
-const migrations: Record<string, Migration> = { "001_first": first };
+const resets: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("reset")
+      .addColumn("hash", "text", (column) => column.primaryKey())
+      .addColumn("user", "text", (column) => column.notNull())
+      .addColumn("expires", "bigint", (column) => column.notNull())
+      .execute();
+  },
+};
+
+const migrations: Record<string, Migration> = { "001_first": first, "002_resets": resets };
 
 const isPostgres = (where: string): boolean => /^postgres(ql)?:\/\//.test(where);
 

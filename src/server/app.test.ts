@@ -8,10 +8,12 @@ import { buildApp } from "./app.ts";
 const password = "correct horse battery";
 const hostile = "\u0000</script><script>alert(1)</script>\u202e 👩‍💻 שלום \ud800";
 
+/** Milliseconds that the server's clock is put forward. */
+let ahead = 0;
 let store: LabelStore;
 let app: FastifyInstance;
 beforeAll(async () => {
-  store = await LabelStore.open(":memory:");
+  store = await LabelStore.open(":memory:", () => Date.now() + ahead);
   app = await buildApp(store);
 });
 afterAll(async () => {
@@ -41,10 +43,13 @@ function browser() {
 }
 type Browser = ReturnType<typeof browser>;
 
+let addresses = 0;
 async function account(role: "owner" | "reviewer" | "labeler", name: string, project: string | null = null) {
   const ask = browser();
   const { token } = await invite(store, null, role, project);
-  const { status, body } = await ask("POST", "/api/claim", { token, name, password });
+  // Each from an address of their own: one that makes many is slowed down.
+  const from = { "x-forwarded-for": `10.1.0.${++addresses}` };
+  const { status, body } = await ask("POST", "/api/claim", { token, name, password }, from);
   expect(status).toBe(200);
   return { ask, user: body };
 }
@@ -108,6 +113,78 @@ describe("accounts", () => {
     await owner("PATCH", `/api/users/${user.id}`, { active: false });
     expect((await ask("GET", "/api/projects")).status).toBe(401);
     expect((await ask("POST", "/api/login", { name: "closed", password })).status).toBe(403);
+  });
+
+  it("change their passwords when they know the old one, and are signed out everywhere else", async () => {
+    const { ask } = await account("labeler", "changer");
+    const elsewhere = browser();
+    await elsewhere("POST", "/api/login", { name: "changer", password });
+    const change = (before: string, after: string, from: Browser = ask) =>
+      from("POST", "/api/password", { before, after });
+    const wrong = await change("wrong password", "another good one");
+    expect([wrong.status, wrong.body.error]).toEqual([400, "the old password is not right"]);
+    expect((await change(password, "short")).body.error).toMatch(/after: at least 10/);
+    expect((await change(password, "another good one", browser())).status).toBe(401);
+    expect((await elsewhere("GET", "/api/me")).body.user.name).toBe("changer");
+    expect((await change(password, "another good one")).status).toBe(200);
+    expect((await ask("GET", "/api/me")).body.user.name).toBe("changer");
+    expect((await elsewhere("GET", "/api/me")).body.user).toBeNull();
+    const signIn = async (given: string) =>
+      (await browser()("POST", "/api/login", { name: "changer", password: given })).status;
+    expect([await signIn(password), await signIn("another good one")]).toEqual([400, 200]);
+  });
+
+  it("get a new password by an owner's link, once", async () => {
+    const { ask: owner } = await account("owner", "helper");
+    const { ask, user } = await account("labeler", "forgetful");
+    const { ask: reviewer } = await account("reviewer", "no helper");
+    const make = async (from: Browser) => from("POST", `/api/users/${user.id}/reset`);
+    for (const from of [ask, reviewer]) expect((await make(from)).status).toBe(403);
+    expect((await make(browser())).status).toBe(401);
+    const tokenOf = async () => (await make(owner)).body.link.match(/\/reset\/(.+)$/)[1] as string;
+    const [earlier, token] = [await tokenOf(), await tokenOf()];
+    const reset = (token: string, password: string) => browser()("POST", "/api/reset", { token, password });
+    expect((await reset(earlier, "a new password")).status).toBe(404);
+    expect((await browser()("GET", `/api/resets/${token}`)).body).toEqual({ name: "forgetful" });
+    expect((await reset(token, "short")).status).toBe(400);
+    const both = await Promise.all(["a new password", "b new password"].map((one) => reset(token, one)));
+    expect(both.map(({ status }) => status).sort()).toEqual([200, 404]);
+    expect((await reset(token, "c new password")).status).toBe(404);
+    expect((await browser()("GET", `/api/resets/${token}`)).status).toBe(404);
+    // Whoever was signed in by the old one is no more.
+    expect((await ask("GET", "/api/me")).body.user).toBeNull();
+    const chosen = both[0]?.status === 200 ? "a new password" : "b new password";
+    const signIn = async (given: string) =>
+      (await browser()("POST", "/api/login", { name: "forgetful", password: given })).status;
+    expect([await signIn(password), await signIn(chosen)]).toEqual([400, 200]);
+  });
+
+  it("get none by a link that is a day old, or once they are closed", async () => {
+    const { ask: owner } = await account("owner", "late helper");
+    const { user } = await account("labeler", "late");
+    const offer = async () =>
+      (await owner("POST", `/api/users/${user.id}/reset`)).body.link.split("/").at(-1) as string;
+    const reset = async (token: string) =>
+      (await browser()("POST", "/api/reset", { token, password: "a new password" })).status;
+    const token = await offer();
+    ahead = 24 * 3600_000 + 1000;
+    expect(await reset(token)).toBe(404);
+    ahead = 0;
+    expect((await browser()("GET", `/api/resets/${token}`)).status).toBe(200);
+    await owner("PATCH", `/api/users/${user.id}`, { active: false });
+    expect(await reset(token)).toBe(403);
+  });
+
+  it("slow down who guesses an old password", async () => {
+    const { ask } = await account("labeler", "guessed");
+    const from = { "x-forwarded-for": "10.0.0.8" };
+    const statuses = [];
+    for (let i = 0; i < 21; i++)
+      statuses.push(
+        (await ask("POST", "/api/password", { before: `guess ${i}`, after: "another good one" }, from))
+          .status,
+      );
+    expect(statuses).toEqual([...Array(20).fill(400), 429]);
   });
 
   it("keep secrets out of the log and of every answer", async () => {

@@ -154,6 +154,22 @@ export const routes = {
     body: z.object({ token: z.string(), name: name.optional(), password: password.optional() }),
     response: userSchema,
   },
+  /** Ends all other sessions of the one who asks. */
+  "POST /api/password": {
+    body: z.object({ before: z.string(), after: password }),
+    response: z.object({}),
+  },
+  /** A link for a user who has no password any more. */
+  "POST /api/users/:user/reset": {
+    params: z.object({ user: id }),
+    response: z.object({ link: z.string(), expires: z.number() }),
+  },
+  "GET /api/resets/:token": {
+    params: z.object({ token: z.string() }),
+    response: z.object({ name: z.string() }),
+  },
+  /** Sets the password that a link is for, and signs in. */
+  "POST /api/reset": { body: z.object({ token: z.string(), password }), response: userSchema },
   "GET /api/users": { response: z.array(userSchema) },
   "PATCH /api/users/:user": {
     params: z.object({ user: id }),

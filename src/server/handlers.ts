@@ -1,6 +1,18 @@
+import type { FastifyRequest } from "fastify";
 import { InputError } from "../data/errors.ts";
 import { parseJsonl } from "../data/jsonl.ts";
-import { claim, closeSession, invitation, invite, openSession, signIn } from "../labels/accounts.ts";
+import {
+  changePassword,
+  claim,
+  closeSession,
+  invitation,
+  invite,
+  offerReset,
+  openSession,
+  resetPassword,
+  resetUser,
+  signIn,
+} from "../labels/accounts.ts";
 import { newestJudgements, taskHistory } from "../labels/history.ts";
 import { importTasks } from "../labels/intake.ts";
 import { disputes, labelerQuality } from "../labels/labelers.ts";
@@ -43,6 +55,28 @@ export const handlers: Handlers = {
       if (!user) throw new InputError("name and password: choose them, or sign in first");
       return claim(store, token, user);
     },
+  ],
+  "POST /api/password": [
+    "labeler",
+    async ({ store, user, body, request }) => {
+      await changePassword(store, user.id, body, request.cookies[sessionCookie]);
+      return {};
+    },
+  ],
+  "POST /api/users/:user/reset": [
+    "owner",
+    async ({ store, params, request }) => {
+      const { token, expires } = await offerReset(store, params.user);
+      return { link: linkTo(request, `/reset/${token}`), expires };
+    },
+  ],
+  "GET /api/resets/:token": [
+    "anyone",
+    async ({ store, params }) => ({ name: (await resetUser(store, params.token)).name }),
+  ],
+  "POST /api/reset": [
+    "anyone",
+    async (ask) => welcome(ask, await resetPassword(ask.store, ask.body.token, ask.body.password)),
   ],
   "GET /api/users": ["reviewer", ({ store }) => store.users()],
   "PATCH /api/users/:user": [
@@ -115,7 +149,7 @@ export const handlers: Handlers = {
     async ({ store, user, params, body, request }) => {
       const project = await store.project(params.project);
       const { token, expires } = await invite(store, user.id, body.role, project.id);
-      return { link: `${request.protocol}://${request.host}/claim/${token}`, expires };
+      return { link: linkTo(request, `/claim/${token}`), expires };
     },
   ],
   "POST /api/projects/:project/next": [
@@ -179,8 +213,13 @@ export const handlers: Handlers = {
   ],
 };
 
+const linkTo = ({ protocol, host }: FastifyRequest, path: string): string => `${protocol}://${host}${path}`;
+
 /** Opens a session for them: a cookie that no script reads and no other site's page sends. */
-async function welcome({ store, request, reply }: Ask<"POST /api/login" | "POST /api/claim">, user: User) {
+async function welcome(
+  { store, request, reply }: Ask<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
+  user: User,
+) {
   const { token, expires } = await openSession(store, user.id);
   reply.setCookie(sessionCookie, token, {
     ...{ path: "/", httpOnly: true, sameSite: "strict", secure: request.protocol === "https" },
