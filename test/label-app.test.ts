@@ -489,6 +489,43 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(problems.filter((problem) => !/ERR_FAILED/.test(problem))).toEqual([]);
   }, 120_000);
 
+  it("lets people change a password, and choose one they forgot by an owner's link", async () => {
+    const { page: owner } = await asOwner("Keeper of keys");
+    await owner.goto(`${address}/account`);
+    await owner.getByLabel("Old password").fill("not the old password");
+    await owner.getByLabel("New password").fill("a second password");
+    await owner.getByRole("button", { name: "Change" }).click();
+    await owner.getByRole("alert").getByText("the old password is not right").waitFor();
+    await owner.getByLabel("Old password").fill(password);
+    await owner.getByRole("button", { name: "Change" }).click();
+    await owner.getByText("Changed.").waitFor();
+    expect(await owner.getByLabel("Old password").inputValue()).toBe("");
+    await inspect(owner, "account");
+    await owner.goto(address);
+    await owner.getByRole("link", { name: "People" }).click();
+    await owner.getByRole("button", { name: "Make a link for Keeper of keys" }).click();
+    const field = owner.getByLabel("Send this link to one person");
+    await field.waitFor();
+    await inspect(owner, "people");
+    const reset = await field.inputValue();
+    const [, page] = await open({ viewport: { width: 400, height: 800 } });
+    await page.goto(reset);
+    await page.getByText("For Keeper of keys.").waitFor();
+    await inspect(page, "reset-narrow");
+    await page.getByLabel("New password").fill("a third password");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Projects", level: 1 }).waitFor();
+    await page.goto(reset);
+    await page.getByRole("alert").getByText("used already").waitFor();
+    // Where the old one was signed in, it is no more.
+    await owner.goto(address);
+    await owner.getByLabel("Name").fill("Keeper of keys");
+    await owner.getByLabel("Password").fill("a third password");
+    await owner.getByRole("button", { name: "Sign in" }).click();
+    await owner.getByRole("heading", { name: "Projects", level: 1 }).waitFor();
+    expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
+  }, 60_000);
+
   /** A browser of a new owner, and what makes projects of rows. */
   async function asOwner(called: string) {
     const [context, page] = await open({ viewport: { width: 1280, height: 900 } });

@@ -8,10 +8,11 @@ import { Enter } from "./enter.tsx";
 import { LabelPage } from "./label.tsx";
 import { Labelers } from "./labelers.tsx";
 import { Page } from "./page.tsx";
+import { People } from "./people.tsx";
 import { Projects } from "./projects.tsx";
 import { QualityPage } from "./quality.tsx";
 import { NewProject, ProjectSettings } from "./settings.tsx";
-import { Claim, SignIn } from "./sign-in.tsx";
+import { Account, Claim, Reset, SignIn } from "./sign-in.tsx";
 import { TaskPage } from "./task.tsx";
 import "./style.css";
 
@@ -52,6 +53,7 @@ function App() {
       <Header user={user} />
       <Switch>
         <Route path="/claim/:token">{({ token }) => <Claim token={token} user={user} />}</Route>
+        <Route path="/reset/:token">{({ token }) => <Reset token={token} />}</Route>
         <Route path="/login">{user ? <Redirect to="/" /> : <SignIn />}</Route>
         {user ? null : (
           <Route>
@@ -59,6 +61,10 @@ function App() {
           </Route>
         )}
         <Route path="/">{user && <Projects user={user} />}</Route>
+        <Route path="/account">{user && <Account user={user} />}</Route>
+        <Route path="/people">
+          <People />
+        </Route>
         <Route path="/projects/new">
           <NewProject />
         </Route>
@@ -98,7 +104,9 @@ function Header({ user }: { user: User | null }) {
       </Link>
       {user && (
         <div className="who">
-          <span dir="auto">{user.name}</span>
+          <Link href="/account" dir="auto">
+            {user.name}
+          </Link>
           <button type="button" className="quiet" onClick={leave}>
             Sign out
           </button>

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { useLocation } from "wouter";
 import { call, type Settings } from "./api.ts";
 import { GuidelinesForm } from "./guidelines-form.tsx";
+import { LinkToSend } from "./link-to-send.tsx";
 import { Page, Problem, ProjectNav } from "./page.tsx";
 import { SettingsForm } from "./settings-form.tsx";
 
@@ -149,30 +150,7 @@ function Invite({ id }: { id: string }) {
       <button type="button" onClick={() => invite.mutate()}>
         Make a link
       </button>
-      {invite.data && (
-        <>
-          <label>
-            Send this link to one person. It works once, until{" "}
-            {new Date(invite.data.expires).toLocaleDateString()}.
-            <input readOnly value={invite.data.link} onFocus={({ target }) => target.select()} />
-          </label>
-          {/* Browsers have it on https and on this machine only. */}
-          {navigator.clipboard && <Copy key={invite.data.link} text={invite.data.link} />}
-        </>
-      )}
+      {invite.data && <LinkToSend {...invite.data} />}
     </div>
-  );
-}
-
-function Copy({ text }: { text: string }) {
-  const copy = useMutation({ mutationFn: () => navigator.clipboard.writeText(text) });
-  return (
-    <>
-      <Problem error={copy.error} />
-      <button type="button" className="quiet" onClick={() => copy.mutate()}>
-        Copy the link
-      </button>
-      <span role="status">{copy.isSuccess && "Copied."}</span>
-    </>
   );
 }
