@@ -112,6 +112,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await owner.getByLabel("Share of tasks with a known answer").fill("0");
     await owner.getByLabel("Share of tasks asked again").fill("0");
     await owner.getByLabel("Price of a judgement").fill("0.25");
+    await owner.getByLabel("Comparisons wanted").fill("10000");
     await owner.getByRole("button", { name: "Make the project" }).click();
     await owner.getByRole("heading", { name: "Helpful answers", level: 1 }).waitFor();
     const project = owner.url().split("/").at(-2) as string;
@@ -163,6 +164,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(measures).toMatch(/Krippendorff's α-0\.\d\d \[/);
     await owner.getByRole("alert").getByText("labelers agree little").waitFor();
     expect(await owner.locator(".measures").nth(1).textContent()).toMatch(/Spent\$15/);
+    expect(await owner.locator(".measures").nth(1).textContent()).toMatch(/10,000 usable comparisons\$\d/);
     await inspect(owner, "quality");
     await owner.getByRole("link", { name: "Labelers" }).click();
     const rows = owner.getByRole("row");

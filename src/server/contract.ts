@@ -106,7 +106,7 @@ export const qualitySchema = z.object({
   usable: z.number(),
   costPerUsable: z.number().optional(),
   currency: z.string(),
-  /** What 33,000 usable comparisons would cost at this rate. */
+  /** What as many usable comparisons as the project wants would cost at this rate. */
   forecast: z.object({ target: z.number(), cost: z.number(), judgements: z.number() }).optional(),
   skipped: z.array(z.object({ reason: z.string(), count: z.number() })),
 });

@@ -69,11 +69,21 @@ export function QualityPage({ id }: { id: string }) {
         <Item name="Spent">{money(spent)}</Item>
         {costPerUsable !== undefined && <Item name="A usable comparison">{money(costPerUsable)}</Item>}
         {forecast && (
-          <Item name={`${forecast.target.toLocaleString("en")} of them`}>
+          <Item name={`${forecast.target.toLocaleString("en")} usable comparisons`}>
             {money(forecast.cost)}, {forecast.judgements.toLocaleString("en")} judgements
           </Item>
         )}
       </dl>
+      {forecast && (
+        <p>
+          <small>
+            The last is what as many would cost at this rate; the number is{" "}
+            <Link href={`/projects/${id}/settings`}>the project's</Link>.
+            {forecast.target === 33_000 &&
+              " InstructGPT's reward model was trained on comparisons of 33,000 prompts, and 33,000 pairs at $1 each, $33,000, are the textbook's case."}
+          </small>
+        </p>
+      )}
       <h2>Pairs of labelers</h2>
       <Table
         label="Pairs of labelers"

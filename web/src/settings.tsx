@@ -7,12 +7,6 @@ import { LinkToSend } from "./link-to-send.tsx";
 import { Page, Problem, ProjectNav } from "./page.tsx";
 import { SettingsForm } from "./settings-form.tsx";
 
-/** As the server has them where nothing is said. */
-const initial: Settings = {
-  ...{ kind: "ranking", overlap: 2, maxOverlap: 3, rubric: [], flags: [], goldRate: 0.05, repeatRate: 0.05 },
-  ...{ leaseMinutes: 30, price: 0, currency: "$", passMark: 0.8 },
-};
-
 export function NewProject() {
   const client = useQueryClient();
   const [, go] = useLocation();
@@ -23,7 +17,7 @@ export function NewProject() {
   };
   return (
     <Page title="New project">
-      <SettingsForm settings={initial} fresh keptAs="new" onSave={make} />
+      <SettingsForm fresh keptAs="new" onSave={make} />
     </Page>
   );
 }
