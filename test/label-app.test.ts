@@ -112,6 +112,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await owner.getByLabel("Share of tasks with a known answer").fill("0");
     await owner.getByLabel("Share of tasks asked again").fill("0");
     await owner.getByLabel("Price of a judgement").fill("0.25");
+    await owner.getByLabel("Comparisons wanted").fill("10000");
     await owner.getByRole("button", { name: "Make the project" }).click();
     await owner.getByRole("heading", { name: "Helpful answers", level: 1 }).waitFor();
     const project = owner.url().split("/").at(-2) as string;
@@ -163,6 +164,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(measures).toMatch(/Krippendorff's α-0\.\d\d \[/);
     await owner.getByRole("alert").getByText("labelers agree little").waitFor();
     expect(await owner.locator(".measures").nth(1).textContent()).toMatch(/Spent\$15/);
+    expect(await owner.locator(".measures").nth(1).textContent()).toMatch(/10,000 usable comparisons\$\d/);
     await inspect(owner, "quality");
     await owner.getByRole("link", { name: "Labelers" }).click();
     const rows = owner.getByRole("row");
@@ -176,9 +178,30 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(weight.get("Labeler 2")).toBe(0);
     expect(Math.min(weight.get("Labeler 0") ?? 0, weight.get("Labeler 1") ?? 0)).toBeGreaterThan(0.3);
     await inspect(owner, "labelers");
+    // Whose weight is nothing: their newest answers, and from there what all say of one task.
+    await owner.getByRole("button", { name: "Labeler 2" }).click();
+    const newest = owner.getByRole("region", { name: "Newest judgements" });
+    await expect.poll(() => newest.getByRole("row").count()).toBe(11);
+    await inspect(owner, "labeler");
+    const asked = await newest.getByRole("link").first().textContent();
+    await newest.getByRole("link").first().click();
+    await owner.getByRole("heading", { name: "Task", level: 1 }).waitFor();
+    expect(await owner.getByRole("region", { name: "Prompt" }).textContent()).toContain(asked);
+    const judgements = owner.getByRole("region", { name: "Judgements" });
+    expect(await judgements.textContent()).toContain("Labeler 2");
+    await inspect(owner, "task");
+    await owner.getByRole("link", { name: "Quality" }).click();
+    const worst = owner.getByRole("region", { name: "Most disagreed about" }).getByRole("link").first();
+    const disputed = await worst.textContent();
+    await worst.click();
+    await owner.getByRole("heading", { name: "Task", level: 1 }).waitFor();
+    expect(await owner.getByRole("region", { name: "Prompt" }).textContent()).toContain(disputed);
     await owner.getByRole("link", { name: "Disputes" }).click();
     await owner.getByText(/^2\d to decide/).waitFor();
     await inspect(owner, "disputes");
+    await owner.getByRole("link", { name: "Everything about this task" }).click();
+    await owner.getByRole("heading", { name: "Task", level: 1 }).waitFor();
+    await owner.goBack();
     await owner.keyboard.press("Tab");
     await owner.getByLabel("A is much better").check();
     await owner.getByRole("button", { name: "Decide" }).click();
@@ -464,11 +487,48 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
 
     await page.goto(`${address}/projects/${project}/settings`);
     await expect.poll(() => page.getByLabel("Question", { exact: true }).inputValue()).toBe("Kind?");
-    await page.getByRole("button", { name: "Publish version 2" }).click();
-    expect(await page.getByText("Published.").count()).toBe(0);
+    // With the right answer, which is the third line's as it was typed and the first of two as it was published.
+    expect(await page.getByLabel("Right one").inputValue()).toBe("0");
     await inspect(page, "settings-questions");
     expect(problems.filter((problem) => !/ERR_FAILED/.test(problem))).toEqual([]);
   }, 120_000);
+
+  it("lets people change a password, and choose one they forgot by an owner's link", async () => {
+    const { page: owner } = await asOwner("Keeper of keys");
+    await owner.goto(`${address}/account`);
+    await owner.getByLabel("Old password").fill("not the old password");
+    await owner.getByLabel("New password").fill("a second password");
+    await owner.getByRole("button", { name: "Change" }).click();
+    await owner.getByRole("alert").getByText("the old password is not right").waitFor();
+    await owner.getByLabel("Old password").fill(password);
+    await owner.getByRole("button", { name: "Change" }).click();
+    await owner.getByText("Changed.").waitFor();
+    expect(await owner.getByLabel("Old password").inputValue()).toBe("");
+    await inspect(owner, "account");
+    await owner.goto(address);
+    await owner.getByRole("link", { name: "People" }).click();
+    await owner.getByRole("button", { name: "Make a link for Keeper of keys" }).click();
+    const field = owner.getByLabel("Send this link to one person");
+    await field.waitFor();
+    await inspect(owner, "people");
+    const reset = await field.inputValue();
+    const [, page] = await open({ viewport: { width: 400, height: 800 } });
+    await page.goto(reset);
+    await page.getByText("For Keeper of keys.").waitFor();
+    await inspect(page, "reset-narrow");
+    await page.getByLabel("New password").fill("a third password");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "Projects", level: 1 }).waitFor();
+    await page.goto(reset);
+    await page.getByRole("alert").getByText("used already").waitFor();
+    // Where the old one was signed in, it is no more.
+    await owner.goto(address);
+    await owner.getByLabel("Name").fill("Keeper of keys");
+    await owner.getByLabel("Password").fill("a third password");
+    await owner.getByRole("button", { name: "Sign in" }).click();
+    await owner.getByRole("heading", { name: "Projects", level: 1 }).waitFor();
+    expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
+  }, 60_000);
 
   /** A browser of a new owner, and what makes projects of rows. */
   async function asOwner(called: string) {
@@ -502,6 +562,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
       }
       throw new Error(`no way to "${name}" by Tab`);
     };
+    await page.getByRole("link", { name: "Helpful answers" }).waitFor();
     await focusOn("Helpful answers");
     await press("Enter");
     await page.getByText("Do we want refusals?").waitFor();

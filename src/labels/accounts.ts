@@ -1,6 +1,8 @@
 import { createHash, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
+import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
+import type { Schema } from "./database.ts";
 import type { Role } from "./events.ts";
 import type { User } from "./records.ts";
 import { type LabelStore, Refusal } from "./store.ts";
@@ -10,6 +12,7 @@ import { type LabelStore, Refusal } from "./store.ts";
 const day = 24 * 3600 * 1000;
 const sessionLife = 30 * day;
 const invitationLife = 14 * day;
+const resetLife = day;
 
 const derive = promisify(scrypt) as (password: string, salt: Buffer, length: number) => Promise<Buffer>;
 const digest = (token: string): string => createHash("sha256").update(token).digest("hex");
@@ -93,6 +96,78 @@ export async function signIn(store: LabelStore, name: string, password: string):
   if (!row || !right) throw new InputError("name and password do not go together");
   if (!row.active) throw new Refusal(403, "this account is closed");
   return store.user(row.id);
+}
+
+/** @param stays the token of the session that is not ended @throws InputError when the old password is wrong */
+export async function changePassword(
+  store: LabelStore,
+  user: string,
+  { before, after }: { before: string; after: string },
+  stays: string | undefined,
+): Promise<void> {
+  const row = await store.db
+    .selectFrom("credential")
+    .select("hash")
+    .where("user", "=", user)
+    .executeTakeFirst();
+  if (!row || !(await fits(before, row.hash))) throw new InputError("the old password is not right");
+  const hash = await hashPassword(after);
+  await store.write((tx) => setPassword(tx, user, hash, stays));
+}
+
+/** Sets a password, and ends what was opened by the one before: other sessions, and links to choose another. */
+async function setPassword(tx: Transaction<Schema>, user: string, hash: string, stays = ""): Promise<void> {
+  await tx
+    .insertInto("credential")
+    .values({ user, hash })
+    .onConflict((conflict) => conflict.column("user").doUpdateSet({ hash }))
+    .execute();
+  await tx.deleteFrom("session").where("user", "=", user).where("hash", "<>", digest(stays)).execute();
+  await tx.deleteFrom("reset").where("user", "=", user).execute();
+}
+
+/** A link's token by which a user chooses a new password, once. Earlier ones end. */
+export async function offerReset(
+  store: LabelStore,
+  user: string,
+): Promise<{ token: string; expires: number }> {
+  await store.user(user);
+  const token = newToken();
+  const expires = store.now() + resetLife;
+  await store.write(async (tx) => {
+    await tx.deleteFrom("reset").where("user", "=", user).execute();
+    await tx
+      .insertInto("reset")
+      .values({ hash: digest(token), user, expires })
+      .execute();
+  });
+  return { token, expires };
+}
+
+/** Whom a link lets choose a password. @throws Refusal when it was used, has ended or never was */
+export async function resetUser(store: LabelStore, token: string): Promise<User> {
+  const row = await store.db
+    .selectFrom("reset")
+    .select("user")
+    .where("hash", "=", digest(token))
+    .where("expires", ">", store.now())
+    .executeTakeFirst();
+  if (!row) throw new Refusal(404, "this link was used already, or is too old: ask for another");
+  const user = await store.user(row.user);
+  if (!user.active) throw new Refusal(403, "this account is closed");
+  return user;
+}
+
+/** Uses a link up. */
+export async function resetPassword(store: LabelStore, token: string, password: string): Promise<User> {
+  const user = await resetUser(store, token);
+  const hash = await hashPassword(password);
+  await store.write(async (tx) => {
+    const used = await tx.deleteFrom("reset").where("hash", "=", digest(token)).executeTakeFirst();
+    if (!used.numDeletedRows) throw new Refusal(404, "this link was used already");
+    await setPassword(tx, user.id, hash);
+  });
+  return user;
 }
 
 export async function openSession(

@@ -105,6 +105,8 @@ interface Operational {
   credential: { user: string; hash: string };
   session: { hash: string; user: string; expires: number };
   invitation: { hash: string; role: string; project: string | null; expires: number; by: string | null };
+  /** Links by which somebody chooses a new password. */
+  reset: { hash: string; user: string; expires: number };
   lease: {
     id: string;
     project: string;
@@ -273,7 +275,22 @@ const imported: Migration = {
   },
 };
 
-const migrations: Record<string, Migration> = { "001_first": first, "002_imported": imported };
+const resets: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("reset")
+      .addColumn("hash", "text", (column) => column.primaryKey())
+      .addColumn("user", "text", (column) => column.notNull())
+      .addColumn("expires", "bigint", (column) => column.notNull())
+      .execute();
+  },
+};
+
+const migrations: Record<string, Migration> = {
+  "001_first": first,
+  "002_imported": imported,
+  "003_resets": resets,
+};
 
 const isPostgres = (where: string): boolean => /^postgres(ql)?:\/\//.test(where);
 

@@ -61,7 +61,11 @@ export function groupBy<T>(all: readonly T[], key: (one: T) => string): Map<stri
 }
 
 /** Whether a judgement of a known answer prefers what is preferred there. */
-export function isRight({ gold, verdicts: said, answer }: Judged): boolean {
+export function isRight({
+  gold,
+  verdicts: said,
+  answer,
+}: Pick<Judged, "gold" | "verdicts" | "answer">): boolean {
   return gold !== undefined && !answer.bothBad && said.length > 0 && isSame(gold, answer);
 }
 

@@ -17,8 +17,8 @@ import { counted, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
 import type { Project } from "./records.ts";
 import type { LabelStore } from "./store.ts";
 
-/** Comparisons that a reward model was once made of (Ouyang et al. 2022, table 6), to reckon the cost of as many. */
-const target = 33_000;
+/** Prompts whose comparisons InstructGPT's reward model was trained on (Ouyang et al. 2022, table 6). */
+const instructGpt = 33_000;
 
 /** Pairs of labelers that are told of, those who agree little and not by accident first; and tasks. */
 const listed = { pairs: 100, tasks: 50 };
@@ -27,7 +27,7 @@ const listed = { pairs: 100, tasks: 50 };
 export async function quality(store: LabelStore, project: Project) {
   const all = await judgements(store, project.id);
   const open = counted(all);
-  const { price, currency, rubric, kind } = project.settings;
+  const { price, currency, rubric, kind, target = instructGpt } = project.settings;
   const users = await store.users();
   const names = new Map(users.map(({ id, name }) => [id, name]));
   const nameOf = (id: string) => names.get(id) ?? id;

@@ -9,10 +9,12 @@ import { buildApp } from "./app.ts";
 const password = "correct horse battery";
 const hostile = "\u0000</script><script>alert(1)</script>\u202e 👩‍💻 שלום \ud800";
 
+/** Milliseconds that the server's clock is put forward. */
+let ahead = 0;
 let store: LabelStore;
 let app: FastifyInstance;
 beforeAll(async () => {
-  store = await LabelStore.open(":memory:");
+  store = await LabelStore.open(":memory:", () => Date.now() + ahead);
   app = await buildApp(store);
 });
 afterAll(async () => {
@@ -44,10 +46,13 @@ function browser() {
 }
 type Browser = ReturnType<typeof browser>;
 
+let addresses = 0;
 async function account(role: "owner" | "reviewer" | "labeler", name: string, project: string | null = null) {
   const ask = browser();
   const { token } = await invite(store, null, role, project);
-  const { status, body } = await ask("POST", "/api/claim", { token, name, password });
+  // Each from an address of their own: one that makes many is slowed down.
+  const from = { "x-forwarded-for": `10.1.0.${++addresses}` };
+  const { status, body } = await ask("POST", "/api/claim", { token, name, password }, from);
   expect(status).toBe(200);
   return { ask, user: body };
 }
@@ -111,6 +116,78 @@ describe("accounts", () => {
     await owner("PATCH", `/api/users/${user.id}`, { active: false });
     expect((await ask("GET", "/api/projects")).status).toBe(401);
     expect((await ask("POST", "/api/login", { name: "closed", password })).status).toBe(403);
+  });
+
+  it("change their passwords when they know the old one, and are signed out everywhere else", async () => {
+    const { ask } = await account("labeler", "changer");
+    const elsewhere = browser();
+    await elsewhere("POST", "/api/login", { name: "changer", password });
+    const change = (before: string, after: string, from: Browser = ask) =>
+      from("POST", "/api/password", { before, after });
+    const wrong = await change("wrong password", "another good one");
+    expect([wrong.status, wrong.body.error]).toEqual([400, "the old password is not right"]);
+    expect((await change(password, "short")).body.error).toMatch(/after: at least 10/);
+    expect((await change(password, "another good one", browser())).status).toBe(401);
+    expect((await elsewhere("GET", "/api/me")).body.user.name).toBe("changer");
+    expect((await change(password, "another good one")).status).toBe(200);
+    expect((await ask("GET", "/api/me")).body.user.name).toBe("changer");
+    expect((await elsewhere("GET", "/api/me")).body.user).toBeNull();
+    const signIn = async (given: string) =>
+      (await browser()("POST", "/api/login", { name: "changer", password: given })).status;
+    expect([await signIn(password), await signIn("another good one")]).toEqual([400, 200]);
+  });
+
+  it("get a new password by an owner's link, once", async () => {
+    const { ask: owner } = await account("owner", "helper");
+    const { ask, user } = await account("labeler", "forgetful");
+    const { ask: reviewer } = await account("reviewer", "no helper");
+    const make = async (from: Browser) => from("POST", `/api/users/${user.id}/reset`);
+    for (const from of [ask, reviewer]) expect((await make(from)).status).toBe(403);
+    expect((await make(browser())).status).toBe(401);
+    const tokenOf = async () => (await make(owner)).body.link.match(/\/reset\/(.+)$/)[1] as string;
+    const [earlier, token] = [await tokenOf(), await tokenOf()];
+    const reset = (token: string, password: string) => browser()("POST", "/api/reset", { token, password });
+    expect((await reset(earlier, "a new password")).status).toBe(404);
+    expect((await browser()("GET", `/api/resets/${token}`)).body).toEqual({ name: "forgetful" });
+    expect((await reset(token, "short")).status).toBe(400);
+    const both = await Promise.all(["a new password", "b new password"].map((one) => reset(token, one)));
+    expect(both.map(({ status }) => status).sort()).toEqual([200, 404]);
+    expect((await reset(token, "c new password")).status).toBe(404);
+    expect((await browser()("GET", `/api/resets/${token}`)).status).toBe(404);
+    // Whoever was signed in by the old one is no more.
+    expect((await ask("GET", "/api/me")).body.user).toBeNull();
+    const chosen = both[0]?.status === 200 ? "a new password" : "b new password";
+    const signIn = async (given: string) =>
+      (await browser()("POST", "/api/login", { name: "forgetful", password: given })).status;
+    expect([await signIn(password), await signIn(chosen)]).toEqual([400, 200]);
+  });
+
+  it("get none by a link that is a day old, or once they are closed", async () => {
+    const { ask: owner } = await account("owner", "late helper");
+    const { user } = await account("labeler", "late");
+    const offer = async () =>
+      (await owner("POST", `/api/users/${user.id}/reset`)).body.link.split("/").at(-1) as string;
+    const reset = async (token: string) =>
+      (await browser()("POST", "/api/reset", { token, password: "a new password" })).status;
+    const token = await offer();
+    ahead = 24 * 3600_000 + 1000;
+    expect(await reset(token)).toBe(404);
+    ahead = 0;
+    expect((await browser()("GET", `/api/resets/${token}`)).status).toBe(200);
+    await owner("PATCH", `/api/users/${user.id}`, { active: false });
+    expect(await reset(token)).toBe(403);
+  });
+
+  it("slow down who guesses an old password", async () => {
+    const { ask } = await account("labeler", "guessed");
+    const from = { "x-forwarded-for": "10.0.0.8" };
+    const statuses = [];
+    for (let i = 0; i < 21; i++)
+      statuses.push(
+        (await ask("POST", "/api/password", { before: `guess ${i}`, after: "another good one" }, from))
+          .status,
+      );
+    expect(statuses).toEqual([...Array(20).fill(400), 429]);
   });
 
   it("keep secrets out of the log and of every answer", async () => {
@@ -210,16 +287,26 @@ describe("labelling over HTTP", () => {
     for (const { ask } of people) {
       const read = await ask("GET", `/api/projects/${project}/guidelines`);
       expect(read.body.questions).toEqual([{ question: "Fair?", options: ["no", "yes"] }]);
+      expect(read.bytes.toString()).not.toContain("correct");
       expect(read.body.text).toBe(`# Be fair ${hostile}`);
       expect((await ask("POST", `/api/projects/${project}/next`)).status).toBe(403);
       expect(
         (await ask("POST", `/api/projects/${project}/qualification`, { answers: [1] })).body.passed,
       ).toBe(true);
     }
+    const { ask: reviewer } = await account("reviewer", "reviewer of answers");
+    const readBy = async (ask: Browser) => (await ask("GET", `/api/projects/${project}/guidelines`)).body;
+    expect((await readBy(reviewer)).questions).toEqual([{ question: "Fair?", options: ["no", "yes"] }]);
+    expect((await readBy(owner)).questions).toEqual([
+      { question: "Fair?", options: ["no", "yes"], correct: 1 },
+    ]);
     for (let round = 0; round < 7; round++)
       for (const { ask } of people) {
         const { assignment } = (await ask("POST", `/api/projects/${project}/next`)).body;
         if (!assignment) continue;
+        // As the project has them, in seconds: 30 minutes.
+        expect(Math.abs(assignment.secondsLeft - 1800)).toBeLessThan(5);
+        expect(assignment).not.toHaveProperty("expires");
         const preference = assignment.completions[0].startsWith("good") ? 2 : 7;
         const sent = await ask("POST", `/api/leases/${assignment.lease}/judgement`, {
           ...{ answer: { preference, comment: hostile }, seconds: 4 },
@@ -232,6 +319,14 @@ describe("labelling over HTTP", () => {
     expect(last.last.answer.preference).toBe(shownFirst ? 2 : 7);
     const { body: quality } = await owner("GET", `/api/projects/${project}/quality`);
     expect(quality).toMatchObject({ judgements: 14, spent: 7, usable: 7, costPerUsable: 1, currency: "$" });
+    // Two judgements at 0.5 for each usable one: as many as InstructGPT's reward model was made of, or as one says.
+    expect(quality.forecast).toEqual({ target: 33_000, cost: 33_000, judgements: 66_000 });
+    await owner("PATCH", `/api/projects/${project}`, {
+      settings: { kind: "pairwise", price: 0.5, goldRate: 0, repeatRate: 0, target: 100 },
+    });
+    expect((await owner("GET", `/api/projects/${project}/quality`)).body.forecast).toEqual({
+      ...{ target: 100, cost: 100, judgements: 200 },
+    });
     expect(quality.alpha.value.value).toBeCloseTo(1, 6);
     const { body: workers } = await owner("GET", `/api/projects/${project}/labelers`);
     expect(workers).toHaveLength(3);
@@ -279,6 +374,57 @@ describe("labelling over HTTP", () => {
     expect(last.answer.text === text).toBe(true);
   });
 
+  it("shows who looks after it a labeler's newest judgements, and all that was said of a task", async () => {
+    const { ask: owner } = await account("owner", "onlooker");
+    const settings = { overlap: 1, maxOverlap: 1, goldRate: 0.5 };
+    const project = await makeProject(owner, settings, pairs(20));
+    const known = pairs(40).replaceAll("question", "known question");
+    await owner("POST", `/api/projects/${project}/import`, { name: "k.jsonl", text: known, use: "gold" });
+    const { ask, user } = await account("labeler", "odd", project);
+    const { ask: reviewer } = await account("reviewer", "reviewer of odd", project);
+    const done: string[] = [];
+    for (;;) {
+      const { assignment } = (await ask("POST", `/api/projects/${project}/next`)).body;
+      if (!assignment) break;
+      // Right for even numbers alone.
+      const prompt = assignment.messages.at(-1).content as string;
+      const isEven = Number(prompt.split(" ").at(-1)) % 2 === 0;
+      const isFirst = assignment.completions[0].startsWith("good") === isEven;
+      await ask("POST", `/api/leases/${assignment.lease}/judgement`, {
+        ...{ answer: { preference: isFirst ? 1 : 8, comment: `of ${prompt}` }, seconds: 3 },
+      });
+      done.push(prompt);
+    }
+    const newest = await reviewer("GET", `/api/projects/${project}/labelers/${user.id}/judgements`);
+    const prompts = newest.body.map(({ prompt }: { prompt: string }) => prompt);
+    // Those of one millisecond in any order.
+    expect(prompts).toHaveLength(10);
+    for (const prompt of prompts) expect(done.slice(-20)).toContain(prompt);
+    for (const { task, prompt, right, known, answer } of newest.body) {
+      const isEven = Number(prompt.split(" ").at(-1)) % 2 === 0;
+      const isKnown = prompt.startsWith("known");
+      expect([right, known !== undefined]).toEqual([isKnown ? isEven : undefined, isKnown]);
+      const { body } = await reviewer("GET", `/api/projects/${project}/tasks/${task}`);
+      expect(body.messages).toEqual([{ role: "user", content: prompt }]);
+      expect(body.completions.map(({ text }: { text: string }) => text.slice(0, 4))).toEqual([
+        "good",
+        "bad ",
+      ]);
+      expect(body.judgements).toMatchObject([
+        { name: "odd", answer: { preference: isEven ? 1 : 8, comment: `of ${prompt}` }, seconds: 3 },
+      ]);
+      expect(body.known).toEqual(known);
+      expect(answer).toEqual(body.judgements[0].answer);
+    }
+    const [{ task }] = newest.body;
+    await reviewer("POST", `/api/projects/${project}/adjudications`, { task, answer: { preference: 2 } });
+    const decided = (await owner("GET", `/api/projects/${project}/tasks/${task}`)).body.decision;
+    expect(decided).toMatchObject({ name: "reviewer of odd", answer: { preference: 2 } });
+    const other = await makeProject(owner);
+    expect((await owner("GET", `/api/projects/${other}/tasks/${task}`)).status).toBe(404);
+    expect((await ask("GET", `/api/projects/${project}/tasks/${task}`)).status).toBe(403);
+  });
+
   it("lets a labeler reach no other's answers, no model's name and no owner's page", async () => {
     const { ask: owner } = await account("owner", "owner of secrets");
     const rows = jsonl([{ prompt: "q", completions: ["a", "b"] }]);
@@ -290,7 +436,7 @@ describe("labelling over HTTP", () => {
       },
     ]);
     const { ask: a } = await account("labeler", "nosy", project);
-    const { ask: b } = await account("labeler", "honest", project);
+    const { ask: b, user: userB } = await account("labeler", "honest", project);
     const { assignment } = (await b("POST", `/api/projects/${project}/next`)).body;
     const { body: judged } = await b("POST", `/api/leases/${assignment.lease}/judgement`, {
       ...{ answer: { preference: 1, comment: "mine alone" }, seconds: 1 },
@@ -301,6 +447,8 @@ describe("labelling over HTTP", () => {
       await a("GET", `/api/projects/${project}/labelers`),
       await a("GET", `/api/projects/${project}/disputes`),
       await a("GET", `/api/projects/${project}/export?format=judgements`),
+      await a("GET", `/api/projects/${project}/tasks/${mine.task}`),
+      await a("GET", `/api/projects/${project}/labelers/${userB.id}/judgements`),
       await a("GET", "/api/users"),
       await a("GET", `/api/projects/${other}`),
       await a("POST", `/api/projects/${other}/next`),
@@ -321,6 +469,7 @@ describe("labelling over HTTP", () => {
     const seen = JSON.stringify([
       ...tried.map(({ body }) => body),
       mine,
+      (await a("GET", `/api/projects/${project}/guidelines`)).body,
       (await a("GET", `/api/projects/${project}/last`)).body,
       (await a("GET", "/api/projects")).body,
       (await a("GET", `/api/projects/${project}`)).body,

@@ -78,7 +78,7 @@ function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, as
   const [method, url] = key.split(" ") as [string, string];
   const { response, ...parts } = routes[key] as { response: z.ZodType; params?: z.ZodType; body?: z.ZodType };
   const [access, handle] = handlers[key] as unknown as [Access, (ask: Ask<K>) => Promise<Reply<K>>];
-  const guarded = /login|claim/.test(url);
+  const guarded = /login|claim|password|reset/.test(url);
   api.route({
     ...{ method, url },
     schema: { ...parts, response: { 200: response, "4xx": errorSchema } },

@@ -39,7 +39,8 @@ export const assignmentSchema = z.object({
   messages: z.array(messageSchema),
   completions: z.array(z.string()),
   draft: z.unknown(),
-  expires: z.number(),
+  /** Until it may go to somebody else. Clocks differ, so it is no time of day. */
+  secondsLeft: z.number(),
 });
 
 export const errorSchema = z.object({ error: z.string() });
@@ -49,21 +50,24 @@ const interval = z.object({ value: z.number(), low: z.number(), high: z.number()
 
 const ratingSchema = z.object({ value: interval.optional(), reason: z.string().optional() });
 
+const judgementSchema = z.object({
+  id,
+  labeler: id,
+  name: z.string(),
+  answer: answerSchema,
+  seconds: z.number(),
+  at: z.number(),
+});
+
+/** A judgement among all: asked again or not, and right or not where the answer is known. */
+const reviewedJudgement = judgementSchema.extend({ repeat: z.boolean(), right: z.boolean().optional() });
+
 /** A task with everything that was said of it, for those who look after the project. */
 const judgedTask = z.object({
   task: id,
   messages: z.array(messageSchema),
   completions: z.array(z.object({ text: z.string(), model: z.string().nullable() })),
-  judgements: z.array(
-    z.object({
-      id,
-      labeler: id,
-      name: z.string(),
-      answer: answerSchema,
-      seconds: z.number(),
-      at: z.number(),
-    }),
-  ),
+  judgements: z.array(judgementSchema),
 });
 
 export const qualitySchema = z.object({
@@ -102,7 +106,7 @@ export const qualitySchema = z.object({
   usable: z.number(),
   costPerUsable: z.number().optional(),
   currency: z.string(),
-  /** What 33,000 usable comparisons would cost at this rate. */
+  /** What as many usable comparisons as the project wants would cost at this rate. */
   forecast: z.object({ target: z.number(), cost: z.number(), judgements: z.number() }).optional(),
   skipped: z.array(z.object({ reason: z.string(), count: z.number() })),
 });
@@ -151,6 +155,22 @@ export const routes = {
     body: z.object({ token: z.string(), name: name.optional(), password: password.optional() }),
     response: userSchema,
   },
+  /** Ends all other sessions of the one who asks. */
+  "POST /api/password": {
+    body: z.object({ before: z.string(), after: password }),
+    response: z.object({}),
+  },
+  /** A link for a user who has no password any more. */
+  "POST /api/users/:user/reset": {
+    params: z.object({ user: id }),
+    response: z.object({ link: z.string(), expires: z.number() }),
+  },
+  "GET /api/resets/:token": {
+    params: z.object({ token: z.string() }),
+    response: z.object({ name: z.string() }),
+  },
+  /** Sets the password that a link is for, and signs in. */
+  "POST /api/reset": { body: z.object({ token: z.string(), password }), response: userSchema },
   "GET /api/users": { response: z.array(userSchema) },
   "PATCH /api/users/:user": {
     params: z.object({ user: id }),
@@ -173,13 +193,15 @@ export const routes = {
     body: z.object({ settings: projectSettings }),
     response: projectSchema,
   },
-  /** Guidelines as a labeler reads them: which answers are right stays here. */
+  /** Guidelines as a labeler reads them. Which answers are right is told to owners, who edit them. */
   "GET /api/projects/:project/guidelines": {
     params: inProject,
     response: z.object({
       version: z.number(),
       text: z.string(),
-      questions: z.array(z.object({ question: z.string(), options: z.array(z.string()) })),
+      questions: z.array(
+        z.object({ question: z.string(), options: z.array(z.string()), correct: z.int().optional() }),
+      ),
       passed: z.boolean(),
     }),
   },
@@ -246,6 +268,21 @@ export const routes = {
   },
   "GET /api/projects/:project/quality": { params: inProject, response: qualitySchema },
   "GET /api/projects/:project/labelers": { params: inProject, response: z.array(labelerSchema) },
+  /** A labeler's newest judgements, to be looked through. */
+  "GET /api/projects/:project/labelers/:labeler/judgements": {
+    params: inProject.extend({ labeler: id }),
+    response: z.array(
+      reviewedJudgement.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
+    ),
+  },
+  "GET /api/projects/:project/tasks/:task": {
+    params: inProject.extend({ task: id }),
+    response: judgedTask.extend({
+      judgements: z.array(reviewedJudgement),
+      known: answerSchema.optional(),
+      decision: z.object({ name: z.string(), answer: answerSchema, at: z.number() }).optional(),
+    }),
+  },
   /** Tasks whose labelers disagree and that nobody has decided. */
   "GET /api/projects/:project/disputes": { params: inProject, response: z.array(judgedTask) },
   "POST /api/projects/:project/adjudications": {

@@ -1,7 +1,20 @@
+import type { FastifyRequest } from "fastify";
 import { InputError } from "../data/errors.ts";
 import { readDrafts } from "../data/readers.ts";
 import { encodingOf, parseRows } from "../data/tables.ts";
-import { claim, closeSession, invitation, invite, openSession, signIn } from "../labels/accounts.ts";
+import {
+  changePassword,
+  claim,
+  closeSession,
+  invitation,
+  invite,
+  offerReset,
+  openSession,
+  resetPassword,
+  resetUser,
+  signIn,
+} from "../labels/accounts.ts";
+import { newestJudgements, taskHistory } from "../labels/history.ts";
 import { importTasks } from "../labels/intake.ts";
 import type { Project, User } from "../labels/records.ts";
 import { type LabelStore, Refusal } from "../labels/store.ts";
@@ -43,6 +56,28 @@ export const handlers: Handlers = {
       return claim(store, token, user);
     },
   ],
+  "POST /api/password": [
+    "labeler",
+    async ({ store, user, body, request }) => {
+      await changePassword(store, user.id, body, request.cookies[sessionCookie]);
+      return {};
+    },
+  ],
+  "POST /api/users/:user/reset": [
+    "owner",
+    async ({ store, params, request }) => {
+      const { token, expires } = await offerReset(store, params.user);
+      return { link: linkTo(request, `/reset/${token}`), expires };
+    },
+  ],
+  "GET /api/resets/:token": [
+    "anyone",
+    async ({ store, params }) => ({ name: (await resetUser(store, params.token)).name }),
+  ],
+  "POST /api/reset": [
+    "anyone",
+    async (ask) => welcome(ask, await resetPassword(ask.store, ask.body.token, ask.body.password)),
+  ],
   "GET /api/users": ["reviewer", ({ store }) => store.users()],
   "PATCH /api/users/:user": [
     "owner",
@@ -81,7 +116,10 @@ export const handlers: Handlers = {
       return {
         version: found?.version ?? 0,
         text: found?.text ?? "",
-        questions: (found?.questions ?? []).map(({ question, options }) => ({ question, options })),
+        questions: (found?.questions ?? []).map(({ correct, ...asked }) => ({
+          ...asked,
+          ...(user.role === "owner" && { correct }),
+        })),
         passed: await store.hasQualified(project, user.id),
       };
     },
@@ -114,14 +152,16 @@ export const handlers: Handlers = {
     async ({ store, user, params, body, request }) => {
       const project = await store.project(params.project);
       const { token, expires } = await invite(store, user.id, body.role, project.id);
-      return { link: `${request.protocol}://${request.host}/claim/${token}`, expires };
+      return { link: linkTo(request, `/claim/${token}`), expires };
     },
   ],
   "POST /api/projects/:project/next": [
     "labeler",
     async ({ store, user, params, body }) => {
       const found = await nextTask(store, await store.project(params.project), user, body.besides);
-      return { assignment: found ?? null };
+      if (!found) return { assignment: null };
+      const { expires, ...assignment } = found;
+      return { assignment: { ...assignment, secondsLeft: (expires - store.now()) / 1000 } };
     },
   ],
   "PUT /api/leases/:lease/draft": [
@@ -157,6 +197,14 @@ export const handlers: Handlers = {
     "reviewer",
     async ({ store, aside, params }) => aside.measure("labelers", await store.project(params.project)),
   ],
+  "GET /api/projects/:project/labelers/:labeler/judgements": [
+    "reviewer",
+    async ({ store, params }) => newestJudgements(store, await store.project(params.project), params.labeler),
+  ],
+  "GET /api/projects/:project/tasks/:task": [
+    "reviewer",
+    async ({ store, params }) => taskHistory(store, await store.project(params.project), params.task),
+  ],
   "GET /api/projects/:project/disputes": [
     "reviewer",
     async ({ store, aside, params }) => aside.measure("disputes", await store.project(params.project)),
@@ -170,8 +218,13 @@ export const handlers: Handlers = {
   ],
 };
 
+const linkTo = ({ protocol, host }: FastifyRequest, path: string): string => `${protocol}://${host}${path}`;
+
 /** Opens a session for them: a cookie that no script reads and no other site's page sends. */
-async function welcome({ store, request, reply }: Ask<"POST /api/login" | "POST /api/claim">, user: User) {
+async function welcome(
+  { store, request, reply }: Ask<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
+  user: User,
+) {
   const { token, expires } = await openSession(store, user.id);
   reply.setCookie(sessionCookie, token, {
     ...{ path: "/", httpOnly: true, sameSite: "strict", secure: request.protocol === "https" },

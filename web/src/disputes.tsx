@@ -1,10 +1,12 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
+import { Link } from "wouter";
 import { AnswerForm } from "./answer-form.tsx";
 import { type Answer, call, type Dispute, type Settings } from "./api.ts";
-import { answerOf, emptyDraft, letters } from "./draft.ts";
+import { answerOf, emptyDraft } from "./draft.ts";
 import { Page, Problem, ProjectNav } from "./page.tsx";
 import { Table } from "./quality.tsx";
+import { saying } from "./saying.ts";
 import { Prompt } from "./text.tsx";
 
 export function Disputes({ id }: { id: string }) {
@@ -95,19 +97,8 @@ function Case({
         <button type="button" className="quiet" onClick={onLater}>
           Later
         </button>
+        <Link href={`/projects/${id}/tasks/${dispute.task}`}>Everything about this task</Link>
       </p>
     </>
   );
-}
-
-/** An answer in a line. */
-function saying({ ranks, preference, bothBad, ratings = {}, flags = {}, skip }: Answer): string {
-  const parts = Object.entries(ratings).map(([name, list]) => `${name} ${list.join(", ")}`);
-  for (const [flag, marks] of Object.entries(flags))
-    parts.push(`${flag}: ${marks.flatMap((mark, i) => (mark ? [letters[i]] : [])).join(", ") || "none"}`);
-  if (skip !== undefined) parts.unshift(`skipped: ${skip}`);
-  if (bothBad) parts.unshift("both bad");
-  if (preference !== undefined) parts.unshift(`${preference < 5 ? "A" : "B"} (${preference} of 8)`);
-  if (ranks) parts.unshift(ranks.map((rank, i) => `${letters[i]} ${rank}`).join(", "));
-  return parts.join("; ");
 }

@@ -48,8 +48,13 @@ export function GuidelinesForm({ id }: { id: string }) {
   const { version, text, questions } = now.data;
   const shown: Written = written ?? {
     ...{ version, text },
-    // The server does not say again which answers are right.
-    asked: questions.map(({ question, options }) => ({ question, options: options.join("\n"), correct: "" })),
+    asked: questions.map(
+      ({ question, options, correct }): Asked => ({
+        question,
+        options: options.join("\n"),
+        correct: correct ?? "",
+      }),
+    ),
   };
   const { asked } = shown;
   const write = (part: Partial<Written>) => setWritten({ ...shown, ...part });
@@ -95,7 +100,7 @@ export function GuidelinesForm({ id }: { id: string }) {
               onChange={({ target }) => change(i, { options: target.value })}
             />
           </Field>
-          <Field label="Right one" hint="Told to nobody, so it is chosen anew with each version.">
+          <Field label="Right one" hint="Labelers are not told.">
             <select
               required
               value={one.correct}

@@ -118,8 +118,9 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
       setSaid("Saved.");
       // What was fetched ahead, unless that failed, found nothing yet, or may go to somebody else soon.
       const { since, task } = ahead.current ?? { since: 0 };
-      const isOld = performance.now() - since > settings.leaseMinutes * 30_000;
-      const next = isOld ? null : await task;
+      const found = await task;
+      const isOld = found && performance.now() - since > found.secondsLeft * 500;
+      const next = isOld ? null : found;
       if (next) show(next);
       else await begin();
     } catch (problem) {

@@ -1,7 +1,8 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { call, type Labeler } from "./api.ts";
-import { Page, Problem, ProjectNav, percent } from "./page.tsx";
+import { Page, ProjectNav, percent } from "./page.tsx";
+import { Person } from "./person.tsx";
 import { Measure, Table } from "./quality.tsx";
 
 export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
@@ -9,10 +10,10 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
     queryKey: ["labelers", id],
     queryFn: () => call("GET /api/projects/:project/labelers", { params: { project: id } }),
   });
-  const [edited, setEdited] = useState<string>();
+  const [opened, setOpened] = useState<string>();
   const share = (part: number, total: number) =>
     total ? `${percent(part / total)} of ${total}` : "none yet";
-  const one = labelers.data?.find(({ user }) => user.id === edited);
+  const one = labelers.data?.find(({ user }) => user.id === opened);
   return (
     <Page title="Labelers" wide error={labelers.error}>
       <ProjectNav id={id} here="/labelers" />
@@ -24,7 +25,9 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
         ]}
         rows={(labelers.data ?? []).map(
           ({ user, judgements, gold, consistency, left, long, seconds, agreement, reliability, weight }) => [
-            user.name,
+            <button key="open" type="button" className="quiet" onClick={() => setOpened(user.id)}>
+              {user.name}
+            </button>,
             String(judgements),
             share(gold.right, gold.total),
             share(consistency.same, consistency.total),
@@ -34,13 +37,7 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
             <Weeks key="weeks" agreement={agreement} />,
             reliability === undefined ? "" : reliability.toFixed(2),
             weight.toFixed(2),
-            isOwner ? (
-              <button key="edit" type="button" className="quiet" onClick={() => setEdited(user.id)}>
-                {user.skills.join(", ") || "Add"} <span className="hidden">to {user.name}</span>
-              </button>
-            ) : (
-              user.skills.join(", ")
-            ),
+            user.skills.join(", "),
           ],
         )}
       />
@@ -51,7 +48,7 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
           answers and the known ones; weight is what their answers count in training, 2 · reliability − 1.
         </small>
       </p>
-      {one && <Person key={one.user.id} id={id} labeler={one} />}
+      {one && <Person key={one.user.id} {...{ id, user: one.user, isOwner }} />}
     </Page>
   );
 }
@@ -69,59 +66,5 @@ function Weeks({ agreement }: { agreement: Labeler["agreement"] }) {
         return <rect key={week} x={i * 8 + 1} width={6} y={24 - height} height={height} />;
       })}
     </svg>
-  );
-}
-
-function Person({ id, labeler: { user } }: { id: string; labeler: Labeler }) {
-  const client = useQueryClient();
-  const [skills, setSkills] = useState(user.skills.join(", "));
-  const [cohort, setCohort] = useState(
-    Object.entries(user.cohort)
-      .map(([name, value]) => `${name}: ${value}`)
-      .join("\n"),
-  );
-  const save = useMutation({
-    mutationFn: () =>
-      call("PATCH /api/users/:user", {
-        params: { user: user.id },
-        body: {
-          skills: skills
-            .split(",")
-            .map((skill) => skill.trim())
-            .filter(Boolean),
-          cohort: Object.fromEntries(
-            cohort
-              .split("\n")
-              .map((line) => line.split(":").map((part) => part.trim()))
-              .filter(([name, value]) => name && value),
-          ),
-        },
-      }),
-    onSuccess: () => client.invalidateQueries({ queryKey: ["labelers", id] }),
-  });
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    save.mutate();
-  };
-  return (
-    <form className="narrow" onSubmit={submit}>
-      <h2 dir="auto">{user.name}</h2>
-      <label>
-        Skills, separated by commas
-        <input value={skills} onChange={({ target }) => setSkills(target.value)} />
-      </label>
-      <label>
-        Cohort, one a line
-        <textarea
-          rows={3}
-          value={cohort}
-          placeholder={"language: English\nregion: Europe"}
-          onChange={({ target }) => setCohort(target.value)}
-        />
-      </label>
-      <Problem error={save.error} />
-      <button type="submit">Save</button>
-      {save.isSuccess && <p role="status">Saved.</p>}
-    </form>
   );
 }

@@ -8,10 +8,12 @@ import { Enter } from "./enter.tsx";
 import { LabelPage } from "./label.tsx";
 import { Labelers } from "./labelers.tsx";
 import { Page } from "./page.tsx";
+import { People } from "./people.tsx";
 import { Projects } from "./projects.tsx";
 import { QualityPage } from "./quality.tsx";
 import { NewProject, ProjectSettings } from "./settings.tsx";
-import { Claim, SignIn } from "./sign-in.tsx";
+import { Account, Claim, Reset, SignIn } from "./sign-in.tsx";
+import { TaskPage } from "./task.tsx";
 import "./style.css";
 
 const client: QueryClient = new QueryClient({
@@ -51,6 +53,7 @@ function App() {
       <Header user={user} />
       <Switch>
         <Route path="/claim/:token">{({ token }) => <Claim token={token} user={user} />}</Route>
+        <Route path="/reset/:token">{({ token }) => <Reset token={token} />}</Route>
         <Route path="/login">{user ? <Redirect to="/" /> : <SignIn />}</Route>
         {user ? null : (
           <Route>
@@ -58,6 +61,10 @@ function App() {
           </Route>
         )}
         <Route path="/">{user && <Projects user={user} />}</Route>
+        <Route path="/account">{user && <Account user={user} />}</Route>
+        <Route path="/people">
+          <People />
+        </Route>
         <Route path="/projects/new">
           <NewProject />
         </Route>
@@ -70,6 +77,9 @@ function App() {
         <Route path="/projects/:id/label">{({ id }) => <LabelPage id={id} />}</Route>
         <Route path="/projects/:id/quality">{({ id }) => <QualityPage id={id} />}</Route>
         <Route path="/projects/:id/labelers">{({ id }) => <Labelers id={id} isOwner={isOwner} />}</Route>
+        <Route path="/projects/:id/tasks/:task">
+          {({ id, task }) => <TaskPage key={task} {...{ id, task }} />}
+        </Route>
         <Route path="/projects/:id/disputes">{({ id }) => <Disputes id={id} />}</Route>
         <Route>
           <Page title="There is no such page">
@@ -94,7 +104,9 @@ function Header({ user }: { user: User | null }) {
       </Link>
       {user && (
         <div className="who">
-          <span dir="auto">{user.name}</span>
+          <Link href="/account" dir="auto">
+            {user.name}
+          </Link>
           <button type="button" className="quiet" onClick={leave}>
             Sign out
           </button>

@@ -57,7 +57,7 @@ const parts = [
 ] as const;
 
 /** Links between the pages of a project, for those who look after it. */
-export function ProjectNav({ id, here }: { id: string; here: (typeof parts)[number][0] }) {
+export function ProjectNav({ id, here }: { id: string; here?: (typeof parts)[number][0] }) {
   return (
     <nav aria-label="Project" className="tabs">
       {parts.map(([part, name]) => (

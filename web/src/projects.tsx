@@ -11,7 +11,8 @@ export function Projects({ user }: { user: User }) {
         <p>
           <Link href="/projects/new" className="button">
             New project
-          </Link>
+          </Link>{" "}
+          <Link href="/people">People</Link>
         </p>
       )}
       {all.data?.length === 0 && (

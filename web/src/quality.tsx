@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
 import { call, type Quality } from "./api.ts";
 import { Page, ProjectNav, percent } from "./page.tsx";
 
@@ -68,11 +69,21 @@ export function QualityPage({ id }: { id: string }) {
         <Item name="Spent">{money(spent)}</Item>
         {costPerUsable !== undefined && <Item name="A usable comparison">{money(costPerUsable)}</Item>}
         {forecast && (
-          <Item name={`${forecast.target.toLocaleString("en")} of them`}>
+          <Item name={`${forecast.target.toLocaleString("en")} usable comparisons`}>
             {money(forecast.cost)}, {forecast.judgements.toLocaleString("en")} judgements
           </Item>
         )}
       </dl>
+      {forecast && (
+        <p>
+          <small>
+            The last is what as many would cost at this rate; the number is{" "}
+            <Link href={`/projects/${id}/settings`}>the project's</Link>.
+            {forecast.target === 33_000 &&
+              " InstructGPT's reward model was trained on comparisons of 33,000 prompts, and 33,000 pairs at $1 each, $33,000, are the textbook's case."}
+          </small>
+        </p>
+      )}
       <h2>Pairs of labelers</h2>
       <Table
         label="Pairs of labelers"
@@ -111,7 +122,12 @@ export function QualityPage({ id }: { id: string }) {
       <Table
         label="Most disagreed about"
         head={["prompt", "disagreement"]}
-        rows={worst.map(({ prompt, disagreement }) => [prompt, percent(disagreement)])}
+        rows={worst.map(({ task, prompt, disagreement }) => [
+          <Link key="prompt" href={`/projects/${id}/tasks/${task}`}>
+            {prompt || "an empty prompt"}
+          </Link>,
+          percent(disagreement),
+        ])}
       />
       {skipped.length > 0 && (
         <>

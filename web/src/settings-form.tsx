@@ -11,8 +11,14 @@ const kinds: Record<Settings["kind"], string> = {
   demonstration: "Write an answer",
 };
 
+/** As the server has them where nothing is said. */
+const initial: Settings = {
+  ...{ kind: "ranking", overlap: 2, maxOverlap: 3, rubric: [], flags: [], goldRate: 0.05, repeatRate: 0.05 },
+  ...{ leaseMinutes: 30, price: 0, currency: "$", passMark: 0.8, target: 33_000 },
+};
+
 /** A number that is being typed: nothing is no zero. What was kept of nothing is null. */
-const typed = (value: number | null) => (value === null || Number.isNaN(value) ? "" : value);
+const typed = (value: number | null | undefined) => (value == null || Number.isNaN(value) ? "" : value);
 
 /** How a project works. What is changed is kept until it is saved. @param keptAs what tells it from other forms */
 export function SettingsForm({
@@ -21,7 +27,7 @@ export function SettingsForm({
   keptAs,
   onSave,
 }: {
-  settings: Settings;
+  settings?: Settings;
   fresh?: boolean;
   keptAs: string;
   onSave: (settings: Settings, name: string) => Promise<unknown>;
@@ -29,7 +35,7 @@ export function SettingsForm({
   const [changes, setChanges] = useKept<Partial<Settings> & { name?: string }>(`settings ${keptAs}`);
   /** Another one draws every field anew. */
   const [round, setRound] = useState(0);
-  const { name = "", ...draft } = { ...settings, ...changes };
+  const { name = "", ...draft } = { ...initial, ...settings, ...changes };
   const change = (part: typeof changes) => setChanges({ ...changes, ...part });
   const save = useMutation({
     mutationFn: () => {
@@ -38,11 +44,10 @@ export function SettingsForm({
     },
     onSuccess: () => setChanges(undefined),
   });
-  type Numbers = { [K in keyof Settings]: Settings[K] extends number ? K : never }[keyof Settings];
-  const number = (
-    key: NonNullable<Numbers>,
-    options: { min: number; max?: number; step?: number | "any" },
-  ) => (
+  type Numbers = {
+    [K in keyof Settings]-?: NonNullable<Settings[K]> extends number ? K : never;
+  }[keyof Settings];
+  const number = (key: Numbers, options: { min: number; max?: number; step?: number | "any" }) => (
     <input
       type="number"
       required
@@ -125,6 +130,9 @@ export function SettingsForm({
             maxLength={8}
             onChange={({ target }) => change({ currency: target.value })}
           />
+        </Field>
+        <Field label="Comparisons wanted" hint="The quality page reckons what they would cost.">
+          {number("target", { min: 1, max: 1e9 })}
         </Field>
         <Field label="Share of the questions to be answered rightly">
           {number("passMark", { min: 0, max: 1, step: "any" })}

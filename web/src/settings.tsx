@@ -3,14 +3,9 @@ import { useState } from "react";
 import { useLocation } from "wouter";
 import { call, type Settings } from "./api.ts";
 import { GuidelinesForm } from "./guidelines-form.tsx";
+import { LinkToSend } from "./link-to-send.tsx";
 import { Page, Problem, ProjectNav } from "./page.tsx";
 import { SettingsForm } from "./settings-form.tsx";
-
-/** As the server has them where nothing is said. */
-const initial: Settings = {
-  ...{ kind: "ranking", overlap: 2, maxOverlap: 3, rubric: [], flags: [], goldRate: 0.05, repeatRate: 0.05 },
-  ...{ leaseMinutes: 30, price: 0, currency: "$", passMark: 0.8 },
-};
 
 export function NewProject() {
   const client = useQueryClient();
@@ -22,7 +17,7 @@ export function NewProject() {
   };
   return (
     <Page title="New project">
-      <SettingsForm settings={initial} fresh keptAs="new" onSave={make} />
+      <SettingsForm fresh keptAs="new" onSave={make} />
     </Page>
   );
 }
@@ -199,30 +194,7 @@ function Invite({ id }: { id: string }) {
       <button type="button" onClick={() => invite.mutate()}>
         Make a link
       </button>
-      {invite.data && (
-        <>
-          <label>
-            Send this link to one person. It works once, until{" "}
-            {new Date(invite.data.expires).toLocaleDateString()}.
-            <input readOnly value={invite.data.link} onFocus={({ target }) => target.select()} />
-          </label>
-          {/* Browsers have it on https and on this machine only. */}
-          {navigator.clipboard && <Copy key={invite.data.link} text={invite.data.link} />}
-        </>
-      )}
+      {invite.data && <LinkToSend {...invite.data} />}
     </div>
-  );
-}
-
-function Copy({ text }: { text: string }) {
-  const copy = useMutation({ mutationFn: () => navigator.clipboard.writeText(text) });
-  return (
-    <>
-      <Problem error={copy.error} />
-      <button type="button" className="quiet" onClick={() => copy.mutate()}>
-        Copy the link
-      </button>
-      <span role="status">{copy.isSuccess && "Copied."}</span>
-    </>
   );
 }

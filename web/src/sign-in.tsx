@@ -41,10 +41,19 @@ export function SignIn() {
         <button type="submit" disabled={enter.isPending}>
           Sign in
         </button>
+        <small>Forgot it? An owner can send you a link to choose another.</small>
       </form>
     </Page>
   );
 }
+
+const NewPassword = ({ label }: { label: string }) => (
+  <label>
+    {label}
+    <input name="password" type="password" autoComplete="new-password" required minLength={10} />
+    <small>At least 10 characters</small>
+  </label>
+);
 
 export function Claim({ token, user }: { token: string; user: User | null }) {
   const arrive = useArrive();
@@ -82,17 +91,75 @@ export function Claim({ token, user }: { token: string; user: User | null }) {
             Name, as others see it
             <input name="name" autoComplete="username" required maxLength={100} />
           </label>
-          <label>
-            Password
-            <input name="password" type="password" autoComplete="new-password" required minLength={10} />
-            <small>At least 10 characters</small>
-          </label>
+          <NewPassword label="Password" />
           <Problem error={accept.error} />
           <button type="submit" disabled={accept.isPending}>
             Make the account
           </button>
         </form>
       )}
+    </Page>
+  );
+}
+
+/** Where an owner's link leads who has forgotten a password. */
+export function Reset({ token }: { token: string }) {
+  const arrive = useArrive();
+  const [, go] = useLocation();
+  const found = useQuery({
+    queryKey: ["reset", token],
+    queryFn: () => call("GET /api/resets/:token", { params: { token } }),
+  });
+  const choose = useMutation({
+    mutationFn: ({ password = "" }: Record<string, string>) =>
+      call("POST /api/reset", { body: { token, password } }),
+    onSuccess: (user) => {
+      arrive(user);
+      go("/");
+    },
+  });
+  if (!found.data) return <Page title="New password" error={found.error} />;
+  return (
+    <Page title="New password">
+      <form className="narrow" onSubmit={(event) => choose.mutate(fields(event))}>
+        <p>
+          For <bdi>{found.data.name}</bdi>.
+        </p>
+        <NewPassword label="New password" />
+        <Problem error={choose.error} />
+        <button type="submit" disabled={choose.isPending}>
+          Choose it
+        </button>
+      </form>
+    </Page>
+  );
+}
+
+export function Account({ user }: { user: User }) {
+  const change = useMutation({
+    mutationFn: ({ before = "", password = "" }: Record<string, string>) =>
+      call("POST /api/password", { body: { before, after: password } }),
+  });
+  return (
+    <Page title={user.name}>
+      <h2>Change the password</h2>
+      {/* Drawn anew, and so empty, once it is changed. */}
+      <form
+        key={change.isSuccess ? change.submittedAt : 0}
+        className="narrow"
+        onSubmit={(event) => change.mutate(fields(event))}
+      >
+        <label>
+          Old password
+          <input name="before" type="password" autoComplete="current-password" required />
+        </label>
+        <NewPassword label="New password" />
+        <Problem error={change.error} />
+        <button type="submit" disabled={change.isPending}>
+          Change
+        </button>
+      </form>
+      <p role="status">{change.isSuccess && "Changed. Everywhere else you are signed out."}</p>
     </Page>
   );
 }

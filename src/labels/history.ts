@@ -1,0 +1,82 @@
+import { verdicts } from "./comparisons.ts";
+import { isRight } from "./judged.ts";
+import type { Project } from "./records.ts";
+import { type Answer, answerSchema } from "./settings.ts";
+import { type LabelStore, Refusal } from "./store.ts";
+
+/** How much of a labeler's work is shown to be looked through. */
+const sample = 10;
+
+/** A task of the project and all that was said of it, in the order of time. @throws Refusal */
+export async function taskHistory(store: LabelStore, project: Project, task: string) {
+  const row = await store.db
+    .selectFrom("task")
+    .select("gold")
+    .where("id", "=", task)
+    .where("project", "=", project.id)
+    .executeTakeFirst();
+  if (!row) throw new Refusal(404, "there is no such task");
+  const decided = await store.db
+    .selectFrom("adjudication")
+    .innerJoin("user", "user.id", "adjudication.user")
+    .select(["user.name", "adjudication.answer", "adjudication.at"])
+    .where("task", "=", task)
+    .executeTakeFirst();
+  const said = await judgementsIn(store, project)
+    .where("judgement.task", "=", task)
+    .orderBy("judgement.at")
+    .orderBy("judgement.id")
+    .execute();
+  const { messages, completions } = await store.content(task);
+  return {
+    ...{ task, messages, completions: completions.map(({ text, model }) => ({ text, model })) },
+    judgements: said.map(shown),
+    ...(row.gold !== null && { known: parsed(row.gold) }),
+    ...(decided && { decision: { ...decided, answer: parsed(decided.answer) } }),
+  };
+}
+
+/** A labeler's newest judgements, with what they are about. */
+export async function newestJudgements(store: LabelStore, project: Project, labeler: string) {
+  const newest = await judgementsIn(store, project)
+    .where("judgement.labeler", "=", labeler)
+    .orderBy("judgement.at", "desc")
+    .orderBy("judgement.id", "desc")
+    .limit(sample)
+    .execute();
+  return Promise.all(
+    newest.map(async (row) => {
+      const { messages } = await store.content(row.task);
+      return {
+        ...{ ...shown(row), task: row.task, prompt: (messages.at(-1)?.content ?? "").slice(0, 200) },
+        ...(row.gold !== null && { known: parsed(row.gold) }),
+      };
+    }),
+  );
+}
+
+const judgementsIn = (store: LabelStore, { id }: Project) =>
+  store.db
+    .selectFrom("judgement")
+    .innerJoin("task", "task.id", "judgement.task")
+    .innerJoin("user", "user.id", "judgement.labeler")
+    .select(["judgement.id", "judgement.task", "judgement.labeler", "user.name", "judgement.answer"])
+    .select(["judgement.seconds", "judgement.at", "judgement.repeat", "task.gold"])
+    .where("judgement.project", "=", id)
+    .where("judgement.current", "=", 1);
+
+type Row = Awaited<ReturnType<ReturnType<typeof judgementsIn>["execute"]>>[number];
+
+/** A judgement; of a known answer, whether it is right. */
+function shown({ id, labeler, name, seconds, at, repeat, gold, ...row }: Row) {
+  const answer = parsed(row.answer);
+  return {
+    ...{ id, labeler, name, answer, seconds, at, repeat: repeat === 1 },
+    ...(gold !== null &&
+      answer.skip === undefined && {
+        right: isRight({ answer, gold: parsed(gold), verdicts: verdicts(answer) }),
+      }),
+  };
+}
+
+const parsed = (answer: string): Answer => answerSchema.parse(JSON.parse(answer));
