@@ -1,10 +1,11 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useQueryClient } from "@tanstack/react-query";
 import { useLocation } from "wouter";
 import { call, type Settings } from "./api.ts";
 import { GuidelinesForm } from "./guidelines-form.tsx";
-import { LinkToSend } from "./link-to-send.tsx";
-import { Page, Problem, ProjectNav } from "./page.tsx";
+import { Import } from "./import.tsx";
+import { Invite } from "./invite.tsx";
+import { Page, ProjectNav } from "./page.tsx";
+import { useProject } from "./project.ts";
 import { SettingsForm } from "./settings-form.tsx";
 
 export function NewProject() {
@@ -17,17 +18,14 @@ export function NewProject() {
   };
   return (
     <Page title="New project">
-      <SettingsForm fresh keptAs="new" onSave={make} />
+      <SettingsForm keptAs="new" onSave={make} />
     </Page>
   );
 }
 
 export function ProjectSettings({ id, isOwner }: { id: string; isOwner: boolean }) {
   const client = useQueryClient();
-  const project = useQuery({
-    queryKey: ["project", id],
-    queryFn: () => call("GET /api/projects/:project", { params: { project: id } }),
-  });
+  const project = useProject(id);
   const refresh = () => client.invalidateQueries({ queryKey: ["project", id] });
   const save = async (settings: Settings) => {
     await call("PATCH /api/projects/:project", { params: { project: id }, body: { settings } });
@@ -70,81 +68,5 @@ export function ProjectSettings({ id, isOwner }: { id: string; isOwner: boolean 
         ))}
       </ul>
     </Page>
-  );
-}
-
-function Import({ id, onDone }: { id: string; onDone: () => void }) {
-  const [gold, setGold] = useState(false);
-  const add = useMutation({
-    mutationFn: async (file: File) =>
-      call("POST /api/projects/:project/import", {
-        params: { project: id },
-        body: { name: file.name, text: await file.text(), gold },
-      }),
-    onSuccess: onDone,
-  });
-  return (
-    <div className="narrow">
-      <label>
-        Import a file
-        <input
-          type="file"
-          accept=".jsonl,.json"
-          onChange={({ target }) => {
-            const [file] = target.files ?? [];
-            if (file) add.mutate(file);
-            target.value = "";
-          }}
-        />
-        <small>JSON lines: hh-rlhf, TRL's columns, Open Assistant trees, or prompts with completions.</small>
-      </label>
-      <label>
-        <input type="checkbox" checked={gold} onChange={({ target }) => setGold(target.checked)} />
-        What it prefers is the known answer, to measure labelers by
-      </label>
-      <Problem error={add.error} />
-      <div role="status">
-        {add.isPending && <p>Importing …</p>}
-        {add.data && (
-          <>
-            <p>
-              {add.data.format}: {add.data.kept} tasks made of {add.data.rows} rows.
-            </p>
-            <ul>
-              {Object.entries(add.data.dropped).map(([reason, count]) => (
-                <li key={reason}>
-                  {count} dropped: {reason}
-                </li>
-              ))}
-            </ul>
-          </>
-        )}
-      </div>
-    </div>
-  );
-}
-
-function Invite({ id }: { id: string }) {
-  const [role, setRole] = useState<"labeler" | "reviewer" | "owner">("labeler");
-  const invite = useMutation({
-    mutationFn: () =>
-      call("POST /api/projects/:project/invitations", { params: { project: id }, body: { role } }),
-  });
-  return (
-    <div className="narrow">
-      <label>
-        Invite
-        <select value={role} onChange={({ target }) => setRole(target.value as typeof role)}>
-          <option value="labeler">a labeler</option>
-          <option value="reviewer">a reviewer, who sees everybody's answers</option>
-          <option value="owner">an owner, who can change everything</option>
-        </select>
-      </label>
-      <Problem error={invite.error} />
-      <button type="button" onClick={() => invite.mutate()}>
-        Make a link
-      </button>
-      {invite.data && <LinkToSend {...invite.data} />}
-    </div>
   );
 }
