@@ -44,7 +44,6 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
     }
     before.current = name;
   }, [name]);
-
   const count = current?.completions.length ?? 0;
   const compare = () => setCompared((on) => !on);
   const answerKeys = useAnswerKeys(settings.kind, count, desk.update, desk.say, compare);
@@ -95,7 +94,7 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
       </p>
       <Prompt key={`prompt ${name}`} ref={prompt} messages={current.messages} plain={plain} />
       {compared && count > 2 && (
-        <Pair {...{ count, pair, onChange: (two) => setChosen({ of: name, two }) }} />
+        <Pair count={count} pair={pair} onChange={(two) => setChosen({ of: name, two })} />
       )}
       <AnswerForm
         key={name}
