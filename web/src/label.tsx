@@ -138,12 +138,7 @@ function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: nu
           <kbd>p</kbd> Plain text
         </button>
         {count > 1 && (
-          <button
-            type="button"
-            className="quiet"
-            aria-pressed={compared}
-            onClick={compare}
-          >
+          <button type="button" className="quiet" aria-pressed={compared} onClick={compare}>
             <kbd>{settings.kind === "ranking" ? "/" : "d"}</kbd> Differences
           </button>
         )}
