@@ -5,6 +5,7 @@ import { AnswerForm } from "./answer-form.tsx";
 import { type Answer, call, type Dispute, type Settings } from "./api.ts";
 import { answerOf, emptyDraft } from "./draft.ts";
 import { Page, Problem, ProjectNav } from "./page.tsx";
+import { useProject } from "./project.ts";
 import { Table } from "./quality.tsx";
 import { saying } from "./saying.ts";
 import { Prompt } from "./text.tsx";
@@ -12,14 +13,10 @@ import { Prompt } from "./text.tsx";
 export function Disputes({ id }: { id: string }) {
   /** Tasks that were put off, the last one last. */
   const [later, setLater] = useState<string[]>([]);
-  const params = { project: id };
-  const project = useQuery({
-    queryKey: ["project", id],
-    queryFn: () => call("GET /api/projects/:project", { params }),
-  });
+  const project = useProject(id);
   const disputes = useQuery({
     queryKey: ["disputes", id],
-    queryFn: () => call("GET /api/projects/:project/disputes", { params }),
+    queryFn: () => call("GET /api/projects/:project/disputes", { params: { project: id } }),
   });
   if (!project.data || !disputes.data)
     return <Page title="Disputes" error={project.error ?? disputes.error} />;

@@ -1,27 +1,21 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { call } from "./api.ts";
 import { Page, Problem, ProjectNav } from "./page.tsx";
+import { useGuidelines, useProject } from "./project.ts";
 import { Text } from "./text.tsx";
 
 /** The guidelines, and the questions about them that come before the first task. */
 export function Enter({ id, isLabeler }: { id: string; isLabeler: boolean }) {
   const client = useQueryClient();
   const [, go] = useLocation();
-  const params = { project: id };
-  const project = useQuery({
-    queryKey: ["project", id],
-    queryFn: () => call("GET /api/projects/:project", { params }),
-  });
-  const guidelines = useQuery({
-    queryKey: ["guidelines", id],
-    queryFn: () => call("GET /api/projects/:project/guidelines", { params }),
-  });
+  const project = useProject(id);
+  const guidelines = useGuidelines(id);
   const [chosen, setChosen] = useState<Record<number, number>>({});
   const qualify = useMutation({
     mutationFn: (answers: number[]) =>
-      call("POST /api/projects/:project/qualification", { params, body: { answers } }),
+      call("POST /api/projects/:project/qualification", { params: { project: id }, body: { answers } }),
     onSuccess: async ({ passed }) => {
       await client.invalidateQueries({ queryKey: ["guidelines", id] });
       if (passed) go(`/projects/${id}/label`);

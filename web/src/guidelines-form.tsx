@@ -1,7 +1,8 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { call } from "./api.ts";
 import { useKept } from "./kept.ts";
 import { Field, Problem, Unsent } from "./page.tsx";
+import { useGuidelines } from "./project.ts";
 import { Text } from "./text.tsx";
 
 /** A question as it is written: one answer a line, and which is right once that is chosen. */
@@ -22,16 +23,12 @@ interface Written {
 /** What labelers read and are asked. It is kept until it is published. */
 export function GuidelinesForm({ id }: { id: string }) {
   const client = useQueryClient();
-  const params = { project: id };
-  const now = useQuery({
-    queryKey: ["guidelines", id],
-    queryFn: () => call("GET /api/projects/:project/guidelines", { params }),
-  });
+  const now = useGuidelines(id);
   const [written, setWritten] = useKept<Written>(`guidelines ${id}`);
   const publish = useMutation({
     mutationFn: ({ text, asked }: Written) =>
       call("POST /api/projects/:project/guidelines", {
-        params,
+        params: { project: id },
         body: {
           text,
           questions: asked.map((one) => ({

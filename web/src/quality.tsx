@@ -77,10 +77,10 @@ export function QualityPage({ id }: { id: string }) {
       {forecast && (
         <p>
           <small>
-            The last is what as many would cost at this rate; the number is{" "}
-            <Link href={`/projects/${id}/settings`}>the project's</Link>.
+            The last is what as many would cost at this rate.{" "}
             {forecast.target === 33_000 &&
-              " InstructGPT's reward model was trained on comparisons of 33,000 prompts, and 33,000 pairs at $1 each, $33,000, are the textbook's case."}
+              "InstructGPT's reward model was trained on comparisons of 33,000 prompts, and 33,000 pairs at $1 each, $33,000, are the textbook's case. "}
+            <Link href={`/projects/${id}/settings`}>Another number</Link> can be set.
           </small>
         </p>
       )}

@@ -23,15 +23,15 @@ const typed = (value: number | null | undefined) => (value == null || Number.isN
 /** How a project works. What is changed is kept until it is saved. @param keptAs what tells it from other forms */
 export function SettingsForm({
   settings,
-  fresh = false,
   keptAs,
   onSave,
 }: {
+  /** None for a project that is to be made. */
   settings?: Settings;
-  fresh?: boolean;
   keptAs: string;
   onSave: (settings: Settings, name: string) => Promise<unknown>;
 }) {
+  const fresh = settings === undefined;
   const [changes, setChanges] = useKept<Partial<Settings> & { name?: string }>(`settings ${keptAs}`);
   /** Another one draws every field anew. */
   const [round, setRound] = useState(0);

@@ -1,10 +1,12 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useQueryClient } from "@tanstack/react-query";
 import { useLocation } from "wouter";
 import { call, type Settings } from "./api.ts";
+import { Export } from "./export.tsx";
 import { GuidelinesForm } from "./guidelines-form.tsx";
-import { LinkToSend } from "./link-to-send.tsx";
-import { Page, Problem, ProjectNav } from "./page.tsx";
+import { Import } from "./import.tsx";
+import { Invite } from "./invite.tsx";
+import { Page, ProjectNav } from "./page.tsx";
+import { useProject } from "./project.ts";
 import { SettingsForm } from "./settings-form.tsx";
 
 export function NewProject() {
@@ -17,17 +19,14 @@ export function NewProject() {
   };
   return (
     <Page title="New project">
-      <SettingsForm fresh keptAs="new" onSave={make} />
+      <SettingsForm keptAs="new" onSave={make} />
     </Page>
   );
 }
 
 export function ProjectSettings({ id, isOwner }: { id: string; isOwner: boolean }) {
   const client = useQueryClient();
-  const project = useQuery({
-    queryKey: ["project", id],
-    queryFn: () => call("GET /api/projects/:project", { params: { project: id } }),
-  });
+  const project = useProject(id);
   const refresh = () => client.invalidateQueries({ queryKey: ["project", id] });
   const save = async (settings: Settings) => {
     await call("PATCH /api/projects/:project", { params: { project: id }, body: { settings } });
@@ -56,145 +55,5 @@ export function ProjectSettings({ id, isOwner }: { id: string; isOwner: boolean 
       <h2>Export</h2>
       <Export id={id} />
     </Page>
-  );
-}
-
-const formats = [
-  ["rankings", "rankings with weights, for the reward model"],
-  ["preference", "preference pairs, in TRL's columns"],
-  ["prompt-completion", "demonstrations, in TRL's columns"],
-  ["unpaired", "thumbs up and down, in TRL's columns"],
-  ["judgements", "every judgement with who, when and in which order"],
-  ["hh-rlhf", "hh-rlhf transcripts"],
-  ["openai", "OpenAI's summarisation comparisons"],
-  ["open-assistant", "Open Assistant trees"],
-  ["ultrafeedback", "UltraFeedback ratings"],
-  ["label-studio", "Label Studio pairwise tasks"],
-  ["argilla", "Argilla records"],
-  ["log", "the whole store's log"],
-] as const;
-
-function Export({ id }: { id: string }) {
-  const [format, setFormat] = useState<(typeof formats)[number][0]>("rankings");
-  return (
-    <div className="narrow">
-      <label>
-        What a row holds
-        <select value={format} onChange={({ target }) => setFormat(target.value as typeof format)}>
-          {formats.map(([value, name]) => (
-            <option key={value} value={value}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
-      <p>
-        {(
-          [
-            ["jsonl", "JSON lines"],
-            ["json", "JSON"],
-            ["csv", "CSV"],
-            ["parquet", "Parquet"],
-          ] as const
-        ).map(([as, name]) => (
-          <a key={as} href={`/api/projects/${id}/export?format=${format}&as=${as}`} download>
-            {name}{" "}
-          </a>
-        ))}
-      </p>
-    </div>
-  );
-}
-
-/** What becomes of a file's preferences. */
-const uses = [
-  ["", "left out: the tasks are judged here"],
-  ["gold", "the known answer, to measure labelers by"],
-  ["judgements", "what its labelers judged"],
-] as const;
-
-function Import({ id, onDone }: { id: string; onDone: () => void }) {
-  const [use, setUse] = useState<(typeof uses)[number][0]>("");
-  const add = useMutation({
-    mutationFn: async (file: File) =>
-      call("POST /api/projects/:project/import", {
-        params: { project: id },
-        body: { name: file.name, text: await file.text(), ...(use && { use }) },
-      }),
-    onSuccess: onDone,
-  });
-  return (
-    <div className="narrow">
-      <label>
-        Import a file
-        <input
-          type="file"
-          accept=".jsonl,.json,.csv"
-          onChange={({ target }) => {
-            const [file] = target.files ?? [];
-            if (file) add.mutate(file);
-            target.value = "";
-          }}
-        />
-        <small>
-          JSON lines, JSON or CSV: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label Studio,
-          Argilla, or prompts with completions. Parquet files: plumbline labels import.
-        </small>
-      </label>
-      <label>
-        What it prefers is
-        <select value={use} onChange={({ target }) => setUse(target.value as typeof use)}>
-          {uses.map(([value, name]) => (
-            <option key={value} value={value}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
-      <Problem error={add.error} />
-      <div role="status">
-        {add.isPending && <p>Importing …</p>}
-        {add.data && (
-          <>
-            <p>
-              {add.data.format}: {add.data.kept} tasks made of {add.data.rows} rows
-              {add.data.judgements > 0 && `, with ${add.data.judgements} judgements`}.
-            </p>
-            <ul>
-              {Object.entries(add.data.dropped).map(([reason, count]) => (
-                <li key={reason}>
-                  {count} dropped: {reason}
-                </li>
-              ))}
-            </ul>
-          </>
-        )}
-      </div>
-    </div>
-  );
-}
-
-function Invite({ id }: { id: string }) {
-  const [role, setRole] = useState<"labeler" | "reviewer" | "owner">("labeler");
-  const invite = useMutation({
-    mutationFn: () =>
-      call("POST /api/projects/:project/invitations", { params: { project: id }, body: { role } }),
-  });
-  return (
-    <div className="narrow">
-      <label>
-        Invite
-        <select value={role} onChange={({ target }) => setRole(target.value as typeof role)}>
-          <option value="labeler">a labeler</option>
-          <option value="reviewer">a reviewer, who sees everybody's answers</option>
-          <option value="owner">an owner, who can change everything</option>
-        </select>
-      </label>
-      <Problem error={invite.error} />
-      <button type="button" onClick={() => invite.mutate()}>
-        Make a link
-      </button>
-      {invite.data && <LinkToSend {...invite.data} />}
-    </div>
   );
 }

@@ -1,0 +1,73 @@
+import { useMutation } from "@tanstack/react-query";
+import { useState } from "react";
+import { call } from "./api.ts";
+import { Problem } from "./page.tsx";
+
+/** What becomes of a file's preferences. */
+const uses = [
+  ["", "left out: the tasks are judged here"],
+  ["gold", "the known answer, to measure labelers by"],
+  ["judgements", "what its labelers judged"],
+] as const;
+
+/** Takes tasks, and what was said of them, from a file. */
+export function Import({ id, onDone }: { id: string; onDone: () => void }) {
+  const [use, setUse] = useState<(typeof uses)[number][0]>("");
+  const add = useMutation({
+    mutationFn: async (file: File) =>
+      call("POST /api/projects/:project/import", {
+        params: { project: id },
+        body: { name: file.name, text: await file.text(), ...(use && { use }) },
+      }),
+    onSuccess: onDone,
+  });
+  return (
+    <div className="narrow">
+      <label>
+        Import a file
+        <input
+          type="file"
+          accept=".jsonl,.json,.csv"
+          onChange={({ target }) => {
+            const [file] = target.files ?? [];
+            if (file) add.mutate(file);
+            target.value = "";
+          }}
+        />
+        <small>
+          JSON lines, JSON or CSV: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label Studio,
+          Argilla, or prompts with completions. Parquet files: plumbline labels import.
+        </small>
+      </label>
+      <label>
+        What it prefers is
+        <select value={use} onChange={({ target }) => setUse(target.value as typeof use)}>
+          {uses.map(([value, name]) => (
+            <option key={value} value={value}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <Problem error={add.error} />
+      <div role="status">
+        {add.isPending && <p>Importing …</p>}
+        {add.data && (
+          <>
+            <p>
+              {add.data.format}: {add.data.kept} tasks made of {add.data.rows} rows
+              {add.data.judgements > 0 && `, with ${add.data.judgements} judgements`}.
+            </p>
+            <ul>
+              {Object.entries(add.data.dropped).map(([reason, count]) => (
+                <li key={reason}>
+                  {count} dropped: {reason}
+                </li>
+              ))}
+            </ul>
+          </>
+        )}
+      </div>
+    </div>
+  );
+}
