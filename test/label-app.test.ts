@@ -121,7 +121,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
       const asked = `\n\nHuman: Question ${i}: how do I boil ${i} eggs?\n\nAssistant:`;
       return JSON.stringify({
         chosen: `${asked} Put ${i} eggs in *boiling* water. GOOD`,
-        rejected: `${asked} I will not say. ${i === 0 ? hostile : `Ask ${i} others`}`,
+        rejected: `${asked} I will not say. Ask ${i} others. ${hostile}`,
       });
     });
     await owner.getByLabel("Import a file").setInputFiles({
@@ -197,7 +197,14 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await owner.getByRole("heading", { name: "Task", level: 1 }).waitFor();
     expect(await owner.getByRole("region", { name: "Prompt" }).textContent()).toContain(disputed);
     await owner.getByRole("link", { name: "Disputes" }).click();
-    await owner.getByText(/^2\d to decide/).waitFor();
+    // The third labeler's tasks that another one had too. Two of three miss four of the 24 tasks each, so 16 at least.
+    const said = jsonLines(await succeed(["labels", "export", "--store", store, "--format", "judgements"]));
+    const by = (wanted: RegExp) =>
+      new Set(said.filter(({ labeler }) => wanted.test(labeler)).map(({ task }) => task));
+    const others = by(/[01]$/);
+    const shared = [...by(/2$/)].filter((task) => others.has(task)).length;
+    expect(shared).toBeGreaterThanOrEqual(16);
+    await owner.getByText(new RegExp(`^${shared} to decide`)).waitFor();
     await inspect(owner, "disputes");
     await owner.getByRole("link", { name: "Everything about this task" }).click();
     await owner.getByRole("heading", { name: "Task", level: 1 }).waitFor();
