@@ -83,7 +83,7 @@ export const labels = () => {
         out,
         ...options
       }: InStore & { format: ExportFormat; margins?: boolean; out?: string }) => {
-        const { exportRows } = await import("../labels/export.ts");
+        const { collect, exportRows } = await import("../labels/export.ts");
         const { encodeRows, encodingOf } = await import("../data/tables.ts");
         const dropped = new Map<string, number>();
         const drop = (reason: string) => dropped.set(reason, (dropped.get(reason) ?? 0) + 1);
@@ -96,9 +96,7 @@ export const labels = () => {
             for await (const row of rows) file.write(row);
             file.close();
           } else {
-            const all: Record<string, unknown>[] = [];
-            for await (const row of rows) all.push(row);
-            const bytes = await encodeRows(encoding, all);
+            const bytes = await encodeRows(encoding, await collect(rows));
             writeAtomic(out, (write) => write(bytes));
           }
         });

@@ -53,11 +53,10 @@ async function snapshot(
 ): Promise<string | Comparison[]> {
   const path = run === undefined ? undefined : `${run}.labels.jsonl`;
   if (path !== undefined && resume && existsSync(path)) return path;
-  const { exportRows } = await import("../labels/export.ts");
+  const { collect, exportRows } = await import("../labels/export.ts");
   return withStore(where, async (store, find) => {
     const project = await find(name);
-    const rows: unknown[] = [];
-    for await (const row of exportRows(store, project, "rankings")) rows.push(row);
+    const rows: unknown[] = await collect(exportRows(store, project, "rankings"));
     if (!rows.length) throw new InputError(`"${project.name}": nobody has compared anything yet`);
     if (path === undefined) return rows as Comparison[];
     // A run that is there keeps its labels; to begin it anew is refused by the run itself.

@@ -464,7 +464,7 @@ const namedModels = (all: readonly { model: string | null }[]): (string | null)[
   all.some(({ model }) => model !== null) ? all.map(({ model }) => model) : undefined;
 
 /** 0 for the lowest number, 1 for the next, equal for equal. */
-function denseRanks(numbers: number[]): number[] {
+export function denseRanks(numbers: readonly number[]): number[] {
   const sorted = [...new Set(numbers)].sort((a, b) => a - b);
   return numbers.map((number) => sorted.indexOf(number));
 }

@@ -74,17 +74,21 @@ function parseLines(path: string, bytes: Buffer): Row[] {
 
 /** The JSON value in `bytes` (a leading byte order mark is ignored); undefined when they are blank. */
 function parse(where: string, bytes: Buffer) {
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new InputError(`${where}: not UTF-8 text; convert the file to UTF-8`);
-  }
+  const text = decode(where, bytes);
   if (text.trim() === "") return undefined;
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new InputError(`${where}: not valid JSON: ${(error as Error).message}`);
+  }
+}
+
+/** UTF-8 without a byte order mark. @param where it stands, for the message @throws InputError */
+export function decode(where: string, bytes: Buffer): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new InputError(`${where}: not UTF-8 text; convert the file to UTF-8`);
   }
 }
 

@@ -2,7 +2,7 @@ import { parse } from "csv-parse/sync";
 import { stringify } from "csv-stringify/sync";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
-import { parseJsonl, type Row, readBytes } from "./jsonl.ts";
+import { decode, parseJsonl, type Row, readBytes } from "./jsonl.ts";
 import { messageSchema } from "./records.ts";
 
 /** How rows are written: JSON lines, a JSON list, or a table. */
@@ -34,12 +34,7 @@ export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
  * @throws InputError where it is no CSV, not UTF-8, or empty
  */
 export function parseCsv(path: string, bytes: Buffer): { line: number; value: Record<string, string> }[] {
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new InputError(`${path}: not UTF-8 text; convert the file to UTF-8`);
-  }
+  const text = decode(path, bytes);
   let rows: { info: { lines: number }; record: Record<string, string> }[];
   try {
     rows = parse(text, {

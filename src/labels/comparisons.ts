@@ -1,3 +1,4 @@
+import { denseRanks } from "../data/formats.ts";
 import type { Answer } from "./settings.ts";
 
 /** What one judgement says about two completions, by their places, the lower first. */
@@ -27,7 +28,7 @@ export function verdicts(answer: Answer): Verdict[] {
 export function ranksOf(ratings: Record<string, readonly number[]>): number[] {
   const [first = [], ...others] = Object.values(ratings);
   const sums = first.map((rating, i) => others.reduce((sum, own) => sum + (own[i] as number), rating));
-  return sums.map((sum) => 1 + new Set(sums.filter((other) => other > sum)).size);
+  return denseRanks(sums.map((sum) => -sum)).map((place) => place + 1);
 }
 
 /** Whether answers to one task differ in which of two completions is better, or in whether any is good. */

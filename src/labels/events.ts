@@ -4,7 +4,7 @@ import { z } from "zod";
 import { messageSchema } from "../data/records.ts";
 import { disagreement } from "./comparisons.ts";
 import type { Schema } from "./database.ts";
-import { answerSchema, projectSettings, question } from "./settings.ts";
+import { answerSchema, parseAnswer, projectSettings, question } from "./settings.ts";
 
 const id = z.string().min(1);
 export const roles = ["owner", "reviewer", "labeler"] as const;
@@ -225,7 +225,7 @@ async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number)
     .where("current", "=", 1)
     .where("repeat", "=", 0)
     .execute();
-  const answers = counted.map(({ answer }) => answerSchema.parse(JSON.parse(answer)));
+  const answers = counted.map(({ answer }) => parseAnswer(answer));
   // A task that somebody skips is somebody else's.
   const done = answers.filter(({ skip }) => skip === undefined).length;
   const { overlap, maxOverlap } = projectSettings.parse(JSON.parse(task.settings));

@@ -2,7 +2,7 @@ import { InputError } from "../data/errors.ts";
 import type { ExportFormat } from "./export-formats.ts";
 import { counted, groupBy, type Judged, judgements } from "./judged.ts";
 import type { Project } from "./records.ts";
-import { answerSchema } from "./settings.ts";
+import { parseAnswer } from "./settings.ts";
 import type { LabelStore } from "./store.ts";
 import { labelerWeights } from "./weights.ts";
 import { type Row, writers } from "./writers.ts";
@@ -60,6 +60,13 @@ export async function* exportRows(
   }
 }
 
+/** All rows at once, for what cannot be written as they come. */
+export async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const row of rows) all.push(row);
+  return all;
+}
+
 type Weighted = Judged & { weight: number };
 
 /** Judgements to learn from: of a task that was decided the decision alone, of weight 1. */
@@ -74,7 +81,7 @@ async function toLearn(store: LabelStore, project: Project, all: readonly Weight
     const decision = decided.get(task);
     const [first] = said as [Weighted];
     if (!decision) return said;
-    const answer = answerSchema.parse(JSON.parse(decision.answer));
+    const answer = parseAnswer(decision.answer);
     return [{ ...first, id: task, labeler: decision.user, answer, at: decision.at, weight: 1 }];
   });
 }

@@ -1,7 +1,7 @@
 import { verdicts } from "./comparisons.ts";
-import { isRight } from "./judged.ts";
+import { excerpt, isRight } from "./judged.ts";
 import type { Project } from "./records.ts";
-import { type Answer, answerSchema } from "./settings.ts";
+import { parseAnswer } from "./settings.ts";
 import { type LabelStore, Refusal } from "./store.ts";
 
 /** How much of a labeler's work is shown to be looked through. */
@@ -31,8 +31,8 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
   return {
     ...{ task, messages, completions: completions.map(({ text, model }) => ({ text, model })) },
     judgements: said.map(shown),
-    ...(row.gold !== null && { known: parsed(row.gold) }),
-    ...(decided && { decision: { ...decided, answer: parsed(decided.answer) } }),
+    ...(row.gold !== null && { known: parseAnswer(row.gold) }),
+    ...(decided && { decision: { ...decided, answer: parseAnswer(decided.answer) } }),
   };
 }
 
@@ -48,8 +48,8 @@ export async function newestJudgements(store: LabelStore, project: Project, labe
     newest.map(async (row) => {
       const { messages } = await store.content(row.task);
       return {
-        ...{ ...shown(row), task: row.task, prompt: (messages.at(-1)?.content ?? "").slice(0, 200) },
-        ...(row.gold !== null && { known: parsed(row.gold) }),
+        ...{ ...shown(row), task: row.task, prompt: excerpt(messages) },
+        ...(row.gold !== null && { known: parseAnswer(row.gold) }),
       };
     }),
   );
@@ -69,14 +69,12 @@ type Row = Awaited<ReturnType<ReturnType<typeof judgementsIn>["execute"]>>[numbe
 
 /** A judgement; of a known answer, whether it is right. */
 function shown({ id, labeler, name, seconds, at, repeat, gold, ...row }: Row) {
-  const answer = parsed(row.answer);
+  const answer = parseAnswer(row.answer);
   return {
     ...{ id, labeler, name, answer, seconds, at, repeat: repeat === 1 },
     ...(gold !== null &&
       answer.skip === undefined && {
-        right: isRight({ answer, gold: parsed(gold), verdicts: verdicts(answer) }),
+        right: isRight({ answer, gold: parseAnswer(gold), verdicts: verdicts(answer) }),
       }),
   };
 }
-
-const parsed = (answer: string): Answer => answerSchema.parse(JSON.parse(answer));

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
-import { type Draft, thumb } from "../data/formats.ts";
+import { type Draft, denseRanks, thumb } from "../data/formats.ts";
 import type { DataReport } from "../data/readers.ts";
 import type { Message } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
@@ -172,7 +172,7 @@ function goldOf(kind: ProjectSettings["kind"], ranks: readonly number[] | undefi
   if (!ranks) return undefined;
   if (kind === "pairwise")
     return ranks[0] === ranks[1] ? undefined : { preference: firstWins(ranks) ? 1 : 8 };
-  return kind === "ranking" ? { ranks: dense(ranks) } : undefined;
+  return kind === "ranking" ? { ranks: fromOne(ranks) } : undefined;
 }
 
 /** What a record says, as an answer that the project asks for; or why it is none. */
@@ -184,7 +184,7 @@ function answerOf(settings: ProjectSettings, draft: Draft): Answer | string {
   });
   const rated = asked.length ? { ratings: Object.fromEntries(asked) } : {};
   const answers: Record<ProjectSettings["kind"], () => Answer> = {
-    ranking: () => ({ ...(ranks && { ranks: dense(ranks) }), ...rated }),
+    ranking: () => ({ ...(ranks && { ranks: fromOne(ranks) }), ...rated }),
     // A file that does not say how much better says that it is better: slightly at least.
     pairwise: () => ({
       ...(ranks && ranks[0] !== ranks[1] && { preference: firstWins(ranks) ? 5 - strength : 4 + strength }),
@@ -206,10 +206,7 @@ function answerOf(settings: ProjectSettings, draft: Draft): Answer | string {
 }
 
 /** 1 for the best, 2 for the next, equal for equal. */
-function dense(ranks: readonly number[]): number[] {
-  const sorted = [...new Set(ranks)].sort((a, b) => a - b);
-  return ranks.map((rank) => sorted.indexOf(rank) + 1);
-}
+const fromOne = (ranks: readonly number[]): number[] => denseRanks(ranks).map((place) => place + 1);
 
 /** Equal for the same completions to the same prompt, in whatever order. */
 const fingerprint = (messages: readonly Message[], completions: readonly string[]): string =>

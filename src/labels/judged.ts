@@ -1,5 +1,6 @@
+import type { Message } from "../data/records.ts";
 import { disagreement, type Verdict, verdicts } from "./comparisons.ts";
-import { type Answer, answerSchema } from "./settings.ts";
+import { type Answer, parseAnswer } from "./settings.ts";
 import type { LabelStore } from "./store.ts";
 
 /** A judgement that counts, with what it is about. */
@@ -33,11 +34,11 @@ export async function judgements(store: LabelStore, project: string): Promise<Ju
     .orderBy("judgement.id")
     .execute();
   return rows.map(({ answer, order, repeat, gold, ...row }) => {
-    const parsed = answerSchema.parse(JSON.parse(answer));
+    const parsed = parseAnswer(answer);
     return {
       ...row,
       ...{ answer: parsed, verdicts: verdicts(parsed), order: JSON.parse(order), repeat: repeat === 1 },
-      gold: gold === null ? undefined : answerSchema.parse(JSON.parse(gold)),
+      gold: gold === null ? undefined : parseAnswer(gold),
     };
   });
 }
@@ -48,6 +49,10 @@ export const counted = <T extends Judged>(all: readonly T[]): T[] =>
 
 /** What names a pair of completions of a task. */
 export const pairOf = (task: string, { first, second }: Verdict): string => `${task} ${first} ${second}`;
+
+/** What a prompt asks last, cut to what a table's cell holds. */
+export const excerpt = (messages: readonly Message[]): string =>
+  (messages.at(-1)?.content ?? "").slice(0, 200);
 
 export function groupBy<T>(all: readonly T[], key: (one: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();

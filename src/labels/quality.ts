@@ -13,7 +13,7 @@ import {
   totalOf,
 } from "./agreement.ts";
 import { cohorts } from "./cohorts.ts";
-import { counted, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
+import { counted, excerpt, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
 import type { Project } from "./records.ts";
 import type { LabelStore } from "./store.ts";
 
@@ -150,7 +150,7 @@ async function worst(store: LabelStore, open: readonly Judged[]) {
   return Promise.all(
     first.map(async (one) => {
       const { messages } = await store.content(one.task);
-      return { ...one, prompt: (messages.at(-1)?.content ?? "").slice(0, 200) };
+      return { ...one, prompt: excerpt(messages) };
     }),
   );
 }

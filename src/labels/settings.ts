@@ -83,6 +83,9 @@ export const answerSchema = z.strictObject({
 });
 export type Answer = z.infer<typeof answerSchema>;
 
+/** An answer as it is stored. */
+export const parseAnswer = (json: string): Answer => answerSchema.parse(JSON.parse(json));
+
 /** @throws InputError when the answer is not what the project asks for about this many completions */
 export function checkAnswer(answer: Answer, settings: ProjectSettings, completions: number): void {
   const { ranks, preference, bothBad, ratings = {}, flags = {}, text, skip } = answer;

@@ -9,6 +9,7 @@ import {
   type Answer,
   answerSchema,
   checkAnswer,
+  parseAnswer,
   projectSettings,
   shuffleAnswer,
   unshuffle,
@@ -211,7 +212,7 @@ export async function lastJudgement(store: LabelStore, project: string, labeler:
   const { messages, completions } = await store.content(task);
   return {
     ...{ id, task, messages, completions: order.map((place) => completions[place]?.text as string) },
-    answer: shuffleAnswer(answerSchema.parse(JSON.parse(row.answer)), order),
+    answer: shuffleAnswer(parseAnswer(row.answer), order),
   };
 }
 

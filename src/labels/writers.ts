@@ -1,4 +1,4 @@
-import { type Draft, formats, thumb } from "../data/formats.ts";
+import { type Draft, denseRanks, formats, thumb } from "../data/formats.ts";
 import type { Message } from "../data/records.ts";
 import { mean } from "../math/statistics.ts";
 import { ranksOf } from "./comparisons.ts";
@@ -281,11 +281,11 @@ function consensus(said: readonly Said[], count: number): number[] | undefined {
   // Labelers who count for nothing still decide what nobody else has seen.
   const trusted = ranked.filter(({ weight }) => weight > 0);
   const voters = trusted.length ? trusted : ranked.map((one) => ({ ...one, weight: 1 }));
-  const sums = Array.from({ length: count }, (_, i) =>
-    voters.reduce((sum, { ranks, weight }) => sum + weight * (ranks[i] as number), 0),
+  return denseRanks(
+    Array.from({ length: count }, (_, i) =>
+      voters.reduce((sum, { ranks, weight }) => sum + weight * (ranks[i] as number), 0),
+    ),
   );
-  const sorted = [...new Set(sums)].sort((a, b) => a - b);
-  return sums.map((sum) => sorted.indexOf(sum));
 }
 
 /** A prompt in the form that OpenAI's comparisons are read into, taken apart. */

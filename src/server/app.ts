@@ -17,7 +17,7 @@ import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { encodeRows, encodings } from "../data/tables.ts";
 import { sessionUser } from "../labels/accounts.ts";
-import { exportRows } from "../labels/export.ts";
+import { collect, exportRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
 import type { User } from "../labels/records.ts";
 import { type LabelStore, Refusal } from "../labels/store.ts";
@@ -154,12 +154,6 @@ function refuseForged({ headers }: FastifyRequest): void {
       403,
       "requests that change something need the header x-plumbline: 1, from the same site",
     );
-}
-
-async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = [];
-  for await (const row of rows) all.push(row);
-  return all;
 }
 
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply) {

@@ -1,4 +1,5 @@
 import { useState } from "react";
+import { Choose } from "./page.tsx";
 
 const formats = [
   ["rankings", "rankings with weights, for the reward model"],
@@ -20,16 +21,7 @@ export function Export({ id }: { id: string }) {
   const [format, setFormat] = useState<(typeof formats)[number][0]>("rankings");
   return (
     <div className="narrow">
-      <label>
-        What a row holds
-        <select value={format} onChange={({ target }) => setFormat(target.value as typeof format)}>
-          {formats.map(([value, name]) => (
-            <option key={value} value={value}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choose label="What a row holds" value={format} options={formats} onChange={setFormat} />
       <p>
         {(
           [

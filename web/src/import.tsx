@@ -1,7 +1,7 @@
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { call } from "./api.ts";
-import { Problem } from "./page.tsx";
+import { Choose, Problem } from "./page.tsx";
 
 /** What becomes of a file's preferences. */
 const uses = [
@@ -39,16 +39,7 @@ export function Import({ id, onDone }: { id: string; onDone: () => void }) {
           Argilla, or prompts with completions. Parquet files: plumbline labels import.
         </small>
       </label>
-      <label>
-        What it prefers is
-        <select value={use} onChange={({ target }) => setUse(target.value as typeof use)}>
-          {uses.map(([value, name]) => (
-            <option key={value} value={value}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choose label="What it prefers is" value={use} options={uses} onChange={setUse} />
       <Problem error={add.error} />
       <div role="status">
         {add.isPending && <p>Importing …</p>}

@@ -2,25 +2,24 @@ import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { call } from "./api.ts";
 import { LinkToSend } from "./link-to-send.tsx";
-import { Problem } from "./page.tsx";
+import { Choose, Problem } from "./page.tsx";
+
+const roles = [
+  ["labeler", "a labeler"],
+  ["reviewer", "a reviewer, who sees everybody's answers"],
+  ["owner", "an owner, who can change everything"],
+] as const;
 
 /** Makes links for people who are to work on a project. */
 export function Invite({ id }: { id: string }) {
-  const [role, setRole] = useState<"labeler" | "reviewer" | "owner">("labeler");
+  const [role, setRole] = useState<(typeof roles)[number][0]>("labeler");
   const invite = useMutation({
     mutationFn: () =>
       call("POST /api/projects/:project/invitations", { params: { project: id }, body: { role } }),
   });
   return (
     <div className="narrow">
-      <label>
-        Invite
-        <select value={role} onChange={({ target }) => setRole(target.value as typeof role)}>
-          <option value="labeler">a labeler</option>
-          <option value="reviewer">a reviewer, who sees everybody's answers</option>
-          <option value="owner">an owner, who can change everything</option>
-        </select>
-      </label>
+      <Choose label="Invite" value={role} options={roles} onChange={setRole} />
       <Problem error={invite.error} />
       <button type="button" onClick={() => invite.mutate()}>
         Make a link

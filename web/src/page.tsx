@@ -81,6 +81,32 @@ export function Field({ label, hint, children }: { label: string; hint?: string;
   );
 }
 
+/** A choice of one; what each is called stands beside it. */
+export function Choose<T extends string>({
+  label,
+  value,
+  options,
+  onChange,
+}: {
+  label: string;
+  value: T;
+  options: readonly (readonly [value: T, name: string])[];
+  onChange: (value: T) => void;
+}) {
+  return (
+    <label>
+      {label}
+      <select value={value} onChange={({ target }) => onChange(target.value as T)}>
+        {options.map(([value, name]) => (
+          <option key={value} value={value}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
 /** Says that what is written is in this browser alone, or that it is no more; and takes it back if it is not wanted. */
 export const Unsent = ({
   what,
