@@ -22,7 +22,7 @@ export function Export({ id }: { id: string }) {
   return (
     <div className="narrow">
       <Choose label="What a row holds" value={format} options={formats} onChange={setFormat} />
-      <p>
+      <p className="actions">
         {(
           [
             ["jsonl", "JSON lines"],
@@ -32,7 +32,7 @@ export function Export({ id }: { id: string }) {
           ] as const
         ).map(([as, name]) => (
           <a key={as} href={`/api/projects/${id}/export?format=${format}&as=${as}`} download>
-            {name}{" "}
+            {name}
           </a>
         ))}
       </p>
