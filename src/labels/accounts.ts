@@ -112,11 +112,17 @@ export async function changePassword(
     .executeTakeFirst();
   if (!row || !(await fits(before, row.hash))) throw new InputError("the old password is not right");
   const hash = await hashPassword(after);
-  await store.write((tx) => setPassword(tx, user, hash, stays));
+  await store.write((tx) => setPassword(store, tx, user, hash, stays));
 }
 
 /** Sets a password, and ends what was opened by the one before: other sessions, and links to choose another. */
-async function setPassword(tx: Transaction<Schema>, user: string, hash: string, stays = ""): Promise<void> {
+async function setPassword(
+  store: LabelStore,
+  tx: Transaction<Schema>,
+  user: string,
+  hash: string,
+  stays = "",
+): Promise<void> {
   await tx
     .insertInto("credential")
     .values({ user, hash })
@@ -124,11 +130,13 @@ async function setPassword(tx: Transaction<Schema>, user: string, hash: string, 
     .execute();
   await tx.deleteFrom("session").where("user", "=", user).where("hash", "<>", digest(stays)).execute();
   await tx.deleteFrom("reset").where("user", "=", user).execute();
+  await store.record(tx, user, { type: "password changed", user });
 }
 
 /** A link's token by which a user chooses a new password, once. Earlier ones end. */
 export async function offerReset(
   store: LabelStore,
+  by: string,
   user: string,
 ): Promise<{ token: string; expires: number }> {
   await store.user(user);
@@ -140,6 +148,7 @@ export async function offerReset(
       .insertInto("reset")
       .values({ hash: digest(token), user, expires })
       .execute();
+    await store.record(tx, by, { type: "password link made", user });
   });
   return { token, expires };
 }
@@ -165,7 +174,7 @@ export async function resetPassword(store: LabelStore, token: string, password: 
   await store.write(async (tx) => {
     const used = await tx.deleteFrom("reset").where("hash", "=", digest(token)).executeTakeFirst();
     if (!used.numDeletedRows) throw new Refusal(404, "this link was used already");
-    await setPassword(tx, user.id, hash);
+    await setPassword(store, tx, user.id, hash);
   });
   return user;
 }

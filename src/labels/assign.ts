@@ -13,6 +13,12 @@ const repeatAfter = 10;
  */
 const window = 16;
 
+/** A task to be judged, and how many completions it has. */
+interface Open {
+  task: string;
+  completions: number;
+}
+
 export interface Wish {
   project: Project;
   labeler: User;
@@ -30,7 +36,7 @@ export interface Wish {
 export async function chooseTask(
   tx: Transaction<Schema>,
   { project, labeler, held, now, random }: Wish,
-): Promise<{ task: string; repeat: boolean } | undefined> {
+): Promise<(Open & { repeat: boolean }) | undefined> {
   const { goldRate, repeatRate } = project.settings;
   const { count } = await tx
     .selectFrom("judgement")
@@ -43,36 +49,54 @@ export async function chooseTask(
   const drawn = open[Math.floor(random() * open.length)];
   if (drawn === undefined) return undefined;
   if (at < goldRate) {
-    const gold = await firstGold(tx, project.id, labeler);
-    if (gold) return { task: gold, repeat: false };
+    const gold = await firstGold(tx, project.id, labeler, now);
+    if (gold) return { ...gold, repeat: false };
   } else if (at < goldRate + repeatRate) {
-    const again = await oldest(tx, project.id, labeler.id);
-    if (again) return { task: again, repeat: true };
+    const again = await oldest(tx, project.id, labeler.id, now);
+    if (again) return { ...again, repeat: true };
   }
-  return { task: drawn, repeat: false };
+  return { ...drawn, repeat: false };
 }
 
 /** In [0, 1), the same for the same labeler and place, and not to be foreseen. */
 const drawOf = (labeler: string, place: number): number =>
   createHash("sha256").update(`${labeler} ${place}`).digest().readUInt32BE() / 2 ** 32;
 
-/** Tasks of a project that ask for judgements still, and that the labeler may judge and has not seen, in their order. */
-const unseen = (tx: Transaction<Schema>, project: string, labeler: User) =>
+const tasks = (tx: Transaction<Schema>, project: string) =>
   tx
     .selectFrom("task")
-    .select("task.id")
-    .where("task.project", "=", project)
+    .select(({ selectFrom }) => [
+      "task.id as task",
+      selectFrom("completion")
+        .select(({ fn }) => fn.countAll<number>().as("count"))
+        .whereRef("completion.prompt", "=", "task.prompt")
+        .$asScalar()
+        .$notNull()
+        .as("completions"),
+    ])
+    .where("task.project", "=", project);
+
+/** Tasks of a project that ask for judgements still, and that the labeler may judge and has not seen, in their order. */
+const unseen = (tx: Transaction<Schema>, project: string, labeler: User, now: number) =>
+  tasks(tx, project)
     .where("task.complete", "=", 0)
     .where(({ and, exists, not, selectFrom, eb, or }) =>
       and([
-        ...(["judgement", "lease"] as const).map((table) =>
-          not(
-            exists(
-              selectFrom(table)
-                .select(`${table}.id`)
-                .whereRef(`${table}.task`, "=", "task.id")
-                .where(`${table}.labeler`, "=", labeler.id),
-            ),
+        not(
+          exists(
+            selectFrom("judgement")
+              .select("judgement.id")
+              .whereRef("judgement.task", "=", "task.id")
+              .where("judgement.labeler", "=", labeler.id),
+          ),
+        ),
+        not(
+          exists(
+            selectFrom("lease")
+              .select("lease.id")
+              .whereRef("lease.task", "=", "task.id")
+              .where("lease.labeler", "=", labeler.id)
+              .where("lease.expires", ">", now),
           ),
         ),
         labeler.skills.length
@@ -82,13 +106,8 @@ const unseen = (tx: Transaction<Schema>, project: string, labeler: User) =>
     )
     .orderBy("task.place");
 
-async function firstOpen(
-  tx: Transaction<Schema>,
-  project: string,
-  labeler: User,
-  now: number,
-): Promise<string[]> {
-  const rows = await unseen(tx, project, labeler)
+const firstOpen = (tx: Transaction<Schema>, project: string, labeler: User, now: number): Promise<Open[]> =>
+  unseen(tx, project, labeler, now)
     .where("task.gold", "is", null)
     .where(({ eb, selectFrom }) =>
       eb(
@@ -103,31 +122,25 @@ async function firstOpen(
     )
     .limit(window)
     .execute();
-  return rows.map(({ id }) => id);
-}
 
-async function firstGold(
+const firstGold = (
   tx: Transaction<Schema>,
   project: string,
   labeler: User,
-): Promise<string | undefined> {
-  const row = await unseen(tx, project, labeler)
-    .where("task.gold", "is not", null)
-    .limit(1)
-    .executeTakeFirst();
-  return row?.id;
-}
+  now: number,
+): Promise<Open | undefined> =>
+  unseen(tx, project, labeler, now).where("task.gold", "is not", null).limit(1).executeTakeFirst();
 
 /** The labeler's oldest judgement that is far enough back, and was neither skipped nor repeated. */
 async function oldest(
   tx: Transaction<Schema>,
   project: string,
   labeler: string,
-): Promise<string | undefined> {
-  const own = await tx
-    .selectFrom("judgement")
-    .innerJoin("task", "task.id", "judgement.task")
-    .select(["judgement.task", "judgement.answer", "judgement.repeat", "task.gold"])
+  now: number,
+): Promise<Open | undefined> {
+  const own = await tasks(tx, project)
+    .innerJoin("judgement", "judgement.task", "task.id")
+    .select(["judgement.answer", "judgement.repeat", "task.gold"])
     .where("judgement.project", "=", project)
     .where("judgement.labeler", "=", labeler)
     .where("judgement.current", "=", 1)
@@ -139,6 +152,7 @@ async function oldest(
     .select("task")
     .where("project", "=", project)
     .where("labeler", "=", labeler)
+    .where("expires", ">", now)
     .execute();
   const repeated = new Set([
     ...own.filter(({ repeat }) => repeat).map(({ task }) => task),
@@ -149,5 +163,5 @@ async function oldest(
     .find(
       ({ task, answer, gold }) =>
         gold === null && !repeated.has(task) && JSON.parse(answer).skip === undefined,
-    )?.task;
+    );
 }

@@ -34,6 +34,8 @@ export const eventSchema = z.discriminatedUnion("type", [
   }),
   z.strictObject({ type: z.literal("invited"), role: z.enum(roles), project: id.optional() }),
   z.strictObject({ type: z.literal("joined"), project: id, user: id }),
+  z.strictObject({ type: z.literal("password link made"), user: id }),
+  z.strictObject({ type: z.literal("password changed"), user: id }),
   z.strictObject({ type: z.literal("project added"), id, name: z.string(), settings: projectSettings }),
   z.strictObject({ type: z.literal("project changed"), id, settings: projectSettings }),
   z.strictObject({
@@ -116,7 +118,10 @@ export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void
         await tx.updateTable("user").set(change).where("id", "=", event.id).execute();
       return;
     }
+    // What follows from these is among the secrets, which are not in the log.
     case "invited":
+    case "password link made":
+    case "password changed":
       return;
     case "joined": {
       const { project, user } = event;

@@ -22,6 +22,7 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
     .select(["user.name", "adjudication.answer", "adjudication.at"])
     .where("task", "=", task)
     .executeTakeFirst();
+  // Also those that others took the place of.
   const said = await judgementsIn(store, project)
     .where("judgement.task", "=", task)
     .orderBy("judgement.at")
@@ -39,6 +40,7 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
 /** A labeler's newest judgements, with what they are about. */
 export async function newestJudgements(store: LabelStore, project: Project, labeler: string) {
   const newest = await judgementsIn(store, project)
+    .where("judgement.current", "=", 1)
     .where("judgement.labeler", "=", labeler)
     .orderBy("judgement.at", "desc")
     .orderBy("judgement.id", "desc")
@@ -61,17 +63,16 @@ const judgementsIn = (store: LabelStore, { id }: Project) =>
     .innerJoin("task", "task.id", "judgement.task")
     .innerJoin("user", "user.id", "judgement.labeler")
     .select(["judgement.id", "judgement.task", "judgement.labeler", "user.name", "judgement.answer"])
-    .select(["judgement.seconds", "judgement.at", "judgement.repeat", "task.gold"])
-    .where("judgement.project", "=", id)
-    .where("judgement.current", "=", 1);
+    .select(["judgement.seconds", "judgement.at", "judgement.repeat", "judgement.current", "task.gold"])
+    .where("judgement.project", "=", id);
 
 type Row = Awaited<ReturnType<ReturnType<typeof judgementsIn>["execute"]>>[number];
 
 /** A judgement; of a known answer, whether it is right. */
-function shown({ id, labeler, name, seconds, at, repeat, gold, ...row }: Row) {
+function shown({ id, labeler, name, seconds, at, repeat, current, gold, ...row }: Row) {
   const answer = parseAnswer(row.answer);
   return {
-    ...{ id, labeler, name, answer, seconds, at, repeat: repeat === 1 },
+    ...{ id, labeler, name, answer, seconds, at, repeat: repeat === 1, revised: current === 0 },
     ...(gold !== null &&
       answer.skip === undefined && {
         right: isRight({ answer, gold: parseAnswer(gold), verdicts: verdicts(answer) }),

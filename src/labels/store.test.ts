@@ -160,6 +160,21 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
+  it("gives a task that a labeler kept too long to them again, with its order and draft", async () => {
+    const { store, labelers, project } = await begin({ overlap: 2, leaseMinutes: 10 }, 2, pairs(1));
+    const [a, b] = labelers as [User, User];
+    const got = (await nextTask(store, project, a)) as Assignment;
+    await saveDraft(store, got.lease, a.id, { comment: "so far" });
+    clock += 11 * 60_000;
+    const again = (await nextTask(store, project, a)) as Assignment;
+    expect(again).toEqual({ ...got, draft: { comment: "so far" }, expires: clock + 10 * 60_000 });
+    const other = (await nextTask(store, project, b)) as Assignment;
+    await judge(store, again.lease, a.id, prefer(again), 1);
+    await judge(store, other.lease, b.id, prefer(other), 1);
+    expect(await judgements(store)).toHaveLength(2);
+    await end(store);
+  });
+
   it("counts a judgement once, however often it is sent", async () => {
     const { store, labelers, project } = await begin({}, 1);
     const [a] = labelers as [User];

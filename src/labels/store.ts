@@ -36,6 +36,7 @@ export class LabelStore {
   readonly where: string;
   readonly db: Kysely<Schema>;
   readonly #lock: Database["lock"];
+  #lastWrite: Promise<unknown> = Promise.resolve();
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** In [0, 1): draws tasks. */
@@ -63,12 +64,16 @@ export class LabelStore {
     return this.db.destroy();
   }
 
-  /** Everything that `body` does, or nothing. One writes at a time. */
+  /** Everything that `body` does, or nothing. One writes at a time; those who wait hold no connection meanwhile. */
   write<T>(body: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.db.transaction().execute(async (tx) => {
-      await this.#lock(tx);
-      return body(tx);
-    });
+    const turn = this.#lastWrite.then(() =>
+      this.db.transaction().execute(async (tx) => {
+        await this.#lock(tx);
+        return body(tx);
+      }),
+    );
+    this.#lastWrite = turn.catch(() => {});
+    return turn;
   }
 
   /** Adds events to the log, and takes them into the tables. @param actor who did it; null for the program */

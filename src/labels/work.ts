@@ -71,21 +71,19 @@ async function newLease(
   const now = store.now();
   const found = await chooseTask(tx, { project, labeler, held: held.length, now, random: store.random });
   if (!found) return undefined;
-  const { count } = await tx
-    .selectFrom("completion")
-    .innerJoin("task", "task.prompt", "completion.prompt")
-    .select(({ fn }) => fn.countAll<number>().as("count"))
-    .where("task.id", "=", found.task)
-    .executeTakeFirstOrThrow();
   const seed = randomBytes(4).readUInt32BE();
   const lease = {
     ...{ id: newId(), project: project.id, task: found.task, labeler: labeler.id },
-    ...{ order: JSON.stringify(shuffled(Number(count), seed)), seed, repeat: Number(found.repeat) },
+    ...{ order: JSON.stringify(shuffled(found.completions, seed)), seed, repeat: Number(found.repeat) },
     ...{ draft: null, at: Math.max(now, ...held.map(({ at }) => at + 1)), expires },
   };
-  await tx.deleteFrom("lease").where("task", "=", found.task).where("labeler", "=", labeler.id).execute();
-  await tx.insertInto("lease").values(lease).execute();
-  return lease;
+  // One that had ended is theirs anew, with its order and draft.
+  return tx
+    .insertInto("lease")
+    .values(lease)
+    .onConflict((conflict) => conflict.columns(["task", "labeler"]).doUpdateSet({ at: lease.at, expires }))
+    .returningAll()
+    .executeTakeFirstOrThrow();
 }
 
 async function toAssignment(
@@ -109,7 +107,8 @@ export async function saveDraft(
   draft: unknown,
 ): Promise<void> {
   await store.write(async (tx) => {
-    const lease = await leaseOf(tx, id, labeler);
+    const lease = await findLease(tx, id, labeler);
+    if (!lease) throw notTheirs();
     const { leaseMinutes } = (await store.project(lease.project, tx)).settings;
     const expires = store.now() + leaseMinutes * 60_000;
     await tx
@@ -120,15 +119,19 @@ export async function saveDraft(
   });
 }
 
-async function leaseOf(tx: Tx, id: string, labeler: string): Promise<Schema["lease"]> {
-  const lease = await tx
-    .selectFrom("lease")
-    .selectAll()
+const findLease = (tx: Tx, id: string, labeler: string) =>
+  tx.selectFrom("lease").selectAll().where("id", "=", id).where("labeler", "=", labeler).executeTakeFirst();
+
+const notTheirs = () => new Refusal(404, "this task is not yours, or no longer: ask for the next one");
+
+async function isJudged(tx: Tx, id: string, labeler: string): Promise<boolean> {
+  const row = await tx
+    .selectFrom("judgement")
+    .select("id")
     .where("id", "=", id)
     .where("labeler", "=", labeler)
     .executeTakeFirst();
-  if (!lease) throw new Refusal(404, "this task is not yours, or no longer: ask for the next one");
-  return lease;
+  return row !== undefined;
 }
 
 /**
@@ -144,14 +147,9 @@ export async function judge(
 ): Promise<string> {
   const answer = answerSchema.parse(shown);
   return store.write(async (tx) => {
-    const again = await tx
-      .selectFrom("judgement")
-      .select("id")
-      .where("id", "=", lease)
-      .where("labeler", "=", labeler)
-      .executeTakeFirst();
-    if (again) return lease;
-    const held = await leaseOf(tx, lease, labeler);
+    const held = await findLease(tx, lease, labeler);
+    if (!held && (await isJudged(tx, lease, labeler))) return lease;
+    if (!held) throw notTheirs();
     const project = await store.project(held.project, tx);
     const order = places.parse(JSON.parse(held.order));
     checkAnswer(answer, project.settings, order.length);
@@ -187,7 +185,6 @@ async function refuseIfTaken(
     .where("expires", ">", store.now())
     .executeTakeFirstOrThrow();
   if (done + Number(others) < wanted) return;
-  await tx.deleteFrom("lease").where("id", "=", id).execute();
   throw new Refusal(
     409,
     "the task was yours for a while and went to somebody else since: it was not counted",

@@ -138,7 +138,7 @@ describe("accounts", () => {
   });
 
   it("get a new password by an owner's link, once", async () => {
-    const { ask: owner } = await account("owner", "helper");
+    const { ask: owner, user: helper } = await account("owner", "helper");
     const { ask, user } = await account("labeler", "forgetful");
     const { ask: reviewer } = await account("reviewer", "no helper");
     const make = async (from: Browser) => from("POST", `/api/users/${user.id}/reset`);
@@ -156,6 +156,14 @@ describe("accounts", () => {
     expect((await browser()("GET", `/api/resets/${token}`)).status).toBe(404);
     // Whoever was signed in by the old one is no more.
     expect((await ask("GET", "/api/me")).body.user).toBeNull();
+    const logged = await store.db
+      .selectFrom("event")
+      .select(["type", "actor"])
+      .where("data", "like", `%${user.id}%`)
+      .where("type", "like", "password%")
+      .execute();
+    const made = { type: "password link made", actor: helper.id };
+    expect(logged).toEqual([made, made, { type: "password changed", actor: user.id }]);
     const chosen = both[0]?.status === 200 ? "a new password" : "b new password";
     const signIn = async (given: string) =>
       (await browser()("POST", "/api/login", { name: "forgetful", password: given })).status;

@@ -60,7 +60,12 @@ const judgementSchema = z.object({
 });
 
 /** A judgement among all: asked again or not, and right or not where the answer is known. */
-const reviewedJudgement = judgementSchema.extend({ repeat: z.boolean(), right: z.boolean().optional() });
+const reviewedJudgement = judgementSchema.extend({
+  repeat: z.boolean(),
+  /** Another took its place. */
+  revised: z.boolean(),
+  right: z.boolean().optional(),
+});
 
 /** A task with everything that was said of it, for those who look after the project. */
 const judgedTask = z.object({

@@ -65,8 +65,8 @@ export const handlers: Handlers = {
   ],
   "POST /api/users/:user/reset": [
     "owner",
-    async ({ store, params, request }) => {
-      const { token, expires } = await offerReset(store, params.user);
+    async ({ store, user, params, request }) => {
+      const { token, expires } = await offerReset(store, user.id, params.user);
       return { link: linkTo(request, `/reset/${token}`), expires };
     },
   ],

@@ -95,6 +95,8 @@ function Header({ user }: { user: User | null }) {
   const leave = async () => {
     await call("POST /api/logout");
     client.clear();
+    // What is not sent yet is nothing for whoever sits here next.
+    localStorage.clear();
     location.assign("/login");
   };
   return (

@@ -42,11 +42,12 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
         label="Judgements"
         head={["labeler", "answer", "comment", "seconds", "when"]}
         words={["answer", "comment"]}
-        rows={judgements.map(({ name, answer, repeat, right, seconds, at }) => [
+        rows={judgements.map(({ name, answer, repeat, revised, right, seconds, at }) => [
           name,
           [
             saying(answer),
             ...(repeat ? ["asked again"] : []),
+            ...(revised ? ["revised since"] : []),
             ...(right === undefined ? [] : [right ? "right" : "wrong"]),
           ].join("; "),
           answer.comment,
