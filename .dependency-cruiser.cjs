@@ -13,7 +13,7 @@ const only = (from, allowed, comment) => ({
     ],
   },
 });
-const stage = ["tensor", "math", "nn", "models", "rollout", "text", "data", "run"];
+const stage = ["tensor", "math", "nn", "models", "rollout", "rewards", "text", "data", "run"];
 
 module.exports = {
   forbidden: [
@@ -28,7 +28,15 @@ module.exports = {
       from: { path: "^src/models/", pathNot: "\\.test\\.ts$|pull\\.ts$" },
     },
     only("rollout", ["tensor", "math", "nn", "models", "text", "data"], "sampling and scoring"),
-    ...["sft", "reward", "ppo"].map((name) => only(name, stage, "stages never import each other")),
+    ...["sft", "reward", "ppo", "grpo", "dpo"].map((name) =>
+      only(name, stage, "stages never import each other"),
+    ),
+    only(
+      "rewards",
+      ["tensor", "math", "models", "rollout", "sandbox", "text", "data", "run"],
+      "what scores responses: models and programs",
+    ),
+    only("sandbox", ["data"], "runs programs that nobody has read"),
     only("eval", ["tensor", "math", "models", "rollout", "text", "data"], "measures models"),
     {
       ...only("labels", ["data"], "labels in SQL: no engine"),

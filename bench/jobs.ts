@@ -130,6 +130,13 @@ export const comparisons: Comparison[] = [
       theirs: trl("reward"),
     }),
   ),
+  ...["bf16 weights", "bf16 autocast"].map(
+    (setting): Comparison => ({
+      ...{ job: "dpo", peer: "TRL 1.16", setting, unit: "tokens/s" },
+      input: { batchSize: 8, peer: setting },
+      theirs: trl("dpo"),
+    }),
+  ),
   ppo("textbook", "shared"),
   ppo("batched, bf16", "shared"),
   ppo("batched, bf16", "separate"),

@@ -1,5 +1,6 @@
 // Our side of a comparison: `ours.ts JOB INPUT.json` does the job once in a process of its own and prints what it took.
 import { readFileSync } from "node:fs";
+import { dpo } from "../src/dpo/train.ts";
 import { matmulPeak } from "../src/eval/cost.ts";
 import type { Model } from "../src/models/model.ts";
 import { loadModel } from "../src/models/pull.ts";
@@ -129,6 +130,29 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
       }),
     );
     return { seconds, tokens: total(sequences) };
+  },
+
+  async dpo() {
+    const { pairs, batchSize } = input;
+    const data = pairs.map(({ prompt, chosen, rejected }) => ({
+      prompt,
+      completions: [chosen, rejected],
+      ranks: [0, 1],
+    }));
+    const sequences = pairs.flatMap((pair) => [lengthOf(pair, pair.chosen), lengthOf(pair, pair.rejected)]);
+    const training = dpo({
+      ...{
+        model: released(),
+        dtype: "bfloat16",
+        data,
+        epochs: 1,
+        batchSize,
+        heldOut: 0,
+        schedule: "constant",
+      },
+      ...{ warmupRatio: 0, learningRate: 1e-5, maxLength: 100_000, ...input.settings },
+    });
+    return { seconds: await trained(training), tokens: total(sequences) };
   },
 
   async ppo() {

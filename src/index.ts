@@ -6,8 +6,11 @@ export {
   readComparisons,
   readDemonstrations,
   readPrompts,
+  readUnpaired,
 } from "./data/readers.ts";
-export type { Comparison, Demonstration, Message, Prompt } from "./data/records.ts";
+export type { Comparison, Demonstration, Message, Prompt, Unpaired } from "./data/records.ts";
+export type { DpoConfig, DpoSettings } from "./dpo/config.ts";
+export { type DpoOptions, type DpoResult, dpo } from "./dpo/train.ts";
 export {
   distinct,
   type EvaluateOptions,
@@ -15,6 +18,8 @@ export {
   evaluate,
   responseKl,
 } from "./eval/evaluate.ts";
+export type { GrpoSettings } from "./grpo/config.ts";
+export { type GrpoOptions, type GrpoResult, grpo } from "./grpo/train.ts";
 export type { Interval } from "./math/index.ts";
 export type { Dimensions } from "./models/architecture.ts";
 export type { Attend, Batch } from "./models/attention.ts";
@@ -23,11 +28,13 @@ export type { Row } from "./models/pack.ts";
 export { loadModel, type PullOptions, pullModel } from "./models/pull.ts";
 export type { LoraConfig } from "./nn/lora-config.ts";
 export type { PpoConfig, PpoSettings, PpoStepConfig, PpoStepSettings } from "./ppo/config.ts";
-export { type PpoOptions, type PpoResult, ppo, type RewardFunction, type Sample } from "./ppo/train.ts";
+export { type PpoOptions, type PpoResult, ppo } from "./ppo/train.ts";
 export { PpoTrainer, type PpoTrainerOptions, type Rollout, type StepOptions } from "./ppo/trainer.ts";
 export type { RewardConfig, RewardSettings } from "./reward/config.ts";
 export type { RewardReport } from "./reward/evaluate.ts";
 export { type RewardOptions, type RewardResult, reward } from "./reward/train.ts";
+export { openReward, type RewardInput } from "./rewards/open.ts";
+export type { Reward, RewardFunction, Sample, Scores } from "./rewards/reward.ts";
 export { decode, type GenerateOptions, generate, type Response } from "./rollout/generate.ts";
 export { scoreAll } from "./rollout/score.ts";
 export type { Event, Metrics } from "./run/events.ts";

@@ -46,6 +46,14 @@ const stages: Record<string, string[]> = {
     "comparisons.jsonl",
     ...set({ epochs: 30, batchSize: 4, saveEvery: 1, evalEvery: 7, normaliseSamples: 8, sampleTokens: 8 }),
   ],
+  dpo: [
+    "dpo",
+    "--model",
+    "tiny",
+    "--data",
+    "comparisons.jsonl",
+    ...set({ epochs: 30, batchSize: 4, saveEvery: 1, evalEvery: 7 }),
+  ],
   ppo: [
     "ppo",
     "--policy",

@@ -46,7 +46,7 @@ describe("PPO on a tiny model", () => {
           learningRate,
           ...lora,
         },
-        reward: (samples) => samples.map(({ response }) => yeses(response)),
+        reward: (_, response) => yeses(response),
       });
       for await (const event of training) {
         if (event.type === "step") seen.push(event.metrics);
@@ -74,7 +74,7 @@ describe("PPO on a tiny model", () => {
         learningRate: 3e-3,
         criticLearningRate: 3e-3,
       },
-      reward: (samples) => samples.map(({ response }) => yeses(response)),
+      reward: (_, response) => yeses(response),
     });
     for await (const event of training) if (event.type === "step") seen.push(event.metrics);
     const late = seen.slice(-10).map((metrics) => metrics["objective/kl_k3"] as number);
@@ -128,7 +128,7 @@ describe("PPO on a tiny model", () => {
   });
 
   it("refuses a model that never had SFT, and unknown settings", async () => {
-    const reward = () => [];
+    const reward = () => 0;
     await expect(ppo({ policy: tinyModel(), prompts, reward }).done()).rejects.toThrow(
       /never had supervised fine-tuning/,
     );

@@ -172,6 +172,21 @@ const cases: [string, string[], RegExp][] = [
     ["reward", "--model", "nan", "--data", "comparisons.jsonl"],
     /not finite/,
   ],
+  [
+    "NaN in the weights, at dpo",
+    ["dpo", "--model", "nan", "--data", "comparisons.jsonl"],
+    /loss is not finite/,
+  ],
+  [
+    "demonstrations for dpo",
+    ["dpo", "--model", "tiny", "--data", "demonstrations.jsonl"],
+    /holds no comparisons/,
+  ],
+  [
+    "demonstrations for kto",
+    ["dpo", "--model", "tiny", "--data", "demonstrations.jsonl", "--set", "loss=kto"],
+    /holds no thumbs up and down/,
+  ],
   ["NaN in the weights, at ppo", ppo.map((word) => (word === "tiny" ? "nan" : word)), /not finite|NaN/],
   ["nothing to resume", [...sft, "--run", "fresh", "--resume"], /no run to resume/],
   ["a report of what is no run", ["report", "folder"], /not a run/],
@@ -187,7 +202,7 @@ describe("wrong input gets one clear message and a failing exit code", () => {
     "%s",
     async (name, args, message) => {
       const run = `runs/${name.replaceAll(/\W+/g, "-")}`;
-      const trains = ["sft", "reward", "ppo"].includes(args[0] as string) && !args.includes("--run");
+      const trains = ["sft", "reward", "dpo", "ppo"].includes(args[0] as string) && !args.includes("--run");
       const { code, stdout, stderr } = await plumbline([...args, ...(trains ? ["--run", run] : [])], {
         cwd: dir,
       });

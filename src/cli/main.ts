@@ -5,7 +5,9 @@ import { Interrupted } from "../run/training.ts";
 import { bench } from "./bench.ts";
 import { chat } from "./chat.ts";
 import { data } from "./data.ts";
+import { dpo } from "./dpo.ts";
 import { generate } from "./generate.ts";
+import { grpo } from "./grpo.ts";
 import { init } from "./init.ts";
 import { labels } from "./labels.ts";
 import { model } from "./model.ts";
@@ -24,7 +26,7 @@ import { sft } from "./sft.ts";
 export function program(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   const root = new Command("plumbline")
-    .description("Align a language model with human preferences: labels, SFT, reward model, PPO")
+    .description("Align a language model with human preferences: labels, SFT, reward model, PPO, GRPO, DPO")
     .version(version)
     .showHelpAfterError("(--help lists the options)");
   for (const make of [
@@ -32,6 +34,8 @@ export function program(): Command {
     sft,
     reward,
     ppo,
+    grpo,
+    dpo,
     generate,
     chat,
     score,

@@ -124,6 +124,8 @@ function summarise(stage: string, run: string, metrics: Metrics): void {
     sft: `plumbline chat --model ${run}`,
     reward: `plumbline score --model ${run} --data FILE`,
     ppo: `plumbline chat --model ${run}`,
+    grpo: `plumbline chat --model ${run}`,
+    dpo: `plumbline chat --model ${run}`,
   };
   print(`\nsaved in ${run}; try: ${next[stage]}, or: plumbline report ${run}`);
 }

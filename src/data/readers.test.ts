@@ -247,4 +247,7 @@ test("prompts come from any data that has them, each once", async () => {
     { prompt: "Sea?", chosen: "a", rejected: "b" },
   );
   expect((await readPrompts(pairs)).records).toEqual([{ prompt: sky }, { prompt: [user("Sea?")] }]);
+  expect((await readPrompts(file({ prompt: "Sky?", id: "s", answer: 4, tests: ["x"] }))).records).toEqual([
+    { prompt: sky, id: "s", metadata: { answer: 4, tests: ["x"] } },
+  ]);
 });

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
-import { type Draft, type Format, formats, type Kind } from "./formats.ts";
+import { type Draft, type Format, formats, type Kind, thumb } from "./formats.ts";
 import { at, isObject, type Row } from "./jsonl.ts";
-import type { Comparison, Demonstration, Prompt } from "./records.ts";
+import type { Comparison, Demonstration, Prompt, Unpaired } from "./records.ts";
 import { readRows } from "./tables.ts";
 
 /** What became of a file's rows. */
@@ -41,14 +41,42 @@ export async function readComparisons(path: string): Promise<{ records: Comparis
   return { records, report };
 }
 
-/** The distinct prompts of any data that has them. Throws as `readDemonstrations` does. */
+/**
+ * Thumbs up and down for KTO; of comparisons, up for the best and down for all others. Throws as `readDemonstrations` does.
+ */
+export async function readUnpaired(path: string): Promise<{ records: Unpaired[]; report: DataReport }> {
+  const { drafts, report } = await read(path, ["unpaired", "comparison"], "thumbs up and down");
+  const records = drafts.flatMap(({ prompt, completions, ranks, ratings }) =>
+    ranks
+      ? unpair({ prompt, completions, ranks })
+      : completions.map((completion) => ({ prompt, completion, label: ratings?.[thumb]?.[0] === 1 })),
+  );
+  return { records, report };
+}
+
+/** A comparison as thumbs: up for the best, down for all others. */
+export function unpair({ prompt, completions, ranks }: Comparison): Unpaired[] {
+  const best = Math.min(...ranks);
+  return completions.map((completion, i) => ({ prompt, completion, label: ranks[i] === best }));
+}
+
+/** The distinct prompts of any data that has them, each with what else its row has. Throws as `readDemonstrations` does. */
 export async function readPrompts(path: string): Promise<{ records: Prompt[]; report: DataReport }> {
-  const { drafts, report } = await read(
+  const { drafts, rows, format, report } = await read(
     path,
     ["prompt", "demonstration", "comparison", "unpaired"],
     "prompts",
   );
-  const records = drafts.map(({ prompt, id }) => (id === undefined ? { prompt } : { prompt, id }));
+  const records = drafts.map(({ prompt, id }, i): Prompt => {
+    const more = Object.entries(rows[i] as Record<string, unknown>).filter(
+      ([name]) => name !== "id" && !format.fields.includes(name),
+    );
+    return {
+      prompt,
+      ...(id !== undefined && { id }),
+      ...(more.length && { metadata: Object.fromEntries(more) }),
+    };
+  });
   return { records, report };
 }
 
@@ -70,7 +98,7 @@ async function read(
   path: string,
   kinds: Kind[],
   wanted: string,
-): Promise<{ drafts: Draft[]; report: DataReport }> {
+): Promise<{ drafts: Draft[]; rows: unknown[]; format: Format; report: DataReport }> {
   const rows = await readRows(path);
   const format = recognise(path, rows);
   if (!kinds.includes(format.kind)) {
@@ -78,12 +106,13 @@ async function read(
       `${path}: this is ${format.name} data, which holds no ${wanted}. Accepted:\n${listFormats(kinds)}`,
     );
   }
-  const result = keepSound(path, rows, format, kinds[0] as Kind, format.ours);
+  const kind = kinds.includes("prompt") ? "prompt" : format.kind;
+  const result = keepSound(path, rows, format, kind, format.ours);
   if (result.drafts.length === 0) {
     const why = Object.entries(result.report.dropped).map(([reason, count]) => `${count} ${reason}`);
     throw new InputError(`${path}: none of the ${rows.length} rows can be used: ${why.join(", ")}`);
   }
-  return result;
+  return { ...result, format };
 }
 
 /** The format that most rows have. */
@@ -108,15 +137,16 @@ function listFormats(kinds?: Kind[]): string {
   return accepted.map(({ name, fields }) => `  ${name}: ${fields.join(", ")}`).join("\n");
 }
 
-/** The sound records of the rows, taken as `kind`. With `strict`, a malformed row throws. */
+/** The sound records of the rows, taken as `kind`, and the row of each. With `strict`, a malformed row throws. */
 function keepSound(
   path: string,
   rows: Row[],
   format: Format,
   kind: Kind,
   strict: boolean,
-): { drafts: Draft[]; report: DataReport } {
+): { drafts: Draft[]; rows: unknown[]; report: DataReport } {
   const drafts: Draft[] = [];
+  const from: unknown[] = [];
   const dropped: Record<string, number> = {};
   const examples: Record<string, number[]> = {};
   const drop = (reason: string, line: number) => {
@@ -135,6 +165,7 @@ function keepSound(
       else {
         seen.add(key);
         drafts.push(sound);
+        from.push(value);
       }
     }
   }
@@ -147,7 +178,7 @@ function keepSound(
     dropped,
     examples,
   };
-  return { drafts, report };
+  return { drafts, rows: from, report };
 }
 
 /** The drafts of a row, or the reason why there is none. A malformed row throws where `where` is given. */

@@ -27,8 +27,17 @@ export interface Comparison {
   labeler?: string;
 }
 
-/** What PPO samples answers to. */
+/** A completion that somebody found good or bad: the data of KTO. */
+export interface Unpaired {
+  prompt: Message[];
+  completion: string;
+  label: boolean;
+}
+
+/** What a policy answers in training. */
 export interface Prompt {
   prompt: Message[];
   id?: string;
+  /** What else its row has, for rewards that are programs: a right answer, tests. */
+  metadata?: Record<string, unknown>;
 }

@@ -39,6 +39,37 @@ export function shuffled(n: number, seed: number): number[] {
   return order;
 }
 
+/** What a step learns from: `batchSize` of all, in an order that each epoch of `perEpoch` steps has for itself. */
+export function batchAt<T>(
+  all: readonly T[],
+  step: number,
+  perEpoch: number,
+  { batchSize, seed }: { batchSize: number; seed: number },
+): T[] {
+  const start = (step % perEpoch) * batchSize;
+  const order = shuffled(all.length, seed + Math.floor(step / perEpoch));
+  return order.slice(start, start + batchSize).map((i) => all[i] as T);
+}
+
+/** `count` of all after the `drawn` before them: each epoch has an order of its own, and they may reach into the next. */
+export function drawAt<T>(all: readonly T[], drawn: number, count: number, seed: number): T[] {
+  return Array.from({ length: count }, (_, i) => {
+    const place = drawn + i;
+    const order = shuffled(all.length, seed + Math.floor(place / all.length));
+    return all[order[place % all.length] as number] as T;
+  });
+}
+
+/** Rows in random order, but those of one group side by side: responses to one prompt share its computation. */
+export function shuffledByGroup(groups: readonly unknown[], seed: number): number[] {
+  const rows = new Map<unknown, number[]>();
+  groups.forEach((group, i) => {
+    rows.set(group, [...(rows.get(group) ?? []), i]);
+  });
+  const list = [...rows.values()];
+  return shuffled(list.length, seed).flatMap((i) => list[i] as number[]);
+}
+
 /** Tommy Ettinger's mulberry32: uniform in [0, 1), 32 bits of state. */
 function mulberry32(seed: number): () => number {
   let state = seed | 0;

@@ -1,8 +1,8 @@
 import type { Comparison, Message } from "../data/records.ts";
-import type { Model } from "../models/model.ts";
-import type { Row } from "../models/pack.ts";
 import { tensor } from "../tensor/index.ts";
 import { encodeExample } from "../text/chat.ts";
+import type { Model } from "./model.ts";
+import type { Row } from "./pack.ts";
 
 /** One pair: `better` and `worse` are places among the group's rows. */
 export interface Pair {
@@ -78,4 +78,23 @@ export function pairsOf(groups: readonly Group[], prompts = groups.length) {
   }
   const int = (values: number[]) => tensor(values, { dtype: "int64" });
   return { better: int(better), worse: int(worse), weights: tensor(weights), margins: tensor(margins) };
+}
+
+/** Groups that follow each other, together while their prompts and completions make at most `tokens` tokens; none is parted. */
+export function batchGroups<T extends { rows: readonly Row[] }>(groups: readonly T[], tokens: number): T[][] {
+  const parts: T[][] = [];
+  let room = 0;
+  for (const group of groups) {
+    const size = group.rows.reduce(
+      (sum, { response }) => sum + response.length,
+      group.rows[0]?.prompt.length ?? 0,
+    );
+    if (size > room || !parts.length) {
+      parts.push([]);
+      room = tokens;
+    }
+    room -= size;
+    parts.at(-1)?.push(group);
+  }
+  return parts;
 }

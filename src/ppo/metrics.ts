@@ -1,4 +1,4 @@
-import { deviation, farthestFromOne, mean, mergeMoments, noMoments } from "../math/index.ts";
+import { farthestFromOne, mean } from "../math/index.ts";
 import type { Metrics } from "../run/events.ts";
 import {
   collapse,
@@ -30,25 +30,6 @@ export function summariseUpdates(updates: readonly UpdateMetrics[]): Metrics {
     grad_norm: average("policyGradNorm"),
     "grad_norm/critic": average("criticGradNorm"),
     updates: updates.length,
-  };
-}
-
-export function summariseResponses(
-  responses: readonly (readonly number[])[],
-  scores: readonly number[],
-  finished: readonly boolean[],
-): Metrics {
-  const lengths = responses.map((ids) => ids.length);
-  const ended = finished.filter(Boolean).length;
-  const moments = mergeMoments(noMoments, scores);
-  return {
-    "objective/scores": moments.mean,
-    "objective/scores_std": deviation(moments),
-    "val/num_eos_tokens": ended,
-    "completions/mean_length": mean(lengths),
-    "completions/min_length": Math.min(...lengths),
-    "completions/max_length": Math.max(...lengths),
-    "completions/clipped_ratio": 1 - ended / responses.length,
   };
 }
 

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { InputError } from "../data/errors.ts";
 import type { Demonstration, Message } from "../data/records.ts";
-import { shuffled } from "../data/split.ts";
+import { shuffled, shuffledByGroup } from "../data/split.ts";
 import { adaptKlCoef, deviation, noMoments, type RunningMoments } from "../math/index.ts";
 import { loadOptimizer, openLearner, saveTraining } from "../models/checkpoint.ts";
 import { Model } from "../models/model.ts";
@@ -12,6 +12,7 @@ import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { generate } from "../rollout/generate.ts";
 import { layOut, responseLogprobs } from "../rollout/score.ts";
+import { summariseResponses } from "../rollout/summary.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Metrics } from "../run/events.ts";
 import { readState } from "../run/journal.ts";
@@ -20,7 +21,7 @@ import { Generator, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { type PpoStepConfig, type PpoStepSettings, ppoStepConfig } from "./config.ts";
 import { type Experience, gather, shapeScores } from "./experience.ts";
-import { compareLogprobs, health, summariseResponses, summariseUpdates, watch } from "./metrics.ts";
+import { compareLogprobs, health, summariseUpdates, watch } from "./metrics.ts";
 import { SampledStates } from "./sampled.ts";
 import { type Optimizers, type Rates, type UpdateMetrics, update } from "./update.ts";
 
@@ -326,16 +327,6 @@ export class PpoTrainer {
     this.critic.dispose();
     return this.policy.finish();
   }
-}
-
-/** Rows in random order, but responses to one prompt side by side, where they share its computation. */
-function shuffledByGroup(groups: readonly string[], seed: number): number[] {
-  const rows = new Map<string, number[]>();
-  groups.forEach((group, i) => {
-    rows.set(group, [...(rows.get(group) ?? []), i]);
-  });
-  const list = [...rows.values()];
-  return shuffled(list.length, seed).flatMap((i) => list[i] as number[]);
 }
 
 function checkStep(

@@ -1,8 +1,8 @@
 import { bootstrap, type CalibrationBin, calibration, mean } from "../math/index.ts";
+import type { Group } from "../models/groups.ts";
 import type { Model } from "../models/model.ts";
 import { scoreAll } from "../rollout/score.ts";
 import type { Metrics } from "../run/events.ts";
-import type { Group } from "./groups.ts";
 
 export interface RewardReport {
   metrics: Metrics;

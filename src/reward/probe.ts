@@ -1,8 +1,8 @@
+import { type Group, pairsOf } from "../models/groups.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows } from "../models/pack.ts";
 import { rowHidden } from "../rollout/score.ts";
 import { cat, noGrad, ops, scope, type Tensor, zeros } from "../tensor/index.ts";
-import { type Group, pairsOf } from "./groups.ts";
 
 /** Weight of ‖w‖² / 2 for features of deviation 1: less fits the training pairs and leaves the backbone nothing to learn. */
 const ridge = 1;

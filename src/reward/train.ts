@@ -4,9 +4,10 @@ import { setImmediate } from "node:timers/promises";
 import { InputError } from "../data/errors.ts";
 import { readComparisons } from "../data/readers.ts";
 import type { Comparison, Message } from "../data/records.ts";
-import { shuffled, splitByPrompt } from "../data/split.ts";
+import { batchAt, shuffled, splitByPrompt } from "../data/split.ts";
 import { deviation, mergeMoments, noMoments } from "../math/index.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
+import { batchGroups, type Group, groupByPrompt, pairsOf } from "../models/groups.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
@@ -16,14 +17,13 @@ import { generate } from "../rollout/generate.ts";
 import { rowScores, scoreAll } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
-import { Journal, readState } from "../run/journal.ts";
+import { inWords, Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { fewComparisons } from "../run/warnings.ts";
 import { type DType, trim } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { type RewardConfig, type RewardSettings, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
-import { type Group, groupByPrompt, pairsOf } from "./groups.ts";
 import { rankingLoss } from "./loss.ts";
 import { probeHead } from "./probe.ts";
 
@@ -87,12 +87,11 @@ async function* train({
   const perEpoch = Math.ceil(groups.length / config.batchSize);
   const total = Math.max(1, Math.round(perEpoch * config.epochs));
   const { saveEvery = perEpoch, evalEvery = perEpoch, keepCheckpoints: keep } = config;
-  const name = typeof data === "string" ? data : `${data.length} records`;
   const journal = new Journal({
     run,
     resume,
     stage: "reward",
-    config: { ...config, data: name },
+    config: { ...config, data: inWords(data) },
     parents: typeof from === "string" ? [from] : [],
   });
   try {
@@ -141,7 +140,7 @@ async function* train({
         scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
       const seen: number[] = [];
       const { loss, accuracy, margin } = accumulate(
-        microBatches(batch, config.microBatchTokens),
+        batchGroups(batch, config.microBatchTokens),
         (part) => lossOf(model, part, batch.length, seen),
         model,
       );
@@ -203,31 +202,6 @@ async function* train({
   } finally {
     journal.close();
   }
-}
-
-/** The groups of a step: each epoch has an order of its own. */
-function batchAt(groups: readonly Group[], step: number, perEpoch: number, config: RewardConfig): Group[] {
-  const start = (step % perEpoch) * config.batchSize;
-  const order = shuffled(groups.length, config.seed + Math.floor(step / perEpoch));
-  return order.slice(start, start + config.batchSize).map((i) => groups[i] as Group);
-}
-
-function microBatches(batch: readonly Group[], tokens: number): Group[][] {
-  const parts: Group[][] = [];
-  let room = 0;
-  for (const group of batch) {
-    const size = group.rows.reduce(
-      (sum, { response }) => sum + response.length,
-      group.rows[0]?.prompt.length ?? 0,
-    );
-    if (size > room || !parts.length) {
-      parts.push([]);
-      room = tokens;
-    }
-    room -= size;
-    parts.at(-1)?.push(group);
-  }
-  return parts;
 }
 
 /** Ranking loss of some groups, as their share of a batch of `prompts`; their scores are added to `seen`. */

@@ -1,14 +1,14 @@
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
+import { postJson } from "./post.ts";
 
 const reply = z.object({
   choices: z.array(z.object({ message: z.object({ content: z.string().nullable() }) })).min(1),
 });
 
-/** Requests under way at once, and tries of each: servers refuse for a moment when they are busy. */
+/** Requests under way at once. */
 const atOnce = 8;
-const tries = 4;
 
 export interface EndpointOptions {
   /** Address that `/chat/completions` comes after, such as `http://localhost:8000/v1`. */
@@ -35,37 +35,8 @@ export async function completeAll(
   let [next, done] = [0, 0];
   const ask = async (i: number): Promise<string> => {
     const { prompt, temperature, seed } = asked[i] as (typeof asked)[number];
-    for (let attempt = 1; ; attempt++) {
-      signal?.throwIfAborted();
-      const late = AbortSignal.timeout(timeoutSeconds * 1000);
-      let problem: string;
-      try {
-        const answer = await fetch(address, {
-          method: "POST",
-          headers: {
-            "content-type": "application/json",
-            ...(key !== undefined && { authorization: `Bearer ${key}` }),
-          },
-          body: JSON.stringify({ model, messages: prompt, temperature, seed, max_tokens: maxTokens }),
-          signal: signal ? AbortSignal.any([signal, late]) : late,
-        });
-        const text = await answer.text();
-        if (answer.ok) return completionOf(text, address);
-        problem = `${address} answers ${answer.status}: ${text.slice(0, 300)}`;
-        if (answer.status < 500 && answer.status !== 429 && answer.status !== 408)
-          throw new InputError(problem);
-      } catch (error) {
-        if (error instanceof InputError) throw error;
-        signal?.throwIfAborted();
-        const { cause, name } = error as Error & { cause?: Error };
-        problem =
-          name === "TimeoutError"
-            ? `${address} did not answer in ${timeoutSeconds} s`
-            : `${address} cannot be reached: ${cause?.message ?? (error as Error).message}`;
-      }
-      if (attempt === tries) throw new InputError(problem);
-      await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt));
-    }
+    const body = { model, messages: prompt, temperature, seed, max_tokens: maxTokens };
+    return completionOf(await postJson(address, body, { timeoutSeconds, key, signal }), address);
   };
   const work = async () => {
     while (next < asked.length) {

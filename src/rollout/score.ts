@@ -72,6 +72,29 @@ export function responseTargets(
 export const responseLogprobs = (model: Model, layout: ResponseLayout, temperature = 1): Tensor =>
   responseTargets(model, layout, temperature).logprobs;
 
+/** Log-probability of each token of each row's response, as numbers, without gradients. */
+export function tokenLogprobs(
+  model: Model,
+  rows: readonly Row[],
+  temperature = 1,
+  tokensPerBatch = 2048,
+): number[][] {
+  return batchRows(rows, tokensPerBatch).flatMap((batch) => {
+    const flat = noGrad(() => scope(() => responseLogprobs(model, layOut(batch), temperature).toArray()));
+    let start = 0;
+    return batch.map(({ response: { length } }) => {
+      start += length;
+      return flat.slice(start - length, start);
+    });
+  });
+}
+
+/** Σ log-probability of each row's response tokens: (batch). */
+export function rowLogprobs(model: Model, rows: readonly Row[]): Tensor {
+  const layout = layOut(rows);
+  return spread(layout, responseLogprobs(model, layout)).sum(1);
+}
+
 /** Hidden state at the last token of each row's response: (batch, hidden). */
 export function rowHidden(model: Model, rows: readonly Row[]): Tensor {
   const { batch, place } = packRows(rows);
@@ -83,8 +106,12 @@ export function rowHidden(model: Model, rows: readonly Row[]): Tensor {
 export const rowScores = (model: Model, rows: readonly Row[]): Tensor => model.scores(rowHidden(model, rows));
 
 /** Scores of rows as numbers, without gradients, some `tokensPerBatch` tokens at a time. */
-export function scoreAll(model: Model, rows: readonly Row[], tokensPerBatch = 4096): number[] {
-  return batchRows(rows, tokensPerBatch).flatMap((batch) =>
-    noGrad(() => scope(() => rowScores(model, batch).toArray())),
-  );
-}
+export const scoreAll = (model: Model, rows: readonly Row[], tokensPerBatch = 4096): number[] =>
+  readAll(rows, tokensPerBatch, (batch) => rowScores(model, batch));
+
+/** `rowLogprobs` as numbers, as `scoreAll` gives scores. */
+export const logprobAll = (model: Model, rows: readonly Row[], tokensPerBatch = 2048): number[] =>
+  readAll(rows, tokensPerBatch, (batch) => rowLogprobs(model, batch));
+
+const readAll = (rows: readonly Row[], tokens: number, read: (batch: Row[]) => Tensor): number[] =>
+  batchRows(rows, tokens).flatMap((batch) => noGrad(() => scope(() => read(batch).toArray())));

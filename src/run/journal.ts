@@ -81,5 +81,9 @@ function versions(): Record<string, string> {
   return { plumbline: version, node: process.version, libtorch: torchVersion };
 }
 
+/** Data as a run's config names it: its file, or how much was given. */
+export const inWords = (data: string | readonly unknown[]): string =>
+  typeof data === "string" ? data : `${data.length} records`;
+
 /** The JSON a checkpoint's `write` left. */
 export const readState = <T>(dir: string): T => JSON.parse(readFileSync(join(dir, "state.json"), "utf8"));

@@ -1,9 +1,8 @@
-import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { InputError } from "../data/errors.ts";
 import { readDemonstrations } from "../data/readers.ts";
 import type { Demonstration } from "../data/records.ts";
-import { shuffled, splitByPrompt } from "../data/split.ts";
+import { batchAt, splitByPrompt } from "../data/split.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import type { Model } from "../models/model.ts";
 import { batchRows, type Row } from "../models/pack.ts";
@@ -14,7 +13,7 @@ import { scheduleFactor } from "../nn/schedule.ts";
 import { layOut, responseTargets } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
-import { Journal, readState } from "../run/journal.ts";
+import { inWords, Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { type DType, trim } from "../tensor/index.ts";
 import { encodeExample } from "../text/chat.ts";
@@ -83,7 +82,7 @@ async function* train({
     run,
     resume,
     stage: "sft",
-    config: { ...config, data: nameOf(data) },
+    config: { ...config, data: inWords(data) },
     parents,
   });
   try {
@@ -173,9 +172,6 @@ async function* train({
   }
 }
 
-const nameOf = (data: string | readonly unknown[]): string =>
-  typeof data === "string" ? join(data) : `${data.length} records`;
-
 const limitOf = (model: Model, config: SftConfig): number =>
   Math.min(config.maxLength, model.dimensions.context);
 
@@ -189,13 +185,6 @@ function encodeAll(model: Model, records: readonly Demonstration[], config: SftC
         ? { prompt: prompt.slice(0, 1), response: [...prompt.slice(1), ...response] }
         : { prompt, response },
     );
-}
-
-/** The examples of a step: each epoch has an order of its own. */
-function batchAt(examples: readonly Row[], step: number, perEpoch: number, config: SftConfig): Row[] {
-  const start = (step % perEpoch) * config.batchSize;
-  const order = shuffled(examples.length, config.seed + Math.floor(step / perEpoch));
-  return order.slice(start, start + config.batchSize).map((i) => examples[i] as Row);
 }
 
 /** Mean loss and accuracy over the learned tokens of a batch; with `learn`, gradients are added. */

@@ -1,0 +1,202 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { noSandbox, type Outcome, runSandboxed } from "./sandbox.ts";
+
+const problem = noSandbox();
+if (problem) console.log(`sandbox: skipped, ${problem}`);
+
+const python = (source: string, limits = {}) =>
+  runSandboxed("python", source, { limits: { seconds: 5, ...limits } });
+const node = (source: string, limits = {}) =>
+  runSandboxed("javascript", source, { limits: { seconds: 5, ...limits } });
+/** Processes of this machine whose command line has the mark. */
+const left = (mark: string) => spawnSync("pgrep", ["-f", mark], { encoding: "utf8" }).stdout;
+const fails = ({ ended, status, stdout }: Outcome) =>
+  (ended !== "exit" || status !== 0) && !stdout.includes("REACHED");
+
+describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
+  it("runs, reads its input, and tells how it ended", async () => {
+    expect(await python("import sys; print(sys.stdin.read() * 2); sys.exit(3)")).toMatchObject({
+      ...{ ended: "exit", status: 3, stdout: "\n", stderr: "" },
+    });
+    const { stdout } = await runSandboxed(
+      "javascript",
+      "process.stdin.on('data', (text) => console.log('got', String(text)))",
+      {
+        stdin: "ünï\n",
+      },
+    );
+    expect(stdout).toBe("got ünï\n\n");
+    expect((await node("import { cpus } from 'node:os'; console.log(await 1 + cpus().length)")).status).toBe(
+      0,
+    );
+    expect((await node("const { join } = require('node:path'); console.log(join('a', 'b'))")).stdout).toBe(
+      "a/b\n",
+    );
+    expect((await python("def f(:")).stderr).toMatch(/SyntaxError/);
+  });
+
+  it("may write files of its own, which are gone with it", async () => {
+    const source = "import os; print(os.listdir('.')); open('x', 'w').write('y'); print(open('x').read())";
+    for (let i = 0; i < 2; i++) expect((await python(source)).stdout).toBe("[]\ny\n");
+  });
+
+  it("that loops is ended in its time", async () => {
+    for (const run of [python("while True: pass", { seconds: 1 }), node("for (;;);", { seconds: 1 })]) {
+      const { ended, seconds } = await run;
+      expect(ended === "time" || ended === "exit").toBe(true); // its processor's seconds may be over first
+      expect(seconds).toBeLessThan(3);
+    }
+    expect((await python("import time; time.sleep(60)", { seconds: 1 })).ended).toBe("time");
+  });
+
+  it("that begins processes without end is stopped, and none is left", async () => {
+    const mark = `mark${process.pid}`;
+    const bomb = `import os\n${mark} = 1\nn = 0\nwhile True:\n    try:\n        os.fork()\n        n += 1\n    except OSError:\n        pass`;
+    const outcome = await python(bomb, { seconds: 2 });
+    expect(outcome.ended).not.toBe("exit");
+    const shell = await node(
+      "const { spawn } = require('node:child_process'); for (let i = 0; i < 1000; i++) spawn('/bin/sleep', ['4321']).on('error', () => {}); setTimeout(() => {}, 60000)",
+      { seconds: 2 },
+    );
+    expect(fails(shell)).toBe(true);
+    await expect.poll(() => left("sleep 4321"), { timeout: 5000 }).toBe("");
+    await expect.poll(() => left("program/main.py"), { timeout: 5000 }).toBe("");
+  });
+
+  it("that takes too much memory is ended: at once, in pieces, by several processes, in files", async () => {
+    expect(fails(await python("x = bytearray(10_000_000_000); print('REACHED')"))).toBe(true);
+    expect(
+      fails(await python("x = []\nwhile len(x) < 10000: x.append(bytearray(1_000_000))\nprint('REACHED')")),
+    ).toBe(true);
+    expect(
+      fails(
+        await node(
+          "const all = []; while (all.length < 10000) all.push(Buffer.alloc(1e6, 1)); console.log('REACHED')",
+        ),
+      ),
+    ).toBe(true);
+    const several = await python(
+      "import os, time\nfor _ in range(8):\n    if not os.fork():\n        x = bytearray(b'1') * 300_000_000\n        time.sleep(30)\ntime.sleep(4)\nprint('REACHED')",
+      { seconds: 20 },
+    );
+    expect(several.ended).toBe("memory");
+    for (const where of ["/tmp/x", "/dev/shm/x", "/dev/x", "/x", "/program/x"])
+      expect(
+        fails(
+          await python(
+            `f = open(${JSON.stringify(where)}, "wb")\nfor _ in range(1000): f.write(bytes(1_000_000)); f.flush()\nprint("REACHED")`,
+          ),
+        ),
+        where,
+      ).toBe(true);
+    const many =
+      "for i in range(1000):\n    open(f'/tmp/{i}', 'wb').write(bytes(1_000_000))\nprint('REACHED')";
+    expect(fails(await python(many))).toBe(true);
+  });
+
+  it("that prints without end is ended, and what it printed is cut", async () => {
+    for (const stream of ["stdout", "stderr"]) {
+      const outcome = await python(`import sys\nwhile True: sys.${stream}.write("x" * 10000)`);
+      expect(outcome.ended).toBe("output");
+      expect(outcome.stdout.length + outcome.stderr.length).toBeLessThanOrEqual(256 * 1024);
+    }
+  });
+
+  it("reaches no network, not even this machine's", async () => {
+    const server = createServer((_, response) => response.end("REACHED"));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    for (const host of ["127.0.0.1", "1.1.1.1", "localhost"])
+      expect(
+        fails(
+          await python(
+            `import urllib.request; print(urllib.request.urlopen("http://${host}:${port}", timeout=2).read())`,
+          ),
+        ),
+      ).toBe(true);
+    // Nor by a socket in the file system, or one without a name.
+    expect(
+      fails(
+        await python(
+          "import socket; socket.socket(socket.AF_UNIX).connect('/var/run/docker.sock'); print('REACHED')",
+        ),
+      ),
+    ).toBe(true);
+    server.close();
+  });
+
+  it("sees no environment, no home, no other process", async () => {
+    process.env.SECRET_OF_OURS = "REACHED";
+    const outcome = await python(
+      "import os, glob\nprint(dict(os.environ))\nprint(open('/proc/1/environ').read())\nprint(sorted(os.listdir('/')), os.getuid())\nprint(sorted(p for p in os.listdir('/proc') if p.isdigit()))",
+    );
+    delete process.env.SECRET_OF_OURS;
+    expect(outcome.status, outcome.stderr).toBe(0);
+    expect(outcome.stdout).not.toMatch(/REACHED/);
+    expect(outcome.stdout).toMatch(/\['1', '2'(, '3')?\]/);
+    // Of a home that an interpreter is in, that alone.
+    const secret = join(homedir(), `.sandbox-test-${process.pid}`);
+    const temporary = join(mkdtempSync(join(tmpdir(), "secret-")), "secret");
+    for (const path of [secret, temporary]) writeFileSync(path, "REACHED");
+    for (const path of [secret, temporary, "/etc/passwd", join(process.cwd(), "package.json")])
+      expect(fails(await python(`open(${JSON.stringify(path)}).read(); print("REACHED")`)), path).toBe(true);
+    rmSync(secret);
+  });
+
+  it("writes nothing outside, also by links and through what others hold open", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "target-"));
+    writeFileSync(join(dir, "kept"), "as it was");
+    const path = JSON.stringify(join(dir, "made"));
+    for (const source of [
+      `open(${path}, "w").write("x"); print("REACHED")`,
+      `import os; os.symlink(${JSON.stringify(dir)}, "/tmp/link"); open("/tmp/link/made", "w").write("x"); print("REACHED")`,
+      `import os; os.symlink("/proc/1/root", "/tmp/link"); open("/tmp/link" + ${path}, "w").write("x"); print("REACHED")`,
+      `import os; os.symlink("/usr/bin/python3", "/tmp/link"); open("/tmp/link", "a").write("x"); print("REACHED")`,
+      `import os; os.mkdir("/usr/made"); print("REACHED")`,
+      `import os; os.remove("/program/main.py"); print("REACHED")`,
+      `import os; [os.write(fd, b"x") for fd in range(3, 64)]; print("REACHED")`,
+      `import os; os.chroot("/"); print("REACHED")`,
+      `import ctypes; exit(ctypes.CDLL(None).mount(b"/", b"/tmp", None, 4096, None) and 1); print("REACHED")`,
+    ])
+      expect(fails(await python(source)), source).toBe(true);
+    expect(readdirSync(dir)).toEqual(["kept"]);
+    expect(existsSync("/usr/made")).toBe(false);
+  });
+
+  it("cannot kill what it was begun by, or anything else", async () => {
+    const bystander = spawnSync("true"); // the machine's programs go on
+    expect(bystander.status).toBe(0);
+    const source = `import os, signal\nfor pid in [${process.pid}, ${process.ppid}, os.getppid(), -1]:\n    try:\n        os.kill(pid, signal.SIGKILL)\n    except Exception as error:\n        print(error)`;
+    await python(source);
+    await node("process.kill(process.ppid, 'SIGKILL')");
+    expect((await python("print('still here')")).stdout).toBe("still here\n");
+  });
+
+  it("that is cut off by a signal leaves nothing", async () => {
+    const stop = new AbortController();
+    const run = runSandboxed("python", "import time; time.sleep(54.321)", { signal: stop.signal });
+    setTimeout(() => stop.abort(), 300);
+    await expect(run).rejects.toThrow(/abort/i);
+  });
+
+  it("runs by the thousand", async () => {
+    const began = performance.now();
+    let [next, right] = [0, 0];
+    const work = async () => {
+      while (next < 1000) {
+        const i = next++;
+        if ((await python(`print(${i} ** 2)`)).stdout === `${i ** 2}\n`) right++;
+      }
+    };
+    await Promise.all([work(), work(), work(), work()]);
+    expect(right).toBe(1000);
+    const seconds = (performance.now() - began) / 1000;
+    console.log(`sandbox: 1,000 programs in ${seconds.toFixed(1)} s, ${Math.round(1000 / seconds)} a second`);
+  }, 300_000);
+});
