@@ -23,6 +23,8 @@ interface Result {
   memoryOursGb?: number;
   memoryTheirsGb?: number;
   mfu?: number;
+  /** Loss at each step, ours and theirs. */
+  losses?: [ours: number[], theirs: number[]];
 }
 
 const jobs = [...new Set(comparisons.map(({ job }) => job)), "ops"];
@@ -39,13 +41,21 @@ const { job, peer, data, rounds, json } = new Command("bench")
   .parse()
   .opts<{ job: string; peer?: string; data: string; rounds: number; json?: boolean }>();
 
-const results = job === "ops" ? benchOps() : await compare();
+const results: Result[] = job === "ops" ? benchOps() : await compare();
 if (json) console.log(JSON.stringify(results));
 else {
   const names = ["job", "peer", "setting", "unit", "ours", "theirs", "ratio", "GB ours", "GB theirs", "MFU"];
   const rows = results.map(cells);
   const told = names.map((_, column) => rows.some((row) => row[column]));
   console.log(table([names, ...rows].map((row) => row.filter((_, column) => told[column]))));
+  for (const { setting, losses } of results)
+    if (losses) console.log(`\n${setting}, loss at each step\n${curves(losses)}`);
+}
+
+function curves(sides: readonly number[][]): string {
+  return table(
+    ["ours", "theirs"].map((name, i) => [name, ...(sides[i] ?? []).map((loss) => loss.toFixed(4))]),
+  );
 }
 
 function cells(result: Result): string[] {
@@ -105,5 +115,6 @@ function compareOne({ job, peer, setting, unit, theirs }: Comparison, file: stri
   return {
     ...{ job, peer, setting, unit, ours: rate(a), theirs: rate(b), ratio: b.seconds / a.seconds },
     ...{ memoryOursGb: a.gb, memoryTheirsGb: b.gb, ...(a.mfu === undefined ? {} : { mfu: a.mfu }) },
+    ...(a.losses && b.losses ? { losses: [a.losses, b.losses] as [number[], number[]] } : {}),
   };
 }

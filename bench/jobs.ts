@@ -130,10 +130,11 @@ export const comparisons: Comparison[] = [
       theirs: trl("reward"),
     }),
   ),
-  ...["bf16 weights", "bf16 autocast"].map(
+  // In float32 both sides round little, and their loss curves can be compared.
+  ...["bf16 weights", "bf16 autocast", "float32"].map(
     (setting): Comparison => ({
       ...{ job: "dpo", peer: "TRL 1.16", setting, unit: "tokens/s" },
-      input: { batchSize: 8, peer: setting },
+      input: { batchSize: 8, peer: setting, settings: setting === "float32" ? { dtype: "float32" } : {} },
       theirs: trl("dpo"),
     }),
   ),

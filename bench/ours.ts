@@ -1,5 +1,6 @@
 // Our side of a comparison: `ours.ts JOB INPUT.json` does the job once in a process of its own and prints what it took.
 import { readFileSync } from "node:fs";
+import { shuffled } from "../src/data/split.ts";
 import { dpo } from "../src/dpo/train.ts";
 import { matmulPeak } from "../src/eval/cost.ts";
 import type { Model } from "../src/models/model.ts";
@@ -7,6 +8,7 @@ import { loadModel } from "../src/models/pull.ts";
 import { PpoTrainer } from "../src/ppo/trainer.ts";
 import { reward } from "../src/reward/train.ts";
 import { generate } from "../src/rollout/generate.ts";
+import type { Metrics } from "../src/run/events.ts";
 import type { Training } from "../src/run/training.ts";
 import { sft } from "../src/sft/train.ts";
 import { encodeExample } from "../src/text/chat.ts";
@@ -24,9 +26,12 @@ const timed = async (work: () => unknown): Promise<number> => {
 };
 
 /** Seconds from a training's first step to its last: what comes before is loading. */
-async function trained(training: Training<unknown>): Promise<number> {
+async function trained(training: Training<unknown>, onStep?: (metrics: Metrics) => void): Promise<number> {
   let began = 0;
-  for await (const event of training) if (event.type === "start") began = performance.now();
+  for await (const event of training) {
+    if (event.type === "start") began = performance.now();
+    if (event.type === "step") onStep?.(event.metrics);
+  }
   return (performance.now() - began) / 1000;
 }
 
@@ -134,11 +139,12 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
 
   async dpo() {
     const { pairs, batchSize } = input;
-    const data = pairs.map(({ prompt, chosen, rejected }) => ({
-      prompt,
-      completions: [chosen, rejected],
-      ranks: [0, 1],
-    }));
+    // Laid out so that the epoch's order is that of the pairs.
+    const order = shuffled(pairs.length, 0);
+    const data = pairs.map((_, i) => {
+      const { prompt, chosen, rejected } = pairs[order.indexOf(i)] as Pair;
+      return { prompt, completions: [chosen, rejected], ranks: [0, 1] };
+    });
     const sequences = pairs.flatMap((pair) => [lengthOf(pair, pair.chosen), lengthOf(pair, pair.rejected)]);
     const training = dpo({
       ...{
@@ -152,7 +158,9 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
       },
       ...{ warmupRatio: 0, learningRate: 1e-5, maxLength: 100_000, ...input.settings },
     });
-    return { seconds: await trained(training), tokens: total(sequences) };
+    const losses: number[] = [];
+    const seconds = await trained(training, ({ loss }) => losses.push(loss as number));
+    return { seconds, tokens: total(sequences), losses };
   },
 
   async ppo() {

@@ -14,6 +14,8 @@ export interface Measured {
   gb: number;
   /** Share of the matmul peak of the same process, where it measured one. */
   mfu?: number;
+  /** Loss at each step, where both sides take the same steps. */
+  losses?: number[];
 }
 
 export const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));

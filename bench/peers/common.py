@@ -24,9 +24,9 @@ def timed(work):
     return time.perf_counter() - start, result
 
 
-def finish(tokens, seconds):
+def finish(tokens, seconds, **more):
     gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    print(json.dumps({"tokens": tokens, "seconds": seconds, "gb": gb}))
+    print(json.dumps({"tokens": tokens, "seconds": seconds, "gb": gb, **more}))
 
 
 def conversation(pair, side):

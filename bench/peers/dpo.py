@@ -10,7 +10,7 @@ from common import INPUT, count, finish, timed, tokenizer
 
 setting = INPUT["peer"]
 tok = tokenizer()
-weights = torch.float32 if setting == "bf16 autocast" else torch.bfloat16
+weights = torch.bfloat16 if setting == "bf16 weights" else torch.float32
 model = AutoModelForCausalLM.from_pretrained(INPUT["model"], dtype=weights)
 data = Dataset.from_list([
     {"prompt": p["prompt"], **{side: [{"role": "assistant", "content": p[side]}] for side in ("chosen", "rejected")}}
@@ -21,6 +21,16 @@ args = DPOConfig(
     learning_rate=1e-5, lr_scheduler_type="constant", max_length=512, bf16=setting == "bf16 autocast",
     gradient_checkpointing=False, use_cpu=True, report_to=[], save_strategy="no", logging_steps=1, disable_tqdm=True,
 )
-trainer = DPOTrainer(model=model, args=args, train_dataset=data, processing_class=tok)
+
+
+class InOrder(DPOTrainer):
+    """Takes the pairs in their order, so that both sides' loss curves are of the same steps."""
+
+    def _get_train_sampler(self, dataset=None):
+        return torch.utils.data.SequentialSampler(self.train_dataset if dataset is None else dataset)
+
+
+trainer = InOrder(model=model, args=args, train_dataset=data, processing_class=tok)
 seconds, _ = timed(trainer.train)
-finish(count(tok, INPUT["pairs"], "chosen", "rejected"), seconds)
+losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]
+finish(count(tok, INPUT["pairs"], "chosen", "rejected"), seconds, losses=losses)
