@@ -110,6 +110,53 @@ describe("the pipeline on SmolLM2-135M", { timeout: 600_000 }, () => {
     expect(Math.abs(metrics["val/rollout_ratio"] - 1)).toBeLessThan(2e-2); // sampled with a cache, in another order
   });
 
+  it("dpo learns to prefer, and so does kto from the same comparisons", async () => {
+    const out = await run("dpo", "dpo.yaml", "--json", ...set({ learningRate: 5e-5, heldOut: 0.2 }));
+    const evals = jsonLines(out).filter(({ type }) => type === "eval");
+    expect(evals.at(-1).metrics["eval_rewards/margins"]).toBeGreaterThan(0);
+    expect(evals.at(-1).metrics.eval_loss).toBeLessThan(Math.LN2);
+    const kto = await run(
+      "dpo",
+      "dpo.yaml",
+      "--json",
+      ...set({ loss: "kto", heldOut: 0 }),
+      "--run",
+      "runs/kto",
+    );
+    const { metrics } = jsonLines(kto).at(-1);
+    for (const name of ["loss", "kl", "rewards/chosen", "rewards/rejected"])
+      expect(Number.isFinite(metrics[name]), name).toBe(true);
+  });
+
+  it("grpo steps by the starter's rewards, each told apart", async () => {
+    const small = set({ steps: 2, batchSize: 8, samplesPerPrompt: 4, maxTokens: 24 });
+    const out = await run("grpo", "grpo.yaml", "--json", ...small);
+    const { metrics } = jsonLines(out).findLast(({ type }) => type === "step");
+    expect(metrics["objective/scores"]).toBeCloseTo(
+      metrics["rewards/length"] + 2 * metrics["rewards/repetition"],
+      6,
+    );
+    expect(jsonLines(out)[0].total).toBe(2);
+  });
+
+  it.each(["ppo", "grpo"])("%s learns by the README's own reward", async (stage) => {
+    const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+    const [, code = ""] = /```js\n(\/\/ brief\.mjs[\s\S]*?)```/.exec(readme) ?? [];
+    expect(code.trim().split("\n").length).toBeLessThanOrEqual(10);
+    writeFileSync(at("brief.mjs"), code);
+    const out = await run(
+      ...[stage, "--policy", "runs/sft", "--reward", "brief.mjs", "--prompts", "prompts.jsonl", "--json"],
+      ...["--run", `runs/${stage}-brief`],
+      ...set({ steps: 2, batchSize: 8, samplesPerPrompt: 4, maxTokens: 24, logSamples: 8 }),
+    );
+    const samples = jsonLines(out).filter(({ type }) => type === "sample");
+    expect(samples).toHaveLength(16);
+    for (const { response, score } of samples) {
+      const words = response.trim().split(/\s+/).length;
+      expect(score).toBeCloseTo((response.split("?").length === 2 ? 1 : 0) - Math.abs(words - 12) / 12, 9);
+    }
+  });
+
   it("generate answers prompts from a file, a flag and standard input", async () => {
     const rows = jsonLines(
       await run("generate", "--model", "runs/ppo", "--data", "prompts.jsonl", "--max-tokens", "8"),
@@ -138,11 +185,9 @@ describe("the pipeline on SmolLM2-135M", { timeout: 600_000 }, () => {
 
   it("runs lists what was made, report draws it", async () => {
     const listed = jsonLines(await run("runs", "--json"));
-    expect(listed.map(({ stage, state }) => `${stage} ${state}`)).toEqual([
-      "sft done",
-      "sft done",
-      "reward done",
-      "ppo done",
+    expect(listed.map(({ stage, state }) => `${stage} ${state}`).sort()).toEqual([
+      ...["dpo done", "dpo done", "grpo done", "grpo done", "ppo done", "ppo done"],
+      ...["reward done", "sft done", "sft done"],
     ]);
     for (const { run: path } of listed) {
       await run("report", path);

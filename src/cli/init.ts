@@ -16,6 +16,6 @@ export const init = () =>
       mkdirSync(folder, { recursive: true });
       for (const name of readdirSync(from)) copyFileSync(join(from, name), join(folder, name));
       print(
-        `wrote ${readdirSync(folder).join(", ")} to ${folder}\n\nnext:\n  cd ${folder}\n  npx plumbline sft sft.yaml\n  npx plumbline reward reward.yaml\n  npx plumbline ppo ppo.yaml\n  npx plumbline dpo dpo.yaml   # in place of reward and ppo`,
+        `wrote ${readdirSync(folder).join(", ")} to ${folder}\n\nnext:\n  cd ${folder}\n  npx plumbline sft sft.yaml\n  npx plumbline reward reward.yaml\n  npx plumbline ppo ppo.yaml\n  npx plumbline dpo dpo.yaml   # in place of reward and ppo\n  npx plumbline grpo grpo.yaml # in place of ppo`,
       );
     });
