@@ -36,6 +36,17 @@ module.exports = {
       ["tensor", "math", "models", "rollout", "sandbox", "text", "data", "run"],
       "what scores responses: models and programs",
     ),
+    {
+      ...only(
+        "constitution",
+        ["tensor", "math", "models", "rollout", "text", "data", "run"],
+        "AI feedback: what a model says by principles",
+      ),
+      to: {
+        path: "^(src|native|scripts)/",
+        pathNot: "^src/(constitution|tensor|math|models|rollout|text|data|run)/|^src/labels/agreement\\.ts$",
+      },
+    },
     only("sandbox", ["data"], "runs programs that nobody has read"),
     only("eval", ["tensor", "math", "models", "rollout", "text", "data"], "measures models"),
     {

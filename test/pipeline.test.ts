@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -169,6 +169,100 @@ describe("the pipeline on SmolLM2-135M", { timeout: 600_000 }, () => {
     expect(readFileSync(at("answers.jsonl"), "utf8")).toBe(flag);
   });
 
+  it("generate keeps the best of several by a reward, as demonstrations for sft", async () => {
+    writeFileSync(at("long.mjs"), "export default (prompt, completion) => completion.length;");
+    const draw = [
+      "generate",
+      "--model",
+      "runs/sft",
+      "--data",
+      "prompts.jsonl",
+      "--max-tokens",
+      "8",
+      "--samples",
+      "4",
+    ];
+    const all = jsonLines(await run(...draw));
+    await run(...draw, "--reward", "long.mjs", "--out", "best.jsonl");
+    const best = jsonLines(readFileSync(at("best.jsonl"), "utf8"));
+    expect(best).toHaveLength(all.length / 4);
+    best.forEach(({ completion, score }, i) => {
+      const longest = Math.max(...all.slice(4 * i, 4 * i + 4).map((one) => one.completion.length));
+      expect(completion.length).toBe(longest);
+      expect(score).toBe(longest);
+    });
+    expect(JSON.parse(await run("data", "check", "best.jsonl", "--json")).kind).toBe("demonstration");
+  });
+
+  it("constitution revises and judges, goes on where it was cut off, and refuses another constitution", async () => {
+    const prompts = readFileSync(at("prompts.jsonl"), "utf8").split("\n").slice(0, 5);
+    writeFileSync(at("five.jsonl"), `${prompts.join("\n")}\n`);
+    const revise = [
+      "constitution",
+      "revise",
+      "--model",
+      "runs/sft",
+      "--data",
+      "five.jsonl",
+      "--at-once",
+      "2",
+    ];
+    const made = (out: string) => [
+      ...[
+        ...revise,
+        "--constitution",
+        "constitution.yaml",
+        "--max-tokens",
+        "12",
+        "--rounds",
+        "2",
+        "--out",
+        out,
+      ],
+    ];
+    expect(await run(...made("cai"))).toMatch(/5 demonstrations/);
+    const log = readFileSync(at("cai/revisions.jsonl"), "utf8");
+    const [head, ...rows] = jsonLines(log);
+    expect(head.hash).toBe(
+      JSON.parse(await run("constitution", "check", "constitution.yaml", "--json")).hash,
+    );
+    expect(rows.map(({ rounds }) => rounds.length)).toEqual([2, 2, 2, 2, 2]);
+    // Cut within the fourth row, as a kill would.
+    mkdirSync(at("cut"));
+    writeFileSync(
+      at("cut/revisions.jsonl"),
+      log.slice(0, log.split("\n").slice(0, 4).join("\n").length + 20),
+    );
+    await run(...made("cut"));
+    for (const name of ["revisions.jsonl", "demonstrations.jsonl"])
+      expect(readFileSync(at("cut", name), "utf8")).toBe(readFileSync(at("cai", name), "utf8"));
+    expect(JSON.parse(await run("data", "check", "cai/demonstrations.jsonl", "--json")).kind).toBe(
+      "demonstration",
+    );
+    const other = readFileSync(at("constitution.yaml"), "utf8").replace("version: 1", "version: 2");
+    writeFileSync(at("other.yaml"), other);
+    const refused = await plumbline([...made("cai"), "--constitution", "other.yaml"], { cwd: dir });
+    expect(refused.stderr).toMatch(/was made by .*"version":"1".*give another --out/);
+
+    const compared = readFileSync(at("comparisons.jsonl"), "utf8").split("\n").slice(0, 3);
+    writeFileSync(at("three.jsonl"), `${compared.join("\n")}\n`);
+    const told = await run(
+      ...["constitution", "judge", "--constitution", "constitution.yaml", "--model", "runs/sft"],
+      ...["--data", "three.jsonl", "--people", "three.jsonl", "--out", "ai"],
+    );
+    expect(told).toMatch(/beside people, on \d+ pairs: the same side in \d+ %/);
+    const soft = jsonLines(readFileSync(at("ai/comparisons.jsonl"), "utf8"));
+    for (const { probability, labeler } of soft) {
+      expect(probability).toBeGreaterThanOrEqual(0.5);
+      expect(labeler).toContain(head.hash);
+    }
+    const learned = await run(
+      ...["reward", "--model", "runs/sft", "--data", "ai/comparisons.jsonl", "--run", "runs/rlaif", "--json"],
+      ...set({ heldOut: 0, normaliseSamples: 0 }),
+    );
+    expect(jsonLines(learned).at(-1).metrics.loss).toBeGreaterThan(0.3);
+  });
+
   it("chat streams, remembers and leaves", async () => {
     const { code, stdout } = await plumbline(
       ["chat", "--model", "runs/sft", "--max-tokens", "12", "--temperature", "0"],
@@ -187,7 +281,7 @@ describe("the pipeline on SmolLM2-135M", { timeout: 600_000 }, () => {
     const listed = jsonLines(await run("runs", "--json"));
     expect(listed.map(({ stage, state }) => `${stage} ${state}`).sort()).toEqual([
       ...["dpo done", "dpo done", "grpo done", "grpo done", "ppo done", "ppo done"],
-      ...["reward done", "sft done", "sft done"],
+      ...["reward done", "reward done", "sft done", "sft done"],
     ]);
     for (const { run: path } of listed) {
       await run("report", path);

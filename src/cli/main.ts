@@ -4,6 +4,7 @@ import { InputError } from "../data/errors.ts";
 import { Interrupted } from "../run/training.ts";
 import { bench } from "./bench.ts";
 import { chat } from "./chat.ts";
+import { constitution } from "./constitution.ts";
 import { data } from "./data.ts";
 import { dpo } from "./dpo.ts";
 import { generate } from "./generate.ts";
@@ -43,6 +44,7 @@ export function program(): Command {
     data,
     runs,
     sample,
+    constitution,
     labels,
     serve,
     report,

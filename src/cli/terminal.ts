@@ -60,6 +60,16 @@ const shown: Record<string, readonly (readonly [metric: string, label: string])[
     ["completions/mean_length", "length"],
     ["objective/kl_coef", "β"],
   ],
+  grpo: [
+    ["objective/scores", "score"],
+    ["objective/kl", "KL"],
+    ["completions/mean_length", "length"],
+  ],
+  dpo: [
+    ["loss", "loss"],
+    ["rewards/accuracies", "accuracy"],
+    ["rewards/margins", "margin"],
+  ],
 };
 
 /** Shows events: for people on stderr, a line that is rewritten on a terminal; for programs a JSON line each on stdout. */

@@ -11,6 +11,8 @@ export interface Draft {
   ranks?: number[];
   margins?: number;
   weight?: number;
+  /** How likely the better of a pair is the better. */
+  probability?: number;
   labeler?: string;
   id?: string;
   /** By how much the better of two is, from 1 (slightly) to 4 (much). */
@@ -54,6 +56,7 @@ const text = z.union([z.string(), conversation], { error: "expected a string or 
 const identifier = z.union([z.string(), z.number()]).transform(String).optional();
 const rank = z.number();
 const weight = z.number().min(0).optional();
+const probability = z.number().min(0.5).max(1).optional();
 const strength = z.int().min(1).max(4).optional();
 const skill = z.string().optional();
 const models = z.array(z.string().nullable()).optional();
@@ -74,6 +77,7 @@ define(
       ranks: z.array(rank),
       margins: z.number().optional(),
       weight,
+      probability,
       labeler: identifier,
       strength,
       models,
@@ -339,6 +343,7 @@ const pair = z.object({
   rating_rejected: z.number().optional(),
   margin: z.number().optional(),
   weight,
+  probability,
   labeler: identifier,
   strength,
   models,
@@ -367,8 +372,8 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
       : { prompt: toPrompt(row.prompt), completions: [toReply(row.chosen), toReply(row.rejected)] };
   if (!split) return "differing prefixes";
   const ranks = good === bad ? [0, 0] : [0, 1];
-  const { margin: margins, weight, labeler, strength, models, skill } = row;
-  return [{ ...split, ranks, ...given({ margins, weight, labeler, strength, models, skill }) }];
+  const { margin: margins, weight, probability, labeler, strength, models, skill } = row;
+  return [{ ...split, ranks, ...given({ margins, weight, probability, labeler, strength, models, skill }) }];
 }
 
 /** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */

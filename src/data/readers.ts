@@ -32,12 +32,16 @@ export async function readDemonstrations(
 /** Comparisons for the reward model. Throws as `readDemonstrations` does. */
 export async function readComparisons(path: string): Promise<{ records: Comparison[]; report: DataReport }> {
   const { drafts, report } = await read(path, ["comparison"], "comparisons");
-  const records = drafts.map(({ prompt, completions, ranks = [], margins, weight, labeler }) => ({
-    ...{ prompt, completions, ranks },
-    ...(margins !== undefined && { margins }),
-    ...(weight !== undefined && { weight }),
-    ...(labeler !== undefined && { labeler }),
-  }));
+  const records = drafts.map(({ prompt, completions, ranks = [], ...draft }) => {
+    const { margins, weight, probability, labeler } = draft;
+    return {
+      ...{ prompt, completions, ranks },
+      ...(margins !== undefined && { margins }),
+      ...(weight !== undefined && { weight }),
+      ...(probability !== undefined && { probability }),
+      ...(labeler !== undefined && { labeler }),
+    };
+  });
   return { records, report };
 }
 

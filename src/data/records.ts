@@ -24,6 +24,8 @@ export interface Comparison {
   margins?: number;
   /** How much it counts, from 0 for nothing to 1, which it is where absent. */
   weight?: number;
+  /** How likely the better of a pair is the better, from 0.5 to 1, which it is where absent: a soft label. */
+  probability?: number;
   labeler?: string;
 }
 

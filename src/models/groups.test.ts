@@ -20,6 +20,15 @@ describe("weighted comparisons", () => {
     expect(weights.toArray()).toEqual([0.5 / 2 / 2, 1 / 2 / 2, 1 / 2]);
   });
 
+  it("that are not certain are there both ways round, as often as each is likely", () => {
+    const { better, worse, weights } = pairsOf(
+      group([{ ...said("p", ["a", "b"], 0.5), probability: 0.75 }, said("q", ["a", "b"])]),
+    );
+    expect(better.toArray()).toEqual([0, 1, 2]);
+    expect(worse.toArray()).toEqual([1, 0, 3]);
+    expect(weights.toArray()).toEqual([0.5 * 0.75 * 0.5, 0.5 * 0.25 * 0.5, 0.5]);
+  });
+
   it("of weight 0 are as if they were not there", () => {
     const all = [said("p", ["a", "b"]), said("p", ["b", "a"], 0), said("q", ["a", "b"], 0)];
     const without = group(all.slice(0, 1));

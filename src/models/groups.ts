@@ -13,6 +13,8 @@ export interface Pair {
   strength: number;
   /** How much it counts: how far its labeler can be trusted. */
   weight: number;
+  /** How likely it is the right way round. */
+  probability: number;
   labeler?: string | undefined;
 }
 
@@ -31,7 +33,15 @@ export function groupByPrompt(
 ): { groups: Group[]; tooLong: number } {
   const groups = new Map<string, Group & { places: Map<string, number> }>();
   let tooLong = 0;
-  for (const { prompt, completions, ranks, margins = 0, weight = 1, labeler } of comparisons) {
+  for (const {
+    prompt,
+    completions,
+    ranks,
+    margins = 0,
+    weight = 1,
+    probability = 1,
+    labeler,
+  } of comparisons) {
     const key = JSON.stringify(prompt);
     const group = groups.get(key) ?? { prompt, rows: [], pairs: [], places: new Map<string, number>() };
     groups.set(key, group);
@@ -50,7 +60,7 @@ export function groupByPrompt(
       places.forEach((worse, j) => {
         const strength = (ranks[j] as number) - (ranks[i] as number);
         if (strength > 0 && weight > 0 && better !== undefined && worse !== undefined && better !== worse)
-          group.pairs.push({ better, worse, margin: margins, strength, weight, labeler });
+          group.pairs.push({ better, worse, margin: margins, strength, weight, probability, labeler });
       });
     });
   }
@@ -59,7 +69,8 @@ export function groupByPrompt(
 
 /**
  * The pairs of some groups for a loss: places among all their rows (int64), weights that give each prompt the same say
- * as its share of `prompts`, less where its labelers are trusted less, and margins.
+ * as its share of `prompts`, less where its labelers are trusted less, and margins. A pair that is not certain is there
+ * both ways round, each as often as it is likely: the loss expected (Bai et al. 2022, §4.1; Mitchell 2023).
  */
 export function pairsOf(groups: readonly Group[], prompts = groups.length) {
   const better: number[] = [];
@@ -68,11 +79,15 @@ export function pairsOf(groups: readonly Group[], prompts = groups.length) {
   const margins: number[] = [];
   let start = 0;
   for (const { rows, pairs } of groups) {
-    for (const pair of pairs) {
-      better.push(start + pair.better);
-      worse.push(start + pair.worse);
-      weights.push(pair.weight / pairs.length / prompts);
-      margins.push(pair.margin);
+    const add = (good: number, bad: number, weight: number, margin: number) => {
+      better.push(start + good);
+      worse.push(start + bad);
+      weights.push(weight / pairs.length / prompts);
+      margins.push(margin);
+    };
+    for (const { better, worse, weight, probability, margin } of pairs) {
+      add(better, worse, weight * probability, margin);
+      if (probability < 1) add(worse, better, weight * (1 - probability), margin);
     }
     start += rows.length;
   }

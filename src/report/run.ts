@@ -21,6 +21,31 @@ const plots: Record<string, Plot[]> = {
     ["Accuracy", "share of pairs", { train: "accuracy", "held out": "eval_accuracy" }],
     ["Margin", "score", { margin: "margin" }],
   ],
+  dpo: [
+    ["Loss", "", { train: "loss", "held out": "eval_loss" }],
+    ["Accuracy", "share of pairs", { train: "rewards/accuracies", "held out": "eval_rewards/accuracies" }],
+    [
+      "Implied reward",
+      "β nats",
+      { chosen: "rewards/chosen", rejected: "rewards/rejected", margin: "rewards/margins" },
+    ],
+    [
+      "Likelihood",
+      "nats a completion",
+      { chosen: "logps/chosen", rejected: "logps/rejected" },
+      "both sides often fall: DPO asks for a difference",
+    ],
+    ["Gradient norm", "", { norm: "grad_norm" }],
+  ],
+  grpo: [
+    ["Score", "reward", { score: "objective/scores" }],
+    ["KL to the reference", "nats a response", { KL: "objective/kl" }],
+    ["Length", "tokens", { mean: "completions/mean_length" }],
+    ["Entropy", "nats a response", { entropy: "objective/entropy" }],
+    ["Prompts that teach nothing", "share", { share: "frac_reward_zero_std" }],
+    ["Clipping", "share of tokens", { policy: "policy/clipfrac_avg" }],
+    ["Gradient norm", "", { norm: "grad_norm" }],
+  ],
   ppo: [
     [
       "Score",

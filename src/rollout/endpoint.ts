@@ -1,14 +1,11 @@
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
-import { postJson } from "./post.ts";
+import { postAll } from "./post.ts";
 
 const reply = z.object({
   choices: z.array(z.object({ message: z.object({ content: z.string().nullable() }) })).min(1),
 });
-
-/** Requests under way at once. */
-const atOnce = 8;
 
 export interface EndpointOptions {
   /** Address that `/chat/completions` comes after, such as `http://localhost:8000/v1`. */
@@ -31,22 +28,11 @@ export async function completeAll(
   { url, model, key, maxTokens, timeoutSeconds = 120, signal, onProgress }: EndpointOptions,
 ): Promise<string[]> {
   const address = `${url.replace(/\/$/, "")}/chat/completions`;
-  const texts = new Array<string>(asked.length);
-  let [next, done] = [0, 0];
-  const ask = async (i: number): Promise<string> => {
-    const { prompt, temperature, seed } = asked[i] as (typeof asked)[number];
-    const body = { model, messages: prompt, temperature, seed, max_tokens: maxTokens };
-    return completionOf(await postJson(address, body, { timeoutSeconds, key, signal }), address);
-  };
-  const work = async () => {
-    while (next < asked.length) {
-      const i = next++;
-      texts[i] = await ask(i);
-      onProgress?.(++done, asked.length);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, asked.length) }, work));
-  return texts;
+  const bodies = asked.map(({ prompt, temperature, seed }) => ({
+    ...{ model, messages: prompt, temperature, seed, max_tokens: maxTokens },
+  }));
+  const texts = await postAll(address, bodies, { timeoutSeconds, key, signal }, onProgress);
+  return texts.map((text) => completionOf(text, address));
 }
 
 function completionOf(text: string, address: string): string {

@@ -1,3 +1,4 @@
+import pMap from "p-map";
 import { InputError } from "../data/errors.ts";
 
 /** Tries of a request: servers refuse for a moment when they are busy. */
@@ -50,4 +51,23 @@ export async function postJson(
     if (attempt === tries) throw new InputError(problem);
     await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt));
   }
+}
+
+/** Requests under way at once. */
+const atOnce = 8;
+
+/** `postJson` of each, some at a time, in their order. */
+export function postAll(
+  address: string,
+  bodies: readonly unknown[],
+  options: PostOptions,
+  onProgress?: (done: number, total: number) => void,
+): Promise<string[]> {
+  let done = 0;
+  const post = async (body: unknown) => {
+    const text = await postJson(address, body, options);
+    onProgress?.(++done, bodies.length);
+    return text;
+  };
+  return pMap(bodies, post, { concurrency: atOnce });
 }

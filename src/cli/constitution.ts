@@ -1,0 +1,229 @@
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, Option } from "commander";
+import type { Calibration } from "../constitution/calibrate.ts";
+import type { Constitution } from "../constitution/constitution.ts";
+import type { Feedback } from "../constitution/feedback.ts";
+import type { Judged, Pair } from "../constitution/prefer.ts";
+import type { Revised } from "../constitution/revise.ts";
+import { InputError } from "../data/errors.ts";
+import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
+import { numeric } from "./generate.ts";
+import { interruptible, Progress, print, table } from "./terminal.ts";
+
+interface Common {
+  constitution: string;
+  model: string;
+  endpoint?: string;
+  data: string;
+  out: string;
+  maxTokens: number;
+  temperature: number;
+  seed: number;
+  atOnce: number;
+  dtype?: "float32" | "bfloat16";
+}
+
+export const constitution = () =>
+  new Command("constitution")
+    .description(
+      "AI feedback by written principles: critiques and revisions for SFT, preferences for a reward model",
+    )
+    .addCommand(check())
+    .addCommand(reviseCommand())
+    .addCommand(judgeCommand());
+
+const check = () =>
+  new Command("check")
+    .description("Read a constitution, and say what is in it")
+    .argument("<file>", "YAML file")
+    .option("--json", "print it as JSON")
+    .action(async (file: string, { json }: { json?: boolean }) => {
+      const { readConstitution } = await import("../constitution/constitution.ts");
+      const read = readConstitution(file);
+      if (json) return console.log(JSON.stringify(read));
+      const rows = read.principles.map(({ name, weight, critique, preference }) => [
+        ...[name, String(weight), critique ? "yes" : "", preference ? "yes" : ""],
+      ]);
+      print(table([["principle", "weight", "revises", "compares"], ...rows]));
+      print(`\n${read.name}, version ${read.version}, ${read.hash}`);
+    });
+
+const common = (command: Command) =>
+  command
+    .requiredOption("--constitution <file>", "YAML file of principles")
+    .requiredOption("--out <folder>", "where the log and the data go; what is there is gone on with")
+    .option("--endpoint <url>", "the feedback model is an OpenAI-compatible server's (key: OPENAI_API_KEY)")
+    .option("--max-tokens <n>", "most tokens of a text", numeric(1, true), 256)
+    .option("--temperature <t>", "of what is written", numeric(0), 0.7)
+    .option("--seed <n>", "seed of principles and sampling", numeric(0, true), 0)
+    .option("--at-once <n>", "rows worked on together, and logged together", numeric(1, true), 64)
+    .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]));
+
+const reviseCommand = () =>
+  common(
+    new Command("revise")
+      .description("Answer prompts, criticise and revise the answers by principles: demonstrations for sft")
+      .requiredOption("--model <name>", "answers: name, Hub id, folder or run")
+      .option("--feedback <name>", "criticises and revises (default: the same model)")
+      .requiredOption("--data <file>", "file of prompts")
+      .option("--rounds <n>", "critiques and revisions of each answer", numeric(1, true), 2),
+  ).action(async (options: Common & { feedback?: string; rounds: number }) => {
+    const { readConstitution } = await import("../constitution/constitution.ts");
+    const { readPrompts } = await import("../data/readers.ts");
+    const { lastOf, revise } = await import("../constitution/revise.ts");
+    const read = readConstitution(options.constitution);
+    const { records } = await readPrompts(options.data);
+    const progress = new Progress(false);
+    const [policy, policyEnds] = await open(options.model, undefined, options);
+    const isSame = options.endpoint === undefined && (options.feedback ?? options.model) === options.model;
+    const [critic, criticEnds] = isSame
+      ? [policy, () => {}]
+      : await open(options.feedback ?? options.model, options.endpoint, options);
+    const signal = interruptible();
+    const log = openLog<Revised>(options, "revisions.jsonl", records.length, read, critic.name, {
+      model: options.model,
+      rounds: options.rounds,
+    });
+    for (let done = log.rows.length; done < records.length; done = log.rows.length) {
+      signal.throwIfAborted();
+      const revised = await revise(
+        records.slice(done, done + options.atOnce),
+        {
+          ...{ ...options, constitution: read, policy, critic, signal },
+          onPhase: (what) => progress.line(`${done} of ${records.length} prompts  ${what}`),
+          onProgress: (part, all) => progress.count(part, all, "texts"),
+        },
+        done,
+      );
+      log.add(revised);
+    }
+    policyEnds();
+    criticEnds();
+    const demonstrations = join(options.out, "demonstrations.jsonl");
+    const kept = log.rows.filter((one) => lastOf(one) !== "");
+    writeJsonl(
+      demonstrations,
+      kept.map((one) => ({ prompt: one.prompt, completion: lastOf(one) })),
+    );
+    const changed = kept.filter((one) => lastOf(one) !== one.response).length;
+    print(
+      `${kept.length} demonstrations in ${demonstrations}, ${changed} of them revised; every critique in ${log.path}\nnext: plumbline sft --model ${options.model} --data ${demonstrations}`,
+    );
+  });
+
+const judgeCommand = () =>
+  common(
+    new Command("judge")
+      .description("Compare answers by principles: comparisons with soft labels for reward and dpo")
+      .requiredOption("--model <name>", "judges: name, Hub id, folder or run, or the server's model")
+      .requiredOption("--data <file>", "file of prompts with two or more answers each")
+      .option(
+        "--people <file>",
+        "comparisons by people: agreement with them, and labels as sure as they are right",
+      )
+      .option("--think", "think aloud before each answer"),
+  ).action(async (options: Common & { people?: string; think?: boolean }) => {
+    const { readConstitution } = await import("../constitution/constitution.ts");
+    const { readComparisons, readDrafts } = await import("../data/readers.ts");
+    const { readRows } = await import("../data/tables.ts");
+    const { comparisonOf, prefer } = await import("../constitution/prefer.ts");
+    const { calibrate } = await import("../constitution/calibrate.ts");
+    const read = readConstitution(options.constitution);
+    const people = options.people === undefined ? undefined : (await readComparisons(options.people)).records;
+    const { drafts } = readDrafts(options.data, await readRows(options.data));
+    const pairs = drafts.flatMap(({ prompt, id, completions }) =>
+      completions.flatMap((first, i) =>
+        completions.slice(i + 1).map((second): Pair => ({ prompt, id, answers: [first, second] })),
+      ),
+    );
+    if (!pairs.length) throw new InputError(`${options.data}: no prompt has two answers to compare`);
+    const progress = new Progress(false);
+    const [feedback, end] = await open(options.model, options.endpoint, options);
+    const signal = interruptible();
+    const think = options.think ?? false;
+    const log = openLog<Judged>(options, "judgements.jsonl", pairs.length, read, feedback.name, { think });
+    for (let done = log.rows.length; done < pairs.length; done = log.rows.length) {
+      signal.throwIfAborted();
+      log.add(
+        await prefer(pairs.slice(done, done + options.atOnce), {
+          ...{ ...options, constitution: read, feedback, think, signal },
+          onPhase: (what) => progress.line(`${done} of ${pairs.length} pairs  ${what}`),
+          onProgress: (part, all) => progress.count(part, all, "texts"),
+        }),
+      );
+    }
+    end();
+    const found = people && calibrate(log.rows, people);
+    if (people && !found)
+      progress.line("  people judged none of these pairs: labels are as sure as the model is");
+    const out = join(options.out, "comparisons.jsonl");
+    const labeler = `${feedback.name} by ${read.name} ${read.hash}`;
+    writeJsonl(
+      out,
+      log.rows.map((one) => comparisonOf(one, labeler, found?.scale)),
+    );
+    print(
+      [
+        `${log.rows.length} comparisons in ${out}; what each principle said in ${log.path}`,
+        bothWays(log.rows),
+        ...(found ? [beside(found)] : []),
+        `next: plumbline reward --model MODEL --data ${out}`,
+      ].join("\n"),
+    );
+  });
+
+/** How often the answer depends on the order that it was asked in. */
+function bothWays(rows: readonly Judged[]): string {
+  const verdicts = rows.flatMap((one) => one.verdicts);
+  const turned = verdicts.filter(({ shownFirst, shownSecond }) => shownFirst * shownSecond < 0).length;
+  return `${Math.round((100 * turned) / verdicts.length)} % of the verdicts turn with the order of the answers; both orders are averaged`;
+}
+
+const beside = ({ pairs, accuracy, kappa, scale, ece }: Calibration): string =>
+  `beside people, on ${pairs} pairs: the same side in ${(100 * accuracy.value).toFixed(0)} % [${(100 * accuracy.low).toFixed(0)}, ${(100 * accuracy.high).toFixed(0)}], κ ${kappa.kappa?.toFixed(2) ?? `none: ${kappa.reason}`}; log-odds times ${scale.toFixed(2)}, calibration error ${ece.raw.toFixed(3)} before and ${ece.scaled.toFixed(3)} after`;
+
+async function open(
+  name: string,
+  endpoint: string | undefined,
+  { dtype }: Common,
+): Promise<[Feedback, end: () => void]> {
+  const { feedbackByModel, feedbackByServer } = await import("../constitution/feedback.ts");
+  if (endpoint !== undefined)
+    return [feedbackByServer({ url: endpoint, model: name, key: process.env.OPENAI_API_KEY }), () => {}];
+  const { loadModel } = await import("../models/pull.ts");
+  const model = await loadModel(name, dtype ? { dtype } : {});
+  return [feedbackByModel(model, name), () => model.dispose()];
+}
+
+/**
+ * The log in a folder: what is in it, and where more goes. Its first line says what made it; another maker is refused.
+ * @param of rows that it will have
+ */
+function openLog<T>(
+  { out, data, seed, atOnce }: Common,
+  name: string,
+  of: number,
+  { name: called, version, hash }: Constitution,
+  feedback: string,
+  more: Record<string, unknown>,
+): { path: string; rows: T[]; add: (rows: readonly T[]) => void } {
+  const path = join(out, name);
+  const made = JSON.stringify({ constitution: called, version, hash, feedback, data, seed, ...more });
+  mkdirSync(out, { recursive: true });
+  // What was being written when a kill came is made again, with all that is worked on together.
+  const lines = existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : [];
+  const done = Math.max(0, lines.length - 1);
+  const whole = lines.slice(0, 1 + (done === of ? done : done - (done % atOnce)));
+  if (whole.length && whole[0] !== made)
+    throw new InputError(`${path} was made by ${whole[0]}, and this would be ${made}: give another --out`);
+  writeAtomic(path, (write) => write((whole.length ? whole : [made]).map((line) => `${line}\n`).join("")));
+  const rows = whole.slice(1).map((line) => JSON.parse(line) as T);
+  return {
+    ...{ path, rows },
+    add(fresh) {
+      appendFileSync(path, fresh.map((row) => `${JSON.stringify(row)}\n`).join(""));
+      rows.push(...fresh);
+    },
+  };
+}

@@ -1,0 +1,217 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, it } from "vitest";
+import { tinyModel } from "../../test/tiny.ts";
+import type { Comparison, Message } from "../data/records.ts";
+import { logprobsOf } from "../math/index.ts";
+import { pack } from "../models/pack.ts";
+import { noGrad, tensor } from "../tensor/index.ts";
+import { encodePrompt } from "../text/chat.ts";
+import { calibrate } from "./calibrate.ts";
+import { toConstitution } from "./constitution.ts";
+import { type Feedback, feedbackByModel, feedbackByServer } from "./feedback.ts";
+import { comparisonOf, type Judged, type Pair, prefer } from "./prefer.ts";
+import { lastOf, revise } from "./revise.ts";
+
+const user = (content: string): Message[] => [{ role: "user", content }];
+const constitution = toConstitution({
+  name: "c",
+  principles: [
+    {
+      name: "kind",
+      weight: 3,
+      critique: "What is unkind?",
+      revision: "Be kind.",
+      preference: "Which is kinder?",
+    },
+    { name: "brief", critique: "What is long?", revision: "Be brief.", preference: "Which is shorter?" },
+  ],
+});
+const common = { constitution, maxTokens: 8, temperature: 1, seed: 0, think: false };
+const pairs: Pair[] = [
+  { prompt: user("Hello?"), answers: ["good", "a longer answer"] },
+  { prompt: user("And?"), answers: ["a longer answer", "good"] },
+];
+
+/** Writes what it was asked, and prefers the shorter answer by 2, but what is shown first by 1. */
+function honest(name = "honest"): Feedback & { asked: Message[][] } {
+  const asked: Message[][] = [];
+  return {
+    ...{ name, asked },
+    async write(prompts) {
+      asked.push(...prompts.map((prompt) => [...prompt]));
+      return prompts.map((prompt) => `${prompt.at(-1)?.content} #${prompt.length}`);
+    },
+    async logOdds(prompts) {
+      asked.push(...prompts.map((prompt) => [...prompt]));
+      return prompts.map((prompt) => {
+        const [, a = "", b = ""] =
+          /Answer \(A\):\n([\s\S]*?)\n\nAnswer \(B\):\n([\s\S]*?)\n\n/.exec(prompt[0]?.content ?? "") ?? [];
+        return 1 + 2 * Math.sign(b.length - a.length);
+      });
+    },
+  };
+}
+
+describe("preferences by principles", () => {
+  it("average both orders, so that a taste for the first cancels, and the principles by their weights", async () => {
+    const [one, other] = (await prefer(pairs, { ...common, feedback: honest() })) as [Judged, Judged];
+    expect(one.verdicts).toEqual([
+      { principle: "kind", shownFirst: 3, shownSecond: 1 },
+      { principle: "brief", shownFirst: 3, shownSecond: 1 },
+    ]);
+    expect([one.logOdds, other.logOdds]).toEqual([2, -2]);
+    const byPrinciple: Feedback = {
+      ...honest(),
+      logOdds: async (prompts) =>
+        prompts.map(([one], i) => (i % 2 ? -1 : 1) * (one?.content.includes("kinder") ? 4 : -8)),
+    };
+    const [mixed] = await prefer(pairs, { ...common, feedback: byPrinciple });
+    expect(mixed?.logOdds).toBeCloseTo((3 / 4) * 4 + (1 / 4) * -8, 12);
+  });
+
+  it("become comparisons with soft labels, scaled", async () => {
+    const judged = await prefer(pairs, { ...common, feedback: honest() });
+    const [one, other] = judged.map((one) => comparisonOf(one, "ai"));
+    const sure = 1 / (1 + Math.exp(-2));
+    expect(one).toEqual({
+      prompt: user("Hello?"),
+      completions: ["good", "a longer answer"],
+      ranks: [0, 1],
+      probability: sure,
+      labeler: "ai",
+    });
+    expect(other?.ranks).toEqual([1, 0]);
+    expect(comparisonOf(judged[0] as Judged, "ai", 0).probability).toBe(0.5);
+  });
+
+  it("can think before they answer, and the thoughts are kept", async () => {
+    const feedback = honest();
+    const [one] = await prefer(pairs.slice(0, 1), { ...common, think: true, feedback });
+    expect(one?.verdicts[0]?.thoughts).toHaveLength(2);
+    expect(feedback.asked.at(-1)?.map(({ role }) => role)).toEqual(["user", "assistant", "user"]);
+  });
+});
+
+describe("calibration with people", () => {
+  const judged = (logOdds: number[]): Judged[] =>
+    logOdds.map((odds, i) => ({ prompt: user(String(i)), answers: ["a", "b"], verdicts: [], logOdds: odds }));
+  const people = (firstWins: boolean[]): Comparison[] =>
+    // The answers stand the other way round in every second one.
+    firstWins.map((first, i) => ({
+      ...(i % 2
+        ? { completions: ["b", "a"], ranks: first ? [1, 0] : [0, 1] }
+        : { completions: ["a", "b"], ranks: first ? [0, 1] : [1, 0] }),
+      prompt: user(String(i)),
+    }));
+
+  it("makes log-odds as sure as they are right: logit(3/4) where three of four are right", () => {
+    const found = calibrate(
+      judged([5, 5, 5, 5, -5, -5, -5, -5]),
+      people([true, true, true, false, false, false, false, true]),
+    );
+    expect(found?.pairs).toBe(8);
+    expect(found?.accuracy.value).toBe(0.75);
+    expect(5 * (found?.scale ?? 0)).toBeCloseTo(Math.log(3), 6);
+    expect(found?.kappa.kappa).toBeCloseTo(0.5, 12);
+    expect(found?.ece.scaled).toBeLessThan(1e-6);
+    expect(found?.ece.raw).toBeGreaterThan(0.2);
+  });
+  it("trusts a model no more that is right by chance or less, and one that is always right not without end", () => {
+    expect(calibrate(judged([1, 1]), people([true, false]))?.scale).toBe(0);
+    expect(calibrate(judged([1, 1]), people([false, false]))?.scale).toBe(0);
+    expect(calibrate(judged([1, 1]), people([true, true]))?.scale).toBe(10);
+  });
+  it("is not there where people judged other pairs, or tied them", () => {
+    expect(
+      calibrate(judged([1]), [{ prompt: user("else"), completions: ["a", "b"], ranks: [0, 1] }]),
+    ).toBeUndefined();
+    expect(
+      calibrate(judged([1]), [{ prompt: user("0"), completions: ["a", "b"], ranks: [1, 1] }]),
+    ).toBeUndefined();
+  });
+});
+
+describe("critique and revision", () => {
+  const prompts = [{ prompt: user("One?"), id: "1" }, { prompt: user("Two?") }, { prompt: user("Three?") }];
+  const run = (some = prompts, place = 0, critic = honest("critic")) =>
+    revise(some, { ...common, policy: honest("policy"), critic, rounds: 2 }, place);
+
+  it("asks for a critique of the last revision, and for a revision after the critique", async () => {
+    const critic = honest("critic");
+    const [one] = await run(prompts.slice(0, 1), 0, critic);
+    expect(one).toMatchObject({ id: "1", response: "One? #1" });
+    expect(one?.rounds).toHaveLength(2);
+    expect(critic.asked.map((conversation) => conversation.map(({ role }) => role))).toEqual([
+      ["user", "assistant", "user"],
+      ["user", "assistant", "user", "assistant", "user"],
+      ["user", "assistant", "user"],
+      ["user", "assistant", "user", "assistant", "user"],
+    ]);
+    expect(critic.asked[0]?.[1]?.content).toBe("One? #1");
+    expect(critic.asked[2]?.[1]?.content).toBe(one?.rounds[0]?.revision);
+  });
+
+  it("draws the same principles however many are revised at once", async () => {
+    const drawn = (all: Awaited<ReturnType<typeof run>>) =>
+      all.map(({ rounds }) => rounds.map(({ principle }) => principle));
+    const whole = drawn(await run());
+    const parts = [...drawn(await run(prompts.slice(0, 1))), ...drawn(await run(prompts.slice(1), 1))];
+    expect(parts).toEqual(whole);
+  });
+
+  it("learns from the last revision that says anything", () => {
+    const round = (revision: string) => ({ principle: "p", critique: "c", revision });
+    expect(lastOf({ prompt: user("?"), response: "r", rounds: [round("a"), round("")] })).toBe("a");
+    expect(lastOf({ prompt: user("?"), response: "r", rounds: [round("")] })).toBe("r");
+  });
+});
+
+describe("a model's log-odds", () => {
+  it("are those of the letters after what it has begun to say", async () => {
+    const model = tinyModel(3, { max_position_embeddings: 1024 });
+    const prompts = [user("A or B?"), user("Which?")];
+    const odds = await feedbackByModel(model, "tiny").logOdds(prompts, "It is (");
+    prompts.forEach((prompt, i) => {
+      const ids = [...encodePrompt(model.text, prompt), ...model.text.encode("It is (")];
+      const expected = noGrad(() => {
+        const hidden = model.hidden(pack([ids])).narrow(0, ids.length - 1, 1);
+        const of = (letter: string) =>
+          logprobsOf(model.logits(hidden), tensor(model.text.encode(letter), { dtype: "int64" })).item();
+        return of("A") - of("B");
+      });
+      expect(odds[i]).toBeCloseTo(expected, 4);
+    });
+    await expect(
+      feedbackByModel(tinyModel(), "tiny").logOdds([user("long ".repeat(100))], "("),
+    ).rejects.toThrow(/question 1 has \d+ tokens/);
+  });
+
+  it("come from a server's likeliest tokens", async () => {
+    let bare = false;
+    const server = createServer(async (request, response) => {
+      let text = "";
+      for await (const chunk of request) text += chunk;
+      const { messages, top_logprobs } = JSON.parse(text);
+      const tops = [
+        { token: " A", logprob: -0.1 },
+        { token: "x", logprob: -3 },
+        ...(messages[0].content === "both" ? [{ token: "B", logprob: -2.5 }] : []),
+      ];
+      const logprobs = { content: [{ top_logprobs: tops.slice(0, top_logprobs) }] };
+      response.end(
+        JSON.stringify({ choices: [{ message: { content: "A" }, ...(bare ? {} : { logprobs }) }] }),
+      );
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+    const feedback = feedbackByServer({ url, model: "m", key: undefined });
+    const odds = await feedback.logOdds([user("both"), user("one")], "(");
+    // A letter that is not among them is as likely as the last of them at most.
+    expect(odds[0]).toBeCloseTo(2.4, 9);
+    expect(odds[1]).toBeCloseTo(2.9, 9);
+    bare = true;
+    await expect(feedback.logOdds([user("both")], "(")).rejects.toThrow(/gives no log-probabilities/);
+    server.close();
+  });
+});
