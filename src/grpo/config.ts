@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { loraConfig } from "../nn/lora-config.ts";
+import { learning } from "../nn/settings.ts";
+import { sampling } from "../rollout/settings.ts";
 
 /** What an algorithm is made of; each can also be chosen by itself. */
 const choices = {
@@ -59,10 +60,6 @@ export const grpoConfig = z.object({
     [K in keyof typeof choices]: z.ZodOptional<(typeof choices)[K]>;
   }),
   learningRate: z.number().positive().default(1e-6),
-  /** Trains low-rank adapters in place of all weights; wants about ten times the learning rate. */
-  lora: loraConfig.optional(),
-  /** Rounds the frozen weights under the adapters to so many bits (QLoRA): less memory, some more time. */
-  quantise: z.literal([8, 4]).optional(),
   schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
   steps: z.int().positive().default(100),
   /** Responses a step. */
@@ -75,24 +72,12 @@ export const grpoConfig = z.object({
   miniBatchSize: z.int().positive().optional(),
   /** Tokens computed at once; changes memory and speed, not the result. */
   microBatchTokens: z.int().positive().default(1024),
-  /** Computes each block again for its gradient in place of keeping what it made: less memory, a third more time. */
-  gradientCheckpointing: z.boolean().default(false),
   /** Score of a response without a stop token, in place of its own. */
   missingEosScore: z.number().optional(),
   /** Taken off the score of a response without a stop token. */
   missingEosPenalty: z.number().min(0).default(0),
   /** Over the last so many of `maxTokens`, takes up to 1 off the score (DAPO's soft overlong punishment). */
   overlongTokens: z.int().positive().optional(),
-  maxGradNorm: z.number().positive().default(1),
-  temperature: z.number().positive().default(1),
-  topK: z.int().positive().optional(),
-  topP: z.number().positive().max(1).optional(),
-  maxTokens: z.int().positive().default(128),
-  minTokens: z.int().min(0).default(0),
-  /** Texts that end a response, besides the model's stop tokens. */
-  stop: z.array(z.string().min(1)).optional(),
-  /** Rows sampled together. */
-  rolloutBatchSize: z.int().positive().default(64),
   /** Starts from a model that never had SFT. */
   allowNoSft: z.boolean().default(false),
   /** Steps between checkpoints. */
@@ -100,7 +85,8 @@ export const grpoConfig = z.object({
   /** Responses of each step that are logged as samples. */
   logSamples: z.int().min(0).default(2),
   keepCheckpoints: z.int().positive().default(1),
-  seed: z.int().default(0),
+  ...learning,
+  ...sampling,
 });
 /** The same as they are given: what has a default may be left out. */
 export type GrpoSettings = z.input<typeof grpoConfig>;

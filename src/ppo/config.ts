@@ -1,5 +1,9 @@
 import { z } from "zod";
-import { loraConfig } from "../nn/lora-config.ts";
+import { learning } from "../nn/settings.ts";
+import { sampling } from "../rollout/settings.ts";
+
+// What is given a model takes it as it is.
+const { quantise, ...stepLearning } = learning;
 
 /** Settings of one PPO step: what `ppoTrainer` takes. */
 export const ppoStepConfig = z.object({
@@ -8,16 +12,12 @@ export const ppoStepConfig = z.object({
   critic: z.enum(["separate", "shared"]).default("separate"),
   /** The critic's, or its head's; by default the policy's. */
   criticLearningRate: z.number().positive().optional(),
-  /** Trains low-rank adapters of policy and critic on the models they begin from, in place of all weights. */
-  lora: loraConfig.optional(),
   /** Passes over each batch of responses. */
   ppoEpochs: z.int().positive().default(4),
   /** Responses an optimiser step. */
   miniBatchSize: z.int().positive().default(16),
   /** Tokens computed at once; changes memory and speed, not the result. */
   microBatchTokens: z.int().positive().default(1024),
-  /** Computes each block again for its gradient in place of keeping what it made: less memory, a third more time. */
-  gradientCheckpointing: z.boolean().default(false),
   /** β₀: weight of the KL penalty. */
   initKlCoef: z.number().min(0).default(0.2),
   /** Adapts β to hold the KL at `targetKl`. */
@@ -53,17 +53,8 @@ export const ppoStepConfig = z.object({
   stopKl: z.number().positive().optional(),
   /** First steps in which the critic alone learns. */
   criticWarmup: z.int().min(0).default(0),
-  maxGradNorm: z.number().positive().default(1),
-  temperature: z.number().positive().default(1),
-  topK: z.int().positive().optional(),
-  topP: z.number().positive().max(1).optional(),
-  maxTokens: z.int().positive().default(128),
-  minTokens: z.int().min(0).default(0),
-  /** Texts that end a response, besides the model's stop tokens. */
-  stop: z.array(z.string().min(1)).optional(),
-  /** Rows sampled together. */
-  rolloutBatchSize: z.int().positive().default(64),
-  seed: z.int().default(0),
+  ...stepLearning,
+  ...sampling,
 });
 export type PpoStepConfig = z.output<typeof ppoStepConfig>;
 /** The same as they are given: what has a default may be left out. */
@@ -72,13 +63,12 @@ export type PpoStepSettings = z.input<typeof ppoStepConfig>;
 /** Settings of a PPO run. */
 export const ppoConfig = z.object({
   ...ppoStepConfig.shape,
+  quantise,
   steps: z.int().positive().default(100),
   /** Responses a step. */
   batchSize: z.int().positive().default(64),
   /** Responses to each prompt of a step. */
   samplesPerPrompt: z.int().positive().default(1),
-  /** Rounds the frozen weights under the adapters to so many bits (QLoRA): less memory, some more time. */
-  quantise: z.literal([8, 4]).optional(),
   schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
   /** Starts from a model that never had SFT. */
   allowNoSft: z.boolean().default(false),

@@ -1,0 +1,14 @@
+import { z } from "zod";
+
+/** How stages that sample do it, with the defaults that they share. */
+export const sampling = {
+  temperature: z.number().positive().default(1),
+  topK: z.int().positive().optional(),
+  topP: z.number().positive().max(1).optional(),
+  maxTokens: z.int().positive().default(128),
+  minTokens: z.int().min(0).default(0),
+  /** Texts that end a response, besides the model's stop tokens. */
+  stop: z.array(z.string().min(1)).optional(),
+  /** Rows sampled together. */
+  rolloutBatchSize: z.int().positive().default(64),
+};
