@@ -9,7 +9,8 @@ export {
   readUnpaired,
 } from "./data/readers.ts";
 export type { Comparison, Demonstration, Message, Prompt, Unpaired } from "./data/records.ts";
-export type { DpoConfig, DpoSettings } from "./dpo/config.ts";
+export type { DpoConfig, DpoSettings, OnlineSettings } from "./dpo/config.ts";
+export { type OnlineDpoOptions, type OnlineDpoResult, onlineDpo } from "./dpo/online.ts";
 export { type DpoOptions, type DpoResult, dpo } from "./dpo/train.ts";
 export {
   distinct,

@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { Comparison, Unpaired } from "../src/data/records.ts";
-import type { DpoSettings } from "../src/dpo/config.ts";
+import type { DpoSettings, OnlineSettings } from "../src/dpo/config.ts";
+import { onlineDpo } from "../src/dpo/online.ts";
 import { dpo } from "../src/dpo/train.ts";
 import type { Model } from "../src/models/model.ts";
+import type { RewardInput } from "../src/rewards/open.ts";
 import { logprobAll } from "../src/rollout/score.ts";
 import type { Metrics } from "../src/run/events.ts";
 import { memory } from "../src/tensor/index.ts";
@@ -102,5 +104,48 @@ describe("preference optimisation on a tiny model", () => {
       policy.dispose();
       expect(memory().handles).toBe(before);
     }
+  });
+});
+
+describe("online DPO on a tiny model", () => {
+  const run = async (more: OnlineSettings = {}, reward: RewardInput = yeses) => {
+    const steps: Metrics[] = [];
+    const training = onlineDpo({
+      ...{
+        policy: tinyModel(),
+        reward,
+        prompts: words.map((word) => ({ prompt: prompt(word) })),
+        allowNoSft: true,
+      },
+      ...{
+        steps: 40,
+        batchSize: 64,
+        samplesPerPrompt: 8,
+        maxTokens: 16,
+        schedule: "constant",
+        learningRate: 3e-3,
+      },
+      ...more,
+    });
+    for await (const event of training) if (event.type === "step") steps.push(event.metrics);
+    return { ...(await training.done()), steps };
+  };
+  /** Share of a text's tokens that are the word "yes". */
+  const yeses = (_: unknown, text: string) => (text.match(/ yes/g)?.length ?? 0) / 16;
+
+  it("fills the responses with a rewarded word, from a loss of log 2 on", async () => {
+    const { steps, model } = await run({ steps: 80 });
+    expect(steps[0]?.loss).toBeCloseTo(Math.LN2, 4);
+    expect(steps[0]?.["objective/scores"]).toBeLessThan(0.05);
+    expect(steps.at(-1)?.["objective/scores"]).toBeGreaterThan(0.4);
+    model.dispose();
+  }, 60_000);
+
+  it("learns nothing where all score the same, and by adapters elsewhere", async () => {
+    const same = await run({ steps: 2 }, () => 1);
+    expect(same.steps.map((step) => step.frac_reward_zero_std)).toEqual([1, 1]);
+    expect(same.steps[0]?.loss).toBeUndefined();
+    const { steps } = await run({ steps: 2, lora: { rank: 4 } });
+    expect(steps[1]?.grad_norm).toBeGreaterThan(0);
   });
 });

@@ -67,6 +67,11 @@ const stages: Record<string, string[]> = {
   ],
 };
 
+const sampled = ["--policy", "tiny", "--allow-no-sft", "--reward", "judge", "--prompts", "prompts.jsonl"];
+const short = set({ steps: 150, batchSize: 8, samplesPerPrompt: 4, maxTokens: 8, saveEvery: 1 });
+stages.grpo = ["grpo", ...sampled, ...short];
+stages["online-dpo"] = ["online-dpo", ...sampled, ...short];
+
 const adapters = set({ "lora.rank": 4 });
 stages["reward with adapters"] = [...(stages.reward as string[]), ...adapters];
 stages["ppo with adapters and a shared critic"] = [

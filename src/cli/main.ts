@@ -4,6 +4,7 @@ import { InputError } from "../data/errors.ts";
 import { Interrupted } from "../run/training.ts";
 import { bench } from "./bench.ts";
 import { chat } from "./chat.ts";
+import { compare } from "./compare.ts";
 import { constitution } from "./constitution.ts";
 import { data } from "./data.ts";
 import { dpo } from "./dpo.ts";
@@ -12,6 +13,7 @@ import { grpo } from "./grpo.ts";
 import { init } from "./init.ts";
 import { labels } from "./labels.ts";
 import { model } from "./model.ts";
+import { onlineDpo } from "./online-dpo.ts";
 import { ppo } from "./ppo.ts";
 import { quickstart } from "./quickstart.ts";
 import { report } from "./report.ts";
@@ -37,6 +39,7 @@ export function program(): Command {
     ppo,
     grpo,
     dpo,
+    onlineDpo,
     generate,
     chat,
     score,
@@ -48,6 +51,7 @@ export function program(): Command {
     labels,
     serve,
     report,
+    compare,
     bench,
     init,
     setup,

@@ -125,6 +125,7 @@ function summarise(stage: string, run: string, metrics: Metrics): void {
     reward: `plumbline score --model ${run} --data FILE`,
     ppo: `plumbline chat --model ${run}`,
     grpo: `plumbline chat --model ${run}`,
+    "online-dpo": `plumbline chat --model ${run}`,
     dpo: `plumbline chat --model ${run}`,
   };
   print(`\nsaved in ${run}; try: ${next[stage]}, or: plumbline report ${run}`);

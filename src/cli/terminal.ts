@@ -65,6 +65,11 @@ const shown: Record<string, readonly (readonly [metric: string, label: string])[
     ["objective/kl", "KL"],
     ["completions/mean_length", "length"],
   ],
+  "online-dpo": [
+    ["objective/scores", "score"],
+    ["loss", "loss"],
+    ["rewards/margins", "margin"],
+  ],
   dpo: [
     ["loss", "loss"],
     ["rewards/accuracies", "accuracy"],

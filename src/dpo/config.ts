@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { learning, passes } from "../nn/settings.ts";
+import { sampling } from "../rollout/settings.ts";
 
 /** Settings of preference optimisation. */
 export const dpoConfig = z.object({
@@ -28,6 +29,35 @@ export const dpoConfig = z.object({
   ...learning,
   ...passes,
 });
+/** Settings of online preference optimisation: pairs of the policy's own responses, ordered by a reward. */
+export const onlineConfig = z.object({
+  loss: z.enum(["sigmoid", "hinge", "ipo", "robust"]).default("sigmoid"),
+  beta: z.number().positive().default(0.1),
+  labelSmoothing: z.number().min(0).lt(0.5).default(0),
+  learningRate: z.number().positive().default(1e-6),
+  schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
+  steps: z.int().positive().default(100),
+  /** Responses a step. */
+  batchSize: z.int().positive().default(64),
+  /** Responses to each prompt of a step: the best of them is set against the worst. */
+  samplesPerPrompt: z.int().min(2).default(2),
+  /** Tokens computed at once; changes memory and speed, not the result. */
+  microBatchTokens: z.int().positive().default(512),
+  /** Taken off the score of a response without a stop token. */
+  missingEosPenalty: z.number().min(0).default(0),
+  /** Starts from a model that never had SFT. */
+  allowNoSft: z.boolean().default(false),
+  /** Steps between checkpoints. */
+  saveEvery: z.int().positive().default(50),
+  /** Responses of each step that are logged as samples. */
+  logSamples: z.int().min(0).default(2),
+  keepCheckpoints: z.int().positive().default(1),
+  ...learning,
+  ...sampling,
+});
+export type OnlineConfig = z.output<typeof onlineConfig>;
+/** The same as they are given: what has a default may be left out. */
+export type OnlineSettings = z.input<typeof onlineConfig>;
 export type DpoConfig = z.output<typeof dpoConfig>;
 /** The same as they are given: what has a default may be left out. */
 export type DpoSettings = z.input<typeof dpoConfig>;

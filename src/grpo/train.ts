@@ -11,8 +11,8 @@ import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { scheduleFactor } from "../nn/schedule.ts";
 import { named, openReward, type RewardInput } from "../rewards/open.ts";
-import { meansOf, type Reward, type Sample, type Scores } from "../rewards/reward.ts";
-import { generate, type Response } from "../rollout/generate.ts";
+import { meansOf, type Reward, type Sample } from "../rewards/reward.ts";
+import { join, type Scored, sampleScored, take } from "../rewards/sample.ts";
 import { promptsWithRoom, refuseWithoutSft } from "../rollout/prompts.ts";
 import { layOut, responseLogprobs, spread, tokenLogprobs } from "../rollout/score.ts";
 import { summariseResponses } from "../rollout/summary.ts";
@@ -22,7 +22,6 @@ import { inWords, Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { noEos } from "../run/warnings.ts";
 import { type DType, Generator, tensor, trim } from "../tensor/index.ts";
-import { encodePrompt } from "../text/chat.ts";
 import { advantagesOf, haveSpread } from "./advantages.ts";
 import { type GrpoConfig, type GrpoSettings, grpoConfig, withAlgorithm } from "./config.ts";
 import { policyGradientLoss, tokenWeights } from "./loss.ts";
@@ -53,15 +52,6 @@ interface State {
   moments: RunningMoments;
   generator: string;
   metrics: Metrics;
-}
-
-/** Responses of a step with all that is needed to learn from them. */
-interface Batch {
-  rows: Row[];
-  /** Which prompt each answers, counted over the run. */
-  groups: number[];
-  samples: Sample[];
-  scores: Scores;
 }
 
 /**
@@ -175,7 +165,7 @@ async function* train({
 const resamples = 3;
 
 /**
- * Samples responses and scores them.
+ * Samples responses and scores them; the prompts of the batch are numbered over the run.
  * @param from prompts drawn before
  * @returns the batch, prompts drawn by now, responses sampled, and the share of prompts whose responses all scored the same
  */
@@ -185,48 +175,37 @@ async function rollOut(
   prompts: readonly Prompt[],
   from: number,
   config: GrpoConfig,
-  { generator, signal }: { generator: Generator; signal: AbortSignal | undefined },
-): Promise<{ batch: Batch; drawn: number; sampled: number; flat: number }> {
-  const { samplesPerPrompt: samples, batchSize, dynamicSampling } = config;
-  const { temperature, topK, topP, maxTokens, minTokens, stop, rolloutBatchSize } = config;
+  given: { generator: Generator; signal: AbortSignal | undefined },
+): Promise<{ batch: Scored; drawn: number; sampled: number; flat: number }> {
+  const { samplesPerPrompt: samples, batchSize, dynamicSampling, rolloutBatchSize } = config;
+  const { temperature, topK, topP, maxTokens, minTokens, stop } = config;
   const wanted = Math.max(1, Math.round(batchSize / samples));
-  const batch: Batch = { rows: [], groups: [], samples: [], scores: { total: [], parts: {} } };
+  const options = {
+    temperature,
+    topK,
+    topP,
+    maxTokens,
+    minTokens,
+    stop,
+    samples,
+    batchSize: rolloutBatchSize,
+  };
+  let batch: Scored = { rows: [], prompts: [], samples: [], scores: { total: [], parts: {} } };
   let [drawn, flat] = [from, 0];
   for (let round = 0; round <= resamples && batch.rows.length < wanted * samples; round++) {
     const asked = drawAt(prompts, drawn, wanted - batch.rows.length / samples, config.seed);
-    const encoded = asked.map(({ prompt }) => encodePrompt(policy.text, prompt));
-    const responses = await generate(policy, encoded, {
-      ...{ temperature, topK, topP, maxTokens, minTokens, stop, samples, generator, signal },
-      batchSize: rolloutBatchSize,
-    });
-    const given = responses.map((one) => sampleOf(asked[one.prompt] as Prompt, one));
-    const scores = await judge.score(given, signal);
-    const groups = responses.map((one) => drawn + one.prompt);
-    const telling = haveSpread(scores.total, groups);
+    const found = await sampleScored(policy, judge, asked, { ...options, ...given });
+    const telling = haveSpread(found.scores.total, found.prompts);
+    // In the last round what is there has to do.
+    const keepsAll = !dynamicSampling || round === resamples;
+    const places = found.prompts.flatMap((prompt, i) => (keepsAll || telling.has(prompt) ? [i] : []));
+    const kept = take(found, places);
+    batch = join(batch, { ...kept, prompts: kept.prompts.map((prompt) => drawn + prompt) });
     flat += asked.length - telling.size;
     drawn += asked.length;
-    // In the last round what is there has to do.
-    const kept = (i: number) => !dynamicSampling || round === resamples || telling.has(groups[i] as number);
-    responses.forEach(({ prompt, tokens }, i) => {
-      if (!kept(i)) return;
-      batch.rows.push({ prompt: encoded[prompt] as number[], response: tokens });
-      batch.groups.push(groups[i] as number);
-      batch.samples.push(given[i] as Sample);
-      batch.scores.total.push(scores.total[i] as number);
-      for (const [name, part] of Object.entries(scores.parts)) {
-        batch.scores.parts[name] ??= [];
-        batch.scores.parts[name].push(part[i] as number);
-      }
-    });
   }
   return { batch, drawn, sampled: (drawn - from) * samples, flat: flat / (drawn - from) };
 }
-
-const sampleOf = (prompt: Prompt, { text, finished }: Response): Sample => ({
-  ...prompt,
-  response: text,
-  finished,
-});
 
 /** A batch as it is learned from. */
 interface Experience {
@@ -245,7 +224,7 @@ async function learn(
   policy: Model,
   reference: Model | undefined,
   optimizer: AdamW,
-  batch: Batch,
+  batch: Scored,
   { step, moments }: State,
   config: GrpoConfig,
 ): Promise<Metrics> {
@@ -255,7 +234,7 @@ async function learn(
   const lr = config.learningRate * scheduleFactor(schedule, step, steps);
   const measured: Metrics[] = [];
   for (let epoch = 0; epoch < epochs; epoch++) {
-    const order = shuffledByGroup(batch.groups, seed + step * epochs + epoch);
+    const order = shuffledByGroup(batch.prompts, seed + step * epochs + epoch);
     for (let start = 0; start < order.length; start += miniBatchSize) {
       const found = update(
         policy,
@@ -286,7 +265,7 @@ async function learn(
 function prepare(
   policy: Model,
   anchor: Model | undefined,
-  { rows, groups, samples, scores }: Batch,
+  { rows, prompts, samples, scores }: Scored,
   moments: RunningMoments,
   once: boolean,
   config: GrpoConfig,
@@ -301,7 +280,7 @@ function prepare(
     return klIn === "score" ? own - klCoef * kl : own;
   });
   return {
-    ...{ rows, old, reference, advantages: advantagesOf(shaped, groups, moments, config) },
+    ...{ rows, old, reference, advantages: advantagesOf(shaped, prompts, moments, config) },
     counted: rows.map(({ response }, i) =>
       maskUnfinished && !(samples[i] as Sample).finished ? 0 : response.length,
     ),

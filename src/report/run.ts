@@ -37,6 +37,17 @@ const plots: Record<string, Plot[]> = {
     ],
     ["Gradient norm", "", { norm: "grad_norm" }],
   ],
+  "online-dpo": [
+    ["Score", "reward", { score: "objective/scores" }],
+    ["Loss", "", { loss: "loss" }],
+    [
+      "Implied reward",
+      "β nats",
+      { chosen: "rewards/chosen", rejected: "rewards/rejected", margin: "rewards/margins" },
+    ],
+    ["Length", "tokens", { mean: "completions/mean_length" }],
+    ["Prompts that teach nothing", "share", { share: "frac_reward_zero_std" }],
+  ],
   grpo: [
     ["Score", "reward", { score: "objective/scores" }],
     ["KL to the reference", "nats a response", { KL: "objective/kl" }],

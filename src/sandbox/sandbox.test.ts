@@ -169,6 +169,34 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect(existsSync("/usr/made")).toBe(false);
   });
 
+  it("is refused calls that hide memory from its count or reach into the kernel", async () => {
+    const call = (number: string) =>
+      python(
+        `import ctypes, platform\nlibc = ctypes.CDLL(None, use_errno=True)\nr = libc.syscall(${number}, 0, 0, 0, 0, 0)\nprint(r, ctypes.get_errno())`,
+      );
+    // io_uring_setup and memfd_secret have one number everywhere; EPERM is 1, and clone3 is not there at all.
+    for (const number of ["425", "447"]) expect((await call(number)).stdout).toBe("-1 1\n");
+    expect((await call("435")).stdout).toBe("-1 38\n");
+    for (const source of [
+      "import os; os.memfd_create('x'); print('REACHED')",
+      "import ctypes; s = ctypes.CDLL(None).shmget(0, 1 << 20, 0o1600); exit(s < 0 and 1); print('REACHED')",
+      "import os; os.execv('/usr/bin/unshare', ['unshare', '--user', '--map-root-user', '/bin/echo', 'REACHED'])",
+      "import ctypes; exit(ctypes.CDLL(None).ptrace(16, 1, 0, 0) and 1); print('REACHED')",
+    ])
+      expect(fails(await python(source)), source).toBe(true);
+  });
+
+  it("may have threads and children of its own", async () => {
+    const threads = await python(
+      "import threading, subprocess\nall = [threading.Thread(target=lambda: print('t')) for _ in range(4)]\n[t.start() for t in all]; [t.join() for t in all]\nprint(subprocess.run(['/bin/echo', 'child'], capture_output=True).stdout)",
+    );
+    expect(threads.stdout).toBe("t\nt\nt\nt\nb'child\\n'\n");
+    const worker = await node(
+      "const { Worker } = require('node:worker_threads'); new Worker('console.log(1)', { eval: true }); require('node:child_process').execFile('/bin/echo', ['2'], (_, out) => process.stdout.write(out))",
+    );
+    expect(worker.stdout.trim().split("\n").sort()).toEqual(["1", "2"]);
+  });
+
   it("cannot kill what it was begun by, or anything else", async () => {
     const bystander = spawnSync("true"); // the machine's programs go on
     expect(bystander.status).toBe(0);

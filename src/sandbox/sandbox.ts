@@ -3,9 +3,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { InputError } from "../data/errors.ts";
+import { seccompFilter } from "./seccomp.ts";
 
 // Programs that nobody has read, such as a model writes, run under bubblewrap: namespaces of their own for processes, the
-// network, users and mounts; of the file system only what the interpreter needs, read-only; no environment.
+// network, users and mounts; of the file system only what the interpreter needs, read-only; no environment; a filter of
+// system calls.
 
 export type Language = "javascript" | "typescript" | "python";
 
@@ -59,13 +61,16 @@ export async function runSandboxed(
   const limit: Limits = { ...limits, ...Object.fromEntries(given) };
   const { extension, command, folders } = interpreter(language, source);
   const file = `/program/main.${extension}`;
-  const args = [...bubblewrap(limit, folders), ...["--ro-bind-data", "3", file], ...["--remount-ro", "/"]];
+  const args = [
+    ...bubblewrap(limit, folders),
+    ...["--ro-bind-data", "3", file, "--seccomp", "4", "--remount-ro", "/"],
+  ];
   const began = performance.now();
   const child = spawn(
     findBubblewrap(),
     [...args, "--", "/usr/bin/prlimit", ...ulimits(limit), "--", ...command, file],
     {
-      stdio: ["pipe", "pipe", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe", "pipe", "pipe"],
       env: {},
     },
   );
@@ -87,10 +92,14 @@ export async function runSandboxed(
     };
     const [stdout, stderr] = [collect(child.stdout as Readable), collect(child.stderr as Readable)];
     // It may end without having read them.
-    for (const [i, text] of [stdin, source].entries()) {
-      const pipe = child.stdio[i ? 3 : 0] as Writable;
+    for (const [fd, content] of [
+      [0, stdin],
+      [3, source],
+      [4, seccompFilter()],
+    ] as const) {
+      const pipe = child.stdio[fd] as Writable;
       pipe.on("error", () => {});
-      pipe.end(text);
+      pipe.end(content);
     }
     const timer = setTimeout(() => end("time"), limit.seconds * 1000);
     const looks = setInterval(() => {
@@ -113,7 +122,15 @@ export async function runSandboxed(
 }
 
 const bubblewrap = ({ filesMb }: Limits, folders: readonly string[]): string[] => [
-  ...["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL"],
+  ...[
+    "--unshare-all",
+    "--unshare-user",
+    "--disable-userns",
+    "--die-with-parent",
+    "--new-session",
+    "--cap-drop",
+    "ALL",
+  ],
   ...["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--clearenv"],
   ...["--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8"],
   ...["--setenv", "PYTHONDONTWRITEBYTECODE", "1"],
@@ -130,6 +147,7 @@ const ulimits = ({ seconds, memoryMb, processes, filesMb }: Limits): string[] =>
   `--data=${memoryMb * 1_000_000}`,
   `--nproc=${processes}`,
   `--fsize=${filesMb * 1024 * 1024}`,
+  "--nofile=256",
   "--core=0",
 ];
 
@@ -161,17 +179,21 @@ function findBubblewrap(): string {
 /** Why programs cannot be run here; undefined where they can. */
 export function noSandbox(): string | undefined {
   if (process.platform !== "linux") return "bubblewrap, which makes it, is Linux's";
+  if (!seccompFilter()) return `there is no filter of system calls for ${process.arch}`;
   if (!existsSync("/usr/bin/bwrap"))
     return "bubblewrap is not there: install your distribution's package bubblewrap";
   if (!existsSync("/usr/bin/prlimit"))
     return "prlimit is not there: install your distribution's package util-linux";
   try {
-    execFileSync("/usr/bin/bwrap", ["--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "/bin/true"], {
+    const args = ["--unshare-all", "--unshare-user", "--disable-userns", "--ro-bind", "/", "/", "/bin/true"];
+    execFileSync("/usr/bin/bwrap", args, {
       stdio: ["ignore", "ignore", "pipe"],
     });
     return undefined;
   } catch (error) {
-    return `bubblewrap cannot make one here: ${String((error as { stderr?: Buffer }).stderr ?? error).trim()}`;
+    const said = String((error as { stderr?: Buffer }).stderr ?? error).trim();
+    if (/disable-userns/.test(said)) return "bubblewrap is too old: 0.8 or later is needed";
+    return `bubblewrap cannot make one here: ${said}`;
   }
 }
 

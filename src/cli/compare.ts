@@ -1,0 +1,229 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { Command } from "commander";
+import { InputError } from "../data/errors.ts";
+import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
+import type { Trial } from "../quickstart/compare.ts";
+import { readRecipe } from "../run/config.ts";
+import type { Event, Metrics } from "../run/events.ts";
+import { numeric } from "./generate.ts";
+import { interruptible, Progress, print, table } from "./terminal.ts";
+
+// The paths are the same from src/cli and from dist/cli.
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const recipes = here("../../recipes/compare");
+
+interface Options {
+  from: string;
+  out: string;
+  responses?: number;
+  minutes?: number;
+  seeds: number;
+  limit?: number;
+  json?: boolean;
+}
+
+const stages = ["ppo", "grpo", "online-dpo", "dpo"] as const;
+
+/** A stage's recipe in a folder named as the optimiser. */
+interface Recipe {
+  optimiser: string;
+  stage: (typeof stages)[number];
+  path: string;
+}
+
+export const compare = () =>
+  new Command("compare")
+    .description(
+      "Run optimisers on the quickstart's task with equal budgets, and draw what each gave and cost",
+    )
+    .argument(
+      "[folders...]",
+      "recipes, each a folder with ppo.yaml, grpo.yaml, online-dpo.yaml or dpo.yaml (default: all that come with plumbline)",
+    )
+    .option(
+      "--from <folder>",
+      "a quickstart's runs: its SFT model, reward model and comparisons",
+      "runs/quickstart",
+    )
+    .option("--out <folder>", "where runs, table and page go; what is there is not run again", "runs/compare")
+    .option("--responses <n>", "budget: responses that are sampled (default: 1024)", numeric(1, true))
+    .option("--minutes <n>", "budget in place of it: time to learn", numeric(0.1))
+    .option("--seeds <n>", "seeds of each", numeric(1, true), 3)
+    .option("--limit <n>", "held-out instructions to measure on", numeric(1, true))
+    .option("--json", "print the result as JSON")
+    .action(async (folders: string[], options: Options) => {
+      if (options.responses !== undefined && options.minutes !== undefined)
+        throw new InputError("compare: give --responses or --minutes");
+      for (const name of ["sft", "reward"])
+        if (!existsSync(join(options.from, name, "run.json")))
+          throw new InputError(
+            `${options.from}: there is no run "${name}" in it: run \`plumbline quickstart\` first`,
+          );
+      const all = (folders.length ? folders : readdirSync(recipes).map((name) => join(recipes, name))).map(
+        recipeIn,
+      );
+      const signal = interruptible();
+      const progress = new Progress(false);
+      const { loadInstructions } = await import("../quickstart/task.ts");
+      mkdirSync(options.out, { recursive: true });
+      const prompts = join(options.out, "prompts.jsonl");
+      writeJsonl(
+        prompts,
+        loadInstructions("train").map(({ id, prompt }) => ({ id, prompt })),
+      );
+      const measure = await measurer(options, signal);
+      const trials: Trial[] = [];
+      for (let seed = 0; seed < options.seeds; seed++)
+        for (const recipe of all) {
+          const run = join(options.out, `${recipe.optimiser}-${seed}`);
+          const kept = join(run, "trial.json");
+          if (!existsSync(kept)) {
+            progress.line(`${recipe.optimiser}, seed ${seed}`);
+            // Half a run has half a time.
+            rmSync(run, { recursive: true, force: true });
+            const cost = await train(recipe, run, prompts, seed, options, signal, progress);
+            const trial = { optimiser: recipe.optimiser, seed, ...cost, ...(await measure(run)) };
+            writeAtomic(kept, (write) => write(JSON.stringify(trial)));
+          }
+          trials.push(JSON.parse(readFileSync(kept, "utf8")) as Trial);
+        }
+      const { comparisonReport, comparisonTable, standings } = await import("../quickstart/compare.ts");
+      const { renderReport } = await import("../report/render.ts");
+      const budget = options.minutes
+        ? `Each learns for about ${options.minutes} minutes.`
+        : `Those that sample draw ${options.responses ?? usual} responses; the others take one pass over the comparisons.`;
+      const page = join(options.out, "compare.html");
+      writeAtomic(page, (write) => write(renderReport(comparisonReport(trials, budget))));
+      if (options.json) return print(JSON.stringify(standings(trials)));
+      print(
+        `${table(comparisonTable(standings(trials)))}\n\n${budget} ${options.seeds} seeds.\npage: ${page}`,
+      );
+    });
+
+const usual = 1024;
+
+function recipeIn(folder: string): Recipe {
+  for (const stage of stages) {
+    const path = join(folder, `${stage}.yaml`);
+    if (existsSync(path)) return { optimiser: basename(folder), stage, path };
+  }
+  throw new InputError(`${folder}: there is no ${stages.map((name) => `${name}.yaml`).join(", ")} in it`);
+}
+
+/** Trains by a recipe in a process of its own, as one would by hand. */
+async function train(
+  { stage, path }: Recipe,
+  run: string,
+  prompts: string,
+  seed: number,
+  { from, responses = usual, minutes }: Options,
+  signal: AbortSignal,
+  progress: Progress,
+): Promise<Pick<Trial, "seconds" | "gb" | "responses">> {
+  const recipe = readRecipe(path);
+  const inputs =
+    stage === "dpo"
+      ? ["--model", join(from, "sft"), "--data", join(from, "comparisons.jsonl")]
+      : ["--policy", join(from, "sft"), "--reward", join(from, "reward"), "--prompts", prompts];
+  const batch = Number(recipe.batchSize ?? 64);
+  let length =
+    stage === "dpo" ? `epochs=${recipe.epochs ?? 1}` : `steps=${Math.max(1, Math.round(responses / batch))}`;
+  if (minutes !== undefined) {
+    const { output } = await plumbline([stage, path, ...inputs, "--estimate", "--json"], signal);
+    const told = JSON.parse(output.at(-1) as string) as { steps: number; secondsPerStep: number };
+    const steps = Math.max(1, Math.round((60 * minutes) / told.secondsPerStep));
+    length =
+      stage === "dpo" ? `epochs=${(Number(recipe.epochs ?? 1) * steps) / told.steps}` : `steps=${steps}`;
+  }
+  let [began, ended] = [0, 0];
+  let last: Metrics = {};
+  const { gb } = await plumbline(
+    [stage, path, ...inputs, "--run", run, "--json", "--set", `seed=${seed}`, "--set", length],
+    signal,
+    (line) => {
+      const event = JSON.parse(line) as Event;
+      if (event.type === "start") began = performance.now();
+      if (event.type === "done") ended = performance.now();
+      if (event.type === "step") {
+        last = event.metrics;
+        progress.count(event.step, event.total, "steps");
+      }
+    },
+  );
+  return { seconds: (ended - began) / 1000, gb, responses: last.episode ?? 0 };
+}
+
+/** Runs a command of ours; its lines, and the largest resident set where the system tells it. */
+function plumbline(
+  args: readonly string[],
+  signal: AbortSignal,
+  onLine: (line: string) => void = () => {},
+): Promise<{ output: string[]; gb: number | undefined }> {
+  const child = spawn(process.execPath, [here("../../bin/plumbline.mjs"), ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    signal,
+  });
+  return new Promise((resolve, reject) => {
+    let gb: number | undefined;
+    const look = setInterval(() => {
+      try {
+        const [, kb] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? [];
+        if (kb) gb = Number(kb) / 1e6;
+      } catch {
+        // It has ended, or this system tells otherwise.
+      }
+    }, 200);
+    const output: string[] = [];
+    let problem = "";
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      output.push(line);
+      onLine(line);
+    });
+    child.stderr.on("data", (text) => {
+      problem = (problem + text).slice(-2000);
+    });
+    child.once("error", reject);
+    child.once("close", (code) => {
+      clearInterval(look);
+      if (code === 0) resolve({ output, gb });
+      else reject(new InputError(`plumbline ${args.slice(0, 2).join(" ")}: ${problem.trim()}`));
+    });
+  });
+}
+
+/** Measures runs on the held-out instructions, beside the model that they began from. */
+async function measurer({ from, limit }: Options, signal: AbortSignal) {
+  const { loadModel } = await import("../models/pull.ts");
+  const { evaluate } = await import("../eval/evaluate.ts");
+  const { gold, loadInstructions } = await import("../quickstart/task.ts");
+  const { mean } = await import("../math/index.ts");
+  const heldOut = loadInstructions("heldOut").slice(0, limit);
+  const reference = await loadModel(join(from, "sft"));
+  const judge = await loadModel(join(from, "reward"));
+  const answer = (model: typeof reference) =>
+    evaluate({
+      ...{
+        model,
+        reference,
+        judge,
+        prompts: heldOut.map(({ prompt }) => [{ role: "user", content: prompt }]),
+      },
+      gold: (i, response) => gold(heldOut[i] as (typeof heldOut)[number], response.text, response),
+      ...{ samples: 2, maxTokens: 48, temperature: 0.7, batchSize: 384, seed: 0, signal },
+    });
+  const byInstruction = ({ responses, golds }: Awaited<ReturnType<typeof answer>>) =>
+    heldOut.map((_, i) => mean(golds.filter((_, row) => responses[row]?.prompt === i)));
+  let before: number[] | undefined;
+  return async (run: string): Promise<Pick<Trial, "golds" | "before" | "kl" | "length" | "finished">> => {
+    before ??= byInstruction(await answer(reference));
+    const model = await loadModel(run);
+    const found = await answer(model);
+    model.dispose();
+    const { kl, length, finished } = found;
+    return { golds: byInstruction(found), before, kl, length, finished };
+  };
+}

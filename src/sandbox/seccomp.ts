@@ -1,0 +1,74 @@
+// A filter of system calls for bubblewrap's --seccomp: what the interpreters need not, and what memory hides in that
+// belongs to no process, or reaches farther into the kernel than a program must. See seccomp(2) and <linux/filter.h>.
+
+/** Refused calls, by architecture: as arch/…/syscall tables number them. From 424 on the numbers are the same everywhere. */
+const refused: Record<string, { arch: number; calls: number[] }> = {
+  x64: {
+    arch: 0xc000003e,
+    calls: [
+      ...[29, 30, 31], // shmget, shmat, shmctl
+      ...[64, 68, 240], // semget, msgget, mq_open
+      ...[101, 310, 311], // ptrace, process_vm_readv, process_vm_writev
+      ...[155, 161, 165, 166], // pivot_root, chroot, mount, umount2
+      ...[175, 246, 313], // init_module, kexec_load, finit_module
+      ...[248, 249, 250], // add_key, request_key, keyctl
+      ...[272, 308, 304], // unshare, setns, open_by_handle_at
+      ...[298, 319, 321, 323], // perf_event_open, memfd_create, bpf, userfaultfd
+    ],
+  },
+  arm64: {
+    arch: 0xc00000b7,
+    calls: [
+      ...[194, 195, 196],
+      ...[190, 186, 180],
+      ...[117, 270, 271],
+      ...[41, 51, 40, 39],
+      ...[105, 104, 273],
+      ...[217, 218, 219],
+      ...[97, 268, 265],
+      ...[241, 279, 280, 282],
+    ],
+  },
+};
+/** io_uring_setup, open_tree, move_mount, fsopen, fsconfig, fsmount, memfd_secret. */
+const everywhere = [425, 428, 429, 430, 431, 432, 447];
+/** Its flags are behind a pointer, where a filter cannot look; libraries then use clone. */
+const clone3 = 435;
+/** Where the numbers of the 32-bit pointers' interface of x86-64 begin. */
+const x32 = 0x40000000;
+
+const [load, equal, atLeast, end] = [0x20, 0x15, 0x35, 0x06];
+const [offsetOfCall, offsetOfArch] = [0, 4];
+const allow = 0x7fff0000;
+const fail = (errno: number) => 0x00050000 | errno;
+const [eperm, enosys] = [1, 38];
+
+/** The filter as the kernel takes it: 8 bytes an instruction. @returns undefined for an architecture that is not known */
+export function seccompFilter(architecture: string = process.arch): Buffer | undefined {
+  const known = refused[architecture];
+  if (!known) return undefined;
+  const calls = [...known.calls, ...everywhere];
+  // Each test jumps over the next instruction where it does not hold.
+  const when = (test: number, value: number, result: number) => [
+    [test, 0, 1, value],
+    [end, 0, 0, result],
+  ];
+  const program = [
+    [load, 0, 0, offsetOfArch],
+    [equal, 1, 0, known.arch],
+    [end, 0, 0, fail(eperm)],
+    [load, 0, 0, offsetOfCall],
+    ...when(atLeast, x32, fail(eperm)),
+    ...when(equal, clone3, fail(enosys)),
+    ...calls.flatMap((call) => when(equal, call, fail(eperm))),
+    [end, 0, 0, allow],
+  ] as [number, number, number, number][];
+  const bytes = Buffer.alloc(8 * program.length);
+  program.forEach(([code, ifTrue, ifFalse, value], i) => {
+    bytes.writeUInt16LE(code, 8 * i);
+    bytes.writeUInt8(ifTrue, 8 * i + 2);
+    bytes.writeUInt8(ifFalse, 8 * i + 3);
+    bytes.writeUInt32LE(value, 8 * i + 4);
+  });
+  return bytes;
+}
