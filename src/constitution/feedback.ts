@@ -7,6 +7,7 @@ import { generate } from "../rollout/generate.ts";
 import { postAll } from "../rollout/post.ts";
 import { logprobAll } from "../rollout/score.ts";
 import { encodePrompt } from "../text/chat.ts";
+import type { Constitution } from "./constitution.ts";
 
 /** What criticises, revises and compares: a model here, or a server. */
 export interface Feedback {
@@ -32,6 +33,12 @@ export interface WriteOptions {
   seed: number;
   signal?: AbortSignal | undefined;
   onProgress?: Progress | undefined;
+}
+
+/** What both phases are asked with. */
+export interface PhaseOptions extends WriteOptions {
+  constitution: Constitution;
+  onPhase?: ((what: string) => void) | undefined;
 }
 
 /** Feedback by a model of ours. */

@@ -1,6 +1,6 @@
 import type { Comparison, Message } from "../data/records.ts";
-import { type Constitution, principlesFor } from "./constitution.ts";
-import type { Feedback } from "./feedback.ts";
+import { principlesFor } from "./constitution.ts";
+import type { Feedback, PhaseOptions } from "./feedback.ts";
 
 /** Two answers to a prompt. */
 export interface Pair {
@@ -26,17 +26,10 @@ export interface Judged extends Pair {
   logOdds: number;
 }
 
-export interface PreferOptions {
-  constitution: Constitution;
+export interface PreferOptions extends PhaseOptions {
   feedback: Feedback;
   /** Lets it think aloud before it answers (Bai et al. 2022b, §4.1). */
   think: boolean;
-  maxTokens: number;
-  temperature: number;
-  seed: number;
-  signal?: AbortSignal | undefined;
-  onPhase?: ((what: string) => void) | undefined;
-  onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** What the model says before the letter. */

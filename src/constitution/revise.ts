@@ -1,7 +1,7 @@
 import type { Message, Prompt } from "../data/records.ts";
 import { uniform } from "../math/index.ts";
-import { type Constitution, draw, principlesFor } from "./constitution.ts";
-import type { Feedback } from "./feedback.ts";
+import { draw, principlesFor } from "./constitution.ts";
+import type { Feedback, PhaseOptions } from "./feedback.ts";
 
 /** What a round changed, and under which principle. */
 export interface Round {
@@ -18,19 +18,12 @@ export interface Revised {
   rounds: Round[];
 }
 
-export interface ReviseOptions {
-  constitution: Constitution;
+export interface ReviseOptions extends PhaseOptions {
   /** Writes the responses that are criticised. */
   policy: Feedback;
   /** Criticises and revises them; best a stronger model. */
   critic: Feedback;
   rounds: number;
-  maxTokens: number;
-  temperature: number;
-  seed: number;
-  signal?: AbortSignal | undefined;
-  onPhase?: ((what: string) => void) | undefined;
-  onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**

@@ -53,10 +53,12 @@ export function batchAt<T>(
 
 /** `count` of all after the `drawn` before them: each epoch has an order of its own, and they may reach into the next. */
 export function drawAt<T>(all: readonly T[], drawn: number, count: number, seed: number): T[] {
+  const orders = new Map<number, number[]>();
   return Array.from({ length: count }, (_, i) => {
-    const place = drawn + i;
-    const order = shuffled(all.length, seed + Math.floor(place / all.length));
-    return all[order[place % all.length] as number] as T;
+    const epoch = Math.floor((drawn + i) / all.length);
+    const order = orders.get(epoch) ?? shuffled(all.length, seed + epoch);
+    orders.set(epoch, order);
+    return all[order[(drawn + i) % all.length] as number] as T;
   });
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { learning, passes } from "../nn/settings.ts";
-import { sampling } from "../rollout/settings.ts";
+import { sampledRun, sampling } from "../rollout/settings.ts";
 
 /** Settings of preference optimisation. */
 export const dpoConfig = z.object({
@@ -35,25 +35,15 @@ export const onlineConfig = z.object({
   beta: z.number().positive().default(0.1),
   labelSmoothing: z.number().min(0).lt(0.5).default(0),
   learningRate: z.number().positive().default(1e-6),
-  schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
-  steps: z.int().positive().default(100),
-  /** Responses a step. */
-  batchSize: z.int().positive().default(64),
   /** Responses to each prompt of a step: the best of them is set against the worst. */
   samplesPerPrompt: z.int().min(2).default(2),
   /** Tokens computed at once; changes memory and speed, not the result. */
   microBatchTokens: z.int().positive().default(512),
   /** Taken off the score of a response without a stop token. */
   missingEosPenalty: z.number().min(0).default(0),
-  /** Starts from a model that never had SFT. */
-  allowNoSft: z.boolean().default(false),
-  /** Steps between checkpoints. */
-  saveEvery: z.int().positive().default(50),
-  /** Responses of each step that are logged as samples. */
-  logSamples: z.int().min(0).default(2),
-  keepCheckpoints: z.int().positive().default(1),
   ...learning,
   ...sampling,
+  ...sampledRun,
 });
 export type OnlineConfig = z.output<typeof onlineConfig>;
 /** The same as they are given: what has a default may be left out. */

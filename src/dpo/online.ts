@@ -5,7 +5,7 @@ import { drawAt } from "../data/split.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import { batchGroups } from "../models/groups.ts";
 import type { Model } from "../models/model.ts";
-import type { Row } from "../models/pack.ts";
+import { type Row, tokensIn } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
@@ -14,13 +14,13 @@ import { named, openReward, type RewardInput } from "../rewards/open.ts";
 import { meansOf } from "../rewards/reward.ts";
 import { type Scored, sampleScored } from "../rewards/sample.ts";
 import { promptsWithRoom, refuseWithoutSft } from "../rollout/prompts.ts";
-import { logprobAll, rowLogprobs } from "../rollout/score.ts";
 import { summariseResponses } from "../rollout/summary.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { inWords, Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { type DType, Generator, tensor, trim } from "../tensor/index.ts";
+import { completionsOf, type Reference, refer } from "./completions.ts";
 import { type OnlineConfig, type OnlineSettings, onlineConfig } from "./config.ts";
 import { pairLoss } from "./loss.ts";
 
@@ -122,10 +122,7 @@ async function* train({
       const step = state.step + 1;
       const finished = batch.samples.map((one) => one.finished);
       const responses = batch.rows.map(({ response }) => response);
-      const tokens = batch.rows.reduce(
-        (sum, { prompt, response }) => sum + prompt.length + response.length,
-        0,
-      );
+      const tokens = tokensIn(batch.rows);
       const metrics: Metrics = {
         ...learned,
         ...summariseResponses(responses, batch.scores.total, finished),
@@ -137,11 +134,7 @@ async function* train({
         epoch: (step * perStep) / prompts.length,
       };
       state = { ...state, step, metrics };
-      for (const [i, { prompt, response, finished }] of batch.samples.slice(0, config.logSamples).entries())
-        yield journal.log({
-          ...{ type: "sample", step, prompt: prompt.at(-1)?.content ?? "", response, finished },
-          score: batch.scores.total[i] as number,
-        });
+      yield* journal.samples(step, batch.samples.slice(0, config.logSamples), batch.scores.total);
       yield journal.step(step, steps, metrics);
       if (step % saveEvery === 0 || step === steps) yield* journal.save(step, write, { keep });
       await setImmediate(); // lets a signal in
@@ -184,8 +177,12 @@ function update(
   lr: number,
   config: OnlineConfig,
 ): Metrics {
-  const all = pairs.flatMap(({ rows }) => rows);
-  const known = new Map(logprobAll(reference, all).map((logprob, i) => [all[i] as Row, logprob]));
+  const known: Reference = new Map();
+  refer(
+    known,
+    reference,
+    pairs.flatMap(({ rows }) => rows),
+  );
   const places = (count: number, from: number) =>
     tensor(
       Array.from({ length: count }, (_, i) => 2 * i + from),
@@ -196,11 +193,7 @@ function update(
     (part) => {
       const rows = part.flatMap(({ rows }) => rows);
       return pairLoss(
-        {
-          policy: rowLogprobs(policy, rows),
-          reference: tensor(rows.map((row) => known.get(row) as number)),
-          lengths: tensor(rows.map(({ response }) => response.length)),
-        },
+        completionsOf(policy, rows, known),
         places(part.length, 0),
         places(part.length, 1),
         tensor(part.map(() => 1 / pairs.length)),

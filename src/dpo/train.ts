@@ -6,17 +6,18 @@ import { batchAt, splitByPrompt } from "../data/split.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import { batchGroups, groupByPrompt, pairsOf } from "../models/groups.ts";
 import type { Model } from "../models/model.ts";
-import type { Row } from "../models/pack.ts";
+import { type Row, tokensIn } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate, type Loss } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
 import { scheduleFactor } from "../nn/schedule.ts";
-import { logprobAll, rowLogprobs } from "../rollout/score.ts";
+import { logprobAll } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { inWords, Journal, readState } from "../run/journal.ts";
 import { type Training, training } from "../run/training.ts";
 import { type DType, tensor, trim } from "../tensor/index.ts";
+import { completionsOf, type Reference, refer } from "./completions.ts";
 import { type DpoConfig, type DpoSettings, dpoConfig } from "./config.ts";
 import { ktoLoss, pairLoss } from "./loss.ts";
 import { type Thumbs, thumbsByPrompt } from "./thumbs.ts";
@@ -45,9 +46,6 @@ interface State {
 
 /** A prompt's completions, with pairs of them for every loss but KTO's. */
 type Group = ReturnType<typeof groupByPrompt>["groups"][number] | Thumbs;
-
-/** Σ log π_ref of each completion. */
-type Reference = ReadonlyMap<Row, number>;
 
 /**
  * Direct preference optimisation (Rafailov et al. 2023) and its variants: a policy learns from comparisons, or KTO's
@@ -90,13 +88,12 @@ async function* train({
           message: `${tooLong} completions make more than ${maxLength} tokens and were left out`,
         },
       ]);
-    const reference = new Map<Row, number>();
+    const reference: Reference = new Map();
     if (config.loss !== "simpo" && config.loss !== "orpo") {
       yield journal.log({ type: "phase", what: "log-probabilities under the reference" });
       for (const part of batchGroups([...learned, ...unseen], 2048)) {
         signal?.throwIfAborted();
-        const rows = part.flatMap(allRows);
-        logprobAll(base, rows).forEach((logprob, i) => reference.set(rows[i] as Row, logprob));
+        refer(reference, base, part.flatMap(allRows));
         await setImmediate(); // lets a signal in
       }
     }
@@ -132,9 +129,7 @@ async function* train({
           `dpo: the loss is not finite at step ${step + 1} (loss ${measured.loss}, gradient norm ${gradNorm}): lower learningRate; checkpoints are kept`,
         );
       step++;
-      const tokens = batch
-        .flatMap(({ rows }) => rows)
-        .reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
+      const tokens = tokensIn(batch.flatMap(({ rows }) => [...rows]));
       metrics = {
         ...measured,
         learning_rate: lr,
@@ -229,11 +224,7 @@ function lossOf(
   { loss, ...options }: DpoConfig,
 ): Loss {
   const rows = part.flatMap(({ rows }) => rows);
-  const completions = {
-    policy: rowLogprobs(model, rows),
-    reference: tensor(rows.map((row) => reference.get(row) ?? 0)),
-    lengths: tensor(rows.map(({ response }) => response.length)),
-  };
+  const completions = completionsOf(model, rows, reference);
   if (loss === "kto") {
     const good = (part as Thumbs[]).flatMap(({ good }) => good);
     const weight = 1 / batch.reduce((sum, { rows }) => sum + rows.length, 0);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { learning } from "../nn/settings.ts";
-import { sampling } from "../rollout/settings.ts";
+import { sampledRun, sampling } from "../rollout/settings.ts";
 
 /** What an algorithm is made of; each can also be chosen by itself. */
 const choices = {
@@ -60,10 +60,6 @@ export const grpoConfig = z.object({
     [K in keyof typeof choices]: z.ZodOptional<(typeof choices)[K]>;
   }),
   learningRate: z.number().positive().default(1e-6),
-  schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
-  steps: z.int().positive().default(100),
-  /** Responses a step. */
-  batchSize: z.int().positive().default(64),
   /** Responses to each prompt of a step. */
   samplesPerPrompt: z.int().positive().default(8),
   /** Passes over each batch of responses. */
@@ -78,15 +74,9 @@ export const grpoConfig = z.object({
   missingEosPenalty: z.number().min(0).default(0),
   /** Over the last so many of `maxTokens`, takes up to 1 off the score (DAPO's soft overlong punishment). */
   overlongTokens: z.int().positive().optional(),
-  /** Starts from a model that never had SFT. */
-  allowNoSft: z.boolean().default(false),
-  /** Steps between checkpoints. */
-  saveEvery: z.int().positive().default(50),
-  /** Responses of each step that are logged as samples. */
-  logSamples: z.int().min(0).default(2),
-  keepCheckpoints: z.int().positive().default(1),
   ...learning,
   ...sampling,
+  ...sampledRun,
 });
 /** The same as they are given: what has a default may be left out. */
 export type GrpoSettings = z.input<typeof grpoConfig>;

@@ -5,7 +5,7 @@ import { drawAt, shuffledByGroup } from "../data/split.ts";
 import { mean, mergeMoments, noMoments, type RunningMoments } from "../math/index.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import type { Model } from "../models/model.ts";
-import { batchRows, type Row } from "../models/pack.ts";
+import { batchRows, type Row, tokensIn } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
@@ -127,7 +127,7 @@ async function* train({
       const { rows, samples, scores } = batch;
       const finished = samples.map((one) => one.finished);
       const responses = rows.map(({ response }) => response);
-      const tokens = rows.reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
+      const tokens = tokensIn(rows);
       const metrics: Metrics = {
         ...learned,
         ...summariseResponses(responses, scores.total, finished),
@@ -138,11 +138,7 @@ async function* train({
         epoch: drawn / prompts.length,
       };
       state = { ...state, step, drawn, moments: mergeMoments(state.moments, scores.total), metrics };
-      for (const [i, { prompt, response, finished }] of samples.slice(0, config.logSamples).entries())
-        yield journal.log({
-          ...{ type: "sample", step, prompt: prompt.at(-1)?.content ?? "", response, finished },
-          score: scores.total[i] as number,
-        });
+      yield* journal.samples(step, samples.slice(0, config.logSamples), scores.total);
       yield journal.step(step, steps, metrics);
       const warnings = noEos(metrics["completions/clipped_ratio"] as number);
       yield* journal.warn(warnings.filter(({ code }) => !warned.has(code) && warned.add(code)));

@@ -7,6 +7,10 @@ export interface Row {
   response: readonly number[];
 }
 
+/** Tokens of rows, prompts and responses together. */
+export const tokensIn = (rows: readonly Row[]): number =>
+  rows.reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
+
 /** Sequences of token ids laid end to end. @throws RangeError for an empty one */
 export function pack(sequences: readonly (readonly number[])[]): Batch {
   return packRows(sequences.map((prompt) => ({ prompt, response: [] }))).batch;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { learning } from "../nn/settings.ts";
-import { sampling } from "../rollout/settings.ts";
+import { sampledRun, sampling } from "../rollout/settings.ts";
 
 // What is given a model takes it as it is.
 const { quantise, ...stepLearning } = learning;
@@ -64,19 +64,9 @@ export type PpoStepSettings = z.input<typeof ppoStepConfig>;
 export const ppoConfig = z.object({
   ...ppoStepConfig.shape,
   quantise,
-  steps: z.int().positive().default(100),
-  /** Responses a step. */
-  batchSize: z.int().positive().default(64),
   /** Responses to each prompt of a step. */
   samplesPerPrompt: z.int().positive().default(1),
-  schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
-  /** Starts from a model that never had SFT. */
-  allowNoSft: z.boolean().default(false),
-  /** Steps between checkpoints. */
-  saveEvery: z.int().positive().default(50),
-  /** Responses of each step that are logged as samples. */
-  logSamples: z.int().min(0).default(2),
-  keepCheckpoints: z.int().positive().default(1),
+  ...sampledRun,
 });
 export type PpoConfig = z.output<typeof ppoConfig>;
 /** The same as they are given: what has a default may be left out. */

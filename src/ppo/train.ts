@@ -127,15 +127,7 @@ async function* train({
         tokens_per_second: tokens / seconds,
         epoch: (step * perStep) / prompts.length,
       };
-      for (const [i, sample] of samples.slice(0, logSamples).entries())
-        yield journal.log({
-          type: "sample",
-          step,
-          prompt: sample.prompt.at(-1)?.content ?? "",
-          response: sample.response,
-          finished: sample.finished,
-          score: scores[i] as number,
-        });
+      yield* journal.samples(step, samples.slice(0, logSamples), scores);
       yield journal.step(step, steps, metrics);
       // A guard rail speaks once, not at every step.
       yield* journal.warn(done.warnings.filter(({ code }) => !warned.has(code) && warned.add(code)));

@@ -9,6 +9,7 @@ import { deviation, mergeMoments, noMoments } from "../math/index.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import { batchGroups, type Group, groupByPrompt, pairsOf } from "../models/groups.ts";
 import type { Model } from "../models/model.ts";
+import { tokensIn } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
@@ -150,9 +151,7 @@ async function* train({
           `reward: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate; checkpoints are kept`,
         );
       step++;
-      const tokens = batch
-        .flatMap(({ rows }) => rows)
-        .reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
+      const tokens = tokensIn(batch.flatMap(({ rows }) => rows));
       metrics = {
         loss: loss as number,
         accuracy: accuracy as number,

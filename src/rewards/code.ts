@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import { type Language, runSandboxed, type SomeLimits } from "../sandbox/sandbox.ts";
+import { type Language, runSandboxed, type SomeLimits, limits as usual } from "../sandbox/sandbox.ts";
 import type { RewardFunction } from "./reward.ts";
 
 const output = z.object({ stdin: z.string().default(""), stdout: z.string() });
@@ -32,7 +32,7 @@ export function code({ language, field, measure, limits = {} }: CodeOptions): Re
     const share = passed / tests.data.length;
     if (measure === "passed") return share;
     if (share < 1) return 0;
-    return measure === "all" ? 1 : Math.max(0, 1 - seconds / (limits.seconds ?? 10));
+    return measure === "all" ? 1 : Math.max(0, 1 - seconds / (limits.seconds ?? usual.seconds));
   };
 }
 

@@ -101,6 +101,8 @@ function kindOf(term: Term): Kind {
   );
 }
 
+const ready = { length, regex, format, jsonSchema, answer, numeric, repetition };
+
 async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise<Scorer> {
   const { timeoutSeconds } = term;
   const of = <K extends Kind>(key: K) => term[key] as NonNullable<Term[K]>;
@@ -115,26 +117,14 @@ async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise
       };
     case "url":
       return { score: (samples, signal) => scoreByServer(of("url"), samples, { timeoutSeconds, signal }) };
-    case "length":
-      return byFunction(length(of("length")), timeoutSeconds);
-    case "regex":
-      return byFunction(regex(of("regex")), timeoutSeconds);
-    case "format":
-      return byFunction(format(of("format")), timeoutSeconds);
-    case "jsonSchema":
-      return byFunction(jsonSchema(of("jsonSchema")), timeoutSeconds);
-    case "answer":
-      return byFunction(answer(of("answer")), timeoutSeconds);
-    case "numeric":
-      return byFunction(numeric(of("numeric")), timeoutSeconds);
     case "code": {
       const problem = of("code").measure === "style" ? undefined : noSandbox();
       if (problem) throw new InputError(`reward: code is run in a sandbox only, and ${problem}`);
       // Its tests have limits of their own.
       return byFunction(code(of("code")), undefined, availableParallelism());
     }
-    case "repetition":
-      return byFunction(repetition(of("repetition")), timeoutSeconds);
+    default:
+      return byFunction(ready[kind](of(kind) as never), timeoutSeconds);
   }
 }
 

@@ -12,3 +12,18 @@ export const sampling = {
   /** Rows sampled together. */
   rolloutBatchSize: z.int().positive().default(64),
 };
+
+/** A run of steps that sample, score and learn. */
+export const sampledRun = {
+  steps: z.int().positive().default(100),
+  /** Responses a step. */
+  batchSize: z.int().positive().default(64),
+  schedule: z.enum(["constant", "linear", "cosine"]).default("linear"),
+  /** Starts from a model that never had SFT. */
+  allowNoSft: z.boolean().default(false),
+  /** Steps between checkpoints. */
+  saveEvery: z.int().positive().default(50),
+  /** Responses of each step that are logged as samples. */
+  logSamples: z.int().min(0).default(2),
+  keepCheckpoints: z.int().positive().default(1),
+};

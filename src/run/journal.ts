@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { torchVersion } from "../../native/locate.mjs";
+import type { Message } from "../data/records.ts";
 import type { Event, Metrics } from "./events.ts";
 import { type Checkpoint, openRun, type Run } from "./run.ts";
 import { TensorBoardWriter } from "./tensorboard.ts";
@@ -47,6 +48,19 @@ export class Journal {
 
   *warn(warnings: Warning[]): globalThis.Generator<Event> {
     for (const warning of warnings) yield this.log({ type: "warning", ...warning });
+  }
+
+  /** Responses of a step, each with its score. */
+  *samples(
+    step: number,
+    responses: readonly { prompt: readonly Message[]; response: string; finished: boolean }[],
+    scores: readonly number[],
+  ): globalThis.Generator<Event> {
+    for (const [i, { prompt, response, finished }] of responses.entries())
+      yield this.log({
+        ...{ type: "sample", step, prompt: prompt.at(-1)?.content ?? "", response, finished },
+        score: scores[i] as number,
+      });
   }
 
   /** Saves a checkpoint by `write`, where there is a run. */

@@ -5,7 +5,7 @@ import type { Demonstration } from "../data/records.ts";
 import { batchAt, splitByPrompt } from "../data/split.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import type { Model } from "../models/model.ts";
-import { batchRows, type Row } from "../models/pack.ts";
+import { batchRows, type Row, tokensIn } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
@@ -129,7 +129,7 @@ async function* train({
           `sft: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate, or look for damaged weights; checkpoints are kept`,
         );
       step++;
-      const tokens = batch.reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
+      const tokens = tokensIn(batch);
       metrics = {
         loss: loss as number,
         mean_token_accuracy: correct as number,
