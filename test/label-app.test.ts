@@ -285,6 +285,8 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
       await page.mouse.move(from.x + from.width / 2, from.y + 10);
       await page.mouse.down();
       await page.mouse.move(to.x + to.width / 2, to.y + 10, { steps: 12 });
+      // Let go, as people do, once it shows where it would land.
+      await expect.poll(() => target.getAttribute("class")).toMatch(/\bover\b/);
       await page.mouse.up();
     };
     await drag("D", gap(0));
