@@ -180,8 +180,8 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await inspect(owner, "labelers");
     // Whose weight is nothing: their newest answers, and from there what all say of one task.
     await owner.getByRole("button", { name: "Labeler 2" }).click();
-    const newest = owner.getByRole("region", { name: "Newest judgements" });
-    await expect.poll(() => newest.getByRole("row").count()).toBe(11);
+    const newest = owner.getByRole("region", { name: "Judgements, the newest first" });
+    await expect.poll(() => newest.getByRole("row").count()).toBe(21);
     await inspect(owner, "labeler");
     const asked = await newest.getByRole("link").first().textContent();
     await newest.getByRole("link").first().click();
@@ -364,6 +364,72 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     ]);
     expect(await exported(ranking, "preference")).toHaveLength(5);
   }, 120_000);
+
+  it("shows what a model criticised, revised and compared by principles, to be overruled", async () => {
+    const file = (name: string, text: string) => {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    };
+    const principle =
+      "{ name: kind, critique: What is unkind?, revision: Again., preference: Which is kinder? }";
+    const constitution = file("constitution.yaml", `name: kindness\nprinciples:\n  - ${principle}\n`);
+    const prompts = ["one", "two"].map((prompt) => ({ prompt, completions: ["yes", `no ${hostile}`] }));
+    const data = file("answers.jsonl", prompts.map((row) => JSON.stringify(row)).join("\n"));
+    const asks = file("asks.jsonl", prompts.map(({ prompt }) => JSON.stringify({ prompt })).join("\n"));
+    const by = ["--constitution", constitution, "--model", "smollm2-135m-instruct", "--max-tokens", "24"];
+    await succeed(["constitution", "judge", ...by, "--data", data, "--out", join(folder, "judged")]);
+    await succeed(["constitution", "revise", ...by, "--data", asks, "--out", join(folder, "revised")]);
+    const imported = async (path: string, name: string, kind: string) => {
+      const args = ["--store", store, "--project", name, "--kind", kind, "--judgements", "--json"];
+      return JSON.parse(await succeed(["labels", "import", path, ...args]));
+    };
+    const judged = await imported(join(folder, "judged/comparisons.jsonl"), "Judged", "pairwise");
+    const revised = await imported(join(folder, "revised/revisions.jsonl"), "Revised", "demonstration");
+    expect([judged.judgements, revised.judgements]).toEqual([2, 4]);
+
+    const { page } = await asOwner("Auditor");
+    const open = async (project: string) => {
+      await page.goto(`${address}/projects/${project}/labelers`);
+      await page.getByRole("button", { name: "by kindness" }).click();
+      const all = page.getByRole("region", { name: "Judgements, the newest first" });
+      await expect.poll(() => all.getByRole("row").count()).toBe(3);
+      return all;
+    };
+    const comparisons = await open(judged.project);
+    expect(await comparisons.textContent()).toMatch(/% sure.*kind: log-odds of the better one [+-]\d/s);
+    await inspect(page, "ai-judgements");
+    await comparisons.getByRole("link", { name: "one" }).click();
+    await page.getByRole("button", { name: "Overrule" }).click();
+    await page.getByRole("button", { name: "Decide" }).waitFor();
+    await inspect(page, "ai-overrule");
+    await page.getByLabel("Both are bad").check();
+    await page.getByRole("button", { name: "Decide" }).click();
+    await page.getByText("Decided by Auditor").waitFor();
+    const rest = ["labels", "export", "--store", store, "--project", judged.project];
+    const soft = jsonLines(await succeed(rest));
+    expect(soft).toHaveLength(1);
+    expect(soft[0]).toMatchObject({
+      comment: expect.stringMatching(/^kind: /),
+      labeler: expect.stringMatching(/by kindness/),
+    });
+    expect(soft[0].probability).toBeGreaterThanOrEqual(0.5);
+
+    const revisions = await open(revised.project);
+    await revisions.getByRole("link", { name: "two" }).click();
+    // The first round, which the second took the place of, is there too.
+    await expect.poll(() => page.getByRole("heading", { name: "wrote it" }).count()).toBe(2);
+    expect(await page.getByRole("region", { name: "Judgements" }).textContent()).toContain("kind: ");
+    await inspect(page, "ai-revisions");
+    await page.getByRole("button", { name: "Overrule" }).click();
+    await page.getByLabel("Your response").fill("Better.");
+    await page.getByRole("button", { name: "Decide" }).click();
+    await page.getByRole("heading", { name: "As decided" }).waitFor();
+    const learned = jsonLines(
+      await succeed([...rest.slice(0, 4), "--project", revised.project, "--format", "prompt-completion"]),
+    );
+    expect(learned.map(({ completion }) => completion[0].content)).toContain("Better.");
+    expect(JSON.parse(await succeed(["labels", "verify", "--store", store, "--json"])).problems).toEqual([]);
+  }, 240_000);
 
   it("keeps what somebody wrote: left, undone, offline, signed out, taken over, published again", async () => {
     const { context, page, make } = await asOwner("Third owner");

@@ -81,7 +81,7 @@ const reviseCommand = () =>
       ? [policy, () => {}]
       : await open(options.feedback ?? options.model, options.endpoint, options);
     const signal = interruptible();
-    const log = openLog<Revised>(options, "revisions.jsonl", records.length, read, critic.name, {
+    const log = openLog<Revised>(options, "revisions", records.length, read, critic.name, {
       model: options.model,
       rounds: options.rounds,
     });
@@ -100,15 +100,10 @@ const reviseCommand = () =>
     }
     policyEnds();
     criticEnds();
-    const demonstrations = join(options.out, "demonstrations.jsonl");
     const kept = log.rows.filter((one) => lastOf(one) !== "");
-    writeJsonl(
-      demonstrations,
-      kept.map((one) => ({ prompt: one.prompt, completion: lastOf(one) })),
-    );
     const changed = kept.filter((one) => lastOf(one) !== one.response).length;
     print(
-      `${kept.length} demonstrations in ${demonstrations}, ${changed} of them revised; every critique in ${log.path}\nnext: plumbline sft --model ${options.model} --data ${demonstrations}`,
+      `${kept.length} demonstrations with every critique in ${log.path}, ${changed} of them revised\nnext: plumbline sft --model ${options.model} --data ${log.path}`,
     );
   });
 
@@ -142,7 +137,7 @@ const judgeCommand = () =>
     const [feedback, end] = await open(options.model, options.endpoint, options);
     const signal = interruptible();
     const think = options.think ?? false;
-    const log = openLog<Judged>(options, "judgements.jsonl", pairs.length, read, feedback.name, { think });
+    const log = openLog<Judged>(options, "judgements", pairs.length, read, feedback.name, { think });
     for (let done = log.rows.length; done < pairs.length; done = log.rows.length) {
       signal.throwIfAborted();
       log.add(
@@ -158,10 +153,9 @@ const judgeCommand = () =>
     if (people && !found)
       progress.line("  people judged none of these pairs: labels are as sure as the model is");
     const out = join(options.out, "comparisons.jsonl");
-    const labeler = `${feedback.name} by ${read.name} ${read.hash}`;
     writeJsonl(
       out,
-      log.rows.map((one) => comparisonOf(one, labeler, found?.scale)),
+      log.rows.map((one) => comparisonOf(one, found?.scale)),
     );
     print(
       [
@@ -197,33 +191,43 @@ async function open(
 }
 
 /**
- * The log in a folder: what is in it, and where more goes. Its first line says what made it; another maker is refused.
+ * The log in a folder: what is in it, and where more goes. A file beside it says what made it; another maker is refused.
  * @param of rows that it will have
  */
 function openLog<T>(
   { out, data, seed, atOnce }: Common,
   name: string,
   of: number,
-  { name: called, version, hash }: Constitution,
+  constitution: Constitution,
   feedback: string,
   more: Record<string, unknown>,
-): { path: string; rows: T[]; add: (rows: readonly T[]) => void } {
-  const path = join(out, name);
-  const made = JSON.stringify({ constitution: called, version, hash, feedback, data, seed, ...more });
+): { path: string; rows: (T & { labeler: string })[]; add: (rows: readonly T[]) => void } {
+  const [path, maker] = [join(out, `${name}.jsonl`), join(out, `${name}.json`)];
+  const made = { feedback, data, seed, ...more, constitution };
   mkdirSync(out, { recursive: true });
+  if (existsSync(maker)) {
+    const before = JSON.parse(readFileSync(maker, "utf8"));
+    const differs = Object.keys({ ...before, ...made }).find(
+      (key) => JSON.stringify(before[key]) !== JSON.stringify(made[key as keyof typeof made]),
+    );
+    if (differs !== undefined)
+      throw new InputError(
+        `${path} was made with another ${differs} (${maker} says which): give another --out`,
+      );
+  } else if (existsSync(path)) throw new InputError(`${path}: ${maker}, which says what made it, is missing`);
+  else writeAtomic(maker, (write) => write(`${JSON.stringify(made, null, 2)}\n`));
   // What was being written when a kill came is made again, with all that is worked on together.
   const lines = existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : [];
-  const done = Math.max(0, lines.length - 1);
-  const whole = lines.slice(0, 1 + (done === of ? done : done - (done % atOnce)));
-  if (whole.length && whole[0] !== made)
-    throw new InputError(`${path} was made by ${whole[0]}, and this would be ${made}: give another --out`);
-  writeAtomic(path, (write) => write((whole.length ? whole : [made]).map((line) => `${line}\n`).join("")));
-  const rows = whole.slice(1).map((line) => JSON.parse(line) as T);
+  const whole = lines.slice(0, lines.length === of ? of : lines.length - (lines.length % atOnce));
+  writeAtomic(path, (write) => write(whole.map((line) => `${line}\n`).join("")));
+  const rows = whole.map((line) => JSON.parse(line) as T & { labeler: string });
+  const labeler = `${feedback} by ${constitution.name} ${constitution.hash}`;
   return {
     ...{ path, rows },
     add(fresh) {
-      appendFileSync(path, fresh.map((row) => `${JSON.stringify(row)}\n`).join(""));
-      rows.push(...fresh);
+      const own = fresh.map((row) => ({ ...row, labeler }));
+      appendFileSync(path, own.map((row) => `${JSON.stringify(row)}\n`).join(""));
+      rows.push(...own);
     },
   };
 }

@@ -72,7 +72,7 @@ describe("preferences by principles", () => {
 
   it("become comparisons with soft labels, scaled", async () => {
     const judged = await prefer(pairs, { ...common, feedback: honest() });
-    const [one, other] = judged.map((one) => comparisonOf(one, "ai"));
+    const [one, other] = judged.map((one) => comparisonOf({ ...one, labeler: "ai" }));
     const sure = 1 / (1 + Math.exp(-2));
     expect(one).toEqual({
       prompt: user("Hello?"),
@@ -80,9 +80,15 @@ describe("preferences by principles", () => {
       ranks: [0, 1],
       probability: sure,
       labeler: "ai",
+      comment: [
+        "kind: log-odds of the better one +3.00 shown first, +1.00 shown second",
+        "brief: log-odds of the better one +3.00 shown first, +1.00 shown second",
+      ].join("\n"),
     });
     expect(other?.ranks).toEqual([1, 0]);
-    expect(comparisonOf(judged[0] as Judged, "ai", 0).probability).toBe(0.5);
+    // What is said of the better one does not depend on where it stands.
+    expect(other?.comment).toBe(one?.comment);
+    expect(comparisonOf({ ...(judged[0] as Judged), labeler: "ai" }, 0).probability).toBe(0.5);
   });
 
   it("can think before they answer, and the thoughts are kept", async () => {

@@ -105,11 +105,27 @@ ${b}
 ${preference} Reply with A or B.`;
 
 /**
- * A judged pair as a comparison with a soft label.
- * @param scale of the log-odds, from `calibrate` @param labeler who it counts as
+ * A judged pair as a comparison with a soft label, and with what each principle said as its comment.
+ * @param labeler who it counts as @param scale of the log-odds, from `calibrate`
  */
-export function comparisonOf({ prompt, answers, logOdds }: Judged, labeler: string, scale = 1): Comparison {
+export function comparisonOf(
+  { prompt, answers, logOdds, verdicts, labeler }: Judged & { labeler: string },
+  scale = 1,
+): Comparison & { comment: string } {
   const probability = 1 / (1 + Math.exp(-Math.abs(scale * logOdds)));
   const firstWins = scale * logOdds >= 0;
-  return { prompt, completions: [...answers], ranks: firstWins ? [0, 1] : [1, 0], probability, labeler };
+  const comment = verdicts.map((verdict) => inWords(verdict, firstWins)).join("\n");
+  const ranks = firstWins ? [0, 1] : [1, 0];
+  return { prompt, completions: [...answers], ranks, probability, labeler, comment };
+}
+
+/** Of the better one, since a label store keeps the two in no order. */
+function inWords(
+  { principle, shownFirst, shownSecond, thoughts = ["", ""] }: Verdict,
+  firstWins: boolean,
+): string {
+  const [first, second] = firstWins ? [shownFirst, shownSecond] : [-shownSecond, -shownFirst];
+  const odds = (value: number) => `${value < 0 ? "" : "+"}${value.toFixed(2)}`;
+  const said = `${principle}: log-odds of the better one ${odds(first)} shown first, ${odds(second)} shown second`;
+  return [said, ...thoughts].filter(Boolean).join("\n");
 }

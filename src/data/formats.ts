@@ -14,6 +14,10 @@ export interface Draft {
   /** How likely the better of a pair is the better. */
   probability?: number;
   labeler?: string;
+  /** Why, in the labeler's words. */
+  comment?: string;
+  /** What became of a demonstration's response, oldest first; its completion is the last of them. */
+  revisions?: { from: string; rounds: { text: string; comment: string }[] };
   id?: string;
   /** By how much the better of two is, from 1 (slightly) to 4 (much). */
   strength?: number;
@@ -59,6 +63,7 @@ const weight = z.number().min(0).optional();
 const probability = z.number().min(0.5).max(1).optional();
 const strength = z.int().min(1).max(4).optional();
 const skill = z.string().optional();
+const comment = z.string().optional();
 const models = z.array(z.string().nullable()).optional();
 type Text = z.infer<typeof text>;
 
@@ -79,6 +84,7 @@ define(
       weight,
       probability,
       labeler: identifier,
+      comment,
       strength,
       models,
       skill,
@@ -345,6 +351,7 @@ const pair = z.object({
   weight,
   probability,
   labeler: identifier,
+  comment,
   strength,
   models,
   skill,
@@ -372,8 +379,9 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
       : { prompt: toPrompt(row.prompt), completions: [toReply(row.chosen), toReply(row.rejected)] };
   if (!split) return "differing prefixes";
   const ranks = good === bad ? [0, 0] : [0, 1];
-  const { margin: margins, weight, probability, labeler, strength, models, skill } = row;
-  return [{ ...split, ranks, ...given({ margins, weight, probability, labeler, strength, models, skill }) }];
+  const { margin: margins, weight, probability, labeler, comment, strength, models, skill } = row;
+  const rest = { margins, weight, probability, labeler, comment, strength, models, skill };
+  return [{ ...split, ranks, ...given(rest) }];
 }
 
 /** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
@@ -435,10 +443,33 @@ define(
 
 define(
   { name: "prompt-completion", kind: "demonstration", fields: ["prompt", "completion"] },
-  z.object({ prompt: text, completion: text, labeler: identifier, skill }),
+  z.object({ prompt: text, completion: text, labeler: identifier, comment, skill }),
   ({ prompt, completion, ...rest }) => [
     { prompt: toPrompt(prompt), completions: [toReply(completion)], ...given(rest) },
   ],
+);
+
+const round = z.object({ principle: z.string(), critique: z.string(), revision: z.string() });
+define(
+  { name: "revisions", kind: "demonstration", fields: ["prompt", "response", "rounds"] },
+  z.object({
+    prompt: text,
+    response: z.string(),
+    rounds: z.array(round),
+    id: identifier,
+    labeler: identifier,
+  }),
+  ({ prompt, response, rounds: all, ...rest }) => {
+    // A round that wrote nothing changed nothing.
+    const rounds = all
+      .filter(({ revision }) => revision.trim() !== "")
+      .map(({ principle, critique, revision }) => ({
+        text: revision,
+        comment: `${principle}: ${critique}`,
+      }));
+    const completions = [rounds.at(-1)?.text ?? response];
+    return [{ prompt: toPrompt(prompt), completions, revisions: { from: response, rounds }, ...given(rest) }];
+  },
 );
 
 define(

@@ -4,9 +4,11 @@ import { readDrafts } from "../data/readers.ts";
 import { type Encoding, encodeRows, parseRows } from "../data/tables.ts";
 import { exportRows } from "./export.ts";
 import type { ExportFormat } from "./export-formats.ts";
+import { taskHistory } from "./history.ts";
 import { importTasks, rubricOf, type Use } from "./intake.ts";
 import type { TaskKind } from "./settings.ts";
 import { LabelStore } from "./store.ts";
+import { verify } from "./verify.ts";
 import { nextTask } from "./work.ts";
 
 const user = (content: string) => ({ role: "user", content });
@@ -150,6 +152,37 @@ describe("labels in other tools' formats", () => {
       expect.stringMatching(/not read back/),
     ]);
     expect((await exported(from, "ultrafeedback")).dropped).toHaveLength(3);
+  });
+
+  it("keeps how sure a model is, and why", async () => {
+    const soft = { ...compared[0], probability: 0.75, comment: `kind: ${hostile}`, labeler: "m by c" };
+    const from = await imported("a.jsonl", jsonl([soft]), "pairwise", "judgements");
+    for (const format of ["rankings", "preference"] as const) {
+      const { rows } = await exported(from, format);
+      expect(rows).toMatchObject([{ probability: 0.75, comment: soft.comment, labeler: "m by c" }]);
+      const again = await imported("a.jsonl", jsonl(rows), "pairwise", "judgements");
+      expect(await said(again)).toEqual(await said(from));
+    }
+  });
+
+  it("takes each revision of a response in the place of the one before", async () => {
+    const round = (revision: string) => ({ principle: "kind", critique: `not ${revision}`, revision });
+    const rows = [
+      { prompt: "p", response: "rude", rounds: [round("kind"), round(" "), round("kinder")], labeler: "m" },
+      { prompt: "q", response: "rude", rounds: [round("")], labeler: "m" },
+    ];
+    const from = await imported("a.jsonl", jsonl(rows), "demonstration", "judgements");
+    expect(from.report).toMatchObject({ kept: 1, judgements: 2, dropped: { "nothing was revised": 1 } });
+    const [task] = await from.store.db.selectFrom("task").select("id").execute();
+    const history = await taskHistory(from.store, from.project, task?.id as string);
+    expect(history.completions.map(({ text }) => text)).toEqual(["rude"]);
+    expect(history.judgements.map(({ answer, revised }) => [answer.text, answer.comment, revised])).toEqual([
+      ["kind", "kind: not kind", true],
+      ["kinder", "kind: not kinder", false],
+    ]);
+    const { rows: learned } = await exported(from, "prompt-completion");
+    expect(learned).toMatchObject([{ completion: [assistant("kinder")], comment: "kind: not kinder" }]);
+    expect((await verify(from.store)).problems).toEqual([]);
   });
 
   it("gives margins from 0 for slightly better to 3 for much", async () => {

@@ -4,8 +4,8 @@ import type { Project } from "./records.ts";
 import { parseAnswer } from "./settings.ts";
 import { type LabelStore, Refusal } from "./store.ts";
 
-/** How much of a labeler's work is shown to be looked through. */
-const sample = 10;
+/** Judgements of a labeler that are looked through at once. */
+const perPage = 20;
 
 /** A task of the project and all that was said of it, in the order of time. @throws Refusal */
 export async function taskHistory(store: LabelStore, project: Project, task: string) {
@@ -37,17 +37,23 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
   };
 }
 
-/** A labeler's newest judgements, with what they are about. */
-export async function newestJudgements(store: LabelStore, project: Project, labeler: string) {
-  const newest = await judgementsIn(store, project)
+/** A labeler's judgements with what they are about, a page of them, the newest on page 0; and how many there are. */
+export async function judgementsOf(store: LabelStore, project: Project, labeler: string, page: number) {
+  const own = judgementsIn(store, project)
     .where("judgement.current", "=", 1)
-    .where("judgement.labeler", "=", labeler)
+    .where("judgement.labeler", "=", labeler);
+  const { total } = await own
+    .clearSelect()
+    .select(({ fn }) => fn.countAll<number>().as("total"))
+    .executeTakeFirstOrThrow();
+  const rows = await own
     .orderBy("judgement.at", "desc")
     .orderBy("judgement.id", "desc")
-    .limit(sample)
+    .limit(perPage)
+    .offset(page * perPage)
     .execute();
-  return Promise.all(
-    newest.map(async (row) => {
+  const judgements = await Promise.all(
+    rows.map(async (row) => {
       const { messages } = await store.content(row.task);
       return {
         ...{ ...shown(row), task: row.task, prompt: excerpt(messages) },
@@ -55,6 +61,7 @@ export async function newestJudgements(store: LabelStore, project: Project, labe
       };
     }),
   );
+  return { total: Number(total), judgements };
 }
 
 const judgementsIn = (store: LabelStore, { id }: Project) =>

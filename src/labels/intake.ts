@@ -34,7 +34,7 @@ interface Found {
   texts: string[];
   /** Names of who has judged it. */
   by: Set<string>;
-  said: { labeler: string; answer: Answer; order: number[]; seconds: number }[];
+  said: { labeler: string; answers: Answer[]; order: number[]; seconds: number }[];
 }
 
 /**
@@ -59,20 +59,20 @@ export async function importTasks(
   let kept = 0;
   for (const draft of drafts) {
     const { prompt: messages, ranks, labeler = source, seconds = 0 } = draft;
-    const texts = kind !== "demonstration" ? draft.completions : use ? [] : draft.completions.slice(0, 1);
+    const texts = kind === "demonstration" ? toEdit(draft, use) : draft.completions;
     const print = fingerprint(messages, texts);
     const before = found.get(print);
     const reason = unfit(kind, texts.length);
     const gold = use === "gold" ? goldOf(kind, ranks) : undefined;
-    const answer = use === "judgements" ? answerOf(project.settings, draft) : undefined;
+    const answers = use === "judgements" ? answersOf(project.settings, draft) : undefined;
     if (reason) drop(reason);
-    else if (before && !answer) drop("in the project already");
+    else if (before && !answers) drop("in the project already");
     else if (use === "gold" && !gold) drop("no known answer");
-    else if (typeof answer === "string") drop(answer);
-    else if (answer && before?.by.has(labeler)) drop("judged by this labeler already");
+    else if (typeof answers === "string") drop(answers);
+    else if (answers && before?.by.has(labeler)) drop("judged by this labeler already");
     else {
       // A file with the better one always first does not say how they were shown.
-      const order = answer && sorted ? shuffled(texts.length, seedOf(print)) : texts.map((_, i) => i);
+      const order = answers && sorted ? shuffled(texts.length, seedOf(print)) : texts.map((_, i) => i);
       const task: Found = before ?? {
         ...{ id: undefined, by: new Set(), said: [], texts: order.map((place) => texts[place] as string) },
         made: {
@@ -83,12 +83,12 @@ export async function importTasks(
       };
       found.set(print, task);
       if (!before) kept++;
-      if (answer) {
+      if (answers) {
         const stored = task.texts.map((text) => texts.indexOf(text));
         const shown = texts.map((text) => task.texts.indexOf(text));
         task.by.add(labeler);
         task.said.push({
-          ...{ labeler, seconds, answer: shuffleAnswer(answer, stored) },
+          ...{ labeler, seconds, answers: answers.map((answer) => shuffleAnswer(answer, stored)) },
           order: sorted ? task.texts.map((_, i) => i) : shown,
         });
       }
@@ -142,13 +142,20 @@ async function add(
   await store.record(
     tx,
     actor,
-    ...said.map(({ labeler, ...one }) => ({
-      ...({ type: "judged", id: newId(), project: project.id } as const),
-      labeler: users.get(labeler) as string,
-      ...{ version: 0, seed: 0, repeat: false, source, ...one },
-    })),
+    ...said.flatMap(({ labeler, answers, ...one }) => {
+      const made = answers.map((answer) => ({ id: newId(), answer }));
+      return made.map((own, i) => {
+        const before = made[i - 1];
+        return {
+          ...({ type: "judged", ...own, project: project.id } as const),
+          labeler: users.get(labeler) as string,
+          ...{ version: 0, seed: 0, repeat: false, source, ...one },
+          ...(before && { revises: before.id }),
+        };
+      });
+    }),
   );
-  return said.length;
+  return said.reduce((sum, { answers }) => sum + answers.length, 0);
 }
 
 function unfit(kind: ProjectSettings["kind"], completions: number): string | undefined {
@@ -175,9 +182,25 @@ function goldOf(kind: ProjectSettings["kind"], ranks: readonly number[] | undefi
   return kind === "ranking" ? { ranks: fromOne(ranks) } : undefined;
 }
 
+/** The response that a demonstration's task begins with: what was revised, or what a file of responses gives. */
+function toEdit({ revisions, completions }: Draft, use: Use | undefined): string[] {
+  if (revisions) return [revisions.from];
+  return use ? [] : completions.slice(0, 1);
+}
+
+/** What a record says, as answers that the project asks for, each in the place of the one before; or why it is none. */
+function answersOf(settings: ProjectSettings, draft: Draft): Answer[] | string {
+  const { revisions, ...last } = draft;
+  if (!revisions || settings.kind !== "demonstration") {
+    const answer = answerOf(settings, last);
+    return typeof answer === "string" ? answer : [answer];
+  }
+  return revisions.rounds.length ? revisions.rounds : "nothing was revised";
+}
+
 /** What a record says, as an answer that the project asks for; or why it is none. */
 function answerOf(settings: ProjectSettings, draft: Draft): Answer | string {
-  const { ranks, ratings, completions, strength = 1 } = draft;
+  const { ranks, ratings, completions, strength = 1, probability, comment } = draft;
   const asked = settings.rubric.flatMap(({ name }) => {
     const own = ratings?.[name];
     return own ? [[name, own] as const] : [];
@@ -193,8 +216,14 @@ function answerOf(settings: ProjectSettings, draft: Draft): Answer | string {
     rating: () => rated,
     demonstration: () => (completions[0] === undefined ? {} : { text: completions[0] }),
   };
-  const answer = answers[settings.kind]();
-  if (!Object.keys(answer).length) return "nothing is said of it";
+  const said = answers[settings.kind]();
+  if (!Object.keys(said).length) return "nothing is said of it";
+  const isPreference = said.ranks !== undefined || said.preference !== undefined;
+  const answer = {
+    ...said,
+    ...(isPreference && probability !== undefined && { probability }),
+    ...(comment !== undefined && { comment }),
+  };
   if (!asked.every(([, own]) => own.every(Number.isInteger))) return "ratings that are no whole numbers";
   try {
     checkAnswer(answer, settings, settings.kind === "demonstration" ? 0 : completions.length);

@@ -69,6 +69,8 @@ export const answerSchema = z.strictObject({
   ranks: z.array(z.int().min(1)).optional(),
   /** 1 (the first is much better) to 8 (the second is), as in hh-rlhf. */
   preference: z.int().min(1).max(8).optional(),
+  /** How likely the better of a pair is the better, from one who says: a model's soft label. */
+  probability: z.number().min(0.5).max(1).optional(),
   /** Neither should be learned from. */
   bothBad: z.boolean().optional(),
   /** By criterion, one number a completion. */

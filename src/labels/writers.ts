@@ -56,7 +56,7 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
       const texts = completions.map(({ text }) => text);
       return [
         {
-          ...{ prompt: messages, completions: texts, ranks, ...strengthOf(one.answer) },
+          ...{ prompt: messages, completions: texts, ranks, ...sureness(one.answer) },
           ...provenance(one, task, completions),
         },
       ];
@@ -65,7 +65,7 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
   preference: ({ messages, completions, task, said }) =>
     pairs(completions, said).map(({ one, better, worse }) => ({
       ...{ prompt: messages, chosen: reply(better.text), rejected: reply(worse.text) },
-      ...strengthOf(one.answer),
+      ...sureness(one.answer),
       ...provenance(one, task, [better, worse]),
     })),
 
@@ -73,7 +73,12 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
     said.flatMap((one) =>
       one.answer.text === undefined
         ? []
-        : [{ prompt: messages, completion: reply(one.answer.text), ...provenance(one, task, completions) }],
+        : [
+            {
+              ...{ prompt: messages, completion: reply(one.answer.text), ...sureness(one.answer) },
+              ...provenance(one, task, completions),
+            },
+          ],
     ),
 
   unpaired: ({ messages, completions, task, said }) =>
@@ -243,9 +248,12 @@ function ranksIn({ preference, bothBad, ranks, ratings = {} }: Answer): number[]
   return new Set(found).size > 1 ? found : undefined;
 }
 
-/** 1 to 4: slightly to much better. */
-const strengthOf = ({ preference }: Answer): { strength?: number } =>
-  preference === undefined ? {} : { strength: Math.ceil(Math.abs(preference - 4.5)) };
+/** How much better the better one is, 1 (slightly) to 4 (much); how likely that is; and why. */
+const sureness = ({ preference, probability, comment }: Answer) => ({
+  ...(preference !== undefined && { strength: Math.ceil(Math.abs(preference - 4.5)) }),
+  ...(probability !== undefined && { probability }),
+  ...(comment !== undefined && { comment }),
+});
 
 /** Every two completions that a judgement prefers one of; `swapped` when the better one is stored behind the worse. */
 function pairs(completions: Labelled["completions"], said: readonly Said[]) {

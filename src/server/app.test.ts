@@ -382,7 +382,7 @@ describe("labelling over HTTP", () => {
     expect(last.answer.text === text).toBe(true);
   });
 
-  it("shows who looks after it a labeler's newest judgements, and all that was said of a task", async () => {
+  it("shows who looks after it a labeler's judgements, and all that was said of a task", async () => {
     const { ask: owner } = await account("owner", "onlooker");
     const settings = { overlap: 1, maxOverlap: 1, goldRate: 0.5 };
     const project = await makeProject(owner, settings, pairs(20));
@@ -403,12 +403,20 @@ describe("labelling over HTTP", () => {
       });
       done.push(prompt);
     }
-    const newest = await reviewer("GET", `/api/projects/${project}/labelers/${user.id}/judgements`);
-    const prompts = newest.body.map(({ prompt }: { prompt: string }) => prompt);
+    const page = async (at: number | string) =>
+      (await reviewer("GET", `/api/projects/${project}/labelers/${user.id}/judgements/${at}`)).body;
+    const all = await Promise.all([0, 1, 2, 3].map(page));
+    const [newest] = all;
+    expect(all.map(({ total }) => total)).toEqual(all.map(() => done.length));
+    expect((await page(9)).judgements).toEqual([]);
+    expect((await page("x")).error).toMatch(/page/);
+    const promptsOf = ({ judgements }: { judgements: { prompt: string }[] }) =>
+      judgements.map(({ prompt }) => prompt);
+    expect(promptsOf(newest)).toHaveLength(20);
+    expect(all.flatMap(promptsOf).sort()).toEqual([...done].sort());
     // Those of one millisecond in any order.
-    expect(prompts).toHaveLength(10);
-    for (const prompt of prompts) expect(done.slice(-20)).toContain(prompt);
-    for (const { task, prompt, right, known, answer } of newest.body) {
+    for (const prompt of promptsOf(newest)) expect(done.slice(-30)).toContain(prompt);
+    for (const { task, prompt, right, known, answer } of newest.judgements) {
       const isEven = Number(prompt.split(" ").at(-1)) % 2 === 0;
       const isKnown = prompt.startsWith("known");
       expect([right, known !== undefined]).toEqual([isKnown ? isEven : undefined, isKnown]);
@@ -424,7 +432,7 @@ describe("labelling over HTTP", () => {
       expect(body.known).toEqual(known);
       expect(answer).toEqual(body.judgements[0].answer);
     }
-    const [{ task }] = newest.body;
+    const [{ task }] = newest.judgements;
     await reviewer("POST", `/api/projects/${project}/adjudications`, { task, answer: { preference: 2 } });
     const decided = (await owner("GET", `/api/projects/${project}/tasks/${task}`)).body.decision;
     expect(decided).toMatchObject({ name: "reviewer of odd", answer: { preference: 2 } });
@@ -456,7 +464,7 @@ describe("labelling over HTTP", () => {
       await a("GET", `/api/projects/${project}/disputes`),
       await a("GET", `/api/projects/${project}/export?format=judgements`),
       await a("GET", `/api/projects/${project}/tasks/${mine.task}`),
-      await a("GET", `/api/projects/${project}/labelers/${userB.id}/judgements`),
+      await a("GET", `/api/projects/${project}/labelers/${userB.id}/judgements/0`),
       await a("GET", "/api/users"),
       await a("GET", `/api/projects/${other}`),
       await a("POST", `/api/projects/${other}/next`),

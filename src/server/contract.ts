@@ -273,12 +273,15 @@ export const routes = {
   },
   "GET /api/projects/:project/quality": { params: inProject, response: qualitySchema },
   "GET /api/projects/:project/labelers": { params: inProject, response: z.array(labelerSchema) },
-  /** A labeler's newest judgements, to be looked through. */
-  "GET /api/projects/:project/labelers/:labeler/judgements": {
-    params: inProject.extend({ labeler: id }),
-    response: z.array(
-      reviewedJudgement.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
-    ),
+  /** A labeler's judgements, the newest on page 0. */
+  "GET /api/projects/:project/labelers/:labeler/judgements/:page": {
+    params: inProject.extend({ labeler: id, page: z.string().regex(/^\d{1,9}$/) }),
+    response: z.object({
+      total: z.number(),
+      judgements: z.array(
+        reviewedJudgement.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
+      ),
+    }),
   },
   "GET /api/projects/:project/tasks/:task": {
     params: inProject.extend({ task: id }),

@@ -14,7 +14,7 @@ import {
   resetUser,
   signIn,
 } from "../labels/accounts.ts";
-import { newestJudgements, taskHistory } from "../labels/history.ts";
+import { judgementsOf, taskHistory } from "../labels/history.ts";
 import { importTasks } from "../labels/intake.ts";
 import type { Project, User } from "../labels/records.ts";
 import { type LabelStore, Refusal } from "../labels/store.ts";
@@ -197,9 +197,10 @@ export const handlers: Handlers = {
     "reviewer",
     async ({ store, aside, params }) => aside.measure("labelers", await store.project(params.project)),
   ],
-  "GET /api/projects/:project/labelers/:labeler/judgements": [
+  "GET /api/projects/:project/labelers/:labeler/judgements/:page": [
     "reviewer",
-    async ({ store, params }) => newestJudgements(store, await store.project(params.project), params.labeler),
+    async ({ store, params: { project, labeler, page } }) =>
+      judgementsOf(store, await store.project(project), labeler, Number(page)),
   ],
   "GET /api/projects/:project/tasks/:task": [
     "reviewer",

@@ -1,10 +1,10 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "wouter";
-import { AnswerForm } from "./answer-form.tsx";
-import { type Answer, call, type Dispute, type Settings } from "./api.ts";
-import { answerOf, emptyDraft } from "./draft.ts";
-import { Page, Problem, ProjectNav } from "./page.tsx";
+import { call, type Dispute, type Settings } from "./api.ts";
+import { Decide } from "./decide.tsx";
+import { emptyDraft } from "./draft.ts";
+import { Page, ProjectNav } from "./page.tsx";
 import { useProject } from "./project.ts";
 import { Table } from "./quality.tsx";
 import { saying } from "./saying.ts";
@@ -55,21 +55,6 @@ function Case({
 }) {
   const client = useQueryClient();
   const texts = dispute.completions.map(({ text }) => text);
-  const [draft, setDraft] = useState(() => emptyDraft(settings, texts));
-  const [missing, setMissing] = useState("");
-  const decide = useMutation({
-    mutationFn: (answer: Answer) =>
-      call("POST /api/projects/:project/adjudications", {
-        params: { project: id },
-        body: { task: dispute.task, answer },
-      }),
-    onSuccess: () => client.invalidateQueries({ queryKey: ["disputes", id] }),
-  });
-  const submit = () => {
-    const found = answerOf(draft, settings);
-    if ("missing" in found) setMissing(found.missing);
-    else decide.mutate(found.answer);
-  };
   return (
     <>
       <Prompt messages={dispute.messages} />
@@ -84,18 +69,15 @@ function Case({
           String(seconds),
         ])}
       />
-      <AnswerForm settings={settings} completions={texts} draft={draft} onChange={setDraft} />
-      <p role="status">{missing}</p>
-      <Problem error={decide.error} />
-      <p className="actions">
-        <button type="button" onClick={submit} disabled={decide.isPending}>
-          Decide
-        </button>
+      <Decide
+        {...{ id, task: dispute.task, settings, texts, begun: emptyDraft(settings, texts) }}
+        onDone={() => client.invalidateQueries({ queryKey: ["disputes", id] })}
+      >
         <button type="button" className="quiet" onClick={onLater}>
           Later
         </button>
         <Link href={`/projects/${id}/tasks/${dispute.task}`}>Everything about this task</Link>
-      </p>
+      </Decide>
     </>
   );
 }

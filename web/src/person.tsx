@@ -1,10 +1,13 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { call, type User } from "./api.ts";
 import { Problem } from "./page.tsx";
 import { Table } from "./quality.tsx";
 import { saying } from "./saying.ts";
+
+/** As many as the server gives at once. */
+const perPage = 20;
 
 /** A labeler looked at more closely. */
 export function Person({ id, user, isOwner }: { id: string; user: User; isOwner: boolean }) {
@@ -16,28 +19,34 @@ export function Person({ id, user, isOwner }: { id: string; user: User; isOwner:
       <h2 ref={heading} tabIndex={-1} dir="auto">
         {user.name}
       </h2>
-      <Newest id={id} labeler={user.id} />
+      <Judgements id={id} labeler={user.id} />
       {isOwner && <Traits id={id} user={user} />}
     </section>
   );
 }
 
-function Newest({ id, labeler }: { id: string; labeler: string }) {
-  const newest = useQuery({
-    queryKey: ["newest", id, labeler],
+function Judgements({ id, labeler }: { id: string; labeler: string }) {
+  const [page, setPage] = useState(0);
+  const found = useQuery({
+    queryKey: ["judgements", id, labeler, page],
     queryFn: () =>
-      call("GET /api/projects/:project/labelers/:labeler/judgements", { params: { project: id, labeler } }),
+      call("GET /api/projects/:project/labelers/:labeler/judgements/:page", {
+        params: { project: id, labeler, page: String(page) },
+      }),
+    placeholderData: keepPreviousData,
   });
+  const { total = 0, judgements = [] } = found.data ?? {};
+  const first = page * perPage + 1;
   return (
     <>
-      <h3>Newest judgements</h3>
-      <Problem error={newest.error} />
-      {newest.data && (
+      <h3>Judgements, the newest first</h3>
+      <Problem error={found.error} />
+      {found.data && (
         <Table
-          label="Newest judgements"
+          label="Judgements, the newest first"
           head={["prompt", "answer", "known answer", "comment", "seconds", "when"]}
           words={["answer", "known answer", "comment"]}
-          rows={newest.data.map(({ task, prompt, answer, known, right, repeat, seconds, at }) => [
+          rows={judgements.map(({ task, prompt, answer, known, right, repeat, seconds, at }) => [
             <Link key="task" href={`/projects/${id}/tasks/${task}`}>
               {prompt || "an empty prompt"}
             </Link>,
@@ -48,6 +57,24 @@ function Newest({ id, labeler }: { id: string; labeler: string }) {
             new Date(at).toLocaleString(),
           ])}
         />
+      )}
+      {total > perPage && (
+        <p className="actions">
+          <button type="button" className="quiet" disabled={page === 0} onClick={() => setPage(page - 1)}>
+            Newer
+          </button>
+          <button
+            type="button"
+            className="quiet"
+            disabled={first + perPage > total}
+            onClick={() => setPage(page + 1)}
+          >
+            Older
+          </button>
+          <span role="status">
+            {first} to {Math.min(total, first + perPage - 1)} of {total}
+          </span>
+        </p>
       )}
     </>
   );

@@ -2,10 +2,12 @@ import type { Answer } from "./api.ts";
 import { letters } from "./draft.ts";
 
 /** An answer in a line. */
-export function saying({ ranks, preference, bothBad, ratings = {}, flags = {}, text, skip }: Answer): string {
+export function saying(answer: Answer): string {
+  const { ranks, preference, probability, bothBad, ratings = {}, flags = {}, text, skip } = answer;
   const parts = Object.entries(ratings).map(([name, list]) => `${name} ${list.join(", ")}`);
   for (const [flag, marks] of Object.entries(flags))
     parts.push(`${flag}: ${marks.flatMap((mark, i) => (mark ? [letters[i]] : [])).join(", ") || "none"}`);
+  if (probability !== undefined) parts.unshift(`${Math.round(100 * probability)} % sure`);
   if (skip !== undefined) parts.unshift(`skipped: ${skip}`);
   if (bothBad) parts.unshift("both bad");
   if (preference !== undefined) parts.unshift(`${preference < 5 ? "A" : "B"} (${preference} of 8)`);

@@ -1,7 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { call } from "./api.ts";
-import { letters } from "./draft.ts";
+import { Decide } from "./decide.tsx";
+import { draftOf, letters } from "./draft.ts";
 import { Page, ProjectNav } from "./page.tsx";
+import { useProject } from "./project.ts";
 import { Table } from "./quality.tsx";
 import { saying } from "./saying.ts";
 import { Prompt, Text } from "./text.tsx";
@@ -12,8 +15,13 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
     queryKey: ["task", id, task],
     queryFn: () => call("GET /api/projects/:project/tasks/:task", { params: { project: id, task } }),
   });
-  if (!found.data) return <Page title="Task" error={found.error} />;
+  const project = useProject(id);
+  const [deciding, setDeciding] = useState(false);
+  if (!found.data || !project.data) return <Page title="Task" error={found.error ?? project.error} />;
   const { messages, completions, judgements, known, decision } = found.data;
+  const texts = completions.map(({ text }) => text);
+  // What is corrected is what was said last.
+  const last = decision?.answer ?? judgements.findLast(({ revised }) => !revised)?.answer;
   return (
     <Page title="Task" wide>
       <ProjectNav id={id} />
@@ -56,15 +64,41 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
         ])}
       />
       {judgements.map(
-        ({ id, name, answer }) =>
+        ({ id, name, answer, revised }) =>
           answer.text !== undefined && (
             <section key={id}>
               <h3>
-                As <bdi>{name}</bdi> wrote it
+                As <bdi>{name}</bdi> wrote it{revised && ", revised since"}
               </h3>
               <Text text={answer.text} />
             </section>
           ),
+      )}
+      {decision?.answer.text !== undefined && (
+        <section>
+          <h3>As decided</h3>
+          <Text text={decision.answer.text} />
+        </section>
+      )}
+      {last && !known && (
+        <>
+          <h2>{decision ? "Decide again" : "Decide"}</h2>
+          <p>What you decide is learned in place of what labelers said.</p>
+          {deciding ? (
+            <Decide
+              {...{ id, task, texts, settings: project.data.settings }}
+              begun={{ ...draftOf(last, project.data.settings, texts), comment: "" }}
+              onDone={() => {
+                setDeciding(false);
+                found.refetch();
+              }}
+            />
+          ) : (
+            <button type="button" onClick={() => setDeciding(true)}>
+              Overrule
+            </button>
+          )}
+        </>
       )}
     </Page>
   );
