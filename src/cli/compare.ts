@@ -75,7 +75,8 @@ export const compare = () =>
         prompts,
         loadInstructions("train").map(({ id, prompt }) => ({ id, prompt })),
       );
-      const measure = await measurer(options, signal);
+      const { measurer } = await import("../quickstart/measure.ts");
+      const measure = await measurer(options.from, { limit: options.limit, signal });
       const trials: Trial[] = [];
       for (let seed = 0; seed < options.seeds; seed++)
         for (const recipe of all) {
@@ -193,37 +194,4 @@ function plumbline(
       else reject(new InputError(`plumbline ${args.slice(0, 2).join(" ")}: ${problem.trim()}`));
     });
   });
-}
-
-/** Measures runs on the held-out instructions, beside the model that they began from. */
-async function measurer({ from, limit }: Options, signal: AbortSignal) {
-  const { loadModel } = await import("../models/pull.ts");
-  const { evaluate } = await import("../eval/evaluate.ts");
-  const { gold, loadInstructions } = await import("../quickstart/task.ts");
-  const { mean } = await import("../math/index.ts");
-  const heldOut = loadInstructions("heldOut").slice(0, limit);
-  const reference = await loadModel(join(from, "sft"));
-  const judge = await loadModel(join(from, "reward"));
-  const answer = (model: typeof reference) =>
-    evaluate({
-      ...{
-        model,
-        reference,
-        judge,
-        prompts: heldOut.map(({ prompt }) => [{ role: "user", content: prompt }]),
-      },
-      gold: (i, response) => gold(heldOut[i] as (typeof heldOut)[number], response.text, response),
-      ...{ samples: 2, maxTokens: 48, temperature: 0.7, batchSize: 384, seed: 0, signal },
-    });
-  const byInstruction = ({ responses, golds }: Awaited<ReturnType<typeof answer>>) =>
-    heldOut.map((_, i) => mean(golds.filter((_, row) => responses[row]?.prompt === i)));
-  let before: number[] | undefined;
-  return async (run: string): Promise<Pick<Trial, "golds" | "before" | "kl" | "length" | "finished">> => {
-    before ??= byInstruction(await answer(reference));
-    const model = await loadModel(run);
-    const found = await answer(model);
-    model.dispose();
-    const { kl, length, finished } = found;
-    return { golds: byInstruction(found), before, kl, length, finished };
-  };
 }

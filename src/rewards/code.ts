@@ -1,7 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import { type Language, runSandboxed, type SomeLimits, limits as usual } from "../sandbox/sandbox.ts";
+import {
+  type inTheOpen,
+  type Language,
+  runProgram,
+  type SomeLimits,
+  limits as usual,
+} from "../sandbox/sandbox.ts";
 import type { RewardFunction } from "./reward.ts";
 
 const output = z.object({ stdin: z.string().default(""), stdout: z.string() });
@@ -16,10 +22,11 @@ export interface CodeOptions {
   /** The share of tests passed, 1 where all are, how fast all were passed, or how tidy the text is. */
   measure: "passed" | "all" | "speed" | "style";
   limits?: SomeLimits | undefined;
+  withoutSandbox?: typeof inTheOpen | undefined;
 }
 
-/** Runs the code of a completion, in a sandbox, against the tests of its prompt's row: from 0 to 1. */
-export function code({ language, field, measure, limits = {} }: CodeOptions): RewardFunction {
+/** Runs the code of a completion, in a sandbox unless told otherwise, against the tests of its prompt's row: from 0 to 1. */
+export function code({ language, field, measure, ...options }: CodeOptions): RewardFunction {
   return async (_, completion, metadata) => {
     const source = codeIn(completion);
     if (measure === "style") return style(source, language);
@@ -28,11 +35,11 @@ export function code({ language, field, measure, limits = {} }: CodeOptions): Re
       throw new InputError(
         `reward: "${field}" of a prompt's row should be a list of tests, statements or {stdin, stdout}; it is ${JSON.stringify(metadata[field])?.slice(0, 200)}`,
       );
-    const { passed, seconds } = await runTests(language, source, tests.data, limits);
+    const { passed, seconds } = await runTests(language, source, tests.data, options);
     const share = passed / tests.data.length;
     if (measure === "passed") return share;
     if (share < 1) return 0;
-    return measure === "all" ? 1 : Math.max(0, 1 - seconds / (limits.seconds ?? usual.seconds));
+    return measure === "all" ? 1 : Math.max(0, 1 - seconds / (options.limits?.seconds ?? usual.seconds));
   };
 }
 
@@ -44,18 +51,18 @@ async function runTests(
   language: Language,
   source: string,
   tests: z.output<typeof testsOf>,
-  limits: SomeLimits,
+  options: Pick<CodeOptions, "limits" | "withoutSandbox">,
 ): Promise<{ passed: number; seconds: number }> {
   if (typeof tests[0] === "string") {
     const mark = randomBytes(12).toString("hex");
     const whole = (language === "python" ? pythonTests : javascriptTests)(source, tests as string[], mark);
-    const { stdout, seconds } = await runSandboxed(language, whole, { limits });
+    const { stdout, seconds } = await runProgram(language, whole, options);
     const said = new Set(stdout.split("\n").filter((line) => line.startsWith(mark)));
     return { passed: tests.filter((_, i) => said.has(`${mark} ${i}`)).length, seconds };
   }
   let [passed, seconds] = [0, 0];
   for (const { stdin, stdout } of tests as z.output<typeof output>[]) {
-    const outcome = await runSandboxed(language, source, { stdin, limits });
+    const outcome = await runProgram(language, source, { stdin, ...options });
     seconds += outcome.seconds;
     if (outcome.status === 0 && outcome.stdout.trim() === stdout.trim()) passed++;
   }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { inTheOpen } from "../sandbox/sandbox.ts";
 
 const answerOptions = { field: z.string().default("answer"), extract: z.string().optional() };
 
@@ -43,6 +44,7 @@ export const termConfig = z.strictObject({
         })
         .partial()
         .optional(),
+      withoutSandbox: z.literal(inTheOpen).optional(),
     })
     .optional(),
   /** Longest that a program may take, for a completion or, by command or server, for a batch. */

@@ -9,7 +9,7 @@ import { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { scoreAll } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
-import { noSandbox } from "../sandbox/sandbox.ts";
+import { noSandbox, refusal } from "../sandbox/sandbox.ts";
 import type { DType } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { code } from "./code.ts";
@@ -118,8 +118,9 @@ async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise
     case "url":
       return { score: (samples, signal) => scoreByServer(of("url"), samples, { timeoutSeconds, signal }) };
     case "code": {
-      const problem = of("code").measure === "style" ? undefined : noSandbox();
-      if (problem) throw new InputError(`reward: code is run in a sandbox only, and ${problem}`);
+      const { measure, withoutSandbox } = of("code");
+      const problem = measure === "style" || withoutSandbox ? undefined : noSandbox();
+      if (problem) throw new InputError(`reward: ${refusal(problem)}`);
       // Its tests have limits of their own.
       return byFunction(code(of("code")), undefined, availableParallelism());
     }

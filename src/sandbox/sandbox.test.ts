@@ -5,15 +5,15 @@ import type { AddressInfo } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { noSandbox, type Outcome, runSandboxed } from "./sandbox.ts";
+import { inTheOpen, noSandbox, type Outcome, runProgram } from "./sandbox.ts";
 
 const problem = noSandbox();
 if (problem) console.log(`sandbox: skipped, ${problem}`);
 
 const python = (source: string, limits = {}) =>
-  runSandboxed("python", source, { limits: { seconds: 5, ...limits } });
+  runProgram("python", source, { limits: { seconds: 5, ...limits } });
 const node = (source: string, limits = {}) =>
-  runSandboxed("javascript", source, { limits: { seconds: 5, ...limits } });
+  runProgram("javascript", source, { limits: { seconds: 5, ...limits } });
 /** Processes of this machine whose command line has the mark. */
 const left = (mark: string) => spawnSync("pgrep", ["-f", mark], { encoding: "utf8" }).stdout;
 const fails = ({ ended, status, stdout }: Outcome) =>
@@ -24,7 +24,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect(await python("import sys; print(sys.stdin.read() * 2); sys.exit(3)")).toMatchObject({
       ...{ ended: "exit", status: 3, stdout: "\n", stderr: "" },
     });
-    const { stdout } = await runSandboxed(
+    const { stdout } = await runProgram(
       "javascript",
       "process.stdin.on('data', (text) => console.log('got', String(text)))",
       {
@@ -208,7 +208,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
 
   it("that is cut off by a signal leaves nothing", async () => {
     const stop = new AbortController();
-    const run = runSandboxed("python", "import time; time.sleep(54.321)", { signal: stop.signal });
+    const run = runProgram("python", "import time; time.sleep(54.321)", { signal: stop.signal });
     setTimeout(() => stop.abort(), 300);
     await expect(run).rejects.toThrow(/abort/i);
   });
@@ -227,4 +227,37 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     const seconds = (performance.now() - began) / 1000;
     console.log(`sandbox: 1,000 programs in ${seconds.toFixed(1)} s, ${Math.round(1000 / seconds)} a second`);
   }, 300_000);
+});
+
+describe("a program without a sandbox", { timeout: 60_000 }, () => {
+  const options = { withoutSandbox: inTheOpen, limits: { seconds: 2 } } as const;
+
+  it("runs where it was said in words, in a folder of its own that is gone with it", async () => {
+    const source = "import os; print(os.getcwd()); print(input()); open('x', 'w').write('y')";
+    const { ended, status, stdout } = await runProgram("python", source, { ...options, stdin: "said" });
+    expect([ended, status]).toEqual(["exit", 0]);
+    const [folder = "", said] = stdout.split("\n");
+    expect(said).toBe("said");
+    expect(existsSync(folder)).toBe(false);
+    const env = await runProgram(
+      "javascript",
+      "console.log(Object.keys(process.env).sort().join())",
+      options,
+    );
+    expect(env.stdout.trim()).toBe("HOME,LANG,PATH");
+  });
+
+  it("is ended in its time, with what it began, and when it prints too much", async () => {
+    const began = "import subprocess, time; subprocess.Popen(['sleep', '4322']); time.sleep(60)";
+    expect((await runProgram("python", began, options)).ended).toBe("time");
+    await expect.poll(() => left("sleep 4322"), { timeout: 5000 }).toBe("");
+    // One that ends leaves nothing behind either.
+    await runProgram(
+      "python",
+      "import subprocess; subprocess.Popen(['sleep', '4323'], stdout=-3, stderr=-3)",
+      options,
+    );
+    await expect.poll(() => left("sleep 4323"), { timeout: 5000 }).toBe("");
+    expect((await runProgram("python", "while True: print('x' * 1000)", options)).ended).toBe("output");
+  });
 });

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { InputError } from "../data/errors.ts";
 import { seccompFilter } from "./seccomp.ts";
@@ -38,9 +39,14 @@ export interface Outcome {
   seconds: number;
 }
 
+/** What is to be said to run programs without a sandbox: with all that whoever runs this may do. */
+export const inTheOpen = "programs may do anything here";
+
 export interface RunOptions {
   stdin?: string;
-  limits?: SomeLimits;
+  limits?: SomeLimits | undefined;
+  /** For a machine that is itself one that may be lost. Of the limits, those on time, output, and memory are kept. */
+  withoutSandbox?: typeof inTheOpen | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -48,37 +54,24 @@ export interface RunOptions {
 const lookEvery = 50;
 
 /**
- * Runs a program in a sandbox of its own. What the program does, it cannot make this throw.
+ * Runs a program in a sandbox of its own, unless told otherwise in words. What the program does, it cannot make this throw.
  * @throws InputError where there is no sandbox, or no such language
  */
-export async function runSandboxed(
+export async function runProgram(
   language: Language,
   source: string,
-  options: RunOptions = {},
+  { stdin = "", signal, withoutSandbox, ...options }: RunOptions = {},
 ): Promise<Outcome> {
-  const { stdin = "", signal } = options;
   const given = Object.entries(options.limits ?? {}).filter(([, value]) => value !== undefined);
   const limit: Limits = { ...limits, ...Object.fromEntries(given) };
-  const { extension, command, folders } = interpreter(language, source);
-  const file = `/program/main.${extension}`;
-  const args = [
-    ...bubblewrap(limit, folders),
-    ...["--ro-bind-data", "3", file, "--seccomp", "4", "--remount-ro", "/"],
-  ];
+  const begin = withoutSandbox === inTheOpen ? beginInTheOpen : beginSandboxed;
   const began = performance.now();
-  const child = spawn(
-    findBubblewrap(),
-    [...args, "--", "/usr/bin/prlimit", ...ulimits(limit), "--", ...command, file],
-    {
-      stdio: ["pipe", "pipe", "pipe", "pipe", "pipe"],
-      env: {},
-    },
-  );
+  const { child, kill, clear } = begin(interpreter(language, source), source, limit);
   return new Promise((resolve, reject) => {
     let ended: Outcome["ended"] = "exit";
     const end = (why: Outcome["ended"]) => {
       if (ended === "exit") ended = why;
-      child.kill("SIGKILL"); // and all that it began, which is in its namespace
+      kill();
     };
     const collect = (stream: Readable) => {
       const chunks: Buffer[] = [];
@@ -91,27 +84,22 @@ export async function runSandboxed(
       return () => Buffer.concat(chunks).toString("utf8");
     };
     const [stdout, stderr] = [collect(child.stdout as Readable), collect(child.stderr as Readable)];
-    // It may end without having read them.
-    for (const [fd, content] of [
-      [0, stdin],
-      [3, source],
-      [4, seccompFilter()],
-    ] as const) {
-      const pipe = child.stdio[fd] as Writable;
-      pipe.on("error", () => {});
-      pipe.end(content);
-    }
+    write(child, 0, stdin);
     const timer = setTimeout(() => end("time"), limit.seconds * 1000);
     const looks = setInterval(() => {
       if (residentBytes(child) > limit.memoryMb * 1e6) end("memory");
     }, lookEvery);
     const abort = () => end("time");
     signal?.addEventListener("abort", abort, { once: true });
-    child.once("error", reject);
+    child.once("error", (error) => {
+      clear();
+      reject(error);
+    });
     child.once("close", (code) => {
       clearTimeout(timer);
       clearInterval(looks);
       signal?.removeEventListener("abort", abort);
+      clear();
       if (signal?.aborted) return reject(signal.reason);
       resolve({
         ...{ ended, status: ended === "exit" ? (code ?? 137) : undefined },
@@ -120,6 +108,66 @@ export async function runSandboxed(
     });
   });
 }
+
+/** A program that has begun. */
+interface Begun {
+  child: ChildProcess;
+  /** Ends it and all that it began. */
+  kill: () => void;
+  /** Takes away what it needed, once it has ended. */
+  clear: () => void;
+}
+
+/** Gives a process what it reads; it may end before it has read it. */
+function write(child: ChildProcess, fd: number, content: string | Buffer | undefined): void {
+  const pipe = child.stdio[fd] as Writable;
+  pipe.on("error", () => {});
+  pipe.end(content);
+}
+
+function beginSandboxed({ extension, command, folders }: Interpreter, source: string, limit: Limits): Begun {
+  const file = `/program/main.${extension}`;
+  const child = spawn(
+    findBubblewrap(),
+    [
+      ...bubblewrap(limit, folders),
+      ...["--ro-bind-data", "3", file, "--seccomp", "4", "--remount-ro", "/"],
+      ...["--", prlimit, ...ulimits(limit), `--nproc=${limit.processes}`, "--", ...command, file],
+    ],
+    { stdio: ["pipe", "pipe", "pipe", "pipe", "pipe"], env: {} },
+  );
+  write(child, 3, source);
+  write(child, 4, seccompFilter());
+  // All that it began is in its namespace.
+  return { child, kill: () => child.kill("SIGKILL"), clear: () => {} };
+}
+
+function beginInTheOpen({ extension, command }: Interpreter, source: string, limit: Limits): Begun {
+  const folder = mkdtempSync(join(tmpdir(), "plumbline-program-"));
+  const file = join(folder, `main.${extension}`);
+  writeFileSync(file, source);
+  const limited = existsSync(prlimit) ? [prlimit, ...ulimits(limit), "--"] : [];
+  const [first = "", ...rest] = [...limited, ...command, file];
+  // In a group of its own, with what it begins.
+  const child = spawn(first, rest, {
+    ...{ cwd: folder, detached: true, stdio: ["pipe", "pipe", "pipe"] },
+    env: { PATH: process.env.PATH, HOME: folder, LANG: "C.UTF-8" },
+  });
+  const kill = () => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // All of them have ended.
+    }
+  };
+  const clear = () => {
+    kill();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { child, kill, clear };
+}
+
+const prlimit = "/usr/bin/prlimit";
 
 const bubblewrap = ({ filesMb }: Limits, folders: readonly string[]): string[] => [
   ...[
@@ -142,10 +190,9 @@ const bubblewrap = ({ filesMb }: Limits, folders: readonly string[]): string[] =
   ...["--size", String(filesMb * 1024 * 1024), "--tmpfs", "/tmp", "--chdir", "/tmp"],
 ];
 
-const ulimits = ({ seconds, memoryMb, processes, filesMb }: Limits): string[] => [
+const ulimits = ({ seconds, memoryMb, filesMb }: Limits): string[] => [
   `--cpu=${Math.ceil(seconds)}`,
   `--data=${memoryMb * 1_000_000}`,
-  `--nproc=${processes}`,
   `--fsize=${filesMb * 1024 * 1024}`,
   "--nofile=256",
   "--core=0",
@@ -171,19 +218,22 @@ let found: string | undefined;
 function findBubblewrap(): string {
   if (found) return found;
   const problem = noSandbox();
-  if (problem) throw new InputError(`programs are run in a sandbox only, and ${problem}`);
+  if (problem) throw new InputError(refusal(problem));
   found = "/usr/bin/bwrap";
   return found;
 }
 
-/** Why programs cannot be run here; undefined where they can. */
+/** @param problem from `noSandbox` */
+export const refusal = (problem: string): string =>
+  `programs are run in a sandbox only, and ${problem}. On a machine that may be lost, say withoutSandbox: "${inTheOpen}"`;
+
+/** Why programs cannot be run in a sandbox here; undefined where they can. */
 export function noSandbox(): string | undefined {
   if (process.platform !== "linux") return "bubblewrap, which makes it, is Linux's";
   if (!seccompFilter()) return `there is no filter of system calls for ${process.arch}`;
   if (!existsSync("/usr/bin/bwrap"))
     return "bubblewrap is not there: install your distribution's package bubblewrap";
-  if (!existsSync("/usr/bin/prlimit"))
-    return "prlimit is not there: install your distribution's package util-linux";
+  if (!existsSync(prlimit)) return "prlimit is not there: install your distribution's package util-linux";
   try {
     const args = ["--unshare-all", "--unshare-user", "--disable-userns", "--ro-bind", "/", "/", "/bin/true"];
     execFileSync("/usr/bin/bwrap", args, {
