@@ -1,13 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import {
-  type inTheOpen,
-  type Language,
-  runProgram,
-  type SomeLimits,
-  limits as usual,
-} from "../sandbox/sandbox.ts";
+import type { inTheOpen } from "../sandbox/open.ts";
+import { type Language, type SomeLimits, limits as usual } from "../sandbox/program.ts";
+import { runProgram } from "../sandbox/sandbox.ts";
 import type { RewardFunction } from "./reward.ts";
 
 const output = z.object({ stdin: z.string().default(""), stdout: z.string() });
@@ -22,6 +18,7 @@ export interface CodeOptions {
   /** The share of tests passed, 1 where all are, how fast all were passed, or how tidy the text is. */
   measure: "passed" | "all" | "speed" | "style";
   limits?: SomeLimits | undefined;
+  container?: string | undefined;
   withoutSandbox?: typeof inTheOpen | undefined;
 }
 
@@ -51,7 +48,7 @@ async function runTests(
   language: Language,
   source: string,
   tests: z.output<typeof testsOf>,
-  options: Pick<CodeOptions, "limits" | "withoutSandbox">,
+  options: Pick<CodeOptions, "limits" | "container" | "withoutSandbox">,
 ): Promise<{ passed: number; seconds: number }> {
   if (typeof tests[0] === "string") {
     const mark = randomBytes(12).toString("hex");

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { inTheOpen } from "../sandbox/sandbox.ts";
+import { inTheOpen } from "../sandbox/open.ts";
 
 const answerOptions = { field: z.string().default("answer"), extract: z.string().optional() };
 
@@ -44,6 +44,7 @@ export const termConfig = z.strictObject({
         })
         .partial()
         .optional(),
+      container: z.string().min(1).optional(),
       withoutSandbox: z.literal(inTheOpen).optional(),
     })
     .optional(),

@@ -9,7 +9,8 @@ import { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { scoreAll } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
-import { noSandbox, refusal } from "../sandbox/sandbox.ts";
+import { noSandbox, refusal } from "../sandbox/bubblewrap.ts";
+import { engineFor } from "../sandbox/container.ts";
 import type { DType } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { code } from "./code.ts";
@@ -118,8 +119,10 @@ async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise
     case "url":
       return { score: (samples, signal) => scoreByServer(of("url"), samples, { timeoutSeconds, signal }) };
     case "code": {
-      const { measure, withoutSandbox } = of("code");
-      const problem = measure === "style" || withoutSandbox ? undefined : noSandbox();
+      const { language, measure, container, withoutSandbox } = of("code");
+      if (container !== undefined) engineFor(container, language);
+      const elsewhere = measure === "style" || container || withoutSandbox;
+      const problem = elsewhere ? undefined : noSandbox();
       if (problem) throw new InputError(`reward: ${refusal(problem)}`);
       // Its tests have limits of their own.
       return byFunction(code(of("code")), undefined, availableParallelism());

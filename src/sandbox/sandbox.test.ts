@@ -5,7 +5,9 @@ import type { AddressInfo } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { inTheOpen, noSandbox, type Outcome, runProgram } from "./sandbox.ts";
+import { noSandbox } from "./bubblewrap.ts";
+import { inTheOpen } from "./open.ts";
+import { type Outcome, runProgram } from "./sandbox.ts";
 
 const problem = noSandbox();
 if (problem) console.log(`sandbox: skipped, ${problem}`);
@@ -260,4 +262,61 @@ describe("a program without a sandbox", { timeout: 60_000 }, () => {
     await expect.poll(() => left("sleep 4323"), { timeout: 5000 }).toBe("");
     expect((await runProgram("python", "while True: print('x' * 1000)", options)).ended).toBe("output");
   });
+});
+
+// An image with python3 and node; CI has no container runtime.
+const image = process.env.PLUMBLINE_TEST_IMAGE ?? "";
+if (!image) console.log("containers: skipped, PLUMBLINE_TEST_IMAGE names no image with python3 and node");
+
+describe.skipIf(!image)("a program in a container", { timeout: 60_000 }, () => {
+  const run = (source: string, limits = {}) =>
+    runProgram("python", source, { container: image, limits: { seconds: 8, memoryMb: 128, ...limits } });
+
+  it("runs, reads its input, and tells how it ended", async () => {
+    const options = { container: image, stdin: "said" };
+    const outcome = await runProgram("python", "import sys; print(input()); sys.exit(3)", options);
+    expect(outcome).toMatchObject({ ended: "exit", status: 3, stdout: "said\n" });
+    const module = "import { cpus } from 'node:os'; console.log(await 1, cpus().length > 0)";
+    expect((await runProgram("javascript", module, options)).stdout).toBe("1 true\n");
+  });
+
+  it("is ended for its time, memory, processes, files and output, and leaves nothing", async () => {
+    const late = await run("import time; print('begun', flush=True); time.sleep(60)", { seconds: 2 });
+    expect([late.ended, late.stdout]).toEqual(["time", "begun\n"]);
+    // Before it has begun at all.
+    expect((await run("print('REACHED')", { seconds: 0.01 })).ended).toBe("time");
+    expect((await run("while True: print('x' * 1000)")).ended).toBe("output");
+    for (const source of [
+      "x = []\nwhile len(x) < 10000: x.append(bytearray(b'1') * 1_000_000)\nprint('REACHED')",
+      "import os\nfor _ in range(200): os.fork()\nprint('REACHED')",
+      "for i in range(100): open(f'/tmp/{i}', 'wb').write(bytes(1_000_000))\nprint('REACHED')",
+    ])
+      expect(fails(await run(source)), source).toBe(true);
+    await expect.poll(() => left("plumbline-.* --network none"), { timeout: 5000 }).toBe("");
+  });
+
+  it("reaches no network, environment or file of ours, and writes nothing outside", async () => {
+    const server = createServer((_, response) => response.end("REACHED"));
+    await new Promise<void>((resolve) => server.listen(0, resolve));
+    const { port } = server.address() as AddressInfo;
+    process.env.SECRET_OF_OURS = "REACHED";
+    const secret = join(mkdtempSync(join(tmpdir(), "secret-")), "secret");
+    writeFileSync(secret, "REACHED");
+    for (const source of [
+      `import urllib.request; print(urllib.request.urlopen("http://127.0.0.1:${port}", timeout=2).read())`,
+      `import os; print("REACHED" if "SECRET_OF_OURS" in os.environ else 1 / 0)`,
+      `print(open(${JSON.stringify(secret)}).read())`,
+      `open("/program/main.py", "a").write("x"); print("REACHED")`,
+      `open("/made", "w").write("x"); print("REACHED")`,
+      `import os; os.setuid(0); print("REACHED")`,
+    ])
+      expect(fails(await run(source)), source).toBe(true);
+    delete process.env.SECRET_OF_OURS;
+    server.close();
+  });
+});
+
+it("refuses an image that is not there", async () => {
+  const asked = runProgram("python", "", { container: "no/such-image:1" });
+  await expect(asked).rejects.toThrow(/python does not run in "no\/such-image:1".*docker pull/s);
 });

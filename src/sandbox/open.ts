@@ -1,0 +1,38 @@
+import { spawn } from "node:child_process";
+import { existsSync, rmSync } from "node:fs";
+import {
+  type Begun,
+  interpreter,
+  type Language,
+  type Limits,
+  prlimit,
+  ulimits,
+  writeProgram,
+} from "./program.ts";
+
+/** What is to be said to run programs without a sandbox: with all that whoever runs this may do. */
+export const inTheOpen = "programs may do anything here";
+
+export function beginInTheOpen(language: Language, source: string, limit: Limits): Begun {
+  const { command } = interpreter(language);
+  const { folder, file } = writeProgram(language, source);
+  const limited = existsSync(prlimit) ? [prlimit, ...ulimits(limit), "--"] : [];
+  const [first = "", ...rest] = [...limited, ...command, file];
+  // In a group of its own, with what it begins.
+  const child = spawn(first, rest, {
+    ...{ cwd: folder, detached: true, stdio: ["pipe", "pipe", "pipe"] },
+    env: { PATH: process.env.PATH, HOME: folder, LANG: "C.UTF-8" },
+  });
+  const kill = () => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // All of them have ended.
+    }
+  };
+  const clear = () => {
+    kill();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { child, kill, clear };
+}
