@@ -6,11 +6,11 @@ import { batchAt, splitByPrompt } from "../data/split.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import { batchGroups, groupByPrompt, pairsOf } from "../models/groups.ts";
 import type { Model } from "../models/model.ts";
-import { type Row, tokensIn } from "../models/pack.ts";
+import type { Row } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
+import { supervisedStep } from "../models/supervised.ts";
 import { accumulate, type Loss } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
-import { scheduleFactor } from "../nn/schedule.ts";
 import { logprobAll } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
@@ -117,27 +117,12 @@ async function* train({
 
     while (step < total) {
       if (signal?.aborted) yield* journal.interrupt(step, write, { keep });
-      const began = performance.now();
       const batch = batchAt(learned, step, perEpoch, config);
-      const lr =
-        config.learningRate *
-        scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
-      const measured = measure(policy, batch, reference, config, true);
-      const gradNorm = optimizer.step(lr, config.maxGradNorm);
-      if (!Number.isFinite(measured.loss) || !Number.isFinite(gradNorm))
-        throw new InputError(
-          `dpo: the loss is not finite at step ${step + 1} (loss ${measured.loss}, gradient norm ${gradNorm}): lower learningRate; checkpoints are kept`,
-        );
+      const rows = batch.flatMap(({ rows }) => [...rows]);
+      metrics = supervisedStep({ stage: "dpo", step, total, perEpoch, optimizer, ...config }, rows, () =>
+        measure(policy, batch, reference, config, true),
+      );
       step++;
-      const tokens = tokensIn(batch.flatMap(({ rows }) => [...rows]));
-      metrics = {
-        ...measured,
-        learning_rate: lr,
-        grad_norm: gradNorm,
-        epoch: step / perEpoch,
-        num_tokens: tokens,
-        tokens_per_second: tokens / ((performance.now() - began) / 1000),
-      };
       yield journal.step(step, total, metrics);
       if (unseen.length && (step % evalEvery === 0 || step === total)) {
         yield journal.log({ type: "phase", what: `evaluating on ${unseen.length} held-out prompts` });

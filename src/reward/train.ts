@@ -5,15 +5,14 @@ import { InputError } from "../data/errors.ts";
 import { readComparisons } from "../data/readers.ts";
 import type { Comparison, Message } from "../data/records.ts";
 import { batchAt, shuffled, splitByPrompt } from "../data/split.ts";
-import { deviation, mergeMoments, noMoments } from "../math/index.ts";
+import { deviation, mean, mergeMoments, noMoments } from "../math/index.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import { batchGroups, type Group, groupByPrompt, pairsOf } from "../models/groups.ts";
 import type { Model } from "../models/model.ts";
-import { tokensIn } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
+import { supervisedStep } from "../models/supervised.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
-import { scheduleFactor } from "../nn/schedule.ts";
 import { generate } from "../rollout/generate.ts";
 import { rowScores, scoreAll } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
@@ -134,37 +133,19 @@ async function* train({
 
     while (step < total) {
       if (signal?.aborted) yield* journal.interrupt(step, write, { keep });
-      const began = performance.now();
       const batch = batchAt(groups, step, perEpoch, config);
-      const lr =
-        config.learningRate *
-        scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
-      const seen: number[] = [];
-      const { loss, accuracy, margin } = accumulate(
-        batchGroups(batch, config.microBatchTokens),
-        (part) => lossOf(model, part, batch.length, seen),
-        model,
-      );
-      const gradNorm = optimizer.step(lr, config.maxGradNorm);
-      if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
-        throw new InputError(
-          `reward: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate; checkpoints are kept`,
+      const rows = batch.flatMap(({ rows }) => rows);
+      metrics = supervisedStep({ stage: "reward", step, total, perEpoch, optimizer, ...config }, rows, () => {
+        const seen: number[] = [];
+        const measured = accumulate(
+          batchGroups(batch, config.microBatchTokens),
+          (part) => lossOf(model, part, batch.length, seen),
+          model,
         );
+        const [min_reward, max_reward] = [Math.min(...seen), Math.max(...seen)];
+        return { ...measured, min_reward, mean_reward: mean(seen), max_reward };
+      });
       step++;
-      const tokens = tokensIn(batch.flatMap(({ rows }) => rows));
-      metrics = {
-        loss: loss as number,
-        accuracy: accuracy as number,
-        margin: margin as number,
-        min_reward: Math.min(...seen),
-        mean_reward: seen.reduce((a, b) => a + b, 0) / seen.length,
-        max_reward: Math.max(...seen),
-        learning_rate: lr,
-        grad_norm: gradNorm,
-        epoch: step / perEpoch,
-        num_tokens: tokens,
-        tokens_per_second: tokens / ((performance.now() - began) / 1000),
-      };
       yield journal.step(step, total, metrics);
       if (step === total) break;
       if (unseen.length && step % evalEvery === 0)
@@ -188,8 +169,8 @@ async function* train({
         });
         if (released) base = await load();
         const prompts = groups.map(({ prompt }) => prompt);
-        const { mean, std } = await normalise(model, base, prompts, config, signal);
-        metrics = { ...metrics, "normalisation/mean": mean, "normalisation/std": std };
+        const scores = await normalise(model, base, prompts, config, signal);
+        metrics = { ...metrics, "normalisation/mean": scores.mean, "normalisation/std": scores.std };
       }
       yield* journal.save(step, write, { keep });
     }

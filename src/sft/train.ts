@@ -5,11 +5,11 @@ import type { Demonstration } from "../data/records.ts";
 import { batchAt, splitByPrompt } from "../data/split.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../models/checkpoint.ts";
 import type { Model } from "../models/model.ts";
-import { batchRows, type Row, tokensIn } from "../models/pack.ts";
+import { batchRows, type Row } from "../models/pack.ts";
 import { loadModel } from "../models/pull.ts";
+import { supervisedStep } from "../models/supervised.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { AdamW } from "../nn/adamw.ts";
-import { scheduleFactor } from "../nn/schedule.ts";
 import { layOut, responseTargets } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
@@ -117,46 +117,23 @@ async function* train({
 
     while (step < total) {
       if (signal?.aborted) yield* journal.interrupt(step, write, { keep });
-      const began = performance.now();
       const batch = batchAt(examples, step, perEpoch, config);
-      const lr =
-        config.learningRate *
-        scheduleFactor(config.schedule, step, total, Math.ceil(config.warmupRatio * total));
-      const { loss, correct } = lossOf(policy, batch, config.microBatchTokens, true);
-      const gradNorm = optimizer.step(lr, config.maxGradNorm);
-      if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
-        throw new InputError(
-          `sft: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate, or look for damaged weights; checkpoints are kept`,
-        );
+      metrics = supervisedStep({ stage: "sft", step, total, perEpoch, optimizer, ...config }, batch, () => {
+        const { loss = Number.NaN, correct = 0 } = lossOf(policy, batch, config.microBatchTokens, true);
+        return { loss, mean_token_accuracy: correct };
+      });
       step++;
-      const tokens = tokensIn(batch);
-      metrics = {
-        loss: loss as number,
-        mean_token_accuracy: correct as number,
-        learning_rate: lr,
-        grad_norm: gradNorm,
-        epoch: step / perEpoch,
-        num_tokens: tokens,
-        tokens_per_second: tokens / ((performance.now() - began) / 1000),
-      };
       yield journal.step(step, total, metrics);
 
       let best = false;
       if (unseen.length && (step % evalEvery === 0 || step === total)) {
         yield journal.log({ type: "phase", what: `evaluating on ${unseen.length} held-out demonstrations` });
-        const evaluated = lossOf(policy, unseen, config.microBatchTokens, false);
-        metrics = {
-          ...metrics,
-          eval_loss: evaluated.loss as number,
-          eval_accuracy: evaluated.correct as number,
-        };
-        yield journal.log({
-          type: "eval",
-          step,
-          metrics: { eval_loss: evaluated.loss as number, eval_accuracy: evaluated.correct as number },
-        });
-        best = (evaluated.loss as number) < bestLoss;
-        if (best) bestLoss = evaluated.loss as number;
+        const { loss = Number.NaN, correct = 0 } = lossOf(policy, unseen, config.microBatchTokens, false);
+        const evaluated = { eval_loss: loss, eval_accuracy: correct };
+        metrics = { ...metrics, ...evaluated };
+        yield journal.log({ type: "eval", step, metrics: evaluated });
+        best = loss < bestLoss;
+        if (best) bestLoss = loss;
       }
       if (best || step % saveEvery === 0 || step === total) yield* journal.save(step, write, { keep, best });
       await setImmediate(); // lets a signal in
