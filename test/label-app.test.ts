@@ -387,7 +387,15 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     const revised = await imported(join(folder, "revised/revisions.jsonl"), "Revised", "demonstration");
     expect([judged.judgements, revised.judgements]).toEqual([2, 4]);
 
+    const said = prompts.map((row) => JSON.stringify({ ...row, ranks: [1, 2], labeler: "zoe" })).join("\n");
+    const people = ["labels", "import", file("people.jsonl", said), "--store", store, "--project", "Judged"];
+    expect(await succeed([...people, "--judgements"])).toMatch(/0 tasks added.*2 judgements/s);
+
     const { page } = await asOwner("Auditor");
+    // How far the model and a person agree.
+    await page.goto(`${address}/projects/${judged.project}/quality`);
+    const pair = page.getByRole("region", { name: "Pairs of labelers" }).getByRole("row").nth(1);
+    expect(await pair.textContent()).toMatch(/by kindness.*zoe|zoe.*by kindness/);
     const open = async (project: string) => {
       await page.goto(`${address}/projects/${project}/labelers`);
       await page.getByRole("button", { name: "by kindness" }).click();
@@ -407,7 +415,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.getByText("Decided by Auditor").waitFor();
     const rest = ["labels", "export", "--store", store, "--project", judged.project];
     const soft = jsonLines(await succeed(rest));
-    expect(soft).toHaveLength(1);
+    expect(soft.map(({ labeler }) => labeler)).toEqual([expect.stringMatching(/by kindness/), "zoe"]);
     expect(soft[0]).toMatchObject({
       comment: expect.stringMatching(/^kind: /),
       labeler: expect.stringMatching(/by kindness/),
