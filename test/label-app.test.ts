@@ -108,7 +108,13 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await owner.getByLabel("Name", { exact: true }).fill("Helpful answers");
     await owner.getByLabel("Choose between 2 answers").check();
     await owner.getByLabel("Judgements of each task").fill("3");
-    await owner.getByText("More", { exact: true }).click();
+    const more = owner.getByText("More", { exact: true });
+    await more.click();
+    // What is wrong is shown, also in what was closed.
+    await owner.getByLabel("Share of tasks with a known answer").fill("7");
+    await more.click();
+    await owner.getByRole("button", { name: "Make the project" }).click();
+    expect(await owner.locator(":focus").getAttribute("max")).toBe("0.5");
     await owner.getByLabel("Share of tasks with a known answer").fill("0");
     await owner.getByLabel("Share of tasks asked again").fill("0");
     await owner.getByLabel("Price of a judgement").fill("0.25");
@@ -131,6 +137,13 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     });
     await owner.getByText(`hh-rlhf: ${count} tasks made of ${count + 1} rows.`).waitFor();
     await owner.getByText("1 dropped: duplicate").waitFor();
+    const { encodeRows } = await import("../src/data/tables.ts");
+    await owner.getByLabel("Import a file").setInputFiles({
+      name: "hh.parquet",
+      mimeType: "application/vnd.apache.parquet",
+      buffer: Buffer.from(await encodeRows("parquet", [JSON.parse(pairs[0] as string)])),
+    });
+    await owner.getByText("1 dropped: in the project already").waitFor();
     await owner.getByLabel("In Markdown").fill("# What we want\n\n- Helpful answers\n- `no` refusals");
     await owner.getByRole("button", { name: "Add a question" }).click();
     await owner.getByLabel("Question", { exact: true }).fill("Do we want refusals?");
@@ -317,6 +330,13 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await expect.poll(ranks).toEqual(["2", "3", "1", "1"]);
     await press("Space", "ArrowLeft", "ArrowLeft", "Escape");
     expect(await ranks()).toEqual(["2", "3", "1", "1"]);
+    // On a narrow screen as well, where they may stand in several lines.
+    await page.setViewportSize({ width: 400, height: 800 });
+    await chip("A").scrollIntoViewIfNeeded();
+    await drag("A", gap(0));
+    await expect.poll(ranks).toEqual(["1", "3", "2", "2"]);
+    await inspect(page, "label-narrow");
+    await page.setViewportSize({ width: 1280, height: 800 });
     await page.keyboard.press("/");
     expect(await page.locator("ins").count()).toBeGreaterThan(0);
     await inspect(page, "label-differences");

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { encodings, parseRows } from "../data/tables.ts";
+import { encodeRows, encodings, parseRows } from "../data/tables.ts";
 import { invite } from "../labels/accounts.ts";
 import { LabelStore } from "../labels/store.ts";
 import { verify } from "../labels/verify.ts";
@@ -256,6 +256,9 @@ describe("the server", () => {
       const reply = await ask("POST", "/api/projects", body);
       expect([reply.status, reply.body.error]).toEqual([400, expect.stringMatching(why)]);
     }
+    // No database keeps NUL.
+    expect((await ask("GET", "/api/projects/a%00b")).status).toBe(400);
+    expect((await ask("POST", "/api/login", { name: "a\0", password })).status).toBe(400);
     const project = await makeProject(ask);
     const wrong = await ask("POST", `/api/projects/${project}/import`, { name: "a.jsonl", text: "{" });
     expect([wrong.status, wrong.body.error]).toEqual([
@@ -351,7 +354,7 @@ describe("labelling over HTTP", () => {
       owner("POST", `/api/projects/${project}/import`, { name, text, use: "judgements" });
     const { body } = await send("a.csv", `prompt,chosen,rejected,labeler\n"1,\n2",yes,no,zoe\n`);
     expect(body).toMatchObject({ format: "preference", kept: 1, judgements: 1 });
-    expect((await send("a.parquet", "PAR1")).body.error).toMatch(/with the command plumbline labels import/);
+    expect((await send("a.parquet", "PAR1")).body.error).toMatch(/a\.parquet: /);
     for (const as of encodings) {
       const url = `/api/projects/${project}/export?format=preference&as=${as}`;
       const file = await owner("GET", url);
@@ -361,6 +364,12 @@ describe("labelling over HTTP", () => {
         ...{ prompt: [{ role: "user", content: "1,\n2" }], chosen: [{ content: "yes" }], labeler: "zoe" },
       });
     }
+    const bytes = await encodeRows("parquet", [{ prompt: "p", chosen: "a", rejected: "b", labeler: "zoe" }]);
+    const packed = { name: "b.parquet", base64: Buffer.from(bytes).toString("base64"), use: "judgements" };
+    const sent = await owner("POST", `/api/projects/${project}/import`, packed);
+    expect(sent.body).toMatchObject({ format: "preference", kept: 1, judgements: 1 });
+    const both = await owner("POST", `/api/projects/${project}/import`, { ...packed, text: "" });
+    expect(both.body.error).toMatch(/give one of both/);
     // Who has judged elsewhere has no account here.
     expect((await browser()("POST", "/api/login", { name: "zoe", password })).body.error).toMatch(
       /do not go/,

@@ -6,8 +6,10 @@ import { answerSchema, projectSettings, question } from "../labels/settings.ts";
 // What the pages and the server say to each other. The server checks requests by these schemas and writes its OpenAPI
 // document from them; the pages import their types.
 
-const id = z.string();
-const name = z.string().trim().min(1).max(100);
+/** No database keeps NUL in a text. */
+const plain = z.string().refine((text) => !text.includes("\0"), "it has a character that is none");
+const id = plain;
+const name = plain.trim().min(1).max(100);
 const password = z.string().min(10, "at least 10 characters").max(1000);
 
 export const userSchema = z.object({
@@ -220,12 +222,13 @@ export const routes = {
     body: z.object({ answers: z.array(z.int()) }),
     response: z.object({ passed: z.boolean(), correct: z.number(), total: z.number() }),
   },
-  /** A file's text: JSONL, JSON or CSV, of any format that `plumbline data check` names. */
+  /** A file of any format that `plumbline data check` names: text (JSONL, JSON, CSV) or bytes in base64 (Parquet). */
   "POST /api/projects/:project/import": {
     params: inProject,
     body: z.object({
       name: z.string().max(300),
-      text: z.string(),
+      text: z.string().optional(),
+      base64: z.string().optional(),
       /** What its preferences are; without, they are left out. */
       use: z.enum(["gold", "judgements"]).optional(),
     }),

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import { InputError } from "../data/errors.ts";
 import { readDrafts } from "../data/readers.ts";
-import { encodingOf, parseRows } from "../data/tables.ts";
+import { parseRows } from "../data/tables.ts";
 import {
   changePassword,
   claim,
@@ -139,11 +139,12 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/import": [
     "owner",
     async ({ store, user, params, body }) => {
-      const { name, text, use } = body;
+      const { name, text, base64, use } = body;
       const project = await store.project(params.project);
-      if (encodingOf(name) === "parquet")
-        throw new InputError(`${name}: import Parquet files with the command plumbline labels import`);
-      const rows = await parseRows(name, Buffer.from(text));
+      if ((text === undefined) === (base64 === undefined))
+        throw new InputError("text, base64: give one of both");
+      const bytes = text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
+      const rows = await parseRows(name, bytes);
       return importTasks(store, user.id, project, readDrafts(name, rows), use);
     },
   ],

@@ -10,6 +10,18 @@ const uses = [
   ["judgements", "what its labelers judged"],
 ] as const;
 
+/** A file as it is sent: text, or what is none in base64. */
+async function contentOf(file: File): Promise<{ text: string } | { base64: string }> {
+  if (!/\.parquet$/i.test(file.name)) return { text: await file.text() };
+  const url = await new Promise<string>((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+  return { base64: url.slice(url.indexOf(",") + 1) };
+}
+
 /** Takes tasks, and what was said of them, from a file. */
 export function Import({ id, onDone }: { id: string; onDone: () => void }) {
   const [use, setUse] = useState<(typeof uses)[number][0]>("");
@@ -17,7 +29,7 @@ export function Import({ id, onDone }: { id: string; onDone: () => void }) {
     mutationFn: async (file: File) =>
       call("POST /api/projects/:project/import", {
         params: { project: id },
-        body: { name: file.name, text: await file.text(), ...(use && { use }) },
+        body: { name: file.name, ...(await contentOf(file)), ...(use && { use }) },
       }),
     onSuccess: onDone,
   });
@@ -27,7 +39,7 @@ export function Import({ id, onDone }: { id: string; onDone: () => void }) {
         Import a file
         <input
           type="file"
-          accept=".jsonl,.json,.csv"
+          accept=".jsonl,.json,.csv,.parquet"
           onChange={({ target }) => {
             const [file] = target.files ?? [];
             if (file) add.mutate(file);
@@ -35,8 +47,8 @@ export function Import({ id, onDone }: { id: string; onDone: () => void }) {
           }}
         />
         <small>
-          JSON lines, JSON or CSV: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label Studio,
-          Argilla, or prompts with completions. Parquet files: plumbline labels import.
+          JSON lines, JSON, CSV or Parquet: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label
+          Studio, Argilla, or prompts with completions.
         </small>
       </label>
       <Choose label="What it prefers is" value={use} options={uses} onChange={setUse} />

@@ -106,7 +106,12 @@ export function SettingsForm({
           }
         />
       </Field>
-      <details>
+      {/* What is wrong in it is to be seen. */}
+      <details
+        onInvalidCapture={({ currentTarget }) => {
+          currentTarget.open = true;
+        }}
+      >
         <summary>More</summary>
         <Field
           label="Share of tasks with a known answer"
