@@ -298,7 +298,7 @@ export class LabelStore {
     const row = await this.db
       .selectFrom("task")
       .innerJoin("prompt", "prompt.id", "task.prompt")
-      .select(["prompt.id", "prompt.messages", "prompt.source"])
+      .select(["prompt.id", "prompt.project", "prompt.messages", "prompt.source"])
       .where("task.id", "=", task)
       .executeTakeFirst();
     if (!row) throw new Refusal(404, "there is no such task");
@@ -309,7 +309,7 @@ export class LabelStore {
       .orderBy("place")
       .execute();
     return {
-      source: row.source,
+      ...{ project: row.project, source: row.source },
       messages: z.array(messageSchema).parse(JSON.parse(row.messages)),
       completions: completions.map((one) => ({ ...one, text: z.string().parse(JSON.parse(one.text)) })),
     };

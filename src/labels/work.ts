@@ -221,7 +221,8 @@ export async function adjudicate(
   task: string,
   answer: Answer,
 ): Promise<void> {
-  const { completions } = await store.content(task);
+  const { completions, ...found } = await store.content(task);
+  if (found.project !== project.id) throw new Refusal(404, "there is no such task in this project");
   checkAnswer(answer, project.settings, completions.length);
   await store.write((tx) =>
     store.record(tx, user, { type: "adjudicated", project: project.id, task, user, answer }),

@@ -442,6 +442,11 @@ describe("labelling over HTTP", () => {
       expect(answer).toEqual(body.judgements[0].answer);
     }
     const [{ task }] = newest.judgements;
+    const elsewhere = await makeProject(owner);
+    const strayed = await reviewer("POST", `/api/projects/${elsewhere}/adjudications`, {
+      ...{ task, answer: { preference: 2 } },
+    });
+    expect([strayed.status, strayed.body.error]).toEqual([404, expect.stringMatching(/no such task/)]);
     await reviewer("POST", `/api/projects/${project}/adjudications`, { task, answer: { preference: 2 } });
     const decided = (await owner("GET", `/api/projects/${project}/tasks/${task}`)).body.decision;
     expect(decided).toMatchObject({ name: "reviewer of odd", answer: { preference: 2 } });
