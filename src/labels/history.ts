@@ -37,7 +37,7 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
   };
 }
 
-/** A labeler's judgements with what they are about, a page of them, the newest on page 0; and how many there are. */
+/** A labeler's judgements with what they are about, a page of them, the newest on page 0; and how many there are, in all and on a page. */
 export async function judgementsOf(store: LabelStore, project: Project, labeler: string, page: number) {
   const own = judgementsIn(store, project)
     .where("judgement.current", "=", 1)
@@ -61,7 +61,7 @@ export async function judgementsOf(store: LabelStore, project: Project, labeler:
       };
     }),
   );
-  return { total: Number(total), judgements };
+  return { total: Number(total), perPage, judgements };
 }
 
 const judgementsIn = (store: LabelStore, { id }: Project) =>

@@ -281,6 +281,7 @@ export const routes = {
     params: inProject.extend({ labeler: id, page: z.string().regex(/^\d{1,9}$/) }),
     response: z.object({
       total: z.number(),
+      perPage: z.number(),
       judgements: z.array(
         reviewedJudgement.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
       ),

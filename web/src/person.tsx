@@ -6,9 +6,6 @@ import { Problem } from "./page.tsx";
 import { Table } from "./quality.tsx";
 import { saying } from "./saying.ts";
 
-/** As many as the server gives at once. */
-const perPage = 20;
-
 /** A labeler looked at more closely. */
 export function Person({ id, user, isOwner }: { id: string; user: User; isOwner: boolean }) {
   const heading = useRef<HTMLHeadingElement>(null);
@@ -35,7 +32,7 @@ function Judgements({ id, labeler }: { id: string; labeler: string }) {
       }),
     placeholderData: keepPreviousData,
   });
-  const { total = 0, judgements = [] } = found.data ?? {};
+  const { total = 0, perPage = 0, judgements = [] } = found.data ?? {};
   const first = page * perPage + 1;
   return (
     <>
