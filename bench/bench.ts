@@ -86,7 +86,8 @@ async function compare(): Promise<Result[]> {
         ...common,
         prompts: input.maxTokens ? promptsOf(loaded.text, pairs, batchSize, 35) : [],
         pairs: input.peer === "rows" ? fullRows(loaded.text, pairs, 16, 256) : pairs.slice(0, 32),
-        ...{ ...input, batchSize },
+        ...input,
+        batchSize,
       };
     };
     return comparisons
@@ -113,8 +114,16 @@ function compareOne({ job, peer, setting, unit, theirs }: Comparison, file: stri
   // Both do the same work; where they count its tokens otherwise, ours are meant.
   const rate = ({ seconds }: Measured) => (unit === "s/step" ? seconds : a.tokens / seconds);
   return {
-    ...{ job, peer, setting, unit, ours: rate(a), theirs: rate(b), ratio: b.seconds / a.seconds },
-    ...{ memoryOursGb: a.gb, memoryTheirsGb: b.gb, ...(a.mfu === undefined ? {} : { mfu: a.mfu }) },
+    job,
+    peer,
+    setting,
+    unit,
+    ours: rate(a),
+    theirs: rate(b),
+    ratio: b.seconds / a.seconds,
+    memoryOursGb: a.gb,
+    memoryTheirsGb: b.gb,
+    ...(a.mfu === undefined ? {} : { mfu: a.mfu }),
     ...(a.losses && b.losses ? { losses: [a.losses, b.losses] as [number[], number[]] } : {}),
   };
 }

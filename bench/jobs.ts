@@ -84,12 +84,18 @@ const oldTrl = peer("trl-0.11", "ppo");
 
 const rollout = (batch: number): Comparison[] => [
   {
-    ...{ job: "rollout", peer: "transformers", setting: `batch ${batch}, bf16`, unit: "tokens/s" },
+    job: "rollout",
+    peer: "transformers",
+    setting: `batch ${batch}, bf16`,
+    unit: "tokens/s",
     input: { batchSize: batch, maxTokens: 64 },
     theirs: trl("generate"),
   },
   {
-    ...{ job: "rollout", peer: "node-llama-cpp", setting: `batch ${batch}, Q4_1`, unit: "tokens/s" },
+    job: "rollout",
+    peer: "node-llama-cpp",
+    setting: `batch ${batch}, Q4_1`,
+    unit: "tokens/s",
     input: { batchSize: batch, maxTokens: 64 },
     theirs: () => [process.execPath, nodeScript("node-llama-cpp")],
   },
@@ -97,7 +103,9 @@ const rollout = (batch: number): Comparison[] => [
 
 /** With `lora`, ours trains adapters and the peer still all weights: that line is for its memory. */
 const ppo = (setting: string, critic: string, lora?: Record<string, never>): Comparison => ({
-  ...{ job: "ppo", peer: "TRL 0.11.4", unit: "s/step" },
+  job: "ppo",
+  peer: "TRL 0.11.4",
+  unit: "s/step",
   setting: `${setting}; critic ${critic}${lora ? "; adapters" : ""}`,
   input: { batchSize: 8, maxTokens: 64, steps: 2, settings: { critic, lora }, peer: setting },
   theirs: oldTrl,
@@ -108,24 +116,28 @@ export const comparisons: Comparison[] = [
   ...rollout(32),
   ...["bf16 weights", "bf16 autocast", "bf16 weights, packing"].map(
     (setting): Comparison => ({
-      ...{ job: "sft", peer: "TRL 1.16", setting, unit: "tokens/s" },
+      job: "sft",
+      peer: "TRL 1.16",
+      setting,
+      unit: "tokens/s",
       input: { batchSize: 8, peer: setting },
       theirs: trl("sft"),
     }),
   ),
   {
-    ...{
-      job: "sft",
-      peer: "transformers loop",
-      setting: "rows of 256 tokens, bf16 weights",
-      unit: "tokens/s",
-    },
+    job: "sft",
+    peer: "transformers loop",
+    setting: "rows of 256 tokens, bf16 weights",
+    unit: "tokens/s",
     input: { batchSize: 4, peer: "rows", settings: { trainOnPrompt: true } },
     theirs: trl("loop"),
   },
   ...["bf16 weights", "bf16 autocast"].map(
     (setting): Comparison => ({
-      ...{ job: "reward", peer: "TRL 1.16", setting, unit: "tokens/s" },
+      job: "reward",
+      peer: "TRL 1.16",
+      setting,
+      unit: "tokens/s",
       input: { batchSize: 8, peer: setting },
       theirs: trl("reward"),
     }),
@@ -133,7 +145,10 @@ export const comparisons: Comparison[] = [
   // In float32 both sides round little, and their loss curves can be compared.
   ...["bf16 weights", "bf16 autocast", "float32"].map(
     (setting): Comparison => ({
-      ...{ job: "dpo", peer: "TRL 1.16", setting, unit: "tokens/s" },
+      job: "dpo",
+      peer: "TRL 1.16",
+      setting,
+      unit: "tokens/s",
       input: { batchSize: 8, peer: setting, settings: setting === "float32" ? { dtype: "float32" } : {} },
       theirs: trl("dpo"),
     }),

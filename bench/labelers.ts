@@ -57,7 +57,9 @@ async function pairsOf(seed: number): Promise<Pair[]> {
     return best && worst && best.score > worst.score
       ? [
           {
-            ...{ prompt, better: best.text, worse: worst.text },
+            prompt,
+            better: best.text,
+            worse: worst.text,
             all: scored.flatMap((a) =>
               scored.flatMap((b): [string, string][] => (a.score > b.score ? [[a.text, b.text]] : [])),
             ),

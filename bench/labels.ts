@@ -181,25 +181,23 @@ const at = (q: number, times = nextTimes) => {
   return Math.round((times[Math.min(times.length - 1, Math.floor(q * times.length))] ?? 0) * 10) / 10;
 };
 const found = {
-  ...{
-    judgements: rows.length,
-    lost,
-    doubled,
-    exact,
-    over,
-    problems: problems.length,
-    requestsWhileDown: down,
-  },
-  ...{
-    perSecond: Math.round(rows.length / seconds),
-    p50: at(0.5),
-    p99: at(0.99),
-    most: at(1),
-    atStart: at(1, atStart),
-    afterKill: at(1, afterKill),
-  },
-  ...{ p99WhileMeasured: at(0.99, whileMeasured), mostWhileMeasured: at(1, whileMeasured) },
-  ...{ looks: pageTimes.length, page: at(0.5, pageTimes) },
+  judgements: rows.length,
+  lost,
+  doubled,
+  exact,
+  over,
+  problems: problems.length,
+  requestsWhileDown: down,
+  perSecond: Math.round(rows.length / seconds),
+  p50: at(0.5),
+  p99: at(0.99),
+  most: at(1),
+  atStart: at(1, atStart),
+  afterKill: at(1, afterKill),
+  p99WhileMeasured: at(0.99, whileMeasured),
+  mostWhileMeasured: at(1, whileMeasured),
+  looks: pageTimes.length,
+  page: at(0.5, pageTimes),
 };
 if (values.json) console.log(JSON.stringify(found));
 else

@@ -15,8 +15,13 @@ const count = weightsOf(policy);
 if (bits) policy.quantise(bits);
 
 const trainer = new PpoTrainer({
-  ...{ policy, critic: "shared", lora: { rank: 16 }, learningRate: 1e-4 },
-  ...{ maxTokens: 64, ppoEpochs: 4, miniBatchSize: 2 },
+  policy,
+  critic: "shared",
+  lora: { rank: 16 },
+  learningRate: 1e-4,
+  maxTokens: 64,
+  ppoEpochs: 4,
+  miniBatchSize: 2,
 });
 const prompts = Array.from({ length: 8 }, (_, i) => Array.from({ length: 35 }, (_, t) => 3 + i * 100 + t));
 for (let step = 1; step <= 2; step++) {

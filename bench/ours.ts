@@ -147,16 +147,17 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
     });
     const sequences = pairs.flatMap((pair) => [lengthOf(pair, pair.chosen), lengthOf(pair, pair.rejected)]);
     const training = dpo({
-      ...{
-        model: released(),
-        dtype: "bfloat16",
-        data,
-        epochs: 1,
-        batchSize,
-        heldOut: 0,
-        schedule: "constant",
-      },
-      ...{ warmupRatio: 0, learningRate: 1e-5, maxLength: 100_000, ...input.settings },
+      model: released(),
+      dtype: "bfloat16",
+      data,
+      epochs: 1,
+      batchSize,
+      heldOut: 0,
+      schedule: "constant",
+      warmupRatio: 0,
+      learningRate: 1e-5,
+      maxLength: 100_000,
+      ...input.settings,
     });
     const losses: number[] = [];
     const seconds = await trained(training, ({ loss }) => losses.push(loss as number));
@@ -166,14 +167,12 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
   async ppo() {
     const { prompts, maxTokens } = input;
     const trainer = new PpoTrainer({
-      ...{
-        policy: model,
-        maxTokens,
-        minTokens: maxTokens,
-        ppoEpochs: 4,
-        miniBatchSize: 2,
-        learningRate: 1e-5,
-      },
+      policy: model,
+      maxTokens,
+      minTokens: maxTokens,
+      ppoEpochs: 4,
+      miniBatchSize: 2,
+      learningRate: 1e-5,
       ...input.settings,
     });
     const step = async () => {

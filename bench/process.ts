@@ -25,7 +25,10 @@ const timeout = 20 * 60_000;
 
 function run(command: string, args: readonly string[], cwd?: string): string {
   const done = spawnSync(command, args, {
-    ...{ cwd, encoding: "utf8", maxBuffer: 1e8, timeout },
+    cwd,
+    encoding: "utf8",
+    maxBuffer: 1e8,
+    timeout,
     env: { ...process.env, HF_HUB_OFFLINE: "1", TOKENIZERS_PARALLELISM: "false" },
   });
   if (done.status !== 0)

@@ -17,9 +17,16 @@ export const sizes = Object.keys(shapes) as Size[];
 export function randomLlama(size: Size): Model {
   const { vocab, hidden, inner, layers, heads, kvHeads, tied } = shapes[size];
   const json = {
-    ...{ model_type: "llama", vocab_size: vocab, hidden_size: hidden, intermediate_size: inner },
-    ...{ num_hidden_layers: layers, num_attention_heads: heads, num_key_value_heads: kvHeads },
-    ...{ max_position_embeddings: 2048, rms_norm_eps: 1e-5, tie_word_embeddings: tied },
+    model_type: "llama",
+    vocab_size: vocab,
+    hidden_size: hidden,
+    intermediate_size: inner,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    max_position_embeddings: 2048,
+    rms_norm_eps: 1e-5,
+    tie_word_embeddings: tied,
   };
   const all = llama.shapes(llama.schema.parse(json));
   if (!tied) all.set("lm_head.weight", [vocab, hidden]);

@@ -14,10 +14,17 @@ import { tinyModel } from "./tiny.ts";
 const words = ["go", "stop", "wait", "run", "sit", "eat", "read", "sing"];
 const prompt = (word: string) => [{ role: "user" as const, content: word }];
 const comparisons: Comparison[] = words.map((word, i) => ({
-  ...{ prompt: prompt(word), completions: [`${word} yes yes`, `no ${word}`], ranks: i % 2 ? [0, 1] : [0, 2] },
+  prompt: prompt(word),
+  completions: [`${word} yes yes`, `no ${word}`],
+  ranks: i % 2 ? [0, 1] : [0, 2],
 }));
 const settings: DpoSettings = {
-  ...{ epochs: 10, batchSize: 4, learningRate: 3e-3, schedule: "constant", warmupRatio: 0, heldOut: 0 },
+  epochs: 10,
+  batchSize: 4,
+  learningRate: 3e-3,
+  schedule: "constant",
+  warmupRatio: 0,
+  heldOut: 0,
 };
 
 async function trained(
@@ -111,20 +118,16 @@ describe("online DPO on a tiny model", () => {
   const run = async (more: OnlineSettings = {}, reward: RewardInput = yeses) => {
     const steps: Metrics[] = [];
     const training = onlineDpo({
-      ...{
-        policy: tinyModel(),
-        reward,
-        prompts: words.map((word) => ({ prompt: prompt(word) })),
-        allowNoSft: true,
-      },
-      ...{
-        steps: 40,
-        batchSize: 64,
-        samplesPerPrompt: 8,
-        maxTokens: 16,
-        schedule: "constant",
-        learningRate: 3e-3,
-      },
+      policy: tinyModel(),
+      reward,
+      prompts: words.map((word) => ({ prompt: prompt(word) })),
+      allowNoSft: true,
+      steps: 40,
+      batchSize: 64,
+      samplesPerPrompt: 8,
+      maxTokens: 16,
+      schedule: "constant",
+      learningRate: 3e-3,
       ...more,
     });
     for await (const event of training) if (event.type === "step") steps.push(event.metrics);

@@ -14,15 +14,16 @@ const yeses = (_: unknown, text: string) => (text.match(/ yes/g)?.length ?? 0) /
 async function trained(settings: GrpoSettings & Partial<Pick<GrpoOptions, "policy" | "reward">>) {
   const steps: Metrics[] = [];
   const training = grpo({
-    ...{ policy: settings.policy ?? tinyModel(), reward: yeses, prompts, allowNoSft: true },
-    ...{
-      maxTokens: 16,
-      batchSize: 64,
-      samplesPerPrompt: 8,
-      steps: 40,
-      schedule: "constant",
-      learningRate: 3e-3,
-    },
+    policy: settings.policy ?? tinyModel(),
+    reward: yeses,
+    prompts,
+    allowNoSft: true,
+    maxTokens: 16,
+    batchSize: 64,
+    samplesPerPrompt: 8,
+    steps: 40,
+    schedule: "constant",
+    learningRate: 3e-3,
     ...settings,
   });
   for await (const event of training) if (event.type === "step") steps.push(event.metrics);

@@ -244,7 +244,11 @@ describe("plumbline serve and labels", () => {
   it("takes what a file's labelers said, and writes it to tables", async () => {
     const file = join(folder, "judged.jsonl");
     const rows = ["ann", "bob"].map((labeler) => ({
-      ...{ prompt: "p", chosen: 'good, or "better"', rejected: "bad", strength: 3, labeler },
+      prompt: "p",
+      chosen: 'good, or "better"',
+      rejected: "bad",
+      strength: 3,
+      labeler,
     }));
     writeFileSync(file, rows.map((row) => JSON.stringify(row)).join("\n"));
     const imported = (path: string, at: string) =>
@@ -254,7 +258,10 @@ describe("plumbline serve and labels", () => {
     const judgements = async (at: string) =>
       jsonLines(await succeed(["labels", "export", "--store", at, "--format", "rankings"])).map(
         ({ prompt, completions, ranks, strength, labeler, weight }) => ({
-          ...{ prompt, strength, labeler, weight },
+          prompt,
+          strength,
+          labeler,
+          weight,
           better: completions[ranks.indexOf(1)],
         }),
       );

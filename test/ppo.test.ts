@@ -37,15 +37,13 @@ describe("PPO on a tiny model", () => {
       const seen: Metrics[] = [];
       let last: string[] = [];
       const training = ppo({
-        ...{
-          ...common,
-          policy,
-          prompts,
-          steps: 40,
-          initKlCoef: 0,
-          learningRate,
-          ...lora,
-        },
+        ...common,
+        policy,
+        prompts,
+        steps: 40,
+        initKlCoef: 0,
+        learningRate,
+        ...lora,
         reward: (_, response) => yeses(response),
       });
       for await (const event of training) {
@@ -65,15 +63,13 @@ describe("PPO on a tiny model", () => {
   it("stays at the reference when β is 10", async () => {
     const seen: Metrics[] = [];
     const training = ppo({
-      ...{
-        ...common,
-        policy: tinyModel(),
-        prompts,
-        steps: 40,
-        initKlCoef: 10,
-        learningRate: 3e-3,
-        criticLearningRate: 3e-3,
-      },
+      ...common,
+      policy: tinyModel(),
+      prompts,
+      steps: 40,
+      initKlCoef: 10,
+      learningRate: 3e-3,
+      criticLearningRate: 3e-3,
       reward: (_, response) => yeses(response),
     });
     for await (const event of training) if (event.type === "step") seen.push(event.metrics);

@@ -35,15 +35,13 @@ function tinyTokenizer(): Tokenizer {
       post_processor: null,
       decoder: byteLevel,
       model: {
-        ...{
-          type: "BPE",
-          dropout: null,
-          unk_token: null,
-          continuing_subword_prefix: null,
-          end_of_word_suffix: null,
-          fuse_unk: false,
-          byte_fallback: false,
-        },
+        type: "BPE",
+        dropout: null,
+        unk_token: null,
+        continuing_subword_prefix: null,
+        end_of_word_suffix: null,
+        fuse_unk: false,
+        byte_fallback: false,
         vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
         merges: [
           ["Ġ", "y"],
@@ -59,20 +57,16 @@ function tinyTokenizer(): Tokenizer {
 /** A random Llama of 2 layers with a tokenizer of its own: real in all but size. */
 export function tinyModel(seed = 0, config: Record<string, unknown> = {}): Model {
   const json = {
-    ...{
-      model_type: "llama",
-      vocab_size: 261,
-      hidden_size: 32,
-      intermediate_size: 64,
-      num_hidden_layers: 2,
-      num_attention_heads: 4,
-    },
-    ...{
-      num_key_value_heads: 2,
-      max_position_embeddings: 256,
-      rms_norm_eps: 1e-5,
-      tie_word_embeddings: true,
-    },
+    model_type: "llama",
+    vocab_size: 261,
+    hidden_size: 32,
+    intermediate_size: 64,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: 256,
+    rms_norm_eps: 1e-5,
+    tie_word_embeddings: true,
     ...config,
   };
   const generator = new Generator(seed);

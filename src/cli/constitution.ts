@@ -90,7 +90,11 @@ const reviseCommand = () =>
       const revised = await revise(
         records.slice(done, done + options.atOnce),
         {
-          ...{ ...options, constitution: read, policy, critic, signal },
+          ...options,
+          constitution: read,
+          policy,
+          critic,
+          signal,
           onPhase: (what) => progress.line(`${done} of ${records.length} prompts  ${what}`),
           onProgress: (part, all) => progress.count(part, all, "texts"),
         },
@@ -142,7 +146,11 @@ const judgeCommand = () =>
       signal.throwIfAborted();
       log.add(
         await prefer(pairs.slice(done, done + options.atOnce), {
-          ...{ ...options, constitution: read, feedback, think, signal },
+          ...options,
+          constitution: read,
+          feedback,
+          think,
+          signal,
           onPhase: (what) => progress.line(`${done} of ${pairs.length} pairs  ${what}`),
           onProgress: (part, all) => progress.count(part, all, "texts"),
         }),
@@ -223,7 +231,8 @@ function openLog<T>(
   const rows = whole.map((line) => JSON.parse(line) as T & { labeler: string });
   const labeler = `${feedback} by ${constitution.name} ${constitution.hash}`;
   return {
-    ...{ path, rows },
+    path,
+    rows,
     add(fresh) {
       const own = fresh.map((row) => ({ ...row, labeler }));
       appendFileSync(path, own.map((row) => `${JSON.stringify(row)}\n`).join(""));

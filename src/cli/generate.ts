@@ -89,7 +89,9 @@ async function scoresOf(
   const { openReward } = await import("../rewards/open.ts");
   const judge = await openReward(reward);
   const samples = rows.map(({ prompt, text, finished }) => ({
-    ...{ ...(prompts[prompt] as Prompt), response: text, finished },
+    ...(prompts[prompt] as Prompt),
+    response: text,
+    finished,
   }));
   return (await judge.score(samples, signal)).total;
 }

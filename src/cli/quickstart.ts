@@ -34,7 +34,10 @@ export const quickstart = () =>
           if (existsSync(join(out, name, "run.json"))) rmSync(join(out, name), { recursive: true });
         const began = Date.now();
         const result = await pipeline.quickstart({
-          ...{ out, seed, signal, scale: fast ? pipeline.scales.fast : pipeline.scales.full },
+          out,
+          seed,
+          signal,
+          scale: fast ? pipeline.scales.fast : pipeline.scales.full,
           onStage: (title) => progress.line(`[${duration((Date.now() - began) / 1000)}] ${title}`),
           onProgress: (done, total) => progress.count(done, total, "answers"),
           onEvent: (event) => progress.show(event),

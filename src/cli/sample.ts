@@ -76,7 +76,8 @@ export const sample = () =>
         await withStore(options.store, async (store, find) => {
           const project = await find(options.project);
           const tasks = enough.map(({ prompt, completions }) => ({
-            ...{ messages: prompt, source: options.data },
+            messages: prompt,
+            source: options.data,
             completions: completions.map((one) => ({ ...one, run: one.model })),
           }));
           await store.addTasks(null, project, tasks);
@@ -87,7 +88,9 @@ export const sample = () =>
       const file = lines(options.out);
       for (const { prompt, id, completions } of enough)
         file.write({
-          ...{ ...(id !== undefined && { id }), prompt, completions: completions.map(({ text }) => text) },
+          ...(id !== undefined && { id }),
+          prompt,
+          completions: completions.map(({ text }) => text),
           sources: completions.map(({ text: _, ...source }) => source),
         });
       file.close();
@@ -118,7 +121,11 @@ const drawHere: Draw = async (name, records, options, progress) => {
     model,
     records.map(({ prompt }) => encodePrompt(model.text, prompt)),
     {
-      ...{ temperature, samples: temperature.length, maxTokens, seed, signal: options.signal },
+      temperature,
+      samples: temperature.length,
+      maxTokens,
+      seed,
+      signal: options.signal,
       onProgress: (done, total) => progress.count(done, total, "completions"),
     },
   );
@@ -139,12 +146,18 @@ const drawThere: Draw = async (model, records, options, progress) => {
     temperatures.map((temperature, i) => ({ prompt, temperature, seed: seed + i })),
   );
   const texts = await completeAll(asked, {
-    ...{ url, model, maxTokens, key: process.env.OPENAI_API_KEY, signal: options.signal },
+    url,
+    model,
+    maxTokens,
+    key: process.env.OPENAI_API_KEY,
+    signal: options.signal,
     onProgress: (done, total) => progress.count(done, total, "completions"),
   });
   return records.map((_, row) =>
     temperatures.map((temperature, i) => ({
-      ...{ model, temperature, seed: seed + i },
+      model,
+      temperature,
+      seed: seed + i,
       text: texts[row * temperatures.length + i] as string,
     })),
   );

@@ -37,7 +37,8 @@ const pairs: Pair[] = [
 function honest(name = "honest"): Feedback & { asked: Message[][] } {
   const asked: Message[][] = [];
   return {
-    ...{ name, asked },
+    name,
+    asked,
     async write(prompts) {
       asked.push(...prompts.map((prompt) => [...prompt]));
       return prompts.map((prompt) => `${prompt.at(-1)?.content} #${prompt.length}`);

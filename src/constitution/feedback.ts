@@ -112,7 +112,11 @@ export function feedbackByServer({
       ).map((text) => text.trim()),
     async logOdds(prompts, begun, { signal, onProgress } = {}) {
       const bodies = prompts.map((messages) => ({
-        ...{ model, max_tokens: 1, temperature: 0, logprobs: true, top_logprobs: 20 },
+        model,
+        max_tokens: 1,
+        temperature: 0,
+        logprobs: true,
+        top_logprobs: 20,
         messages: [...messages, { role: "assistant", content: begun }],
       }));
       const texts = await postAll(address, bodies, { timeoutSeconds: 120, key, signal }, onProgress);

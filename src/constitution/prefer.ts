@@ -71,7 +71,9 @@ export async function prefer(
     pairs.forEach((_, i) => {
       const [shownFirst, shownSecond] = [odds[2 * i] as number, -(odds[2 * i + 1] as number)];
       verdicts[i]?.push({
-        ...{ principle: name, shownFirst, shownSecond },
+        principle: name,
+        shownFirst,
+        shownSecond,
         ...(thoughts && { thoughts: [thoughts[2 * i], thoughts[2 * i + 1]] as [string, string] }),
       });
     });

@@ -47,7 +47,10 @@ export async function revise(
   );
   const all = prompts.map(
     ({ prompt, id }, i): Revised => ({
-      ...{ prompt, ...(id !== undefined && { id }), response: responses[i] as string, rounds: [] },
+      prompt,
+      ...(id !== undefined && { id }),
+      response: responses[i] as string,
+      rounds: [],
     }),
   );
   for (let round = 0; round < rounds; round++) {

@@ -35,7 +35,9 @@ export async function readComparisons(path: string): Promise<{ records: Comparis
   const records = drafts.map(({ prompt, completions, ranks = [], ...draft }) => {
     const { margins, weight, probability, labeler } = draft;
     return {
-      ...{ prompt, completions, ranks },
+      prompt,
+      completions,
+      ranks,
       ...(margins !== undefined && { margins }),
       ...(weight !== undefined && { weight }),
       ...(probability !== undefined && { probability }),
@@ -225,7 +227,8 @@ function check(draft: Draft, kind: Kind): Draft | string {
   }
   const of = <T>(list: readonly T[]): T[] => kept.map((i) => list[i] as T);
   const sound: Draft = {
-    ...{ ...draft, completions: of(completions) },
+    ...draft,
+    completions: of(completions),
     ...(ranks && { ranks: of(ranks) }),
     ...(models && { models: of(models) }),
     ...(ratings && {

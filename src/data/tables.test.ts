@@ -20,13 +20,19 @@ const rows = [
       { role: "system", content: "Be brief." },
       { role: "user", content: hostile },
     ],
-    ...{ chosen: assistant("42"), rejected: assistant(`${hostile}no`) },
-    ...{ labeler: "007", strength: 3, models: ["a", null], weight: 0.25 },
+    chosen: assistant("42"),
+    rejected: assistant(`${hostile}no`),
+    labeler: "007",
+    strength: 3,
+    models: ["a", null],
+    weight: 0.25,
   },
   {
     prompt: [{ role: "user", content: "[1, 2]" }],
-    ...{ chosen: assistant("true"), rejected: assistant(" null ") },
-    ...{ strength: 1, weight: 1 },
+    chosen: assistant("true"),
+    rejected: assistant(" null "),
+    strength: 1,
+    weight: 1,
   },
 ];
 
@@ -66,7 +72,10 @@ test("a spreadsheet's cells are text where text belongs, and values elsewhere", 
   expect(records).toEqual([
     {
       prompt: [{ role: "user", content: "What is\n6 × 7?" }],
-      ...{ completions: ["42", "4,2"], ranks: [0, 1], weight: 0.5, labeler: "007" },
+      completions: ["42", "4,2"],
+      ranks: [0, 1],
+      weight: 0.5,
+      labeler: "007",
     },
   ]);
   expect(report).toMatchObject({ format: "preference", rows: 2, dropped: { "empty reply": 1 } });

@@ -39,7 +39,9 @@ export function parseCsv(path: string, bytes: Buffer): { line: number; value: Re
   try {
     rows = parse(text, {
       columns: (header: string[]) => header.map((name) => name.trim()),
-      ...{ bom: true, info: true, skip_empty_lines: true },
+      bom: true,
+      info: true,
+      skip_empty_lines: true,
     });
   } catch (error) {
     throw new InputError(`${path}: not valid CSV: ${(error as Error).message}`);

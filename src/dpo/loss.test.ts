@@ -18,7 +18,9 @@ function compute(options: Partial<PairOptions> & Pick<PairOptions, "loss">) {
   policy.requiresGrad = true;
   const completions = { policy, reference: f64(pairs.reference), lengths: f64(pairs.lengths) };
   const found = pairLoss(completions, places(0), places(count), f64(Array(count).fill(1 / count)), {
-    ...{ beta: 0.1, labelSmoothing: 0, targetMargin: 0 },
+    beta: 0.1,
+    labelSmoothing: 0,
+    targetMargin: 0,
     ...options,
   });
   found.loss.backward();

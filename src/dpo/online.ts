@@ -108,7 +108,15 @@ async function* train({
       const asked = drawAt(prompts, state.step * perStep, perStep, seed);
       const { temperature, topK, topP, maxTokens, minTokens, stop, samplesPerPrompt: samples } = config;
       const batch = await sampleScored(policy, judge, asked, {
-        ...{ temperature, topK, topP, maxTokens, minTokens, stop, samples, generator, signal },
+        temperature,
+        topK,
+        topP,
+        maxTokens,
+        minTokens,
+        stop,
+        samples,
+        generator,
+        signal,
         batchSize: config.rolloutBatchSize,
       });
       const lr = config.learningRate * scheduleFactor(config.schedule, state.step, steps);

@@ -29,15 +29,16 @@ const choices = {
 type Choices = { [K in keyof typeof choices]: z.output<(typeof choices)[K]> };
 
 const grpo: Choices = {
-  ...{ baseline: "group", scale: "group", ratio: "token", length: "response" },
-  ...{
-    clipLow: 0.2,
-    clipHigh: 0.2,
-    klCoef: 0.04,
-    klIn: "loss",
-    dynamicSampling: false,
-    maskUnfinished: false,
-  },
+  baseline: "group",
+  scale: "group",
+  ratio: "token",
+  length: "response",
+  clipLow: 0.2,
+  clipHigh: 0.2,
+  klCoef: 0.04,
+  klIn: "loss",
+  dynamicSampling: false,
+  maskUnfinished: false,
 };
 
 /** Shao et al. 2024, eq. 3; Liu et al. 2025, §3.2; Yu et al. 2025, §3; Ahmadian et al. 2024, §3; Zheng et al. 2025 (GSPO), eq. 5. */
@@ -45,8 +46,12 @@ export const algorithms = {
   grpo,
   drGrpo: { ...grpo, scale: "none", length: "constant", klCoef: 0 },
   dapo: {
-    ...{ ...grpo, length: "batch", clipHigh: 0.28, klCoef: 0 },
-    ...{ dynamicSampling: true, maskUnfinished: true },
+    ...grpo,
+    length: "batch",
+    clipHigh: 0.28,
+    klCoef: 0,
+    dynamicSampling: true,
+    maskUnfinished: true,
   },
   gspo: { ...grpo, ratio: "sequenceMean", clipLow: 3e-4, clipHigh: 4e-4, klCoef: 0 },
   rloo: { ...grpo, baseline: "leaveOneOut", scale: "none", ratio: "sequence", klCoef: 0.05, klIn: "score" },

@@ -276,7 +276,10 @@ function prepare(
     return klIn === "score" ? own - klCoef * kl : own;
   });
   return {
-    ...{ rows, old, reference, advantages: advantagesOf(shaped, prompts, moments, config) },
+    rows,
+    old,
+    reference,
+    advantages: advantagesOf(shaped, prompts, moments, config),
     counted: rows.map(({ response }, i) =>
       maskUnfinished && !(samples[i] as Sample).finished ? 0 : response.length,
     ),

@@ -181,7 +181,8 @@ describe("an agreement's summary", () => {
       const ratings = Array.from({ length: 40 }, (_, item) => {
         const truth = random() < 0.5;
         return ["a", "b", "c", "d"].map((labeler) => ({
-          ...{ item: String(item), labeler },
+          item: String(item),
+          labeler,
           label: Number(random() < (1 + Math.SQRT1_2) / 2 === truth),
         }));
       });

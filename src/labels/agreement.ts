@@ -298,7 +298,10 @@ export function agreementOf(ratings: readonly Rating[], scale: Scale): Agreement
     scale,
   );
   const found = {
-    ...{ items: rows.length, ratings: ratings.length, rated: rated.length, alpha },
+    items: rows.length,
+    ratings: ratings.length,
+    rated: rated.length,
+    alpha,
     labelers: new Set(ratings.map(({ labeler }) => labeler)).size,
     fleiss: estimateRows(counts, fleissKappa),
     observed: all ? unequal.reduce((sum, { equal }) => sum + equal, 0) / all : undefined,

@@ -4,22 +4,25 @@ import type { Judged } from "./judged.ts";
 import type { User } from "./records.ts";
 
 const user = (id: string, region: string | undefined): User => ({
-  ...{ id, name: id, role: "labeler", skills: [], active: true, since: 0 },
+  id,
+  name: id,
+  role: "labeler",
+  skills: [],
+  active: true,
+  since: 0,
   cohort: region === undefined ? {} : { region },
 });
 const users = [user("n1", "north"), user("n2", "north"), user("s1", "south"), user("x", undefined)];
 const said = (task: string, labeler: string, preferred: number): Judged => ({
-  ...{
-    id: `${task} ${labeler}`,
-    task,
-    labeler,
-    answer: {},
-    order: [0, 1],
-    seconds: 1,
-    at: 0,
-    repeat: false,
-    source: null,
-  },
+  id: `${task} ${labeler}`,
+  task,
+  labeler,
+  answer: {},
+  order: [0, 1],
+  seconds: 1,
+  at: 0,
+  repeat: false,
+  source: null,
   gold: undefined,
   verdicts: [{ first: 0, second: 1, preferred }],
 });

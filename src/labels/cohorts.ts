@@ -28,7 +28,8 @@ export function cohorts(open: readonly Judged[], users: readonly User[]): Cohort
     const said = groupBy(
       known.flatMap(({ task, labeler, verdicts }) =>
         verdicts.map((verdict) => ({
-          ...{ pair: pairOf(task, verdict), value: groupOf.get(labeler) },
+          pair: pairOf(task, verdict),
+          value: groupOf.get(labeler),
           sign: Math.sign(verdict.preferred),
         })),
       ),

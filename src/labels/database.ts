@@ -176,8 +176,13 @@ const first: Migration = {
     await add(
       "user",
       {
-        ...{ id: "text", name: "text", role: "text", skills: "text", cohort: "text" },
-        ...{ active: "integer", since: "integer" },
+        id: "text",
+        name: "text",
+        role: "text",
+        skills: "text",
+        cohort: "text",
+        active: "integer",
+        since: "integer",
       },
       projected.user,
     );
@@ -195,8 +200,13 @@ const first: Migration = {
     await add(
       "qualification",
       {
-        ...{ project: "text", user: "text", version: "integer" },
-        ...{ correct: "integer", total: "integer", passed: "integer", at: "integer" },
+        project: "text",
+        user: "text",
+        version: "integer",
+        correct: "integer",
+        total: "integer",
+        passed: "integer",
+        at: "integer",
       },
       projected.qualification,
     );
@@ -208,25 +218,48 @@ const first: Migration = {
     await add(
       "completion",
       {
-        ...{ id: "text", prompt: "text", place: "integer", text: "text" },
-        ...{ model: "text?", run: "text?", temperature: "real?", seed: "integer?" },
+        id: "text",
+        prompt: "text",
+        place: "integer",
+        text: "text",
+        model: "text?",
+        run: "text?",
+        temperature: "real?",
+        seed: "integer?",
       },
       projected.completion,
     );
     await add(
       "task",
       {
-        ...{ id: "text", project: "text", prompt: "text", place: "integer", skill: "text?", gold: "text?" },
-        ...{ wanted: "integer", done: "integer", complete: "integer" },
+        id: "text",
+        project: "text",
+        prompt: "text",
+        place: "integer",
+        skill: "text?",
+        gold: "text?",
+        wanted: "integer",
+        done: "integer",
+        complete: "integer",
       },
       projected.task,
     );
     await add(
       "judgement",
       {
-        ...{ id: "text", project: "text", task: "text", labeler: "text", version: "integer" },
-        ...{ answer: "text", order: "text", seed: "integer", seconds: "real", at: "integer" },
-        ...{ repeat: "integer", revises: "text?", current: "integer" },
+        id: "text",
+        project: "text",
+        task: "text",
+        labeler: "text",
+        version: "integer",
+        answer: "text",
+        order: "text",
+        seed: "integer",
+        seconds: "real",
+        at: "integer",
+        repeat: "integer",
+        revises: "text?",
+        current: "integer",
       },
       projected.judgement,
     );
@@ -245,8 +278,16 @@ const first: Migration = {
     await add(
       "lease",
       {
-        ...{ id: "text", project: "text", task: "text", labeler: "text", order: "text", seed: "integer" },
-        ...{ repeat: "integer", draft: "text?", at: "integer", expires: "integer" },
+        id: "text",
+        project: "text",
+        task: "text",
+        labeler: "text",
+        order: "text",
+        seed: "integer",
+        repeat: "integer",
+        draft: "text?",
+        at: "integer",
+        expires: "integer",
       },
       ["id"],
     );

@@ -187,19 +187,35 @@ async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Prom
   await tx
     .insertInto("prompt")
     .values({
-      ...{ id: prompt, project, messages: JSON.stringify(event.messages) },
-      ...{ skill: skill ?? null, source: source ?? null },
+      id: prompt,
+      project,
+      messages: JSON.stringify(event.messages),
+      skill: skill ?? null,
+      source: source ?? null,
     })
     .execute();
   const completions = event.completions.map(({ id, text, model, run, temperature, seed }, place) => ({
-    ...{ id, prompt, place, text: JSON.stringify(text), model: model ?? null, run: run ?? null },
-    ...{ temperature: temperature ?? null, seed: seed ?? null },
+    id,
+    prompt,
+    place,
+    text: JSON.stringify(text),
+    model: model ?? null,
+    run: run ?? null,
+    temperature: temperature ?? null,
+    seed: seed ?? null,
   }));
   if (completions.length) await tx.insertInto("completion").values(completions).execute();
   await tx
     .insertInto("task")
     .values({
-      ...{ id: task, project, prompt, place, skill: skill ?? null, wanted, done: 0, complete: 0 },
+      id: task,
+      project,
+      prompt,
+      place,
+      skill: skill ?? null,
+      wanted,
+      done: 0,
+      complete: 0,
       gold: gold ? JSON.stringify(gold) : null,
     })
     .execute();
@@ -212,8 +228,14 @@ async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number)
   await tx
     .insertInto("judgement")
     .values({
-      ...{ ...rest, answer: JSON.stringify(answer), order: JSON.stringify(order) },
-      ...{ repeat: Number(repeat), revises: revises ?? null, current: 1, source: source ?? null, at },
+      ...rest,
+      answer: JSON.stringify(answer),
+      order: JSON.stringify(order),
+      repeat: Number(repeat),
+      revises: revises ?? null,
+      current: 1,
+      source: source ?? null,
+      at,
     })
     .execute();
   const task = await tx

@@ -52,7 +52,9 @@ export async function* exportRows(
   for (const [task, judged] of groupBy(learned, ({ task }) => task)) {
     const content = await store.content(task);
     const said = judged.map(({ id: judgement, labeler, ...one }) => ({
-      ...{ ...one, judgement, labeler: names.get(labeler) ?? labeler },
+      ...one,
+      judgement,
+      labeler: names.get(labeler) ?? labeler,
     }));
     const rows = writers[format]({ ...content, task, said });
     if (typeof rows === "string") drop?.(rows);

@@ -79,7 +79,9 @@ async function said(from: Imported) {
         models: (string | null)[];
       };
       const each = completions.map((text, i) => ({
-        ...{ text, model: models[i], rank: answer.ranks?.[i] },
+        text,
+        model: models[i],
+        rank: answer.ranks?.[i],
         preference: answer.preference && (i ? 9 - answer.preference : answer.preference),
         ratings: Object.entries(answer.ratings ?? {})
           .map(([name, values]) => `${name} ${values[i]}`)

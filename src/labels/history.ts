@@ -30,7 +30,9 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
     .execute();
   const { messages, completions } = await store.content(task);
   return {
-    ...{ task, messages, completions: completions.map(({ text, model }) => ({ text, model })) },
+    task,
+    messages,
+    completions: completions.map(({ text, model }) => ({ text, model })),
     judgements: said.map(shown),
     ...(row.gold !== null && { known: parseAnswer(row.gold) }),
     ...(decided && { decision: { ...decided, answer: parseAnswer(decided.answer) } }),
@@ -56,7 +58,9 @@ export async function judgementsOf(store: LabelStore, project: Project, labeler:
     rows.map(async (row) => {
       const { messages } = await store.content(row.task);
       return {
-        ...{ ...shown(row), task: row.task, prompt: excerpt(messages) },
+        ...shown(row),
+        task: row.task,
+        prompt: excerpt(messages),
         ...(row.gold !== null && { known: parseAnswer(row.gold) }),
       };
     }),
@@ -79,7 +83,14 @@ type Row = Awaited<ReturnType<ReturnType<typeof judgementsIn>["execute"]>>[numbe
 function shown({ id, labeler, name, seconds, at, repeat, current, gold, ...row }: Row) {
   const answer = parseAnswer(row.answer);
   return {
-    ...{ id, labeler, name, answer, seconds, at, repeat: repeat === 1, revised: current === 0 },
+    id,
+    labeler,
+    name,
+    answer,
+    seconds,
+    at,
+    repeat: repeat === 1,
+    revised: current === 0,
     ...(gold !== null &&
       answer.skip === undefined && {
         right: isRight({ answer, gold: parseAnswer(gold), verdicts: verdicts(answer) }),

@@ -74,9 +74,14 @@ export async function importTasks(
       // A file with the better one always first does not say how they were shown.
       const order = answers && sorted ? shuffled(texts.length, seedOf(print)) : texts.map((_, i) => i);
       const task: Found = before ?? {
-        ...{ id: undefined, by: new Set(), said: [], texts: order.map((place) => texts[place] as string) },
+        id: undefined,
+        by: new Set(),
+        said: [],
+        texts: order.map((place) => texts[place] as string),
         made: {
-          ...{ messages, source, gold },
+          messages,
+          source,
+          gold,
           ...(draft.skill !== undefined && { skill: draft.skill }),
           completions: order.map((place) => completionOf(texts[place] as string, draft.models?.[place])),
         },
@@ -88,7 +93,9 @@ export async function importTasks(
         const shown = texts.map((text) => task.texts.indexOf(text));
         task.by.add(labeler);
         task.said.push({
-          ...{ labeler, seconds, answers: answers.map((answer) => shuffleAnswer(answer, stored)) },
+          labeler,
+          seconds,
+          answers: answers.map((answer) => shuffleAnswer(answer, stored)),
           order: sorted ? task.texts.map((_, i) => i) : shown,
         });
       }
@@ -149,7 +156,11 @@ async function add(
         return {
           ...({ type: "judged", ...own, project: project.id } as const),
           labeler: users.get(labeler) as string,
-          ...{ version: 0, seed: 0, repeat: false, source, ...one },
+          version: 0,
+          seed: 0,
+          repeat: false,
+          source,
+          ...one,
           ...(before && { revises: before.id }),
         };
       });

@@ -37,7 +37,10 @@ export async function judgements(store: LabelStore, project: string): Promise<Ju
     const parsed = parseAnswer(answer);
     return {
       ...row,
-      ...{ answer: parsed, verdicts: verdicts(parsed), order: JSON.parse(order), repeat: repeat === 1 },
+      answer: parsed,
+      verdicts: verdicts(parsed),
+      order: JSON.parse(order),
+      repeat: repeat === 1,
       gold: gold === null ? undefined : parseAnswer(gold),
     };
   });

@@ -147,9 +147,16 @@ export async function disputes(store: LabelStore, project: Project) {
     open.map(async ([task, said]) => {
       const { messages, completions } = await store.content(task);
       return {
-        ...{ task, messages, completions: completions.map(({ text, model }) => ({ text, model })) },
+        task,
+        messages,
+        completions: completions.map(({ text, model }) => ({ text, model })),
         judgements: said.map(({ id, labeler, answer, seconds, at }) => ({
-          ...{ id, labeler, name: names.get(labeler) ?? labeler, answer, seconds, at },
+          id,
+          labeler,
+          name: names.get(labeler) ?? labeler,
+          answer,
+          seconds,
+          at,
         })),
       };
     }),

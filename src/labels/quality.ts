@@ -45,7 +45,10 @@ export async function quality(store: LabelStore, project: Project) {
   const tasks = new Set(open.filter(({ verdicts }) => verdicts.length).map(({ task }) => task)).size;
   const two = kappas(rated.flatMap(bothSides), 3, "nominal")
     .map(({ a, b, items, ...kappa }) => ({
-      ...{ ...kappa, a: nameOf(a), b: nameOf(b), comparisons: items / 2 },
+      ...kappa,
+      a: nameOf(a),
+      b: nameOf(b),
+      comparisons: items / 2,
       // The comparisons of one ranking hang together: all of them say what one would of two people.
       items: Math.round(((items / 2) * tasks) / pairs.size),
     }))
@@ -57,17 +60,22 @@ export async function quality(store: LabelStore, project: Project) {
   const spent = own.length * price;
   return {
     judgements: all.length,
-    ...{ alpha, fleiss: both(fleissKappa), tau: kind === "ranking" ? tau(open) : {} },
+    alpha,
+    fleiss: both(fleissKappa),
+    tau: kind === "ranking" ? tau(open) : {},
     criteria: rubric.map(({ name }) => ({ name, alpha: ratingAlpha(open, name) })),
     ...(alert !== undefined && { alert }),
     pairs: two.slice(0, listed.pairs).map(({ comparisons, ...pair }) => ({ ...pair, items: comparisons })),
     worst: await worst(store, open),
     cohorts: cohorts(open, users),
-    ...{ spent, usable, currency },
+    spent,
+    usable,
+    currency,
     ...(usable > 0 && { costPerUsable: spent / usable }),
     ...(usable > 0 && {
       forecast: {
-        ...{ target, cost: (spent / usable) * target },
+        target,
+        cost: (spent / usable) * target,
         judgements: Math.ceil((own.length / usable) * target),
       },
     }),
@@ -87,7 +95,8 @@ interface Said {
 function preferences(open: readonly Judged[]): Map<string, Said[]> {
   const said = open.flatMap((one) =>
     one.verdicts.map((verdict) => ({
-      ...{ pair: pairOf(one.task, verdict), labeler: one.labeler },
+      pair: pairOf(one.task, verdict),
+      labeler: one.labeler,
       place: Math.sign(verdict.preferred) + 1,
     })),
   );

@@ -246,7 +246,13 @@ export class LabelStore {
     const passed = correct >= project.settings.passMark * total;
     await this.write((tx) =>
       this.record(tx, labeler, {
-        ...{ type: "qualified", project: project.id, user: labeler, version, correct, total, passed },
+        type: "qualified",
+        project: project.id,
+        user: labeler,
+        version,
+        correct,
+        total,
+        passed,
       } as const),
     );
     return { passed, correct, total };
@@ -284,9 +290,14 @@ export class LabelStore {
       const [id, prompt] = [newId(), newId()];
       const stored = completions.map((one) => ({ id: newId(), ...one }));
       return {
-        ...{ type: "task added", project: project.id, task: id, place: ++place, prompt },
+        type: "task added",
+        project: project.id,
+        task: id,
+        place: ++place,
+        prompt,
         ...task,
-        ...{ completions: stored, wanted: overlap },
+        completions: stored,
+        wanted: overlap,
       };
     });
     await this.record(tx, actor, ...events);
@@ -309,7 +320,8 @@ export class LabelStore {
       .orderBy("place")
       .execute();
     return {
-      ...{ project: row.project, source: row.source },
+      project: row.project,
+      source: row.source,
       messages: z.array(messageSchema).parse(JSON.parse(row.messages)),
       completions: completions.map((one) => ({ ...one, text: z.string().parse(JSON.parse(one.text)) })),
     };

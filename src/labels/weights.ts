@@ -15,7 +15,8 @@ export function reliabilities(all: readonly Judged[]): ReadonlyMap<string, numbe
   const votes = open.flatMap(({ task, labeler, order, verdicts }) =>
     verdicts.map(
       (verdict): Vote => ({
-        ...{ pair: pairs.get(pairOf(task, verdict)) as number, labeler: labelers.get(labeler) as number },
+        pair: pairs.get(pairOf(task, verdict)) as number,
+        labeler: labelers.get(labeler) as number,
         firstLeft: order.indexOf(verdict.first) < order.indexOf(verdict.second),
         first: (Math.sign(verdict.preferred) + 1) / 2,
       }),

@@ -73,9 +73,16 @@ async function newLease(
   if (!found) return undefined;
   const seed = randomBytes(4).readUInt32BE();
   const lease = {
-    ...{ id: newId(), project: project.id, task: found.task, labeler: labeler.id },
-    ...{ order: JSON.stringify(shuffled(found.completions, seed)), seed, repeat: Number(found.repeat) },
-    ...{ draft: null, at: Math.max(now, ...held.map(({ at }) => at + 1)), expires },
+    id: newId(),
+    project: project.id,
+    task: found.task,
+    labeler: labeler.id,
+    order: JSON.stringify(shuffled(found.completions, seed)),
+    seed,
+    repeat: Number(found.repeat),
+    draft: null,
+    at: Math.max(now, ...held.map(({ at }) => at + 1)),
+    expires,
   };
   // One that had ended is theirs anew, with its order and draft.
   return tx
@@ -93,7 +100,10 @@ async function toAssignment(
   const { messages, completions } = await store.content(task);
   const order = places.parse(JSON.parse(lease.order));
   return {
-    ...{ lease: id, task, messages, expires },
+    lease: id,
+    task,
+    messages,
+    expires,
     completions: order.map((place) => completions[place]?.text as string),
     draft: lease.draft === null ? null : JSON.parse(lease.draft),
   };
@@ -155,9 +165,17 @@ export async function judge(
     checkAnswer(answer, project.settings, order.length);
     if (held.expires <= store.now()) await refuseIfTaken(store, tx, held);
     await store.record(tx, labeler, {
-      ...{ type: "judged", id: lease, project: project.id, task: held.task, labeler },
-      ...{ version: project.guidelines, answer: unshuffle(answer, order), order, seed: held.seed },
-      ...{ seconds, repeat: held.repeat === 1 },
+      type: "judged",
+      id: lease,
+      project: project.id,
+      task: held.task,
+      labeler,
+      version: project.guidelines,
+      answer: unshuffle(answer, order),
+      order,
+      seed: held.seed,
+      seconds,
+      repeat: held.repeat === 1,
     });
     await tx.deleteFrom("lease").where("id", "=", lease).execute();
     return lease;
@@ -208,7 +226,10 @@ export async function lastJudgement(store: LabelStore, project: string, labeler:
   const order = places.parse(JSON.parse(row.order));
   const { messages, completions } = await store.content(task);
   return {
-    ...{ id, task, messages, completions: order.map((place) => completions[place]?.text as string) },
+    id,
+    task,
+    messages,
+    completions: order.map((place) => completions[place]?.text as string),
     answer: shuffleAnswer(parseAnswer(row.answer), order),
   };
 }
@@ -275,9 +296,18 @@ export async function revise(
     checkAnswer(answer, projectSettings.parse(JSON.parse(before.settings)), order.length);
     const id = newId();
     await store.record(tx, labeler, {
-      ...{ type: "judged", id, project: before.project, task: before.task, labeler },
-      ...{ version: before.version, answer: unshuffle(answer, order), order, seed: before.seed },
-      ...{ seconds, repeat: before.repeat === 1, revises: judgement },
+      type: "judged",
+      id,
+      project: before.project,
+      task: before.task,
+      labeler,
+      version: before.version,
+      answer: unshuffle(answer, order),
+      order,
+      seed: before.seed,
+      seconds,
+      repeat: before.repeat === 1,
+      revises: judgement,
     });
     return id;
   });

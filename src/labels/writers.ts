@@ -41,12 +41,15 @@ const lossy =
 export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
   judgements: ({ messages, completions, task, said }) =>
     said.map(({ answer, order, seconds, at, repeat, gold = null, ...one }) => ({
-      ...{
-        prompt: messages,
-        completions: completions.map(({ text }) => text),
-        ...provenance(one, task, completions),
-      },
-      ...{ answer, order, seconds, at, repeat, gold },
+      prompt: messages,
+      completions: completions.map(({ text }) => text),
+      ...provenance(one, task, completions),
+      answer,
+      order,
+      seconds,
+      at,
+      repeat,
+      gold,
     })),
 
   rankings: ({ messages, completions, task, said }) =>
@@ -56,7 +59,10 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
       const texts = completions.map(({ text }) => text);
       return [
         {
-          ...{ prompt: messages, completions: texts, ranks, ...sureness(one.answer) },
+          prompt: messages,
+          completions: texts,
+          ranks,
+          ...sureness(one.answer),
           ...provenance(one, task, completions),
         },
       ];
@@ -64,7 +70,9 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
 
   preference: ({ messages, completions, task, said }) =>
     pairs(completions, said).map(({ one, better, worse }) => ({
-      ...{ prompt: messages, chosen: reply(better.text), rejected: reply(worse.text) },
+      prompt: messages,
+      chosen: reply(better.text),
+      rejected: reply(worse.text),
       ...sureness(one.answer),
       ...provenance(one, task, [better, worse]),
     })),
@@ -75,7 +83,9 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
         ? []
         : [
             {
-              ...{ prompt: messages, completion: reply(one.answer.text), ...sureness(one.answer) },
+              prompt: messages,
+              completion: reply(one.answer.text),
+              ...sureness(one.answer),
               ...provenance(one, task, completions),
             },
           ],
@@ -116,7 +126,10 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
         policy: model,
       })),
       choice: Number(swapped),
-      ...{ worker: one.labeler, batch: source, split: "train", extra: {} },
+      worker: one.labeler,
+      batch: source,
+      split: "train",
+      extra: {},
     })),
   ),
 
@@ -124,8 +137,11 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
     const ranks = consensus(said, completions.length);
     if (!ranks) return [];
     const node = (place: number, role: Message["role"], text: string, more: Row): Row => ({
-      ...{ message_id: `${task}-${place}`, parent_id: place ? `${task}-${place - 1}` : null },
-      ...{ text, role: role === "user" ? "prompter" : "assistant", ...more },
+      message_id: `${task}-${place}`,
+      parent_id: place ? `${task}-${place - 1}` : null,
+      text,
+      role: role === "user" ? "prompter" : "assistant",
+      ...more,
     });
     const last = messages.length;
     const replies = completions.map(({ text, model }, i) => ({
@@ -150,7 +166,9 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
       );
     return [
       {
-        ...{ source, instruction: messages.at(-1)?.content, models: completions.map(({ model }) => model) },
+        source,
+        instruction: messages.at(-1)?.content,
+        models: completions.map(({ model }) => model),
         completions: completions.map(({ text, model }, i) => ({
           model,
           response: text,
@@ -170,10 +188,14 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
       tasks.set(key, task);
       task.annotations.push({
         completed_by: /^\d{1,15}$/.test(one.labeler) ? Number(one.labeler) : one.labeler,
-        ...{ was_cancelled: false, lead_time: one.seconds },
+        was_cancelled: false,
+        lead_time: one.seconds,
         result: [
           {
-            ...{ id: one.judgement, type: "pairwise", from_name: "comparison", to_name: "comparison" },
+            id: one.judgement,
+            type: "pairwise",
+            from_name: "comparison",
+            to_name: "comparison",
             value: { selected: swapped ? "right" : "left" },
           },
         ],
@@ -196,12 +218,10 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
       {
         id: task,
         fields: { prompt: more || only?.role !== "user" ? messages : only.content, ...answers },
-        ...{
-          metadata: { source, models: completions.map(({ model }) => model) },
-          suggestions: {},
-          responses: { ranking },
-          vectors: {},
-        },
+        metadata: { source, models: completions.map(({ model }) => model) },
+        suggestions: {},
+        responses: { ranking },
+        vectors: {},
       },
     ];
   }),

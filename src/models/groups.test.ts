@@ -6,7 +6,9 @@ import { groupByPrompt, pairsOf } from "./groups.ts";
 const model = tinyModel(1);
 const user = (content: string) => [{ role: "user" as const, content }];
 const said = (prompt: string, completions: string[], weight?: number): Comparison => ({
-  ...{ prompt: user(prompt), completions, ranks: completions.map((_, i) => i) },
+  prompt: user(prompt),
+  completions,
+  ranks: completions.map((_, i) => i),
   ...(weight !== undefined && { weight }),
 });
 const group = (comparisons: Comparison[]) => groupByPrompt(model, comparisons, 100).groups;

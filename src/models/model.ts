@@ -454,10 +454,16 @@ export class Model {
     mkdirSync(folder, { recursive: true });
     writeSafetensors(join(folder, "adapter_model.safetensors"), this.learned);
     writeWhole(join(folder, "adapter_config.json"), {
-      ...{ peft_type: "LORA", task_type: this.head === "lm" ? "CAUSAL_LM" : "SEQ_CLS" },
-      ...{ r: rank, lora_alpha: alpha, target_modules: targets, lora_dropout: 0, bias: "none" },
+      peft_type: "LORA",
+      task_type: this.head === "lm" ? "CAUSAL_LM" : "SEQ_CLS",
+      r: rank,
+      lora_alpha: alpha,
+      target_modules: targets,
+      lora_dropout: 0,
+      bias: "none",
       modules_to_save: this.head === "lm" ? null : ["score"],
-      ...{ fan_in_fan_out: this.#architecture.transposed, inference_mode: true },
+      fan_in_fan_out: this.#architecture.transposed,
+      inference_mode: true,
       base_model_name_or_path: null,
     });
   }

@@ -19,7 +19,11 @@ it.skipIf(!capabilities().fastBf16).each([Number.POSITIVE_INFINITY, 19])(
     const sampled = new SampledStates();
     // Rows end at different steps, so others move to their places, and short prompts begin where long rows were.
     const responses = await generate(model, prompts, {
-      ...{ maxTokens: 90, samples: 3, batchSize: 6, temperature: 3, seed: 1 },
+      maxTokens: 90,
+      samples: 3,
+      batchSize: 6,
+      temperature: 3,
+      seed: 1,
       stopIds: Array.from({ length: 8 }, (_, i) => 30 * i),
       onStates: (hidden, rows) => sampled.record(hidden, rows),
     });

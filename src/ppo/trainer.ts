@@ -155,7 +155,13 @@ export class PpoTrainer {
     const encoded = prompts.map((prompt) => this.#encode(prompt));
     const sampled = this.#sample();
     const rows = await generate(this.policy, encoded, {
-      ...{ temperature, topK, topP, maxTokens, minTokens, stop, ...options },
+      temperature,
+      topK,
+      topP,
+      maxTokens,
+      minTokens,
+      stop,
+      ...options,
       batchSize: rolloutBatchSize,
       generator: this.#generator,
       onStates: sampled && ((hidden, grown) => sampled.record(hidden, grown)),
@@ -164,7 +170,8 @@ export class PpoTrainer {
     const responses = rows.map((row) => row.tokens);
     sampled?.answered(rows.map(({ tokens }, i) => ({ prompt: queries[i] as number[], response: tokens })));
     return {
-      ...{ queries, responses },
+      queries,
+      responses,
       texts: rows.map((row) => row.text),
       finished: rows.map((row) => row.finished),
       logprobs: rows.map((row) => row.logprobs),

@@ -2,18 +2,16 @@ import { describe, expect, it } from "vitest";
 import { comparisonReport, comparisonTable, standings, type Trial } from "./compare.ts";
 
 const trial = (optimiser: string, seed: number, golds: number[], more: Partial<Trial> = {}): Trial => ({
-  ...{
-    optimiser,
-    seed,
-    golds,
-    before: [0, 1, 0.5],
-    seconds: 10,
-    gb: 2,
-    responses: 100,
-    kl: 1,
-    length: 5,
-    finished: 1,
-  },
+  optimiser,
+  seed,
+  golds,
+  before: [0, 1, 0.5],
+  seconds: 10,
+  gb: 2,
+  responses: 100,
+  kl: 1,
+  length: 5,
+  finished: 1,
   ...more,
 });
 const trials = [

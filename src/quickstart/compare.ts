@@ -52,7 +52,8 @@ export function standings(trials: readonly Trial[]): Standing[] {
       const average = (of: (trial: Trial) => number) => mean(own.map(of));
       const gbs = own.flatMap(({ gb }) => gb ?? []);
       return {
-        ...{ optimiser, seeds: own.length },
+        optimiser,
+        seeds: own.length,
         gold: over(({ golds }, i) => golds[i] as number),
         gain: over(gain),
         gains: own.map((trial) => mean(trial.golds.map((_, i) => gain(trial, i)))),
@@ -92,7 +93,10 @@ export function comparisonReport(trials: readonly Trial[], budget: string): Repo
   const all = standings(trials);
   const [header = [], ...rows] = comparisonTable(all);
   const against = (title: string, xLabel: string, of: (trial: Trial) => number | undefined) => ({
-    ...{ title, xLabel, yLabel: "gold", scatter: true },
+    title,
+    xLabel,
+    yLabel: "gold",
+    scatter: true,
     series: all.map(({ optimiser }) => ({
       name: optimiser,
       points: trials

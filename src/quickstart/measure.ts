@@ -23,9 +23,17 @@ export async function measurer(
   const prompts = heldOut.map(({ prompt }) => [{ role: "user" as const, content: prompt }]);
   const answer = (model: Model) =>
     evaluate({
-      ...{ model, reference, judge, prompts },
+      model,
+      reference,
+      judge,
+      prompts,
       gold: (i, response) => gold(heldOut[i] as Instruction, response.text, response),
-      ...{ samples: 2, maxTokens: 48, temperature: 0.7, batchSize: 384, seed: 0, signal },
+      samples: 2,
+      maxTokens: 48,
+      temperature: 0.7,
+      batchSize: 384,
+      seed: 0,
+      signal,
     });
   const byInstruction = ({ responses, golds }: Awaited<ReturnType<typeof answer>>) =>
     heldOut.map((_, i) => mean(golds.filter((_, row) => responses[row]?.prompt === i)));

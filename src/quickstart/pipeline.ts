@@ -46,9 +46,14 @@ const training = {
   sft: { epochs: 1, learningRate: 2e-4, batchSize: 8 },
   reward: { epochs: 1, learningRate: 1e-4, batchSize: 8, headInit: "probe" as const },
   ppo: {
-    ...{ samplesPerPrompt: 4, miniBatchSize: 16, ppoEpochs: 1 },
-    ...{ critic: "shared" as const, learningRate: 5e-5, criticLearningRate: 1e-3 },
-    ...{ initKlCoef: 0.15, normaliseScores: "perPrompt" as const },
+    samplesPerPrompt: 4,
+    miniBatchSize: 16,
+    ppoEpochs: 1,
+    critic: "shared" as const,
+    learningRate: 5e-5,
+    criticLearningRate: 1e-3,
+    initKlCoef: 0.15,
+    normaliseScores: "perPrompt" as const,
   },
 };
 
@@ -167,20 +172,16 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const byPrompt = new Map(train.map((instruction) => [instruction.prompt, instruction]));
   const golds: number[] = [];
   const aligned = ppo({
-    ...{
-      policy: demonstrated.model,
-      reward: judge.model,
-      prompts: train.map(({ id, prompt }) => ({ id, prompt: user(prompt) })),
-    },
-    ...{
-      ...scale.ppo,
-      maxTokens,
-      temperature,
-      microBatchTokens,
-      logSamples: scale.ppo.batchSize,
-      ...common,
-      run: join(out, "ppo"),
-    },
+    policy: demonstrated.model,
+    reward: judge.model,
+    prompts: train.map(({ id, prompt }) => ({ id, prompt: user(prompt) })),
+    ...scale.ppo,
+    maxTokens,
+    temperature,
+    microBatchTokens,
+    logSamples: scale.ppo.batchSize,
+    ...common,
+    run: join(out, "ppo"),
   });
   for await (const event of aligned) {
     if (event.type === "sample")
@@ -205,21 +206,17 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const measure = (name: ModelName, model: Model) => {
     onStage(`Measuring ${names[name]} on ${heldOut.length} held-out instructions`);
     return evaluate({
-      ...{
-        model,
-        reference: demonstrated.model,
-        judge: judge.model,
-        prompts: heldOut.map(({ prompt }) => user(prompt)),
-      },
+      model,
+      reference: demonstrated.model,
+      judge: judge.model,
+      prompts: heldOut.map(({ prompt }) => user(prompt)),
       gold: (i, response) => gold(heldOut[i] as Instruction, response.text, response),
-      ...{
-        samples: name === "base" ? Math.ceil(scale.samples / 2) : scale.samples,
-        maxTokens,
-        temperature,
-        batchSize,
-        seed,
-        signal,
-      },
+      samples: name === "base" ? Math.ceil(scale.samples / 2) : scale.samples,
+      maxTokens,
+      temperature,
+      batchSize,
+      seed,
+      signal,
     });
   };
   const evaluations = {
@@ -255,7 +252,13 @@ async function compare(
   const prompts = instructions.map(({ prompt }) => encodePrompt(model.text, user(prompt)));
   const samples = temperatures.length;
   const sampled = await generate(model, prompts, {
-    ...{ temperature: temperatures, samples, maxTokens, batchSize, seed, onProgress, signal },
+    temperature: temperatures,
+    samples,
+    maxTokens,
+    batchSize,
+    seed,
+    onProgress,
+    signal,
   });
   const people = labelers(seed);
   const random = uniform(seed);

@@ -5,12 +5,10 @@ import { groupByPrompt } from "../models/groups.ts";
 import { evaluate } from "./evaluate.ts";
 
 const said = (prompt: string, completions: string[], weight: number): Comparison => ({
-  ...{
-    prompt: [{ role: "user", content: prompt }],
-    completions,
-    weight,
-    ranks: completions.map((_, i) => i),
-  },
+  prompt: [{ role: "user", content: prompt }],
+  completions,
+  weight,
+  ranks: completions.map((_, i) => i),
 });
 
 it("counts comparisons by their weight", () => {

@@ -25,7 +25,8 @@ export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
       margin: (scores[better] as number) - (scores[worse] as number),
       longer: Math.sign(lengthOf(better) - lengthOf(worse)),
       labeler: labeler ?? "",
-      ...{ strength, weight },
+      strength,
+      weight,
     }));
   });
   const pairs = judged.flat();

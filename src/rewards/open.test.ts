@@ -9,7 +9,10 @@ import { openReward, type RewardInput } from "./open.ts";
 import type { Sample } from "./reward.ts";
 
 const sample = (response: string, metadata = {}): Sample => ({
-  ...{ prompt: [{ role: "user", content: "?" }], response, finished: true, metadata },
+  prompt: [{ role: "user", content: "?" }],
+  response,
+  finished: true,
+  metadata,
 });
 const samples = [sample("a"), sample("bbb"), sample("")];
 const total = async (given: RewardInput, of = samples) => (await (await openReward(given)).score(of)).total;

@@ -29,7 +29,8 @@ export async function sampleScored(
   return {
     rows: responses.map(({ prompt, tokens }) => ({ prompt: encoded[prompt] as number[], response: tokens })),
     prompts: responses.map(({ prompt }) => prompt),
-    ...{ samples, scores: await judge.score(samples, options.signal) },
+    samples,
+    scores: await judge.score(samples, options.signal),
   };
 }
 
@@ -37,7 +38,9 @@ export async function sampleScored(
 export const take = ({ rows, prompts, samples, scores }: Scored, places: readonly number[]): Scored => {
   const of = <T>(all: readonly T[]): T[] => places.map((i) => all[i] as T);
   return {
-    ...{ rows: of(rows), prompts: of(prompts), samples: of(samples) },
+    rows: of(rows),
+    prompts: of(prompts),
+    samples: of(samples),
     scores: {
       total: of(scores.total),
       parts: Object.fromEntries(Object.entries(scores.parts).map(([name, part]) => [name, of(part)])),
@@ -47,11 +50,9 @@ export const take = ({ rows, prompts, samples, scores }: Scored, places: readonl
 
 /** All of both. */
 export const join = (a: Scored, b: Scored): Scored => ({
-  ...{
-    rows: [...a.rows, ...b.rows],
-    prompts: [...a.prompts, ...b.prompts],
-    samples: [...a.samples, ...b.samples],
-  },
+  rows: [...a.rows, ...b.rows],
+  prompts: [...a.prompts, ...b.prompts],
+  samples: [...a.samples, ...b.samples],
   scores: {
     total: [...a.scores.total, ...b.scores.total],
     parts: Object.fromEntries(

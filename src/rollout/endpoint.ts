@@ -29,7 +29,11 @@ export async function completeAll(
 ): Promise<string[]> {
   const address = `${url.replace(/\/$/, "")}/chat/completions`;
   const bodies = asked.map(({ prompt, temperature, seed }) => ({
-    ...{ model, messages: prompt, temperature, seed, max_tokens: maxTokens },
+    model,
+    messages: prompt,
+    temperature,
+    seed,
+    max_tokens: maxTokens,
   }));
   const texts = await postAll(address, bodies, { timeoutSeconds, key, signal }, onProgress);
   return texts.map((text) => completionOf(text, address));

@@ -36,7 +36,9 @@ export function layOut(rows: readonly Row[]): ResponseLayout {
   const int = (values: number[]) => tensor(values, { dtype: "int64" });
   const mask = lengths.flatMap((length) => Array.from({ length: time }, (_, t) => (t < length ? 1 : 0)));
   return {
-    ...{ batch, lengths, time },
+    batch,
+    lengths,
+    time,
     before: int(before),
     places: int(places),
     targets: int(rows.flatMap(({ response }) => response)),

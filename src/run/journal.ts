@@ -58,7 +58,11 @@ export class Journal {
   ): globalThis.Generator<Event> {
     for (const [i, { prompt, response, finished }] of responses.entries())
       yield this.log({
-        ...{ type: "sample", step, prompt: prompt.at(-1)?.content ?? "", response, finished },
+        type: "sample",
+        step,
+        prompt: prompt.at(-1)?.content ?? "",
+        response,
+        finished,
         score: scores[i] as number,
       });
   }

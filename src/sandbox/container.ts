@@ -7,7 +7,8 @@ import { type Begun, type Language, type Limits, limits, writeProgram } from "./
 
 const inContainer: Record<Language, string[]> = {
   python: ["python3", "-I"],
-  ...{ javascript: ["node"], typescript: ["node"] },
+  javascript: ["node"],
+  typescript: ["node"],
 };
 
 /** @param image with the interpreter in its path */

@@ -20,7 +20,9 @@ export function beginInTheOpen(language: Language, source: string, limit: Limits
   const [first = "", ...rest] = [...limited, ...command, file];
   // In a group of its own, with what it begins.
   const child = spawn(first, rest, {
-    ...{ cwd: folder, detached: true, stdio: ["pipe", "pipe", "pipe"] },
+    cwd: folder,
+    detached: true,
+    stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: process.env.PATH, HOME: folder, LANG: "C.UTF-8" },
   });
   const kill = () => {

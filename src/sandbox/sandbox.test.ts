@@ -24,7 +24,10 @@ const fails = ({ ended, status, stdout }: Outcome) =>
 describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
   it("runs, reads its input, and tells how it ended", async () => {
     expect(await python("import sys; print(sys.stdin.read() * 2); sys.exit(3)")).toMatchObject({
-      ...{ ended: "exit", status: 3, stdout: "\n", stderr: "" },
+      ended: "exit",
+      status: 3,
+      stdout: "\n",
+      stderr: "",
     });
     const { stdout } = await runProgram(
       "javascript",

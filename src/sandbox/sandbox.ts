@@ -82,8 +82,11 @@ export async function runProgram(
       clear();
       if (signal?.aborted) return reject(signal.reason);
       resolve({
-        ...{ ended, status: ended === "exit" ? (code ?? 137) : undefined },
-        ...{ stdout: stdout(), stderr: stderr(), seconds: (performance.now() - began) / 1000 },
+        ended,
+        status: ended === "exit" ? (code ?? 137) : undefined,
+        stdout: stdout(),
+        stderr: stderr(),
+        seconds: (performance.now() - began) / 1000,
       });
     });
   });

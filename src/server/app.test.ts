@@ -33,7 +33,8 @@ function browser() {
     headers: object = {},
   ) => {
     const reply = await app.inject({
-      ...{ method, url },
+      method,
+      url,
       headers: { ...(method !== "GET" && { "x-plumbline": "1" }), ...(cookie && { cookie }), ...headers },
       ...(method !== "GET" && { payload: (body ?? {}) as object }),
     });
@@ -320,7 +321,8 @@ describe("labelling over HTTP", () => {
         expect(assignment).not.toHaveProperty("expires");
         const preference = assignment.completions[0].startsWith("good") ? 2 : 7;
         const sent = await ask("POST", `/api/leases/${assignment.lease}/judgement`, {
-          ...{ answer: { preference, comment: hostile }, seconds: 4 },
+          answer: { preference, comment: hostile },
+          seconds: 4,
         });
         expect(sent.status).toBe(200);
       }
@@ -336,7 +338,9 @@ describe("labelling over HTTP", () => {
       settings: { kind: "pairwise", price: 0.5, goldRate: 0, repeatRate: 0, target: 100 },
     });
     expect((await owner("GET", `/api/projects/${project}/quality`)).body.forecast).toEqual({
-      ...{ target: 100, cost: 100, judgements: 200 },
+      target: 100,
+      cost: 100,
+      judgements: 200,
     });
     expect(quality.alpha.value.value).toBeCloseTo(1, 6);
     const { body: workers } = await owner("GET", `/api/projects/${project}/labelers`);
@@ -361,7 +365,9 @@ describe("labelling over HTTP", () => {
       expect(file.headers["content-disposition"]).toMatch(new RegExp(`preference\\.${as}$`));
       const [row] = await parseRows(`a.${as}`, file.bytes);
       expect(row?.value).toMatchObject({
-        ...{ prompt: [{ role: "user", content: "1,\n2" }], chosen: [{ content: "yes" }], labeler: "zoe" },
+        prompt: [{ role: "user", content: "1,\n2" }],
+        chosen: [{ content: "yes" }],
+        labeler: "zoe",
       });
     }
     const bytes = await encodeRows("parquet", [{ prompt: "p", chosen: "a", rejected: "b", labeler: "zoe" }]);
@@ -408,7 +414,8 @@ describe("labelling over HTTP", () => {
       const isEven = Number(prompt.split(" ").at(-1)) % 2 === 0;
       const isFirst = assignment.completions[0].startsWith("good") === isEven;
       await ask("POST", `/api/leases/${assignment.lease}/judgement`, {
-        ...{ answer: { preference: isFirst ? 1 : 8, comment: `of ${prompt}` }, seconds: 3 },
+        answer: { preference: isFirst ? 1 : 8, comment: `of ${prompt}` },
+        seconds: 3,
       });
       done.push(prompt);
     }
@@ -444,7 +451,8 @@ describe("labelling over HTTP", () => {
     const [{ task }] = newest.judgements;
     const elsewhere = await makeProject(owner);
     const strayed = await reviewer("POST", `/api/projects/${elsewhere}/adjudications`, {
-      ...{ task, answer: { preference: 2 } },
+      task,
+      answer: { preference: 2 },
     });
     expect([strayed.status, strayed.body.error]).toEqual([404, expect.stringMatching(/no such task/)]);
     await reviewer("POST", `/api/projects/${project}/adjudications`, { task, answer: { preference: 2 } });
@@ -469,7 +477,8 @@ describe("labelling over HTTP", () => {
     const { ask: b, user: userB } = await account("labeler", "honest", project);
     const { assignment } = (await b("POST", `/api/projects/${project}/next`)).body;
     const { body: judged } = await b("POST", `/api/leases/${assignment.lease}/judgement`, {
-      ...{ answer: { preference: 1, comment: "mine alone" }, seconds: 1 },
+      answer: { preference: 1, comment: "mine alone" },
+      seconds: 1,
     });
     const mine = (await a("POST", `/api/projects/${project}/next`)).body.assignment;
     const tried = [

@@ -45,8 +45,12 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
-        ...{ defaultSrc: ["'self'"], imgSrc: ["'self'", "data:"], objectSrc: ["'none'"] },
-        ...{ baseUri: ["'none'"], formAction: ["'self'"], frameAncestors: ["'none'"] },
+        defaultSrc: ["'self'"],
+        imgSrc: ["'self'", "data:"],
+        objectSrc: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'self'"],
+        frameAncestors: ["'none'"],
       },
     },
   });
@@ -80,7 +84,8 @@ function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, as
   const [access, handle] = handlers[key] as unknown as [Access, (ask: Ask<K>) => Promise<Reply<K>>];
   const guarded = /login|claim|password|reset/.test(url);
   api.route({
-    ...{ method, url },
+    method,
+    url,
     schema: { ...parts, response: { 200: response, "4xx": errorSchema } },
     ...(url.endsWith("/import") && { bodyLimit: limits.import }),
     // Passwords are not to be guessed by trying.
@@ -133,7 +138,9 @@ function addExport(api: FastifyInstance, store: LabelStore): void {
         for await (const row of rows) yield `${JSON.stringify(row)}\n`;
       }
       const types = {
-        ...{ jsonl: "application/jsonl", json: "application/json", csv: "text/csv" },
+        jsonl: "application/jsonl",
+        json: "application/json",
+        csv: "text/csv",
         parquet: "application/vnd.apache.parquet",
       };
       return reply

@@ -229,7 +229,10 @@ async function welcome(
 ) {
   const { token, expires } = await openSession(store, user.id);
   reply.setCookie(sessionCookie, token, {
-    ...{ path: "/", httpOnly: true, sameSite: "strict", secure: request.protocol === "https" },
+    path: "/",
+    httpOnly: true,
+    sameSite: "strict",
+    secure: request.protocol === "https",
     expires: new Date(expires),
   });
   return user;

@@ -121,7 +121,19 @@ export function useDesk(id: string, settings: Settings, mine: number) {
   return {
     /** Nothing is left for them. */
     isDone: work === "none",
-    ...{ current, name, done, said, error, sending },
-    ...{ say: setSaid, change, update, send, submit, undo, leave, again },
+    current,
+    name,
+    done,
+    said,
+    error,
+    sending,
+    say: setSaid,
+    change,
+    update,
+    send,
+    submit,
+    undo,
+    leave,
+    again,
   };
 }

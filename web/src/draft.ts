@@ -16,7 +16,9 @@ export const letters = "ABCDEFGHI";
 export function emptyDraft(settings: Settings, completions: readonly string[]): Draft {
   const each = <T>(value: T) => completions.map(() => value);
   return {
-    ...{ ranks: each(null), preference: null, bothBad: false },
+    ranks: each(null),
+    preference: null,
+    bothBad: false,
     ratings: Object.fromEntries(settings.rubric.map(({ name }) => [name, each(null)])),
     flags: Object.fromEntries(settings.flags.map((name) => [name, each(false)])),
     // To be edited, where there is one.

@@ -32,7 +32,9 @@ export function GuidelinesForm({ id }: { id: string }) {
         body: {
           text,
           questions: asked.map((one) => ({
-            ...{ question: one.question, options: optionsOf(one), correct: Number(one.correct) },
+            question: one.question,
+            options: optionsOf(one),
+            correct: Number(one.correct),
           })),
         },
       }),
@@ -44,7 +46,8 @@ export function GuidelinesForm({ id }: { id: string }) {
   if (!now.data) return <Problem error={now.error} />;
   const { version, text, questions } = now.data;
   const shown: Written = written ?? {
-    ...{ version, text },
+    version,
+    text,
     asked: questions.map(
       ({ question, options, correct }): Asked => ({
         question,

@@ -27,7 +27,8 @@ export function useSavedDraft(lease: string | undefined, draft: Draft | undefine
     const isLarge = new Blob([JSON.stringify(draft)]).size > most;
     if (leaving && isLarge) keep("draft", { lease, draft });
     call("PUT /api/leases/:lease/draft", {
-      ...{ params: { lease }, body: { draft } },
+      params: { lease },
+      body: { draft },
       keepalive: leaving && !isLarge,
     })
       .then(() => unsentDraft(lease) && keep("draft", undefined))

@@ -13,8 +13,18 @@ const kinds: Record<Settings["kind"], string> = {
 
 /** As the server has them where nothing is said. */
 const initial: Settings = {
-  ...{ kind: "ranking", overlap: 2, maxOverlap: 3, rubric: [], flags: [], goldRate: 0.05, repeatRate: 0.05 },
-  ...{ leaseMinutes: 30, price: 0, currency: "$", passMark: 0.8, target: 33_000 },
+  kind: "ranking",
+  overlap: 2,
+  maxOverlap: 3,
+  rubric: [],
+  flags: [],
+  goldRate: 0.05,
+  repeatRate: 0.05,
+  leaseMinutes: 30,
+  price: 0,
+  currency: "$",
+  passMark: 0.8,
+  target: 33_000,
 };
 
 /** A number that is being typed: nothing is no zero. What was kept of nothing is null. */
