@@ -1,4 +1,5 @@
-// Imports point one way: native ← tensor ← math ← nn ← models ← rollout ← stages ← cli. data, text and run stand beside models.
+// Imports point one way: native ← tensor ← math ← nn ← models ← batch ← rewards ← rollout ← stages ← cli. data, text, http,
+// run and labels stand beside and import no engine.
 const only = (from, allowed, comment) => ({
   name: `${from.replaceAll("/", "-")}-imports`,
   comment,
@@ -8,47 +9,60 @@ const only = (from, allowed, comment) => ({
     path: "^(src|native|scripts)/",
     pathNot: [
       `^src/${from}/`,
-      ...allowed.map((name) => `^${name.includes("/") || name === "native" ? name : `src/${name}`}/`),
+      ...allowed.map((name) => `^${name === "native" ? name : `src/${name}`}/`),
       "^native/locate\\.d?\\.?mts$|^native/locate\\.mjs$",
     ],
   },
 });
-const stage = ["tensor", "math", "nn", "models", "rollout", "rewards", "text", "data", "run"];
 
 module.exports = {
   forbidden: [
     only("tensor", ["native"], "the engine's only importer of the addon"),
     only("math", ["tensor"], "pure functions on tensors"),
-    only("nn", ["tensor", "math"], "optimisers and schedules"),
+    only("nn", ["tensor", "math"], "layers, adapters, optimisers and schedules"),
     only("data", [], "records and readers"),
     only("text", ["data"], "tokenizer and chat template"),
+    only("http", ["data"], "requests to other servers"),
     only("run", ["data"], "run directories"),
     {
       ...only("models", ["tensor", "math", "nn", "text", "data", "run"], "architectures and checkpoints"),
       from: { path: "^src/models/", pathNot: "\\.test\\.ts$|pull\\.ts$" },
     },
-    only("rollout", ["tensor", "math", "nn", "models", "text", "data"], "sampling and scoring"),
-    ...["sft", "reward", "ppo", "grpo", "dpo"].map((name) =>
-      only(name, stage, "stages never import each other"),
-    ),
+    only("batch", ["tensor", "math", "models", "text", "data"], "what a loss is computed on"),
     only(
       "rewards",
-      ["tensor", "math", "models", "rollout", "sandbox", "text", "data", "run"],
+      ["tensor", "math", "models", "batch", "http", "text", "data", "run"],
       "what scores responses: models and programs",
     ),
+    only(
+      "rollout",
+      ["tensor", "math", "nn", "models", "batch", "rewards", "http", "text", "data"],
+      "sampling and scoring",
+    ),
+    only(
+      "stages",
+      ["tensor", "math", "nn", "models", "batch", "rollout", "rewards", "text", "data", "run"],
+      "training",
+    ),
     {
-      ...only(
-        "constitution",
-        ["tensor", "math", "models", "rollout", "text", "data", "run"],
-        "AI feedback: what a model says by principles",
-      ),
+      name: "stages-are-apart",
+      comment: "stages never import each other; online DPO is DPO on its own samples, and takes its loss",
+      severity: "error",
+      from: { path: "^src/stages/([^/]+)/" },
       to: {
-        path: "^(src|native|scripts)/",
-        pathNot: "^src/(constitution|tensor|math|models|rollout|text|data|run)/|^src/labels/agreement\\.ts$",
+        path: "^src/stages/[^/]+/",
+        pathNot: ["^src/stages/$1/", "^src/stages/dpo/(loss|completions)\\.ts$"],
       },
     },
-    only("sandbox", ["data"], "runs programs that nobody has read"),
-    only("eval", ["tensor", "math", "models", "rollout", "text", "data"], "measures models"),
+    {
+      ...only("constitution", [], "AI feedback: what a model says by principles"),
+      to: {
+        path: "^(src|native|scripts)/",
+        pathNot:
+          "^src/(constitution|tensor|math|models|batch|rollout|http|text|data|run)/|^src/labels/agreement\\.ts$",
+      },
+    },
+    only("eval", ["tensor", "math", "models", "batch", "rollout", "text", "data"], "measures models"),
     {
       ...only("labels", ["data"], "labels in SQL: no engine"),
       to: {
@@ -57,7 +71,6 @@ module.exports = {
       },
     },
     only("server", ["labels", "data"], "labels over HTTP: it never imports a trainer"),
-    only("report", ["data", "run"], "reads run directories"),
     {
       name: "losses-are-pure",
       comment: "a loss takes tensors and numbers",

@@ -6,6 +6,7 @@
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { scoreAll } from "../src/batch/score.ts";
 import { table } from "../src/cli/terminal.ts";
 import { readComparisons } from "../src/data/readers.ts";
 import type { Comparison } from "../src/data/records.ts";
@@ -18,8 +19,7 @@ import { bootstrap, mean, uniform } from "../src/math/statistics.ts";
 import type { Model } from "../src/models/model.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { gold, loadInstructions } from "../src/quickstart/task.ts";
-import { reward } from "../src/reward/train.ts";
-import { scoreAll } from "../src/rollout/score.ts";
+import { reward } from "../src/stages/reward/train.ts";
 import { encodeExample } from "../src/text/chat.ts";
 
 const { values } = parseArgs({

@@ -2,7 +2,7 @@
 // takes in time and memory.
 import { Command } from "commander";
 import type { Bits } from "../src/nn/quantise.ts";
-import { PpoTrainer } from "../src/ppo/trainer.ts";
+import { PpoTrainer } from "../src/stages/ppo/trainer.ts";
 import { randomLlama, weightsOf } from "./random-llama.ts";
 
 const { bits } = new Command("bench:large")

@@ -1,8 +1,9 @@
 // npm run bench:memory: where the memory of training all weights goes, part by part, measured on SmolLM2-135M.
+
+import { pack } from "../src/batch/pack.ts";
 import { table } from "../src/cli/terminal.ts";
 import { someIds } from "../src/eval/cost.ts";
 import { logprobsOf } from "../src/math/index.ts";
-import { pack } from "../src/models/pack.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { AdamW } from "../src/nn/adamw.ts";
 import { memory, scope, tensor, trim } from "../src/tensor/index.ts";

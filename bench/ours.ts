@@ -1,16 +1,16 @@
 // Our side of a comparison: `ours.ts JOB INPUT.json` does the job once in a process of its own and prints what it took.
 import { readFileSync } from "node:fs";
 import { shuffled } from "../src/data/split.ts";
-import { dpo } from "../src/dpo/train.ts";
 import { matmulPeak } from "../src/eval/cost.ts";
 import type { Model } from "../src/models/model.ts";
 import { loadModel } from "../src/models/pull.ts";
-import { PpoTrainer } from "../src/ppo/trainer.ts";
-import { reward } from "../src/reward/train.ts";
 import { generate } from "../src/rollout/generate.ts";
 import type { Metrics } from "../src/run/events.ts";
 import type { Training } from "../src/run/training.ts";
-import { sft } from "../src/sft/train.ts";
+import { dpo } from "../src/stages/dpo/train.ts";
+import { PpoTrainer } from "../src/stages/ppo/trainer.ts";
+import { reward } from "../src/stages/reward/train.ts";
+import { sft } from "../src/stages/sft/train.ts";
 import { encodeExample } from "../src/text/chat.ts";
 import type { Input, Pair } from "./jobs.ts";
 import type { Measured } from "./process.ts";

@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
+import { logprobAll } from "../src/batch/score.ts";
 import type { Comparison, Unpaired } from "../src/data/records.ts";
-import type { DpoSettings, OnlineSettings } from "../src/dpo/config.ts";
-import { onlineDpo } from "../src/dpo/online.ts";
-import { dpo } from "../src/dpo/train.ts";
 import type { Model } from "../src/models/model.ts";
 import type { RewardInput } from "../src/rewards/open.ts";
-import { logprobAll } from "../src/rollout/score.ts";
 import type { Metrics } from "../src/run/events.ts";
+import type { DpoSettings } from "../src/stages/dpo/config.ts";
+import { dpo } from "../src/stages/dpo/train.ts";
+import type { OnlineSettings } from "../src/stages/online-dpo/config.ts";
+import { onlineDpo } from "../src/stages/online-dpo/train.ts";
 import { memory } from "../src/tensor/index.ts";
 import { encodeExample } from "../src/text/chat.ts";
 import { tinyModel } from "./tiny.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { GrpoSettings } from "../src/grpo/config.ts";
-import { type GrpoOptions, grpo } from "../src/grpo/train.ts";
 import type { Metrics } from "../src/run/events.ts";
+import type { GrpoSettings } from "../src/stages/grpo/config.ts";
+import { type GrpoOptions, grpo } from "../src/stages/grpo/train.ts";
 import { memory, noGrad, scope } from "../src/tensor/index.ts";
 import { tinyModel } from "./tiny.ts";
 

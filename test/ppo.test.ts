@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { ppo } from "../src/ppo/train.ts";
-import { PpoTrainer } from "../src/ppo/trainer.ts";
 import type { Metrics } from "../src/run/events.ts";
+import { ppo } from "../src/stages/ppo/train.ts";
+import { PpoTrainer } from "../src/stages/ppo/trainer.ts";
 import { memory, noGrad, scope } from "../src/tensor/index.ts";
 import { tinyModel } from "./tiny.ts";
 

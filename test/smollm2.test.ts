@@ -1,15 +1,15 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { fetchSmolLm2 } from "../scripts/setup.mjs";
+import { pack } from "../src/batch/pack.ts";
+import { layOut, responseLogprobs } from "../src/batch/score.ts";
 import { readDemonstrations } from "../src/data/readers.ts";
 import { logprobsOf } from "../src/math/index.ts";
 import type { Model } from "../src/models/model.ts";
 import { openModel } from "../src/models/open.ts";
-import { pack } from "../src/models/pack.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { readSafetensors } from "../src/models/safetensors.ts";
 import { generate } from "../src/rollout/generate.ts";
-import { layOut, responseLogprobs } from "../src/rollout/score.ts";
 import { noGrad, scope, type Tensor } from "../src/tensor/index.ts";
 import { encodeExample, renderChat } from "../src/text/chat.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";

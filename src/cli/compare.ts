@@ -93,7 +93,7 @@ export const compare = () =>
           trials.push(JSON.parse(readFileSync(kept, "utf8")) as Trial);
         }
       const { comparisonReport, comparisonTable, standings } = await import("../quickstart/compare.ts");
-      const { renderReport } = await import("../report/render.ts");
+      const { renderReport } = await import("../run/report/render.ts");
       const budget = options.minutes
         ? `Each learns for about ${options.minutes} minutes.`
         : `Those that sample draw ${options.responses ?? usual} responses; the others take one pass over the comparisons.`;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { dpoConfig } from "../dpo/config.ts";
+import { dpoConfig } from "../stages/dpo/config.ts";
 import { type LabelInputs, labelHints, labelInputs, withLabels } from "./label-data.ts";
 import { stageCommand } from "./stage.ts";
 
@@ -16,6 +16,6 @@ export const dpo = () =>
     },
     start: async (config: LabelInputs) => {
       const given = await withLabels("dpo", config);
-      return (await import("../dpo/train.ts")).dpo(given as never);
+      return (await import("../stages/dpo/train.ts")).dpo(given as never);
     },
   });

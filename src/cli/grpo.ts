@@ -1,4 +1,4 @@
-import { grpoConfig } from "../grpo/config.ts";
+import { grpoConfig } from "../stages/grpo/config.ts";
 import { sampledHints, sampledInputs } from "./sampled.ts";
 import { stageCommand } from "./stage.ts";
 
@@ -10,5 +10,5 @@ export const grpo = () =>
     settings: grpoConfig,
     inputs: sampledInputs,
     hints: sampledHints,
-    start: async (config) => (await import("../grpo/train.ts")).grpo(config),
+    start: async (config) => (await import("../stages/grpo/train.ts")).grpo(config),
   });

@@ -1,4 +1,4 @@
-import { onlineConfig } from "../dpo/config.ts";
+import { onlineConfig } from "../stages/online-dpo/config.ts";
 import { sampledHints, sampledInputs } from "./sampled.ts";
 import { stageCommand } from "./stage.ts";
 
@@ -9,5 +9,5 @@ export const onlineDpo = () =>
     settings: onlineConfig,
     inputs: sampledInputs,
     hints: sampledHints,
-    start: async (config) => (await import("../dpo/online.ts")).onlineDpo(config),
+    start: async (config) => (await import("../stages/online-dpo/train.ts")).onlineDpo(config),
   });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ppoConfig } from "../ppo/config.ts";
+import { ppoConfig } from "../stages/ppo/config.ts";
 import { sampledHints, sampledInputs } from "./sampled.ts";
 import { stageCommand } from "./stage.ts";
 
@@ -10,5 +10,5 @@ export const ppo = () =>
     settings: ppoConfig,
     inputs: { ...sampledInputs, ptxData: z.string().optional() },
     hints: { ...sampledHints, ptxData: "file of demonstrations that PPO-ptx mixes in" },
-    start: async (config) => (await import("../ppo/train.ts")).ppo(config),
+    start: async (config) => (await import("../stages/ppo/train.ts")).ppo(config),
   });

@@ -47,7 +47,7 @@ export const quickstart = () =>
         writeAtomic(join(out, "result.json"), (write) =>
           write(`${JSON.stringify({ ...summary, table: rows }, null, 2)}\n`),
         );
-        const { renderReport } = await import("../report/render.ts");
+        const { renderReport } = await import("../run/report/render.ts");
         const { quickstartReport } = await import("../quickstart/report.ts");
         const page = renderReport(quickstartReport(result, out));
         writeAtomic(join(out, "report.html"), (write) => write(page));

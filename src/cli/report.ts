@@ -8,8 +8,8 @@ export const report = () =>
     .argument("<run>", "run directory")
     .option("--out <file>", "where to write (default: report.html in the run)")
     .action(async (run: string, { out = join(run, "report.html") }: { out?: string }) => {
-      const { reportOfRun } = await import("../report/run.ts");
-      const { renderReport } = await import("../report/render.ts");
+      const { reportOfRun } = await import("../run/report/run.ts");
+      const { renderReport } = await import("../run/report/render.ts");
       const { writeAtomic } = await import("../data/jsonl.ts");
       const page = renderReport(reportOfRun(run));
       writeAtomic(out, (write) => write(page));

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { rewardConfig } from "../reward/config.ts";
+import { rewardConfig } from "../stages/reward/config.ts";
 import { type LabelInputs, labelHints, labelInputs, withLabels } from "./label-data.ts";
 import { stageCommand } from "./stage.ts";
 
@@ -16,6 +16,6 @@ export const reward = () =>
     },
     start: async (config: LabelInputs) => {
       const given = await withLabels("reward", config);
-      return (await import("../reward/train.ts")).reward(given as never);
+      return (await import("../stages/reward/train.ts")).reward(given as never);
     },
   });

@@ -139,7 +139,7 @@ const drawHere: Draw = async (name, records, options, progress) => {
 };
 
 const drawThere: Draw = async (model, records, options, progress) => {
-  const { completeAll } = await import("../rollout/endpoint.ts");
+  const { completeAll } = await import("../http/endpoint.ts");
   const { endpoint: url = "", maxTokens, seed } = options;
   const temperatures = temperaturesOf(options);
   const asked = records.flatMap(({ prompt }) =>

@@ -27,7 +27,7 @@ export const score = () =>
       const signal = interruptible();
       const { loadModel } = await import("../models/pull.ts");
       const { encodeExample } = await import("../text/chat.ts");
-      const { scoreAll } = await import("../rollout/score.ts");
+      const { scoreAll } = await import("../batch/score.ts");
       const progress = new Progress(false);
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),

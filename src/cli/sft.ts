@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { sftConfig } from "../sft/config.ts";
+import { sftConfig } from "../stages/sft/config.ts";
 import { stageCommand } from "./stage.ts";
 
 export const sft = () =>
@@ -12,5 +12,5 @@ export const sft = () =>
       model: "the model to begin from: name, Hub id, folder, GGUF file or run",
       data: "file of demonstrations",
     },
-    start: async (config) => (await import("../sft/train.ts")).sft(config),
+    start: async (config) => (await import("../stages/sft/train.ts")).sft(config),
   });

@@ -1,11 +1,11 @@
 import { z } from "zod";
+import { logprobAll } from "../batch/score.ts";
 import { InputError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
+import { completeAll, type EndpointOptions } from "../http/endpoint.ts";
+import { postAll } from "../http/post.ts";
 import type { Model } from "../models/model.ts";
-import { completeAll, type EndpointOptions } from "../rollout/endpoint.ts";
 import { generate } from "../rollout/generate.ts";
-import { postAll } from "../rollout/post.ts";
-import { logprobAll } from "../rollout/score.ts";
 import { encodePrompt } from "../text/chat.ts";
 import type { Constitution } from "./constitution.ts";
 

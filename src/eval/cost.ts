@@ -1,6 +1,6 @@
+import { pack } from "../batch/pack.ts";
 import { logprobsOf } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
-import { pack } from "../models/pack.ts";
 import { generate } from "../rollout/generate.ts";
 import { type DType, ops, scope, tensor } from "../tensor/index.ts";
 

@@ -1,9 +1,9 @@
+import { batchRows, type Row } from "../batch/pack.ts";
+import { layOut, responseLogprobs, scoreAll, spread } from "../batch/score.ts";
 import type { Message } from "../data/records.ts";
 import { bootstrap, type Interval, klEstimate, mean } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
-import { batchRows, type Row } from "../models/pack.ts";
 import { generate, type Response } from "../rollout/generate.ts";
-import { layOut, responseLogprobs, scoreAll, spread } from "../rollout/score.ts";
 import { noGrad, scope } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 

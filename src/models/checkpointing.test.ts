@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { goldenPath } from "../../test/golden.ts";
+import { pack } from "../batch/pack.ts";
 import { entropyOf, logprobsOf } from "../math/index.ts";
 import { accumulate } from "../nn/accumulate.ts";
 import { memory, noGrad, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
-import { pack } from "./pack.ts";
 
 // The first has more tokens than `readLogits` takes at once: two parts, the last not whole.
 const batches = [[...Array.from({ length: 45 }, (_, i) => [5, 9, 2, 7, 11, 3 + i]), [4, 8]], [[1, 2, 3]]];

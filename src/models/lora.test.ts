@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { expectClose, goldenPath } from "../../test/golden.ts";
+import { pack } from "../batch/pack.ts";
 import { logprobsOf } from "../math/index.ts";
 import { Generator, memory, noGrad, ops, scope, type Tensor } from "../tensor/index.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
-import { pack } from "./pack.ts";
 
 // The adapters' oracle is the plain model on the weights they amount to, whose logits and gradients models.test.ts
 // compares with transformers. Two orders of float32 sums differ by 1e-5 at most here.

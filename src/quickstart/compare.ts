@@ -1,5 +1,5 @@
 import { bootstrap, type Interval, mean } from "../math/index.ts";
-import type { Report } from "../report/render.ts";
+import type { Report } from "../run/report/render.ts";
 
 /** An optimiser's run on the quickstart's task, with one seed. */
 export interface Trial {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import type { Report } from "../report/render.ts";
-import { chartsOf } from "../report/run.ts";
+import type { Report } from "../run/report/render.ts";
+import { chartsOf } from "../run/report/run.ts";
 import { describeSampling, examples, type QuickstartResult, resultTable } from "./pipeline.ts";
 
 /** The quickstart's page: the table, curves of all stages, and the same instructions answered by each model. */

@@ -4,13 +4,11 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import pMap from "p-map";
 import type { z } from "zod";
+import { scoreAll } from "../batch/score.ts";
 import { InputError } from "../data/errors.ts";
 import { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
-import { scoreAll } from "../rollout/score.ts";
 import { parseConfig } from "../run/config.ts";
-import { noSandbox, refusal } from "../sandbox/bubblewrap.ts";
-import { engineFor } from "../sandbox/container.ts";
 import type { DType } from "../tensor/index.ts";
 import { encodeExample, encodePrompt } from "../text/chat.ts";
 import { code } from "./code.ts";
@@ -18,6 +16,8 @@ import { type Term, termConfig } from "./config.ts";
 import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./ready.ts";
 import { scoreByCommand, scoreByServer } from "./remote.ts";
 import type { Reward, RewardFunction, Sample } from "./reward.ts";
+import { noSandbox, refusal } from "./sandbox/bubblewrap.ts";
+import { engineFor } from "./sandbox/container.ts";
 
 type TermInput = z.input<typeof termConfig>;
 

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import { postJson } from "../rollout/post.ts";
+import { postJson } from "../http/post.ts";
 import type { Sample } from "./reward.ts";
 
 interface Limits {

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
+import { batchRows, pack } from "../batch/pack.ts";
 import { InputError } from "../data/errors.ts";
 import type { Model } from "../models/model.ts";
-import { batchRows, pack } from "../models/pack.ts";
 import { cat, Generator, noGrad, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
 import { cut, draw, forbid, type Sampling } from "./sampling.ts";

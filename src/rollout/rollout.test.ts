@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
+import { scoreAll } from "../batch/score.ts";
 import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
 import { type DType, Generator, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
 import { decode, generate, type Response } from "./generate.ts";
 import { cut, draw, plainDraw } from "./sampling.ts";
-import { scoreAll } from "./score.ts";
 
 const softmax = (logits: readonly number[], temperature: number) => {
   const weights = logits.map((v) => Math.exp(v / temperature));

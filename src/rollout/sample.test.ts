@@ -1,8 +1,8 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { completeAll } from "../http/endpoint.ts";
 import { type Candidate, chooseDiverse, similarity } from "./diverse.ts";
-import { completeAll } from "./endpoint.ts";
 
 const candidate = (text: string, model = "m"): Candidate => ({ text, model, temperature: 1, seed: 0 });
 const texts = (chosen: Candidate[]) => chosen.map(({ text }) => text);

@@ -1,6 +1,7 @@
 // node_modules/.bin/tsx test/interop/logits.ts MODEL_DIR > LOGITS_JSON: what check_transformers.py compares.
+
+import { pack } from "../../src/batch/pack.ts";
 import { openModel } from "../../src/models/open.ts";
-import { pack } from "../../src/models/pack.ts";
 import { noGrad, scope } from "../../src/tensor/index.ts";
 
 const texts = [

@@ -2,19 +2,19 @@ import { QueryCache, QueryClient, QueryClientProvider, useQuery } from "@tanstac
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Link, Redirect, Route, Switch } from "wouter";
-import { ApiError, call, type User } from "./api.ts";
-import { Disputes } from "./disputes.tsx";
-import { Enter } from "./enter.tsx";
-import { LabelPage } from "./label.tsx";
-import { Labelers } from "./labelers.tsx";
-import { Page } from "./page.tsx";
-import { People } from "./people.tsx";
-import { Projects } from "./projects.tsx";
-import { QualityPage } from "./quality.tsx";
-import { NewProject, ProjectSettings } from "./settings.tsx";
-import { Account, Claim, Reset, SignIn } from "./sign-in.tsx";
-import { TaskPage } from "./task.tsx";
-import "./style.css";
+import { Disputes } from "./labels/disputes.tsx";
+import { Enter } from "./labels/enter.tsx";
+import { LabelPage } from "./labels/label.tsx";
+import { Labelers } from "./labels/labelers.tsx";
+import { People } from "./labels/people.tsx";
+import { Projects } from "./labels/projects.tsx";
+import { QualityPage } from "./labels/quality.tsx";
+import { NewProject, ProjectSettings } from "./labels/settings.tsx";
+import { TaskPage } from "./labels/task.tsx";
+import { ApiError, call, type User } from "./ui/api.ts";
+import { Page } from "./ui/page.tsx";
+import { Account, Claim, Reset, SignIn } from "./ui/sign-in.tsx";
+import "./ui/style.css";
 
 const client: QueryClient = new QueryClient({
   queryCache: new QueryCache({

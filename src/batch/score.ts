@@ -1,0 +1,119 @@
+import { targetsUnder } from "../math/index.ts";
+import type { Batch } from "../models/attention.ts";
+import type { Model } from "../models/model.ts";
+import { noGrad, ops, scope, type Tensor, tensor, zeros } from "../tensor/index.ts";
+import { batchRows, packRows, type Row } from "./pack.ts";
+
+/** Responses laid out for a loss: everything about their tokens as (batch, time), padded on the right. */
+export interface ResponseLayout {
+  batch: Batch;
+  /** Tokens of each response. */
+  lengths: number[];
+  /** Longest response. */
+  time: number;
+  /** Packed places of the tokens that predict each response token, flat over rows. */
+  before: Tensor;
+  /** Where each flat value goes in (batch · time). */
+  places: Tensor;
+  /** Response tokens, flat. */
+  targets: Tensor;
+  /** (batch, time) float32: 1 where there is a token. */
+  responseMask: Tensor;
+}
+
+export function layOut(rows: readonly Row[]): ResponseLayout {
+  const lengths = rows.map(({ response }) => response.length);
+  const time = Math.max(...lengths);
+  const { batch, place } = packRows(rows);
+  const before: number[] = [];
+  const places: number[] = [];
+  rows.forEach(({ prompt, response }, row) => {
+    for (let t = 0; t < response.length; t++) {
+      before.push(place(row, prompt.length - 1 + t));
+      places.push(row * time + t);
+    }
+  });
+  const int = (values: number[]) => tensor(values, { dtype: "int64" });
+  const mask = lengths.flatMap((length) => Array.from({ length: time }, (_, t) => (t < length ? 1 : 0)));
+  return {
+    batch,
+    lengths,
+    time,
+    before: int(before),
+    places: int(places),
+    targets: int(rows.flatMap(({ response }) => response)),
+    responseMask: tensor(mask, { shape: [lengths.length, time] }),
+  };
+}
+
+/** Flat values of response tokens as (batch, time), 0 where there is none. Differentiable. */
+export function spread(layout: ResponseLayout, flat: Tensor): Tensor {
+  const { lengths, time, places } = layout;
+  const empty = zeros([lengths.length * time]).toDevice(flat.device);
+  return ops.index_copy(empty, 0, places, flat).view(lengths.length, time);
+}
+
+/** Hidden states before each response token: (response tokens, hidden). */
+export const responseStates = (model: Model, layout: ResponseLayout): Tensor =>
+  model.hidden({ ...layout.batch, wanted: layout.before });
+
+/** `targetsUnder` the model of the response tokens, flat. */
+export function responseTargets(
+  model: Model,
+  layout: ResponseLayout,
+  temperature = 1,
+): ReturnType<typeof targetsUnder> {
+  const [logprobs, entropy, correct] = model.readLogits(responseStates(model, layout), (logits, part) => {
+    const found = targetsUnder(logits, part(layout.targets), temperature);
+    return [found.logprobs, found.entropy, found.correct];
+  }) as [Tensor, Tensor, Tensor];
+  return { logprobs, entropy, correct };
+}
+
+/** Log-probability of each response token, flat. */
+export const responseLogprobs = (model: Model, layout: ResponseLayout, temperature = 1): Tensor =>
+  responseTargets(model, layout, temperature).logprobs;
+
+/** Log-probability of each token of each row's response, as numbers, without gradients. */
+export function tokenLogprobs(
+  model: Model,
+  rows: readonly Row[],
+  temperature = 1,
+  tokensPerBatch = 2048,
+): number[][] {
+  return batchRows(rows, tokensPerBatch).flatMap((batch) => {
+    const flat = noGrad(() => scope(() => responseLogprobs(model, layOut(batch), temperature).toArray()));
+    let start = 0;
+    return batch.map(({ response: { length } }) => {
+      start += length;
+      return flat.slice(start - length, start);
+    });
+  });
+}
+
+/** Σ log-probability of each row's response tokens: (batch). */
+export function rowLogprobs(model: Model, rows: readonly Row[]): Tensor {
+  const layout = layOut(rows);
+  return spread(layout, responseLogprobs(model, layout)).sum(1);
+}
+
+/** Hidden state at the last token of each row's response: (batch, hidden). */
+export function rowHidden(model: Model, rows: readonly Row[]): Tensor {
+  const { batch, place } = packRows(rows);
+  const last = rows.map(({ prompt, response }, row) => place(row, prompt.length + response.length - 1));
+  return model.hidden({ ...batch, wanted: tensor(last, { dtype: "int64" }) });
+}
+
+/** Score of each row, read at the last token of its response: (batch). */
+export const rowScores = (model: Model, rows: readonly Row[]): Tensor => model.scores(rowHidden(model, rows));
+
+/** Scores of rows as numbers, without gradients, some `tokensPerBatch` tokens at a time. */
+export const scoreAll = (model: Model, rows: readonly Row[], tokensPerBatch = 4096): number[] =>
+  readAll(rows, tokensPerBatch, (batch) => rowScores(model, batch));
+
+/** `rowLogprobs` as numbers, as `scoreAll` gives scores. */
+export const logprobAll = (model: Model, rows: readonly Row[], tokensPerBatch = 2048): number[] =>
+  readAll(rows, tokensPerBatch, (batch) => rowLogprobs(model, batch));
+
+const readAll = (rows: readonly Row[], tokens: number, read: (batch: Row[]) => Tensor): number[] =>
+  batchRows(rows, tokens).flatMap((batch) => noGrad(() => scope(() => read(batch).toArray())));

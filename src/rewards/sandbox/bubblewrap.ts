@@ -1,0 +1,90 @@
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { InputError } from "../../data/errors.ts";
+import { inTheOpen } from "./open.ts";
+import {
+  type Begun,
+  extensionOf,
+  interpreter,
+  type Language,
+  type Limits,
+  prlimit,
+  ulimits,
+  write,
+} from "./program.ts";
+import { seccompFilter } from "./seccomp.ts";
+
+// Namespaces of its own for processes, the network, users and mounts; of the file system only what the interpreter needs,
+// read-only; no environment; a filter of system calls.
+
+export function beginSandboxed(language: Language, source: string, limit: Limits): Begun {
+  const { command, folders } = interpreter(language);
+  const file = `/program/main.${extensionOf(language, source)}`;
+  const child = spawn(
+    findBubblewrap(),
+    [
+      ...bubblewrap(limit, folders),
+      ...["--ro-bind-data", "3", file, "--seccomp", "4", "--remount-ro", "/"],
+      ...["--", prlimit, ...ulimits(limit), `--nproc=${limit.processes}`, "--", ...command, file],
+    ],
+    { stdio: ["pipe", "pipe", "pipe", "pipe", "pipe"], env: {} },
+  );
+  write(child, 3, source);
+  write(child, 4, seccompFilter());
+  // All that it began is in its namespace.
+  return { child, kill: () => child.kill("SIGKILL"), clear: () => {} };
+}
+
+const bubblewrap = ({ filesMb }: Limits, folders: readonly string[]): string[] => [
+  ...[
+    "--unshare-all",
+    "--unshare-user",
+    "--disable-userns",
+    "--die-with-parent",
+    "--new-session",
+    "--cap-drop",
+    "ALL",
+  ],
+  ...["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--clearenv"],
+  ...["--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8"],
+  ...["--setenv", "PYTHONDONTWRITEBYTECODE", "1"],
+  ...["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"],
+  ...["bin", "lib", "lib64"].flatMap((name) => ["--symlink", `usr/${name}`, `/${name}`]),
+  ...folders.flatMap((folder) => ["--ro-bind", folder, folder]),
+  ...["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"],
+  ...["--size", "1048576", "--tmpfs", "/dev/shm"],
+  ...["--size", String(filesMb * 1024 * 1024), "--tmpfs", "/tmp", "--chdir", "/tmp"],
+];
+
+let found: string | undefined;
+function findBubblewrap(): string {
+  if (found) return found;
+  const problem = noSandbox();
+  if (problem) throw new InputError(refusal(problem));
+  found = "/usr/bin/bwrap";
+  return found;
+}
+
+/** @param problem from `noSandbox` */
+export const refusal = (problem: string): string =>
+  `programs are run in a sandbox only, and ${problem}. Give a container's image (container: python:3-slim) where there is docker or podman; or, on a machine that may be lost, say withoutSandbox: "${inTheOpen}"`;
+
+/** Why programs cannot be run in a sandbox here; undefined where they can. */
+export function noSandbox(): string | undefined {
+  if (process.platform !== "linux") return "bubblewrap, which makes it, is Linux's";
+  if (!seccompFilter()) return `there is no filter of system calls for ${process.arch}`;
+  if (!existsSync("/usr/bin/bwrap"))
+    return "bubblewrap is not there: install your distribution's package bubblewrap";
+  if (!existsSync(prlimit)) return "prlimit is not there: install your distribution's package util-linux";
+  try {
+    const args = ["--unshare-all", "--unshare-user", "--disable-userns", "--ro-bind", "/", "/", "/bin/true"];
+    execFileSync("/usr/bin/bwrap", args, {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    return undefined;
+  } catch (error) {
+    const said = String((error as { stderr?: Buffer }).stderr ?? error).trim();
+    if (/disable-userns/.test(said)) return "bubblewrap is too old: 0.8 or later is needed";
+    return `bubblewrap cannot make one here: ${said}`;
+  }
+}

@@ -1,0 +1,28 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { z } from "zod";
+import type { Role } from "../../labels/events.ts";
+import type { User } from "../../labels/records.ts";
+import type { LabelStore } from "../../labels/store.ts";
+import type { Aside } from "./aside.ts";
+import type { Reply, Routes } from "./contract.ts";
+
+/** What a handler is given: what the contract lets a request say, and who says it. */
+export interface Ask<K extends keyof Routes> {
+  store: LabelStore;
+  aside: Aside;
+  user: User;
+  params: Parsed<K, "params">;
+  body: Parsed<K, "body">;
+  request: FastifyRequest;
+  reply: FastifyReply;
+}
+type Parsed<K extends keyof Routes, Part extends string> =
+  Routes[K] extends Record<Part, infer S extends z.ZodType> ? z.output<S> : undefined;
+
+/** Who may ask: anyone at all, or whoever is signed in with this role or a higher one. */
+export type Access = "anyone" | Role;
+export type Handlers = {
+  [K in keyof Routes]: [access: Access, handle: (ask: Ask<K>) => Promise<Reply<K>> | Reply<K>];
+};
+
+export const sessionCookie = "plumbline";

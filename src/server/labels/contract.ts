@@ -1,0 +1,311 @@
+import { z } from "zod";
+import { messageSchema } from "../../data/records.ts";
+import { roles } from "../../labels/events.ts";
+import { answerSchema, projectSettings, question } from "../../labels/settings.ts";
+
+// What the pages and the server say to each other. The server checks requests by these schemas and writes its OpenAPI
+// document from them; the pages import their types.
+
+/** No database keeps NUL in a text. */
+const plain = z.string().refine((text) => !text.includes("\0"), "it has a character that is none");
+const id = plain;
+const name = plain.trim().min(1).max(100);
+const password = z.string().min(10, "at least 10 characters").max(1000);
+
+export const userSchema = z.object({
+  id,
+  name: z.string(),
+  role: z.enum(roles),
+  skills: z.array(z.string()),
+  cohort: z.record(z.string(), z.string()),
+  active: z.boolean(),
+  since: z.number(),
+});
+
+export const projectSchema = z.object({
+  id,
+  name: z.string(),
+  settings: projectSettings,
+  guidelines: z.number(),
+  /** Tasks that are to be judged, and how many have all their judgements. */
+  tasks: z.number(),
+  complete: z.number(),
+  /** The judgements of the one who asks. */
+  mine: z.number(),
+});
+
+/** A task in front of a labeler. */
+export const assignmentSchema = z.object({
+  lease: id,
+  task: id,
+  messages: z.array(messageSchema),
+  completions: z.array(z.string()),
+  draft: z.unknown(),
+  /** Until it may go to somebody else. Clocks differ, so it is no time of day. */
+  secondsLeft: z.number(),
+});
+
+export const errorSchema = z.object({ error: z.string() });
+
+/** An interval of 95 %. */
+const interval = z.object({ value: z.number(), low: z.number(), high: z.number() });
+
+const ratingSchema = z.object({ value: interval.optional(), reason: z.string().optional() });
+
+const judgementSchema = z.object({
+  id,
+  labeler: id,
+  name: z.string(),
+  answer: answerSchema,
+  seconds: z.number(),
+  at: z.number(),
+});
+
+/** A judgement among all: asked again or not, and right or not where the answer is known. */
+const reviewedJudgement = judgementSchema.extend({
+  repeat: z.boolean(),
+  /** Another took its place. */
+  revised: z.boolean(),
+  right: z.boolean().optional(),
+});
+
+/** A task with everything that was said of it, for those who look after the project. */
+const judgedTask = z.object({
+  task: id,
+  messages: z.array(messageSchema),
+  completions: z.array(z.object({ text: z.string(), model: z.string().nullable() })),
+  judgements: z.array(judgementSchema),
+});
+
+export const qualitySchema = z.object({
+  judgements: z.number(),
+  /** Krippendorff's α over who is better in each pair, and Fleiss' κ; for rankings Kendall's τ between labelers. */
+  alpha: ratingSchema,
+  fleiss: ratingSchema,
+  tau: ratingSchema,
+  /** α of each criterion's ratings. */
+  criteria: z.array(z.object({ name: z.string(), alpha: ratingSchema })),
+  /** Said when labelers agree too little. */
+  alert: z.string().optional(),
+  pairs: z.array(
+    z.object({
+      a: z.string(),
+      b: z.string(),
+      kappa: z.number().optional(),
+      reason: z.string().optional(),
+      observed: z.number(),
+      items: z.number(),
+    }),
+  ),
+  /** Tasks that labelers disagree about most, first. */
+  worst: z.array(z.object({ task: id, prompt: z.string(), disagreement: z.number() })),
+  /** Who the labelers are, and whether those who are alike agree more than others. */
+  cohorts: z.array(
+    z.object({
+      name: z.string(),
+      values: z.array(z.object({ value: z.string(), labelers: z.number(), judgements: z.number() })),
+      within: ratingSchema,
+      across: ratingSchema,
+      difference: ratingSchema,
+    }),
+  ),
+  spent: z.number(),
+  usable: z.number(),
+  costPerUsable: z.number().optional(),
+  currency: z.string(),
+  /** What as many usable comparisons as the project wants would cost at this rate. */
+  forecast: z.object({ target: z.number(), cost: z.number(), judgements: z.number() }).optional(),
+  skipped: z.array(z.object({ reason: z.string(), count: z.number() })),
+});
+
+export const labelerSchema = z.object({
+  user: userSchema,
+  judgements: z.number(),
+  skipped: z.number(),
+  /** Right answers among those whose answer is known. */
+  gold: z.object({ right: z.number(), total: z.number() }),
+  /** Same answers among tasks judged twice. */
+  consistency: z.object({ same: z.number(), total: z.number() }),
+  /** Share of comparisons won by what was shown first, and by what is longer; 0.5 is none. */
+  left: ratingSchema,
+  long: ratingSchema,
+  /** Median seconds a judgement. */
+  seconds: z.number().optional(),
+  /** Share of comparisons in which the labeler agrees with others on the same task, week by week. */
+  agreement: z.array(z.object({ week: z.string(), agree: z.number(), total: z.number() })),
+  /** How likely the labeler prefers the better one, from the model of all judgements; and the weight that follows. */
+  reliability: z.number().optional(),
+  weight: z.number(),
+});
+
+const importReport = z.object({
+  format: z.string(),
+  rows: z.number(),
+  kept: z.number(),
+  judgements: z.number(),
+  dropped: z.record(z.string(), z.number()),
+});
+
+const inProject = z.object({ project: id });
+
+/** Every request: its parameters, body and answer. */
+export const routes = {
+  "GET /api/me": { response: z.object({ user: userSchema.nullable() }) },
+  "POST /api/login": { body: z.object({ name, password: z.string() }), response: userSchema },
+  "POST /api/logout": { response: z.object({}) },
+  "GET /api/invitations/:token": {
+    params: z.object({ token: z.string() }),
+    response: z.object({ role: z.enum(roles), project: z.string().nullable() }),
+  },
+  /** Makes an account and signs in; for somebody who is signed in, joins the project. */
+  "POST /api/claim": {
+    body: z.object({ token: z.string(), name: name.optional(), password: password.optional() }),
+    response: userSchema,
+  },
+  /** Ends all other sessions of the one who asks. */
+  "POST /api/password": {
+    body: z.object({ before: z.string(), after: password }),
+    response: z.object({}),
+  },
+  /** A link for a user who has no password any more. */
+  "POST /api/users/:user/reset": {
+    params: z.object({ user: id }),
+    response: z.object({ link: z.string(), expires: z.number() }),
+  },
+  "GET /api/resets/:token": {
+    params: z.object({ token: z.string() }),
+    response: z.object({ name: z.string() }),
+  },
+  /** Sets the password that a link is for, and signs in. */
+  "POST /api/reset": { body: z.object({ token: z.string(), password }), response: userSchema },
+  "GET /api/users": { response: z.array(userSchema) },
+  "PATCH /api/users/:user": {
+    params: z.object({ user: id }),
+    body: z.object({
+      role: z.enum(roles).optional(),
+      active: z.boolean().optional(),
+      skills: z.array(name).max(50).optional(),
+      cohort: z.record(name, name).optional(),
+    }),
+    response: userSchema,
+  },
+  "GET /api/projects": { response: z.array(projectSchema) },
+  "POST /api/projects": {
+    body: z.object({ name, settings: projectSettings }),
+    response: projectSchema,
+  },
+  "GET /api/projects/:project": { params: inProject, response: projectSchema },
+  "PATCH /api/projects/:project": {
+    params: inProject,
+    body: z.object({ settings: projectSettings }),
+    response: projectSchema,
+  },
+  /** Guidelines as a labeler reads them. Which answers are right is told to owners, who edit them. */
+  "GET /api/projects/:project/guidelines": {
+    params: inProject,
+    response: z.object({
+      version: z.number(),
+      text: z.string(),
+      questions: z.array(
+        z.object({ question: z.string(), options: z.array(z.string()), correct: z.int().optional() }),
+      ),
+      passed: z.boolean(),
+    }),
+  },
+  "POST /api/projects/:project/guidelines": {
+    params: inProject,
+    body: z.object({ text: z.string().min(1).max(200_000), questions: z.array(question).max(50) }),
+    response: z.object({ version: z.number() }),
+  },
+  "POST /api/projects/:project/qualification": {
+    params: inProject,
+    body: z.object({ answers: z.array(z.int()) }),
+    response: z.object({ passed: z.boolean(), correct: z.number(), total: z.number() }),
+  },
+  /** A file of any format that `plumbline data check` names: text (JSONL, JSON, CSV) or bytes in base64 (Parquet). */
+  "POST /api/projects/:project/import": {
+    params: inProject,
+    body: z.object({
+      name: z.string().max(300),
+      text: z.string().optional(),
+      base64: z.string().optional(),
+      /** What its preferences are; without, they are left out. */
+      use: z.enum(["gold", "judgements"]).optional(),
+    }),
+    response: importReport,
+  },
+  "POST /api/projects/:project/invitations": {
+    params: inProject,
+    body: z.object({ role: z.enum(roles) }),
+    response: z.object({ link: z.string(), expires: z.number() }),
+  },
+  "POST /api/projects/:project/next": {
+    params: inProject,
+    body: z.object({ besides: z.array(id).max(3).default([]) }),
+    response: z.object({ assignment: assignmentSchema.nullable() }),
+  },
+  "PUT /api/leases/:lease/draft": {
+    params: z.object({ lease: id }),
+    body: z.object({ draft: z.unknown() }),
+    response: z.object({}),
+  },
+  "POST /api/leases/:lease/judgement": {
+    params: z.object({ lease: id }),
+    body: z.object({ answer: answerSchema, seconds: z.number().min(0).max(1e6) }),
+    response: z.object({ id }),
+  },
+  /** The last judgement of the one who asks, as it was shown, to be revised. */
+  "GET /api/projects/:project/last": {
+    params: inProject,
+    response: z.object({
+      last: z
+        .object({
+          id,
+          task: id,
+          messages: z.array(messageSchema),
+          completions: z.array(z.string()),
+          answer: answerSchema,
+        })
+        .nullable(),
+    }),
+  },
+  "POST /api/judgements/:judgement/revision": {
+    params: z.object({ judgement: id }),
+    body: z.object({ answer: answerSchema, seconds: z.number().min(0).max(1e6) }),
+    response: z.object({ id }),
+  },
+  "GET /api/projects/:project/quality": { params: inProject, response: qualitySchema },
+  "GET /api/projects/:project/labelers": { params: inProject, response: z.array(labelerSchema) },
+  /** A labeler's judgements, the newest on page 0. */
+  "GET /api/projects/:project/labelers/:labeler/judgements/:page": {
+    params: inProject.extend({ labeler: id, page: z.string().regex(/^\d{1,9}$/) }),
+    response: z.object({
+      total: z.number(),
+      perPage: z.number(),
+      judgements: z.array(
+        reviewedJudgement.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
+      ),
+    }),
+  },
+  "GET /api/projects/:project/tasks/:task": {
+    params: inProject.extend({ task: id }),
+    response: judgedTask.extend({
+      judgements: z.array(reviewedJudgement),
+      known: answerSchema.optional(),
+      decision: z.object({ name: z.string(), answer: answerSchema, at: z.number() }).optional(),
+    }),
+  },
+  /** Tasks whose labelers disagree and that nobody has decided. */
+  "GET /api/projects/:project/disputes": { params: inProject, response: z.array(judgedTask) },
+  "POST /api/projects/:project/adjudications": {
+    params: inProject,
+    body: z.object({ task: id, answer: answerSchema }),
+    response: z.object({}),
+  },
+} as const;
+
+export type Routes = typeof routes;
+type Part<R, K extends string> = R extends Record<K, z.ZodType> ? R[K] : never;
+export type Params<K extends keyof Routes> = z.input<Part<Routes[K], "params">>;
+export type Body<K extends keyof Routes> = z.input<Part<Routes[K], "body">>;
+export type Reply<K extends keyof Routes> = z.output<Part<Routes[K], "response">>;

@@ -1,0 +1,261 @@
+import type { FastifyRequest } from "fastify";
+import { InputError } from "../../data/errors.ts";
+import { readDrafts } from "../../data/readers.ts";
+import { parseRows } from "../../data/tables.ts";
+import {
+  changePassword,
+  claim,
+  closeSession,
+  invitation,
+  invite,
+  offerReset,
+  openSession,
+  resetPassword,
+  resetUser,
+  signIn,
+} from "../../labels/accounts.ts";
+import { judgementsOf, taskHistory } from "../../labels/history.ts";
+import { importTasks } from "../../labels/intake.ts";
+import type { Project, User } from "../../labels/records.ts";
+import { type LabelStore, Refusal } from "../../labels/store.ts";
+import {
+  adjudicate,
+  judge,
+  lastJudgement,
+  nextTask,
+  progress,
+  revise,
+  saveDraft,
+} from "../../labels/work.ts";
+import { type Ask, type Handlers, sessionCookie } from "./ask.ts";
+import type { Reply } from "./contract.ts";
+
+/** What each request of the contract does, and who may make it. */
+export const handlers: Handlers = {
+  "GET /api/me": ["anyone", ({ user }) => ({ user: user ?? null })],
+  "POST /api/login": [
+    "anyone",
+    async (ask) => welcome(ask, await signIn(ask.store, ask.body.name, ask.body.password)),
+  ],
+  "POST /api/logout": [
+    "anyone",
+    async ({ store, request, reply }) => {
+      const token = request.cookies[sessionCookie];
+      if (token !== undefined) await closeSession(store, token);
+      reply.clearCookie(sessionCookie, { path: "/" });
+      return {};
+    },
+  ],
+  "GET /api/invitations/:token": [
+    "anyone",
+    async ({ store, params }) => {
+      const { role, project } = await invitation(store, params.token);
+      return { role, project: project === null ? null : (await store.project(project)).name };
+    },
+  ],
+  "POST /api/claim": [
+    "anyone",
+    async (ask) => {
+      const { store, user, body } = ask;
+      const { token, name, password } = body;
+      if (name !== undefined && password !== undefined)
+        return welcome(ask, await claim(store, token, { name, password }));
+      if (!user) throw new InputError("name and password: choose them, or sign in first");
+      return claim(store, token, user);
+    },
+  ],
+  "POST /api/password": [
+    "labeler",
+    async ({ store, user, body, request }) => {
+      await changePassword(store, user.id, body, request.cookies[sessionCookie]);
+      return {};
+    },
+  ],
+  "POST /api/users/:user/reset": [
+    "owner",
+    async ({ store, user, params, request }) => {
+      const { token, expires } = await offerReset(store, user.id, params.user);
+      return { link: linkTo(request, `/reset/${token}`), expires };
+    },
+  ],
+  "GET /api/resets/:token": [
+    "anyone",
+    async ({ store, params }) => ({ name: (await resetUser(store, params.token)).name }),
+  ],
+  "POST /api/reset": [
+    "anyone",
+    async (ask) => welcome(ask, await resetPassword(ask.store, ask.body.token, ask.body.password)),
+  ],
+  "GET /api/users": ["reviewer", ({ store }) => store.users()],
+  "PATCH /api/users/:user": [
+    "owner",
+    ({ store, user, params, body }) => {
+      if (params.user === user.id && (body.active === false || (body.role && body.role !== "owner")))
+        throw new Refusal(409, "an owner cannot step down alone: another owner can do that");
+      return store.changeUser(user.id, params.user, body);
+    },
+  ],
+  "GET /api/projects": [
+    "labeler",
+    async ({ store, user }) => {
+      const all = await store.projects();
+      const own = user.role === "labeler" ? await filter(all, ({ id }) => store.isMember(id, user.id)) : all;
+      return Promise.all(own.map((project) => view(store, project, user)));
+    },
+  ],
+  "POST /api/projects": [
+    "owner",
+    async ({ store, user, body }) => view(store, await store.addProject(user.id, body), user),
+  ],
+  "GET /api/projects/:project": [
+    "labeler",
+    async ({ store, user, params }) => view(store, await store.project(params.project), user),
+  ],
+  "PATCH /api/projects/:project": [
+    "owner",
+    async ({ store, user, params, body }) =>
+      view(store, await store.changeProject(user.id, params.project, body.settings), user),
+  ],
+  "GET /api/projects/:project/guidelines": [
+    "labeler",
+    async ({ store, user, params }) => {
+      const project = await store.project(params.project);
+      const found = await store.guidelines(project);
+      return {
+        version: found?.version ?? 0,
+        text: found?.text ?? "",
+        questions: (found?.questions ?? []).map(({ correct, ...asked }) => ({
+          ...asked,
+          ...(user.role === "owner" && { correct }),
+        })),
+        passed: await store.hasQualified(project, user.id),
+      };
+    },
+  ],
+  "POST /api/projects/:project/guidelines": [
+    "owner",
+    async ({ store, user, params, body }) => {
+      await store.publish(user.id, params.project, body);
+      return { version: (await store.project(params.project)).guidelines };
+    },
+  ],
+  "POST /api/projects/:project/qualification": [
+    "labeler",
+    async ({ store, user, params, body }) =>
+      store.qualify(await store.project(params.project), user.id, body.answers),
+  ],
+  "POST /api/projects/:project/import": [
+    "owner",
+    async ({ store, user, params, body }) => {
+      const { name, text, base64, use } = body;
+      const project = await store.project(params.project);
+      if ((text === undefined) === (base64 === undefined))
+        throw new InputError("text, base64: give one of both");
+      const bytes = text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
+      const rows = await parseRows(name, bytes);
+      return importTasks(store, user.id, project, readDrafts(name, rows), use);
+    },
+  ],
+  "POST /api/projects/:project/invitations": [
+    "owner",
+    async ({ store, user, params, body, request }) => {
+      const project = await store.project(params.project);
+      const { token, expires } = await invite(store, user.id, body.role, project.id);
+      return { link: linkTo(request, `/claim/${token}`), expires };
+    },
+  ],
+  "POST /api/projects/:project/next": [
+    "labeler",
+    async ({ store, user, params, body }) => {
+      const found = await nextTask(store, await store.project(params.project), user, body.besides);
+      if (!found) return { assignment: null };
+      const { expires, ...assignment } = found;
+      return { assignment: { ...assignment, secondsLeft: (expires - store.now()) / 1000 } };
+    },
+  ],
+  "PUT /api/leases/:lease/draft": [
+    "labeler",
+    async ({ store, user, params, body }) => {
+      await saveDraft(store, params.lease, user.id, body.draft ?? null);
+      return {};
+    },
+  ],
+  "POST /api/leases/:lease/judgement": [
+    "labeler",
+    async ({ store, user, params, body }) => ({
+      id: await judge(store, params.lease, user.id, body.answer, body.seconds),
+    }),
+  ],
+  "GET /api/projects/:project/last": [
+    "labeler",
+    async ({ store, user, params }) => ({
+      last: (await lastJudgement(store, params.project, user.id)) ?? null,
+    }),
+  ],
+  "POST /api/judgements/:judgement/revision": [
+    "labeler",
+    async ({ store, user, params, body }) => ({
+      id: await revise(store, params.judgement, user.id, body.answer, body.seconds),
+    }),
+  ],
+  "GET /api/projects/:project/quality": [
+    "reviewer",
+    async ({ store, aside, params }) => aside.measure("quality", await store.project(params.project)),
+  ],
+  "GET /api/projects/:project/labelers": [
+    "reviewer",
+    async ({ store, aside, params }) => aside.measure("labelers", await store.project(params.project)),
+  ],
+  "GET /api/projects/:project/labelers/:labeler/judgements/:page": [
+    "reviewer",
+    async ({ store, params: { project, labeler, page } }) =>
+      judgementsOf(store, await store.project(project), labeler, Number(page)),
+  ],
+  "GET /api/projects/:project/tasks/:task": [
+    "reviewer",
+    async ({ store, params }) => taskHistory(store, await store.project(params.project), params.task),
+  ],
+  "GET /api/projects/:project/disputes": [
+    "reviewer",
+    async ({ store, aside, params }) => aside.measure("disputes", await store.project(params.project)),
+  ],
+  "POST /api/projects/:project/adjudications": [
+    "reviewer",
+    async ({ store, user, params, body }) => {
+      await adjudicate(store, await store.project(params.project), user.id, body.task, body.answer);
+      return {};
+    },
+  ],
+};
+
+const linkTo = ({ protocol, host }: FastifyRequest, path: string): string => `${protocol}://${host}${path}`;
+
+/** Opens a session for them: a cookie that no script reads and no other site's page sends. */
+async function welcome(
+  { store, request, reply }: Ask<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
+  user: User,
+) {
+  const { token, expires } = await openSession(store, user.id);
+  reply.setCookie(sessionCookie, token, {
+    path: "/",
+    httpOnly: true,
+    sameSite: "strict",
+    secure: request.protocol === "https",
+    expires: new Date(expires),
+  });
+  return user;
+}
+
+async function view(
+  store: LabelStore,
+  project: Project,
+  user: User,
+): Promise<Reply<"GET /api/projects/:project">> {
+  const { at: _, ...shown } = project;
+  return { ...shown, ...(await progress(store, project.id, user.id)) };
+}
+
+async function filter<T>(all: readonly T[], keep: (one: T) => Promise<boolean>): Promise<T[]> {
+  const kept = await Promise.all(all.map(keep));
+  return all.filter((_, i) => kept[i]);
+}

@@ -1,0 +1,48 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { InputError } from "../data/errors.ts";
+import type { Model } from "../models/model.ts";
+import { openModel } from "../models/open.ts";
+import { readSafetensors, writeSafetensors } from "../models/safetensors.ts";
+import type { AdamW } from "../nn/adamw.ts";
+import type { LoraConfig } from "../nn/lora-config.ts";
+import type { Bits } from "../nn/quantise.ts";
+import { type DType, noGrad, scope } from "../tensor/index.ts";
+
+/** Writes what a trainer needs to go on besides its models: the optimisers' tensors and its own state as JSON. */
+export function saveTraining(dir: string, optimizers: Record<string, AdamW>, state: unknown): void {
+  for (const [name, optimizer] of Object.entries(optimizers))
+    writeSafetensors(join(dir, `${name}.optimizer.safetensors`), optimizer.state());
+  writeFileSync(join(dir, "state.json"), JSON.stringify(state));
+}
+
+export function loadOptimizer(dir: string, name: string, optimizer: AdamW): void {
+  noGrad(() => scope(() => optimizer.load(readSafetensors(join(dir, `${name}.optimizer.safetensors`)))));
+}
+
+/**
+ * The frozen model under a stage's adapters, rounded where `bits` says so: `base`, or a copy of it where it was given.
+ * @throws InputError without adapters, since rounded weights do not learn
+ */
+export function quantisedBase(base: Model, given: unknown, bits: Bits | undefined, lora: unknown): Model {
+  if (bits === undefined) return base;
+  if (!lora)
+    throw new InputError("quantise: rounded weights do not learn: train adapters on them, with `lora: {}`");
+  return (base === given ? base.clone() : base).quantise(bits);
+}
+
+/**
+ * The model that a stage trains: a fresh one, or the checkpoint's at `from`. Under LoRA it shares the weights of the
+ * model it was made from, which must live as long.
+ */
+export function openLearner(options: {
+  fresh: (share: boolean) => Model;
+  from: string | undefined;
+  dtype: DType;
+  lora: LoraConfig | undefined;
+  seed: number;
+}): Model {
+  const { fresh, from, dtype, lora, seed } = options;
+  if (lora) return fresh(true).addLora(lora, from === undefined ? { seed } : { seed, from });
+  return from === undefined ? fresh(false) : openModel(from, { dtype });
+}

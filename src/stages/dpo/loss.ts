@@ -1,0 +1,140 @@
+import { ops, type Tensor } from "../../tensor/index.ts";
+
+/** What a loss reads of completions: (completions) of each. */
+export interface Completions {
+  /** Σ log π(token) over its tokens, of the policy and of the reference. */
+  policy: Tensor;
+  reference: Tensor;
+  /** How many tokens it has. */
+  lengths: Tensor;
+}
+
+export interface PairOptions {
+  loss: "sigmoid" | "hinge" | "ipo" | "robust" | "simpo" | "orpo";
+  beta: number;
+  /** ε, the share of pairs that are taken to be the wrong way round. */
+  labelSmoothing: number;
+  /** SimPO's γ. */
+  targetMargin: number;
+}
+
+interface Loss {
+  loss: Tensor;
+  metrics: Record<string, Tensor>;
+}
+
+/**
+ * Loss of preference pairs, Σ weight · loss. Of a completion r = log π/π_ref, r̄ is r by its tokens and p is log π by its
+ * tokens; of a pair δ = r_better − r_worse:
+ * - sigmoid: −(1 − ε) log σ(βδ) − ε log σ(−βδ) (Rafailov et al. 2023, eq. 7; ε: conservative DPO, Mitchell 2023)
+ * - robust: (−(1 − ε) log σ(βδ) + ε log σ(−βδ)) / (1 − 2ε) (Chowdhury et al. 2024, eq. 11)
+ * - hinge: max(0, 1 − βδ) (Zhao et al. 2023; Liu et al. 2023)
+ * - ipo: (δ̄ − 1/2β)² (Azar et al. 2023, eq. 17; by tokens, as its authors have it)
+ * - simpo: −log σ(β(p_better − p_worse) − γ) (Meng et al. 2024, eq. 6)
+ * - orpo: −p_better − β log σ(log odds(p_better) − log odds(p_worse)) (Hong et al. 2024, eq. 6)
+ * @param better, worse (pairs) int64 places among the completions
+ * @param weights (pairs): 1 / pairs of the prompt / prompts gives each prompt the same say
+ */
+export function pairLoss(
+  completions: Completions,
+  better: Tensor,
+  worse: Tensor,
+  weights: Tensor,
+  options: PairOptions,
+): Loss {
+  const sum = (values: Tensor) => values.mul(weights).sum();
+  const of = (values: Tensor) => [values.indexSelect(0, better), values.indexSelect(0, worse)] as const;
+  const [policyBetter, policyWorse] = of(completions.policy.detach());
+  const [rewardBetter, rewardWorse] = of(rewardsOf(completions, options).detach());
+  const won = rewardBetter.sub(rewardWorse);
+  return {
+    loss: sum(lossOfPairs(completions, of, options)),
+    metrics: {
+      "rewards/chosen": sum(rewardBetter),
+      "rewards/rejected": sum(rewardWorse),
+      "rewards/accuracies": sum(won.gt(0).to("float32")),
+      "rewards/margins": sum(won),
+      "logps/chosen": sum(policyBetter),
+      "logps/rejected": sum(policyWorse),
+    },
+  };
+}
+
+/** The reward that a policy's preferences imply (Rafailov et al. 2023, eq. 5); without a reference, of SimPO (eq. 4). */
+function rewardsOf({ policy, reference, lengths }: Completions, { loss, beta }: PairOptions): Tensor {
+  const free = loss === "simpo" || loss === "orpo";
+  return (free ? policy.div(lengths) : policy.sub(reference)).mul(beta);
+}
+
+function lossOfPairs(
+  { policy, reference, lengths }: Completions,
+  of: (values: Tensor) => readonly [better: Tensor, worse: Tensor],
+  { loss, beta, labelSmoothing: e, targetMargin }: PairOptions,
+): Tensor {
+  const difference = (values: Tensor) => {
+    const [better, worse] = of(values);
+    return better.sub(worse);
+  };
+  const ratio = policy.sub(reference);
+  const mean = policy.div(lengths);
+  switch (loss) {
+    case "sigmoid":
+    case "robust": {
+      const logits = difference(ratio).mul(beta);
+      const right = logits.logSigmoid().mul(1 - e);
+      const wrong = logits.neg().logSigmoid().mul(e);
+      return loss === "sigmoid" ? right.add(wrong).neg() : wrong.sub(right).div(1 - 2 * e);
+    }
+    case "hinge":
+      return difference(ratio).mul(-beta).add(1).clamp(0, null);
+    case "ipo":
+      return difference(ratio.div(lengths))
+        .sub(1 / (2 * beta))
+        .square();
+    case "simpo":
+      return difference(mean).mul(beta).sub(targetMargin).logSigmoid().neg();
+    case "orpo": {
+      const logOdds = mean.sub(ops.expm1(mean).neg().log());
+      return of(mean)[0].add(difference(logOdds).logSigmoid().mul(beta)).neg();
+    }
+  }
+}
+
+export interface KtoOptions {
+  beta: number;
+  desirableWeight: number;
+  undesirableWeight: number;
+}
+
+/**
+ * Loss of completions that were called good or bad, Σ weight · λ(1 − σ(±β(r − z))), + and λ_D for a good one, − and λ_U
+ * for a bad one (Ethayarajh et al. 2024, eq. 8).
+ * @param good (completions) 1 or 0 @param weights (completions)
+ * @param kl z, how far the policy is from the reference on completions of other prompts; no gradient goes through it
+ */
+export function ktoLoss(
+  { policy, reference }: Completions,
+  good: Tensor,
+  weights: Tensor,
+  kl: number,
+  { beta, desirableWeight, undesirableWeight }: KtoOptions,
+): Loss {
+  const ratio = policy.sub(reference);
+  const side = good.mul(2).sub(1);
+  const lambda = good.mul(desirableWeight - undesirableWeight).add(undesirableWeight);
+  const losses = ratio.sub(kl).mul(beta).mul(side).neg().sigmoid().mul(lambda);
+  const bad = good.neg().add(1);
+  const rewards = ratio.detach().mul(beta).mul(weights);
+  const logps = policy.detach().mul(weights);
+  return {
+    loss: losses.mul(weights).sum(),
+    metrics: {
+      "rewards/chosen": rewards.mul(good).sum(),
+      "rewards/rejected": rewards.mul(bad).sum(),
+      "logps/chosen": logps.mul(good).sum(),
+      "logps/rejected": logps.mul(bad).sum(),
+      chosen: good.mul(weights).sum(),
+      rejected: bad.mul(weights).sum(),
+    },
+  };
+}

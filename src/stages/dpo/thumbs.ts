@@ -1,0 +1,45 @@
+import type { Row } from "../../batch/pack.ts";
+import type { Message, Unpaired } from "../../data/records.ts";
+import type { Model } from "../../models/model.ts";
+import { encodeExample } from "../../text/chat.ts";
+
+/** All completions of one prompt that were called good or bad. */
+export interface Thumbs {
+  prompt: Message[];
+  rows: Row[];
+  /** 1 or 0 for each. */
+  good: number[];
+  /** The prompt with a completion of another one, which says how far the policy has gone altogether. */
+  elsewhere: Row;
+}
+
+/** Thumbs gathered by prompt. Completions over `maxLength` tokens are left out and counted. */
+export function thumbsByPrompt(
+  model: Model,
+  records: readonly Unpaired[],
+  maxLength: number,
+): { groups: Thumbs[]; tooLong: number } {
+  const groups = new Map<string, Omit<Thumbs, "elsewhere">>();
+  let tooLong = 0;
+  for (const { prompt, completion, label } of records) {
+    const row = encodeExample(model.text, prompt, completion);
+    if (row.prompt.length + row.response.length > maxLength) {
+      tooLong++;
+      continue;
+    }
+    const key = JSON.stringify(prompt);
+    const group = groups.get(key) ?? { prompt, rows: [], good: [] };
+    groups.set(key, group);
+    group.rows.push(row);
+    group.good.push(Number(label));
+  }
+  const list = [...groups.values()];
+  return {
+    tooLong,
+    groups: list.map((group, i) => {
+      const [own, other] = [group.rows[0] as Row, list[(i + 1) % list.length]?.rows[0] as Row];
+      const room = maxLength - own.prompt.length;
+      return { ...group, elsewhere: { prompt: own.prompt, response: other.response.slice(0, room) } };
+    }),
+  };
+}

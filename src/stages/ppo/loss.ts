@@ -1,0 +1,52 @@
+import type { Tensor } from "../../tensor/index.ts";
+
+// All values are (batch, time) over response tokens and the mask has 1 where a token is. `count` is the number of tokens
+// in the whole mini-batch, of which these may be a part.
+
+/**
+ * Clipped surrogate (Schulman et al. 2017, eq. 7), negated: Σ max(−A·ρ, −A·clip(ρ, 1 ± clipRange)) / count with
+ * ρ = π/π_old. `approxKl` is ½(log ρ)², the second-order estimate of KL(π_old‖π).
+ */
+export function policyLoss(
+  logprobs: Tensor,
+  oldLogprobs: Tensor,
+  advantages: Tensor,
+  responseMask: Tensor,
+  clipRange: number,
+  count: number,
+): { loss: Tensor; metrics: { approxKl: Tensor; clipFraction: Tensor; ratio: Tensor; ratioSquare: Tensor } } {
+  const share = (values: Tensor) => values.mul(responseMask).sum().div(count);
+  const logRatio = logprobs.sub(oldLogprobs).mul(responseMask);
+  const ratio = logRatio.exp();
+  const plain = advantages.neg().mul(ratio);
+  const clipped = advantages.neg().mul(ratio.clamp(1 - clipRange, 1 + clipRange));
+  const seen = ratio.detach();
+  return {
+    loss: share(plain.maximum(clipped)),
+    metrics: {
+      approxKl: share(logRatio.detach().square()).mul(0.5),
+      clipFraction: share(clipped.gt(plain).to("float32")),
+      ratio: share(seen),
+      ratioSquare: share(seen.square()),
+    },
+  };
+}
+
+/** Value loss, clipped to within `clipRange` of the old values: ½ Σ max((V − R)², (V_clip − R)²) / count. */
+export function valueLoss(
+  values: Tensor,
+  oldValues: Tensor,
+  returns: Tensor,
+  responseMask: Tensor,
+  clipRange: number,
+  count: number,
+): { loss: Tensor; metrics: { clipFraction: Tensor } } {
+  const share = (x: Tensor) => x.mul(responseMask).sum().div(count);
+  const near = values.maximum(oldValues.sub(clipRange)).minimum(oldValues.add(clipRange));
+  const plain = values.sub(returns).square();
+  const clipped = near.sub(returns).square();
+  return {
+    loss: share(plain.maximum(clipped)).mul(0.5),
+    metrics: { clipFraction: share(clipped.gt(plain).to("float32")) },
+  };
+}

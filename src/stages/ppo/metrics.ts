@@ -1,0 +1,76 @@
+import { farthestFromOne, mean } from "../../math/index.ts";
+import type { Metrics } from "../../run/events.ts";
+import {
+  collapse,
+  type Health,
+  lowKlCoef,
+  negativeKl,
+  noEos,
+  rolloutTrainerMismatch,
+  scoresNotNormalised,
+  type Warning,
+} from "../../run/warnings.ts";
+import type { UpdateMetrics } from "./update.ts";
+
+// What a step measured, under the names of docs/metrics.md.
+
+/** Means over a step's updates. */
+export function summariseUpdates(updates: readonly UpdateMetrics[]): Metrics {
+  const average = (name: keyof UpdateMetrics) => mean(updates.map((one) => one[name]));
+  return {
+    "policy/approxkl_avg": average("approxKl"),
+    "policy/clipfrac_avg": average("clipFraction"),
+    "loss/policy_avg": average("policyLoss"),
+    "loss/value_avg": average("valueLoss"),
+    "val/clipfrac_avg": average("valueClipFraction"),
+    "val/ratio": average("ratio"),
+    "val/ratio_var": average("ratioSquare") - average("ratio") ** 2,
+    // Before any update: 1 but for rounding.
+    "val/first_ratio_worst": updates[0]?.worstRatio ?? 1,
+    grad_norm: average("policyGradNorm"),
+    "grad_norm/critic": average("criticGradNorm"),
+    updates: updates.length,
+  };
+}
+
+/**
+ * How far the trainer's log-probs are from those of sampling.
+ * @param old the trainer's, (batch · longest) @param sampled of each response's tokens
+ */
+export function compareLogprobs(old: readonly number[], sampled: readonly (readonly number[])[]): Metrics {
+  const time = old.length / sampled.length;
+  const ratios = sampled.flatMap((row, i) =>
+    row.map((logprob, t) => Math.exp((old[i * time + t] as number) - logprob)),
+  );
+  return {
+    "val/rollout_ratio": mean(ratios),
+    "val/rollout_ratio_worst": farthestFromOne(ratios),
+  };
+}
+
+export const health = (metrics: Metrics): Health => ({
+  score: metrics["objective/scores"] as number,
+  length: metrics["completions/mean_length"] as number,
+  refPerplexity: metrics["policy/ref_perplexity"] as number,
+});
+
+/** The guard rails that speak after a step; `history` ends with the step itself. */
+export function watch(
+  metrics: Metrics,
+  history: Health[],
+  run: { klCoef: number; normalised: boolean; exact: boolean; sampledWhole: boolean },
+): Warning[] {
+  const at = (name: string) => metrics[name] as number;
+  return [
+    ...lowKlCoef(run.klCoef),
+    ...scoresNotNormalised(run.normalised),
+    // Narrow precision moves single tokens, but not their mean.
+    ...rolloutTrainerMismatch(at("val/first_ratio_worst"), run.exact ? 1e-3 : 0.5),
+    ...("val/rollout_ratio" in metrics && run.sampledWhole
+      ? rolloutTrainerMismatch(at("val/rollout_ratio"), run.exact ? 1e-3 : 2e-2)
+      : []),
+    ...negativeKl(at("objective/kl_k1")),
+    ...noEos(at("completions/clipped_ratio")),
+    ...collapse(history),
+  ];
+}

@@ -1,0 +1,139 @@
+import { useCallback, useEffect, useRef, useState } from "react";
+import { type Answer, ApiError, type Assignment, call, type Settings } from "../ui/api.ts";
+import { useSeconds } from "../ui/keys.ts";
+import { answerOf, type Draft, draftOf } from "./draft.ts";
+import { unsentDraft, useSavedDraft } from "./saved-draft.ts";
+
+/** What is on the desk: a task, or an earlier judgement that is opened again. */
+type Work = Pick<Assignment, "messages" | "completions"> & { draft: Draft } & (
+    | { kind: "task"; lease: string; task: string }
+    | { kind: "revision"; judgement: string }
+  );
+
+const fetchNext = async (project: string, besides: string[]) =>
+  (await call("POST /api/projects/:project/next", { params: { project }, body: { besides } })).assignment;
+
+/** A labeler's work, from task to task. @param mine how many judgements they had made when the page opened */
+export function useDesk(id: string, settings: Settings, mine: number) {
+  const [work, setWork] = useState<Work | "none">();
+  const [done, setDone] = useState(mine);
+  const [said, setSaid] = useState("");
+  const [error, setError] = useState<Error | null>(null);
+  const [sending, setSending] = useState(false);
+  const ahead = useRef<{ since: number; task: Promise<Assignment | null> }>(undefined);
+  const waiting = useRef<Work>(undefined);
+
+  const show = useCallback(
+    (next: Assignment | null) => {
+      if (!next) return setWork("none");
+      const { lease, task, messages, completions } = next;
+      const saved = (unsentDraft(lease) ?? next.draft ?? {}) as Partial<Draft>;
+      const draft = draftOf(saved, settings, completions);
+      setWork({ kind: "task", lease, task, messages, completions, draft });
+      ahead.current = { since: performance.now(), task: fetchNext(id, [task]).catch(() => null) };
+    },
+    [id, settings],
+  );
+  /** Asks for a task. Where there is none to be had, the one that was there is done with, and stays away. */
+  const begin = useCallback(async () => {
+    try {
+      show(await fetchNext(id, []));
+    } catch (problem) {
+      setWork(undefined);
+      setError(problem as Error);
+    }
+  }, [id, show]);
+  useEffect(() => {
+    begin();
+  }, [begin]);
+  const again = () => {
+    setError(null);
+    begin();
+  };
+
+  const current = work === "none" ? undefined : work;
+  const name = current?.kind === "task" ? current.lease : (current?.judgement ?? "");
+  const seconds = useSeconds(name);
+  const saveDraft = useSavedDraft(current?.kind === "task" ? current.lease : undefined, current?.draft);
+  const change = (draft: Draft) => {
+    setSaid("");
+    setWork((before) => (before && before !== "none" ? { ...before, draft } : before));
+  };
+  const update = (part: (draft: Draft) => Partial<Draft>) =>
+    current && change({ ...current.draft, ...part(current.draft) });
+
+  const send = async (answer: Answer) => {
+    if (!current || sending) return;
+    setSending(true);
+    setError(null);
+    const body = { answer, seconds: seconds() };
+    try {
+      if (current.kind === "revision") {
+        await call("POST /api/judgements/:judgement/revision", {
+          params: { judgement: current.judgement },
+          body,
+        });
+        setSaid("Changed.");
+        setWork(waiting.current ?? "none");
+        return;
+      }
+      await call("POST /api/leases/:lease/judgement", { params: { lease: current.lease }, body });
+      setDone((count) => count + 1);
+      setSaid("Saved.");
+      // What was fetched ahead, unless that failed, found nothing yet, or may go to somebody else soon.
+      const { since, task } = ahead.current ?? { since: 0 };
+      const found = await task;
+      const isOld = found && performance.now() - since > found.secondsLeft * 500;
+      const next = isOld ? null : found;
+      if (next) show(next);
+      else await begin();
+    } catch (problem) {
+      setError(problem as Error);
+      // The task went to somebody else: there is nothing to try again.
+      if (problem instanceof ApiError && (problem.status === 409 || problem.status === 404)) await begin();
+    } finally {
+      setSending(false);
+    }
+  };
+  const submit = () => {
+    if (!current) return;
+    const found = answerOf(current.draft, settings);
+    if ("missing" in found) setSaid(found.missing);
+    else send(found.answer);
+  };
+  const undo = async () => {
+    if (current?.kind === "revision") return;
+    try {
+      const { last } = await call("GET /api/projects/:project/last", { params: { project: id } });
+      if (!last) return setSaid("There is nothing to undo.");
+      saveDraft();
+      waiting.current = current;
+      const { id: judgement, messages, completions, answer } = last;
+      const draft = draftOf(answer, settings, completions);
+      setWork({ kind: "revision", judgement, messages, completions, draft });
+      setSaid("Your last answer: change it and submit.");
+    } catch (problem) {
+      setError(problem as Error);
+    }
+  };
+  const leave = () => setWork(waiting.current ?? "none");
+
+  return {
+    /** Nothing is left for them. */
+    isDone: work === "none",
+    current,
+    name,
+    done,
+    said,
+    error,
+    sending,
+    say: setSaid,
+    change,
+    update,
+    send,
+    submit,
+    undo,
+    leave,
+    again,
+  };
+}

@@ -1,0 +1,83 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { Link } from "wouter";
+import { call, type Dispute, type Settings } from "../ui/api.ts";
+import { Page, ProjectNav } from "../ui/page.tsx";
+import { Prompt } from "../ui/text.tsx";
+import { Decide } from "./decide.tsx";
+import { emptyDraft } from "./draft.ts";
+import { useProject } from "./project.ts";
+import { Table } from "./quality.tsx";
+import { saying } from "./saying.ts";
+
+export function Disputes({ id }: { id: string }) {
+  /** Tasks that were put off, the last one last. */
+  const [later, setLater] = useState<string[]>([]);
+  const project = useProject(id);
+  const disputes = useQuery({
+    queryKey: ["disputes", id],
+    queryFn: () => call("GET /api/projects/:project/disputes", { params: { project: id } }),
+  });
+  if (!project.data || !disputes.data)
+    return <Page title="Disputes" error={project.error ?? disputes.error} />;
+  const [first] = [...disputes.data].sort((a, b) => later.indexOf(a.task) - later.indexOf(b.task));
+  return (
+    <Page title="Disputes" wide>
+      <ProjectNav id={id} here="/disputes" />
+      {first ? (
+        <>
+          <p role="status">
+            {disputes.data.length} to decide. What you say is learned in place of what labelers said.
+          </p>
+          <Case
+            key={first.task}
+            {...{ id, dispute: first, settings: project.data.settings }}
+            onLater={() => setLater([...later.filter((task) => task !== first.task), first.task])}
+          />
+        </>
+      ) : (
+        <p role="status">Labelers agree about every task, or it is decided.</p>
+      )}
+    </Page>
+  );
+}
+
+function Case({
+  id,
+  dispute,
+  settings,
+  onLater,
+}: {
+  id: string;
+  dispute: Dispute;
+  settings: Settings;
+  onLater: () => void;
+}) {
+  const client = useQueryClient();
+  const texts = dispute.completions.map(({ text }) => text);
+  return (
+    <>
+      <Prompt messages={dispute.messages} />
+      <Table
+        label="What labelers said"
+        head={["labeler", "answer", "comment", "seconds"]}
+        words={["answer", "comment"]}
+        rows={dispute.judgements.map(({ name, answer, seconds }) => [
+          name,
+          saying(answer),
+          answer.comment ?? "",
+          String(seconds),
+        ])}
+      />
+      <Decide
+        {...{ id, task: dispute.task, settings, texts, begun: emptyDraft(settings, texts) }}
+        onDone={() => client.invalidateQueries({ queryKey: ["disputes", id] })}
+      >
+        <button type="button" className="quiet" onClick={onLater}>
+          Later
+        </button>
+        <Link href={`/projects/${id}/tasks/${dispute.task}`}>Everything about this task</Link>
+      </Decide>
+    </>
+  );
+}

@@ -1,0 +1,76 @@
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+import { Link, useLocation } from "wouter";
+import { call } from "../ui/api.ts";
+import { Page, Problem, ProjectNav } from "../ui/page.tsx";
+import { Text } from "../ui/text.tsx";
+import { useGuidelines, useProject } from "./project.ts";
+
+/** The guidelines, and the questions about them that come before the first task. */
+export function Enter({ id, isLabeler }: { id: string; isLabeler: boolean }) {
+  const client = useQueryClient();
+  const [, go] = useLocation();
+  const project = useProject(id);
+  const guidelines = useGuidelines(id);
+  const [chosen, setChosen] = useState<Record<number, number>>({});
+  const qualify = useMutation({
+    mutationFn: (answers: number[]) =>
+      call("POST /api/projects/:project/qualification", { params: { project: id }, body: { answers } }),
+    onSuccess: async ({ passed }) => {
+      await client.invalidateQueries({ queryKey: ["guidelines", id] });
+      if (passed) go(`/projects/${id}/label`);
+    },
+  });
+  if (!project.data || !guidelines.data)
+    return <Page title="Project" error={project.error ?? guidelines.error} />;
+  const { text, questions, passed } = guidelines.data;
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    qualify.mutate(questions.map((_, i) => chosen[i] ?? -1));
+  };
+  return (
+    <Page title={project.data.name}>
+      {!isLabeler && <ProjectNav id={id} here="" />}
+      {passed && (
+        <p>
+          <Link href={`/projects/${id}/label`} className="button">
+            Begin
+          </Link>
+        </p>
+      )}
+      {text && <Text text={text} />}
+      {!passed && (
+        <form onSubmit={submit}>
+          {questions.length > 0 && <h2>Before you begin</h2>}
+          {questions.map(({ question, options }, i) => (
+            <fieldset key={i}>
+              <legend dir="auto">{question}</legend>
+              {options.map((option, place) => (
+                <label key={place}>
+                  <input
+                    type="radio"
+                    name={`question ${i}`}
+                    required
+                    checked={chosen[i] === place}
+                    onChange={() => setChosen({ ...chosen, [i]: place })}
+                  />
+                  <span dir="auto">{option}</span>
+                </label>
+              ))}
+            </fieldset>
+          ))}
+          <Problem error={qualify.error} />
+          {qualify.data && !qualify.data.passed && (
+            <p role="alert" className="problem">
+              {qualify.data.correct} of {qualify.data.total} are right. Read the guidelines again, and try
+              once more.
+            </p>
+          )}
+          <button type="submit" disabled={qualify.isPending}>
+            {questions.length ? "Check my answers" : "I have read them"}
+          </button>
+        </form>
+      )}
+    </Page>
+  );
+}

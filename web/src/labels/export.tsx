@@ -1,0 +1,41 @@
+import { useState } from "react";
+import { Choose } from "../ui/page.tsx";
+
+const formats = [
+  ["rankings", "rankings with weights, for the reward model"],
+  ["preference", "preference pairs, in TRL's columns"],
+  ["prompt-completion", "demonstrations, in TRL's columns"],
+  ["unpaired", "thumbs up and down, in TRL's columns"],
+  ["judgements", "every judgement with who, when and in which order"],
+  ["hh-rlhf", "hh-rlhf transcripts"],
+  ["openai", "OpenAI's summarisation comparisons"],
+  ["open-assistant", "Open Assistant trees"],
+  ["ultrafeedback", "UltraFeedback ratings"],
+  ["label-studio", "Label Studio pairwise tasks"],
+  ["argilla", "Argilla records"],
+  ["log", "the whole store's log"],
+] as const;
+
+/** Links to what was said, as files. */
+export function Export({ id }: { id: string }) {
+  const [format, setFormat] = useState<(typeof formats)[number][0]>("rankings");
+  return (
+    <div className="narrow">
+      <Choose label="What a row holds" value={format} options={formats} onChange={setFormat} />
+      <p className="actions">
+        {(
+          [
+            ["jsonl", "JSON lines"],
+            ["json", "JSON"],
+            ["csv", "CSV"],
+            ["parquet", "Parquet"],
+          ] as const
+        ).map(([as, name]) => (
+          <a key={as} href={`/api/projects/${id}/export?format=${format}&as=${as}`} download>
+            {name}
+          </a>
+        ))}
+      </p>
+    </div>
+  );
+}

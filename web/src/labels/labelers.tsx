@@ -1,0 +1,70 @@
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { call, type Labeler } from "../ui/api.ts";
+import { Page, ProjectNav, percent } from "../ui/page.tsx";
+import { Person } from "./person.tsx";
+import { Measure, Table } from "./quality.tsx";
+
+export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
+  const labelers = useQuery({
+    queryKey: ["labelers", id],
+    queryFn: () => call("GET /api/projects/:project/labelers", { params: { project: id } }),
+  });
+  const [opened, setOpened] = useState<string>();
+  const share = (part: number, total: number) =>
+    total ? `${percent(part / total)} of ${total}` : "none yet";
+  const one = labelers.data?.find(({ user }) => user.id === opened);
+  return (
+    <Page title="Labelers" wide error={labelers.error}>
+      <ProjectNav id={id} here="/labelers" />
+      <Table
+        label="Labelers"
+        head={[
+          ...["labeler", "judgements", "known answers", "same again", "first shown", "longer", "seconds"],
+          ...["agreement by week", "reliability", "weight", "skills"],
+        ]}
+        rows={(labelers.data ?? []).map(
+          ({ user, judgements, gold, consistency, left, long, seconds, agreement, reliability, weight }) => [
+            <button key="open" type="button" className="quiet" onClick={() => setOpened(user.id)}>
+              {user.name}
+            </button>,
+            String(judgements),
+            share(gold.right, gold.total),
+            share(consistency.same, consistency.total),
+            <Measure key="left" of={left} />,
+            <Measure key="long" of={long} />,
+            seconds === undefined ? "" : String(seconds),
+            <Weeks key="weeks" agreement={agreement} />,
+            reliability === undefined ? "" : reliability.toFixed(2),
+            weight.toFixed(2),
+            user.skills.join(", "),
+          ],
+        )}
+      />
+      <p>
+        <small>
+          “First shown” and “longer” are the shares of comparisons won by what stood first and by the longer
+          text: 0.50 is no bias. Reliability is how likely somebody prefers the better one, from everybody's
+          answers and the known ones; weight is what their answers count in training, 2 · reliability − 1.
+        </small>
+      </p>
+      {one && <Person key={one.user.id} {...{ id, user: one.user, isOwner }} />}
+    </Page>
+  );
+}
+
+/** Agreement with others, week by week, as bars. */
+function Weeks({ agreement }: { agreement: Labeler["agreement"] }) {
+  const weeks = agreement.filter(({ total }) => total > 0);
+  if (!weeks.length) return <>none yet</>;
+  const text = weeks.map(({ week, agree, total }) => `${week}: ${percent(agree / total)}`).join(", ");
+  return (
+    <svg className="weeks" viewBox={`0 0 ${weeks.length * 8} 24`} role="img" aria-label={text}>
+      <title>{text}</title>
+      {weeks.map(({ week, agree, total }, i) => {
+        const height = (24 * agree) / total;
+        return <rect key={week} x={i * 8 + 1} width={6} y={24 - height} height={height} />;
+      })}
+    </svg>
+  );
+}

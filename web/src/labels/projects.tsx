@@ -1,0 +1,42 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { call, type User } from "../ui/api.ts";
+import { Page } from "../ui/page.tsx";
+
+export function Projects({ user }: { user: User }) {
+  const all = useQuery({ queryKey: ["projects"], queryFn: () => call("GET /api/projects") });
+  return (
+    <Page title="Projects" error={all.error}>
+      {user.role === "owner" && (
+        <p>
+          <Link href="/projects/new" className="button">
+            New project
+          </Link>{" "}
+          <Link href="/people">People</Link>
+        </p>
+      )}
+      {all.data?.length === 0 && (
+        <p>{user.role === "owner" ? "There is none yet." : "You are in none yet: ask for an invitation."}</p>
+      )}
+      <ul className="cards">
+        {all.data?.map(({ id, name, settings, tasks, complete, mine }) => (
+          <li key={id}>
+            <h2 dir="auto">
+              <Link href={`/projects/${id}`}>{name}</Link>
+            </h2>
+            <p className="facts">
+              {settings.kind} · {complete} of {tasks} tasks done · {mine} by you
+            </p>
+            <progress value={complete} max={Math.max(1, tasks)} aria-label={`Tasks done in ${name}`} />
+            {user.role !== "labeler" && (
+              <p>
+                <Link href={`/projects/${id}/settings`}>Set up</Link> ·{" "}
+                <Link href={`/projects/${id}/quality`}>Quality</Link>
+              </p>
+            )}
+          </li>
+        ))}
+      </ul>
+    </Page>
+  );
+}

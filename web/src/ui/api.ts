@@ -1,0 +1,59 @@
+import type { Body, Params, Reply, Routes } from "../../../src/server/labels/contract.ts";
+
+/** What the server refused, in its words. */
+export class ApiError extends Error {
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+type Given<K extends keyof Routes> = ([Params<K>] extends [never]
+  ? { params?: never }
+  : { params: Params<K> }) &
+  ([Body<K>] extends [never] ? { body?: never } : { body: Body<K> }) & { keepalive?: boolean };
+
+/** A request of the contract. @throws ApiError with what the server says, or that it cannot be reached */
+export async function call<K extends keyof Routes>(
+  route: K,
+  ...[given]: [Params<K>, Body<K>] extends [never, never]
+    ? [given?: { keepalive?: boolean }]
+    : [given: Given<K>]
+): Promise<Reply<K>> {
+  const {
+    params = {},
+    body,
+    keepalive = false,
+  } = (given ?? {}) as {
+    params?: Record<string, string>;
+    body?: unknown;
+    keepalive?: boolean;
+  };
+  const [method, pattern] = route.split(" ") as [string, string];
+  const path = pattern.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] as string));
+  const changes = method !== "GET";
+  const reply = await fetch(path, {
+    method,
+    keepalive,
+    // No other site's page can send this header.
+    ...(changes && {
+      headers: { "content-type": "application/json", "x-plumbline": "1" },
+      body: JSON.stringify(body ?? {}),
+    }),
+  }).catch(() => {
+    throw new ApiError(0, "The server cannot be reached. Nothing is lost here: try again.");
+  });
+  const answer = await reply.json().catch(() => ({ error: `the server answered ${reply.status}` }));
+  if (!reply.ok) throw new ApiError(reply.status, answer.error);
+  return answer;
+}
+
+export type Project = Reply<"GET /api/projects/:project">;
+export type User = Reply<"POST /api/login">;
+export type Assignment = NonNullable<Reply<"POST /api/projects/:project/next">["assignment"]>;
+export type Answer = Body<"POST /api/leases/:lease/judgement">["answer"];
+export type Settings = Project["settings"];
+export type Quality = Reply<"GET /api/projects/:project/quality">;
+export type Labeler = Reply<"GET /api/projects/:project/labelers">[number];
+export type Dispute = Reply<"GET /api/projects/:project/disputes">[number];
