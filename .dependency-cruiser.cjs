@@ -62,7 +62,11 @@ module.exports = {
           "^src/(constitution|tensor|math|models|batch|rollout|http|text|data|run)/|^src/labels/agreement\\.ts$",
       },
     },
-    only("eval", ["tensor", "math", "models", "batch", "rollout", "text", "data"], "measures models"),
+    only(
+      "eval",
+      ["tensor", "math", "models", "batch", "rewards", "rollout", "text", "data"],
+      "measures models",
+    ),
     {
       ...only("labels", ["data"], "labels in SQL: no engine"),
       to: {

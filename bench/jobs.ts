@@ -52,7 +52,7 @@ export function promptsOf(
 export async function readPairs(path: string, text: Tokenizer, maxTokens: number): Promise<Pair[]> {
   const fits = (prompt: Message[], completion: string) => {
     const row = encodeExample(text, prompt, completion);
-    return row.prompt.length + row.response.length <= maxTokens;
+    return row.promptTokens.length + row.tokens.length <= maxTokens;
   };
   return (await readComparisons(path)).records
     .filter(({ ranks }) => ranks[0] !== ranks[1])
@@ -70,7 +70,7 @@ export function fullRows(text: Tokenizer, pairs: readonly Pair[], count: number,
   const rows: Pair[] = [];
   for (let start = 0; rows.length < count && start + room <= all.length; start += room) {
     const chosen = text.decode(all.slice(start, start + room));
-    const { prompt: before, response } = encodeExample(text, prompt, chosen);
+    const { promptTokens: before, tokens: response } = encodeExample(text, prompt, chosen);
     // A cut within a word or a character may not come back as the same tokens.
     if (before.length + response.length === tokens) rows.push({ prompt, chosen, rejected: "" });
   }

@@ -26,10 +26,10 @@ const trainer = new PpoTrainer({
 const prompts = Array.from({ length: 8 }, (_, i) => Array.from({ length: 35 }, (_, t) => 3 + i * 100 + t));
 for (let step = 1; step <= 2; step++) {
   const began = performance.now();
-  const { queries, responses, finished, logprobs } = await trainer.generate(prompts);
+  const completions = await trainer.sample(prompts);
   const sampled = performance.now();
-  const scores = responses.map((ids) => ids.filter((id) => id % 2).length / ids.length);
-  const { metrics } = await trainer.step(queries, responses, scores, { finished, logprobs });
+  const scoreOf = (ids: readonly number[]) => ids.filter((id) => id % 2).length / ids.length;
+  const { metrics } = await trainer.step(completions.map((one) => ({ ...one, score: scoreOf(one.tokens) })));
   const seconds = (from: number, to: number) => ((to - from) / 1000).toFixed(1);
   console.log(
     `step ${step}: sampling ${seconds(began, sampled)} s, learning ${seconds(sampled, performance.now())} s, policy loss ${metrics["loss/policy_avg"]?.toFixed(4)}`,

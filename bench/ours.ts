@@ -42,7 +42,7 @@ interface Lengths {
 
 const lengthOf = ({ prompt }: Pair, completion: string): Lengths => {
   const row = encodeExample(model.text, prompt, completion);
-  return { prompt: row.prompt.length, response: row.response.length };
+  return { prompt: row.promptTokens.length, response: row.tokens.length };
 };
 
 /** The model's folder, for jobs that load it themselves: a second copy would count as theirs. */
@@ -176,8 +176,8 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
       ...input.settings,
     });
     const step = async () => {
-      const { queries, responses, texts, finished, logprobs } = await trainer.generate(prompts);
-      await trainer.step(queries, responses, texts.map(scoreOf), { finished, logprobs });
+      const completions = await trainer.sample(prompts);
+      await trainer.step(completions.map((one) => ({ ...one, score: scoreOf(one.text) })));
     };
     await step();
     let seconds = 0;

@@ -25,8 +25,12 @@ export { type Head, type Json, Model } from "./models/model.ts";
 export { loadModel, type PullOptions, pullModel } from "./models/pull.ts";
 export type { LoraConfig } from "./nn/lora-config.ts";
 export { openReward, type RewardInput } from "./rewards/open.ts";
-export type { Reward, RewardFunction, Sample, Scores } from "./rewards/reward.ts";
-export { decode, type GenerateOptions, generate, type Response } from "./rollout/generate.ts";
+export type { Answer, RewardFunction, Score, Scorer } from "./rewards/scorer.ts";
+export { Engine, type EngineOptions, type Request } from "./rollout/engine.ts";
+export { decode, type GenerateOptions, generate, modelSampler } from "./rollout/generate.ts";
+export { type ScoredCompletion, sampleAndScore } from "./rollout/sample-and-score.ts";
+export type { Completion, SampleOptions, SamplePrompt, Sampler } from "./rollout/sampler.ts";
+export { serverSampler } from "./rollout/server.ts";
 export type { Event, Metrics } from "./run/events.ts";
 export { Interrupted, type Training } from "./run/training.ts";
 export type { Warning } from "./run/warnings.ts";
@@ -38,7 +42,12 @@ export type { OnlineSettings } from "./stages/online-dpo/config.ts";
 export { type OnlineDpoOptions, type OnlineDpoResult, onlineDpo } from "./stages/online-dpo/train.ts";
 export type { PpoConfig, PpoSettings, PpoStepConfig, PpoStepSettings } from "./stages/ppo/config.ts";
 export { type PpoOptions, type PpoResult, ppo } from "./stages/ppo/train.ts";
-export { PpoTrainer, type PpoTrainerOptions, type Rollout, type StepOptions } from "./stages/ppo/trainer.ts";
+export {
+  type PpoSample,
+  PpoTrainer,
+  type PpoTrainerOptions,
+  type StepOptions,
+} from "./stages/ppo/trainer.ts";
 export type { RewardConfig, RewardSettings } from "./stages/reward/config.ts";
 export type { RewardReport } from "./stages/reward/evaluate.ts";
 export { type RewardOptions, type RewardResult, reward } from "./stages/reward/train.ts";

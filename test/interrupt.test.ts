@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -34,7 +35,8 @@ beforeAll(() => {
   // A reward that sends its own process Ctrl-C while it scores the responses of the third step, once.
   writeFileSync(
     at("interrupting.mjs"),
-    `import { existsSync, writeFileSync } from "node:fs";
+    `import { createHash } from "node:crypto";
+import { existsSync, writeFileSync } from "node:fs";
 let calls = 0;
 export default (prompt, text) => {
   const mark = process.env.INTERRUPTED;
@@ -108,13 +110,18 @@ async function follow(training: Training<unknown>, onEvent: (event: Event) => un
   }
 }
 
-/** All weights of a run's newest checkpoint, by file. */
+/** Hashes of all weights of a run's newest checkpoint, by file. */
 function weights(run: string): Record<string, string> {
   const { dir: checkpoint } = newestCheckpoint(run) as { dir: string };
   return Object.fromEntries(
     readdirSync(checkpoint, { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".safetensors"))
-      .map((name) => [name, readFileSync(join(checkpoint, name)).toString("base64")]),
+      .map((name) => [
+        name,
+        createHash("sha256")
+          .update(readFileSync(join(checkpoint, name)))
+          .digest("hex"),
+      ]),
   );
 }
 

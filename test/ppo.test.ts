@@ -19,6 +19,7 @@ const common = {
   schedule: "constant" as const,
   logSamples: 64,
 };
+const conversations = (...texts: string[]) => texts.map((content) => [{ role: "user" as const, content }]);
 /** Share of a text's tokens that are the word "yes". */
 const yeses = (text: string) => (text.match(/ yes/g)?.length ?? 0) / 16;
 
@@ -87,13 +88,8 @@ describe("PPO on a tiny model", () => {
       temperature: 0.8,
     });
     for (let step = 0; step < 3; step++) {
-      const rollout = await trainer.generate(["go", "stop a while", "run"], { samples: 4 });
-      const { metrics } = await trainer.step(
-        rollout.queries,
-        rollout.responses,
-        rollout.texts.map((text) => text.length),
-        rollout,
-      );
+      const completions = await trainer.sample(conversations("go", "stop a while", "run"), { samples: 4 });
+      const { metrics } = await trainer.step(completions.map((one) => ({ ...one, score: one.text.length })));
       // float32: log-probs of about −6 differ in the last digits between a batch of 1 token and one of all.
       expect(Math.abs((metrics["val/first_ratio_worst"] as number) - 1)).toBeLessThan(1e-4);
       expect(Math.abs((metrics["val/rollout_ratio_worst"] as number) - 1)).toBeLessThan(1e-4);
@@ -104,23 +100,20 @@ describe("PPO on a tiny model", () => {
     const trainer = new PpoTrainer({ policy: tinyModel(), maxTokens: 8, miniBatchSize: 4, ppoEpochs: 1 });
     const handles: number[] = [];
     for (let step = 1; step <= 50; step++) {
-      const { queries, responses, texts } = await trainer.generate(["go", "stop"], { samples: 4 });
-      await trainer.step(
-        queries,
-        responses,
-        texts.map((text) => text.length),
-      );
+      const completions = await trainer.sample(conversations("go", "stop"), { samples: 4 });
+      await trainer.step(completions.map((one) => ({ ...one, score: one.text.length })));
       handles.push(memory().handles);
     }
     expect(handles[49]).toBe(handles[4]);
   });
 
   it.each([
-    ["a score that is not a number", [1, Number.NaN], /score of response 1 is NaN/],
-    ["too few scores", [1], /as many of each/],
+    ["a score that is not a number", [1, Number.NaN], /score of sample 1 is NaN/],
+    ["no sample", [], /one sample at least/],
   ])("refuses %s", async (_, scores, message) => {
     const trainer = new PpoTrainer({ policy: tinyModel() });
-    await expect(trainer.step([[1], [2]], [[3], [4]], scores)).rejects.toThrow(message);
+    const samples = scores.map((score, i) => ({ promptTokens: [1 + i], tokens: [3 + i], score }));
+    await expect(trainer.step(samples)).rejects.toThrow(message);
   });
 
   it("refuses a model that never had SFT, and unknown settings", async () => {

@@ -87,7 +87,7 @@ describe("its tokenizer", () => {
   });
   it("learns the response and its end, and nothing of the prompt", () => {
     const messages = [{ role: "user" as const, content: "What is the capital of France?" }];
-    const { prompt, response } = encodeExample(tokenizer, messages, "Paris.");
+    const { promptTokens: prompt, tokens: response } = encodeExample(tokenizer, messages, "Paris.");
     expect(tokenizer.decode(response, { keepSpecial: true })).toBe("Paris.<|im_end|>");
     // What training sees is what the template writes for the whole conversation, but for the newline after it.
     const whole = renderChat(tokenizer, [...messages, { role: "assistant", content: "Paris." }]);

@@ -49,7 +49,7 @@ export function groupByPrompt(
       const known = group.places.get(completion);
       if (known !== undefined) return known;
       const row = encodeExample(model.text, prompt, completion);
-      if (row.prompt.length + row.response.length > maxLength) {
+      if (row.promptTokens.length + row.tokens.length > maxLength) {
         tooLong++;
         return undefined;
       }
@@ -101,8 +101,8 @@ export function batchGroups<T extends { rows: readonly Row[] }>(groups: readonly
   let room = 0;
   for (const group of groups) {
     const size = group.rows.reduce(
-      (sum, { response }) => sum + response.length,
-      group.rows[0]?.prompt.length ?? 0,
+      (sum, { tokens: response }) => sum + response.length,
+      group.rows[0]?.promptTokens.length ?? 0,
     );
     if (size > room || !parts.length) {
       parts.push([]);

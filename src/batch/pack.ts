@@ -3,17 +3,17 @@ import { tensor } from "../tensor/index.ts";
 
 /** Token ids of a prompt and of a response to it. */
 export interface Row {
-  prompt: readonly number[];
-  response: readonly number[];
+  promptTokens: readonly number[];
+  tokens: readonly number[];
 }
 
 /** Tokens of rows, prompts and responses together. */
 export const tokensIn = (rows: readonly Row[]): number =>
-  rows.reduce((sum, { prompt, response }) => sum + prompt.length + response.length, 0);
+  rows.reduce((sum, { promptTokens: prompt, tokens: response }) => sum + prompt.length + response.length, 0);
 
 /** Sequences of token ids laid end to end. @throws RangeError for an empty one */
 export function pack(sequences: readonly (readonly number[])[]): Batch {
-  return packRows(sequences.map((prompt) => ({ prompt, response: [] }))).batch;
+  return packRows(sequences.map((promptTokens) => ({ promptTokens, tokens: [] }))).batch;
 }
 
 /**
@@ -34,7 +34,7 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
     }
   };
   for (const [i, row] of rows.entries()) {
-    const { prompt, response } = row;
+    const { promptTokens: prompt, tokens: response } = row;
     if (prompt.length === 0) throw new RangeError("pack: a sequence has no tokens");
     if (!shares(row, rows[i - 1], lengths.at(-1) ?? 0)) {
       starts.push({ prompt: ids.length, response: ids.length + prompt.length });
@@ -56,7 +56,7 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
     },
     place(row, t) {
       const { prompt, response } = starts[row] as { prompt: number; response: number };
-      const length = (rows[row] as Row).prompt.length;
+      const length = (rows[row] as Row).promptTokens.length;
       return t < length ? prompt + t : response + t - length;
     },
   };
@@ -69,13 +69,18 @@ const pairsPerToken = 500;
  * Whether a row's response should branch off the sequence that ends with the previous row. That saves its prompt, but
  * attention within a sequence of branches looks at every pair of tokens, those of different branches too.
  */
-function shares({ prompt, response }: Row, previous: Row | undefined, length: number): boolean {
+function shares(
+  { promptTokens: prompt, tokens: response }: Row,
+  previous: Row | undefined,
+  length: number,
+): boolean {
   const more = response.length;
-  if (!more || !previous?.response.length) return false;
+  if (!more || !previous?.tokens.length) return false;
   if (prompt.length * pairsPerToken < 2 * length * more + more * more) return false;
   return (
-    previous.prompt === prompt ||
-    (previous.prompt.length === prompt.length && previous.prompt.every((id, i) => id === prompt[i]))
+    previous.promptTokens === prompt ||
+    (previous.promptTokens.length === prompt.length &&
+      previous.promptTokens.every((id, i) => id === prompt[i]))
   );
 }
 
@@ -85,9 +90,9 @@ export function batchRows<T extends Row>(rows: readonly T[], tokens: number): T[
   let room = 0;
   let sequence = 0;
   for (const row of rows) {
-    const whole = row.prompt.length + row.response.length;
+    const whole = row.promptTokens.length + row.tokens.length;
     const shared = shares(row, batches.at(-1)?.at(-1), sequence);
-    const cost = shared ? row.response.length : whole;
+    const cost = shared ? row.tokens.length : whole;
     if (cost > room || !batches.length) {
       batches.push([]);
       room = tokens - whole;

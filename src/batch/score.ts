@@ -22,12 +22,12 @@ export interface ResponseLayout {
 }
 
 export function layOut(rows: readonly Row[]): ResponseLayout {
-  const lengths = rows.map(({ response }) => response.length);
+  const lengths = rows.map(({ tokens: response }) => response.length);
   const time = Math.max(...lengths);
   const { batch, place } = packRows(rows);
   const before: number[] = [];
   const places: number[] = [];
-  rows.forEach(({ prompt, response }, row) => {
+  rows.forEach(({ promptTokens: prompt, tokens: response }, row) => {
     for (let t = 0; t < response.length; t++) {
       before.push(place(row, prompt.length - 1 + t));
       places.push(row * time + t);
@@ -41,7 +41,7 @@ export function layOut(rows: readonly Row[]): ResponseLayout {
     time,
     before: int(before),
     places: int(places),
-    targets: int(rows.flatMap(({ response }) => response)),
+    targets: int(rows.flatMap(({ tokens: response }) => response)),
     responseMask: tensor(mask, { shape: [lengths.length, time] }),
   };
 }
@@ -84,7 +84,7 @@ export function tokenLogprobs(
   return batchRows(rows, tokensPerBatch).flatMap((batch) => {
     const flat = noGrad(() => scope(() => responseLogprobs(model, layOut(batch), temperature).toArray()));
     let start = 0;
-    return batch.map(({ response: { length } }) => {
+    return batch.map(({ tokens: { length } }) => {
       start += length;
       return flat.slice(start - length, start);
     });
@@ -100,7 +100,9 @@ export function rowLogprobs(model: Model, rows: readonly Row[]): Tensor {
 /** Hidden state at the last token of each row's response: (batch, hidden). */
 export function rowHidden(model: Model, rows: readonly Row[]): Tensor {
   const { batch, place } = packRows(rows);
-  const last = rows.map(({ prompt, response }, row) => place(row, prompt.length + response.length - 1));
+  const last = rows.map(({ promptTokens: prompt, tokens: response }, row) =>
+    place(row, prompt.length + response.length - 1),
+  );
   return model.hidden({ ...batch, wanted: tensor(last, { dtype: "int64" }) });
 }
 

@@ -23,7 +23,7 @@ export const chat = () =>
         ...(dtype ? { dtype } : {}),
         onProgress: (text) => console.error(text),
       });
-      const generator = new Generator(seed);
+      const rng = new Generator(seed);
       const begin = (): Message[] => (system ? [{ role: "system", content: system }] : []);
       let messages = begin();
       const input = createInterface({
@@ -50,7 +50,7 @@ export const chat = () =>
             maxTokens,
             temperature,
             topP,
-            generator,
+            rng,
           })) {
             const [row] = rows;
             if (!row) break;

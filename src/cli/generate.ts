@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import type { Prompt } from "../data/records.ts";
-import type { Response } from "../rollout/generate.ts";
+import type { Answer, Score } from "../rewards/scorer.ts";
 import { interruptible, lines, Progress } from "./terminal.ts";
 
 /** An option's number. @throws InputError when it is none or under `min` */
@@ -50,58 +50,50 @@ export const generate = () =>
       if (!prompts[0]?.prompt.at(-1)?.content) throw new InputError("generate: the prompt is empty");
       const signal = interruptible();
       const { loadModel } = await import("../models/pull.ts");
-      const { encodePrompt } = await import("../text/chat.ts");
-      const rollout = await import("../rollout/generate.ts");
+      const { isFinished } = await import("../rollout/sampler.ts");
+      const { modelSampler } = await import("../rollout/generate.ts");
       const progress = new Progress(false);
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),
         onProgress: (text) => progress.line(text),
       });
-      const encoded = prompts.map((one) => encodePrompt(model.text, one.prompt));
+      const completions = await modelSampler(model).sample(
+        prompts.map(({ prompt }) => prompt),
+        { ...options, signal, onProgress: (done, total) => progress.count(done, total, "answers") },
+      );
+      const answers = completions.map((completion) => ({
+        ...(prompts[completion.promptIndex] as Prompt),
+        ...completion,
+      }));
+      const chosen = reward === undefined ? answers : await bestOf(reward, answers, signal);
       // The file is opened only now, so that a mistake leaves an old one as it was.
-      const rows = await rollout.generate(model, encoded, {
-        ...options,
-        signal,
-        onProgress: (done, total) => progress.count(done, total, "answers"),
-      });
-      const scores = reward === undefined ? undefined : await scoresOf(reward, prompts, rows, signal);
       const file = lines(out);
-      for (const [i, row] of scores ? bestOf(rows, scores) : rows.entries()) {
-        const { prompt: messages, id } = prompts[row.prompt] as Prompt;
+      for (const answer of chosen)
         file.write({
-          ...(id === undefined ? {} : { id }),
-          prompt: messages,
-          completion: row.text,
-          finished: row.finished,
-          tokens: row.tokens.length,
-          ...(scores && { score: scores[i] }),
+          ...(answer.id === undefined ? {} : { id: answer.id }),
+          prompt: answer.prompt,
+          completion: answer.text,
+          finished: isFinished(answer),
+          tokens: answer.tokens.length,
+          ...("score" in answer ? { score: answer.score } : {}),
         });
-      }
       file.close();
     });
 
-async function scoresOf(
+/** Of each prompt the answer that scores highest, the first of equals. */
+async function bestOf<T extends Answer & { promptIndex: number }>(
   reward: string,
-  prompts: readonly Prompt[],
-  rows: readonly Response[],
+  answers: readonly T[],
   signal: AbortSignal,
-): Promise<number[]> {
+): Promise<(T & Score)[]> {
   const { openReward } = await import("../rewards/open.ts");
-  const judge = await openReward(reward);
-  const samples = rows.map(({ prompt, text, finished }) => ({
-    ...(prompts[prompt] as Prompt),
-    response: text,
-    finished,
-  }));
-  return (await judge.score(samples, signal)).total;
-}
-
-/** Of each prompt the answer that scores highest, the first of equals, with its place among all. */
-function bestOf(rows: readonly Response[], scores: readonly number[]): [place: number, row: Response][] {
-  const best = new Map<number, number>();
-  rows.forEach(({ prompt }, i) => {
-    const held = best.get(prompt);
-    if (held === undefined || (scores[i] as number) > (scores[held] as number)) best.set(prompt, i);
+  const scorer = await openReward(reward);
+  const scores = await scorer.score(answers, signal);
+  const best = new Map<number, T & Score>();
+  answers.forEach((answer, i) => {
+    const scored = { ...answer, ...(scores[i] as Score) };
+    const before = best.get(answer.promptIndex);
+    if (!before || scored.score > before.score) best.set(answer.promptIndex, scored);
   });
-  return [...best.values()].map((i) => [i, rows[i] as Response]);
+  return [...best.values()];
 }

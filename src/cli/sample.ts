@@ -55,13 +55,8 @@ export const sample = () =>
       const signal = interruptible();
       for (const model of options.model) {
         progress.line(`${model}: ${records.length} prompts`);
-        const found = await (options.endpoint === undefined ? drawHere : drawThere)(
-          model,
-          records,
-          { ...options, signal },
-          progress,
-        );
-        found.forEach((candidates, i) => drawn[i]?.push(...candidates));
+        const candidates = await drawFrom(model, records, { ...options, signal }, progress);
+        candidates.forEach((some, i) => drawn[i]?.push(...some));
       }
       const chosen = drawn.map((candidates) => chooseDiverse(candidates, options.samples));
       const least = Math.min(2, options.samples);
@@ -100,65 +95,54 @@ export const sample = () =>
 const temperaturesOf = ({ samples, temperatures }: Options): number[] =>
   Array.from({ length: samples * drawnForEach }, (_, i) => temperatures[i % temperatures.length] as number);
 
-type Draw = (
-  model: string,
-  records: readonly Prompt[],
+/** Draws completions of each prompt from a model here, or on a server. */
+async function drawFrom(
+  name: string,
+  prompts: readonly Prompt[],
   options: Options & { signal: AbortSignal },
   progress: Progress,
-) => Promise<Candidate[][]>;
-
-const drawHere: Draw = async (name, records, options, progress) => {
-  const { loadModel } = await import("../models/pull.ts");
-  const { encodePrompt } = await import("../text/chat.ts");
-  const { generate } = await import("../rollout/generate.ts");
-  const { maxTokens, seed, dtype } = options;
-  const temperature = temperaturesOf(options);
-  const model = await loadModel(name, {
-    ...(dtype && { dtype }),
-    onProgress: (text) => progress.line(text),
-  });
-  const rows = await generate(
-    model,
-    records.map(({ prompt }) => encodePrompt(model.text, prompt)),
-    {
-      temperature,
-      samples: temperature.length,
-      maxTokens,
-      seed,
-      signal: options.signal,
-      onProgress: (done, total) => progress.count(done, total, "completions"),
-    },
-  );
-  model.dispose();
-  const drawn = records.map(() => [] as Candidate[]);
-  for (const { prompt, text } of rows) {
-    const own = drawn[prompt] as Candidate[];
-    own.push({ text, model: name, temperature: temperature[own.length] as number, seed });
-  }
-  return drawn;
-};
-
-const drawThere: Draw = async (model, records, options, progress) => {
-  const { completeAll } = await import("../http/endpoint.ts");
-  const { endpoint: url = "", maxTokens, seed } = options;
+): Promise<Candidate[][]> {
+  const { sampler, dispose, isServer } = await openSampler(name, options, progress);
+  const { maxTokens, seed, signal } = options;
   const temperatures = temperaturesOf(options);
-  const asked = records.flatMap(({ prompt }) =>
-    temperatures.map((temperature, i) => ({ prompt, temperature, seed: seed + i })),
-  );
-  const texts = await completeAll(asked, {
-    url,
-    model,
-    maxTokens,
-    key: process.env.OPENAI_API_KEY,
-    signal: options.signal,
-    onProgress: (done, total) => progress.count(done, total, "completions"),
-  });
-  return records.map((_, row) =>
-    temperatures.map((temperature, i) => ({
-      model,
-      temperature,
-      seed: seed + i,
-      text: texts[row * temperatures.length + i] as string,
-    })),
-  );
-};
+  try {
+    const completions = await sampler.sample(
+      prompts.map(({ prompt }) => prompt),
+      {
+        temperature: temperatures,
+        samples: temperatures.length,
+        maxTokens,
+        seed,
+        signal,
+        onProgress: (done, total) => progress.count(done, total, "completions"),
+      },
+    );
+    const drawn = prompts.map(() => [] as Candidate[]);
+    for (const { promptIndex, text } of completions) {
+      const candidates = drawn[promptIndex] as Candidate[];
+      const i = candidates.length;
+      candidates.push({
+        text,
+        model: name,
+        temperature: temperatures[i] as number,
+        seed: isServer ? seed + i : seed,
+      });
+    }
+    return drawn;
+  } finally {
+    dispose();
+  }
+}
+
+async function openSampler(name: string, { endpoint: url, dtype }: Options, progress: Progress) {
+  if (url !== undefined) {
+    const { serverSampler } = await import("../rollout/server.ts");
+    const sampler = serverSampler({ url, model: name, key: process.env.OPENAI_API_KEY });
+    return { sampler, dispose: () => {}, isServer: true };
+  }
+  const { loadModel } = await import("../models/pull.ts");
+  const { modelSampler } = await import("../rollout/generate.ts");
+  const onProgress = (text: string) => progress.line(text);
+  const model = await loadModel(name, { ...(dtype && { dtype }), onProgress });
+  return { sampler: modelSampler(model), dispose: () => model.dispose(), isServer: false };
+}

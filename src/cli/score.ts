@@ -38,7 +38,7 @@ export const score = () =>
       const { context } = model.dimensions;
       const encoded = rows.map(({ prompt, completions }, i) => {
         const own = completions.map((completion) => encodeExample(model.text, prompt, completion));
-        const longest = Math.max(...own.map((row) => row.prompt.length + row.response.length));
+        const longest = Math.max(...own.map((row) => row.promptTokens.length + row.tokens.length));
         if (longest <= context) return own;
         throw new InputError(
           `${data}: record ${i + 1} has ${longest} tokens and the model's context is ${context}`,

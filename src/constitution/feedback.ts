@@ -2,10 +2,12 @@ import { z } from "zod";
 import { logprobAll } from "../batch/score.ts";
 import { InputError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
-import { completeAll, type EndpointOptions } from "../http/endpoint.ts";
+import type { EndpointOptions } from "../http/endpoint.ts";
 import { postAll } from "../http/post.ts";
 import type { Model } from "../models/model.ts";
-import { generate } from "../rollout/generate.ts";
+import { modelSampler } from "../rollout/generate.ts";
+import type { Sampler } from "../rollout/sampler.ts";
+import { serverSampler } from "../rollout/server.ts";
 import { encodePrompt } from "../text/chat.ts";
 import type { Constitution } from "./constitution.ts";
 
@@ -41,15 +43,23 @@ export interface PhaseOptions extends WriteOptions {
   onPhase?: ((what: string) => void) | undefined;
 }
 
+async function writeBy(
+  sampler: Sampler,
+  prompts: readonly (readonly Message[])[],
+  options: WriteOptions,
+): Promise<string[]> {
+  const completions = await sampler.sample(prompts, options);
+  return completions.map(({ text }) => text.trim());
+}
+
 /** Feedback by a model of ours. */
 export function feedbackByModel(model: Model, name: string): Feedback {
   const encode = (prompts: readonly (readonly Message[])[]) =>
     prompts.map((prompt) => encodePrompt(model.text, prompt));
   return {
     name,
-    async write(prompts, options) {
-      const rows = await generate(model, encode(prompts), options);
-      return rows.map(({ text }) => text.trim());
+    write(prompts, options) {
+      return writeBy(modelSampler(model), prompts, options);
     },
     async logOdds(prompts, begun, { signal, onProgress } = {}) {
       const said = model.text.encode(begun);
@@ -67,7 +77,7 @@ export function feedbackByModel(model: Model, name: string): Feedback {
         const some = asked.slice(start, start + questionsAtOnce);
         const logprobs = logprobAll(
           model,
-          some.flatMap((prompt) => [a, b].map((response) => ({ prompt, response }))),
+          some.flatMap((prompt) => [a, b].map((tokens) => ({ promptTokens: prompt, tokens }))),
         );
         some.forEach((_, i) => odds.push((logprobs[2 * i] as number) - (logprobs[2 * i + 1] as number)));
         onProgress?.(odds.length, asked.length);
@@ -103,13 +113,7 @@ export function feedbackByServer({
   const address = `${url.replace(/\/$/, "")}/chat/completions`;
   return {
     name: model,
-    write: async (prompts, { maxTokens, temperature, seed, signal, onProgress }) =>
-      (
-        await completeAll(
-          prompts.map((prompt, i) => ({ prompt, temperature, seed: seed + i })),
-          { url, model, key, maxTokens, signal, onProgress },
-        )
-      ).map((text) => text.trim()),
+    write: (prompts, options) => writeBy(serverSampler({ url, model, key }), prompts, options),
     async logOdds(prompts, begun, { signal, onProgress } = {}) {
       const bodies = prompts.map((messages) => ({
         model,

@@ -1,19 +1,24 @@
 import { batchRows, type Row } from "../batch/pack.ts";
-import { layOut, responseLogprobs, scoreAll, spread } from "../batch/score.ts";
-import type { Message } from "../data/records.ts";
+import { layOut, responseLogprobs, spread } from "../batch/score.ts";
+import type { Prompt } from "../data/records.ts";
 import { bootstrap, type Interval, klEstimate, mean } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
-import { generate, type Response } from "../rollout/generate.ts";
+import type { Scorer } from "../rewards/scorer.ts";
+import { modelSampler } from "../rollout/generate.ts";
+import { type ScoredCompletion, sampleAndScore } from "../rollout/sample-and-score.ts";
+import { isFinished } from "../rollout/sampler.ts";
 import { noGrad, scope } from "../tensor/index.ts";
-import { encodeExample, encodePrompt } from "../text/chat.ts";
+
+/** A completion with its gold score. */
+export interface EvaluatedCompletion extends ScoredCompletion {
+  gold: number;
+}
 
 /** How a model answers held-out prompts. Intervals are 95 %, bootstrapped over prompts. */
 export interface Evaluation {
-  responses: Response[];
-  /** Gold score of each response. */
-  golds: number[];
+  samples: EvaluatedCompletion[];
   gold: Interval;
-  /** Score by the reward model. */
+  /** Score by the reward. */
   proxy: Interval;
   /** Nats a response to the reference, the k1 estimate on these samples. */
   kl: number;
@@ -30,10 +35,11 @@ export interface EvaluateOptions {
   model: Model;
   /** What the KL is measured to. */
   reference: Model;
-  judge: Model;
-  prompts: readonly Message[][];
+  /** The reward that the model was trained on. */
+  scorer: Scorer;
+  prompts: readonly Prompt[];
   /** The truth about a response, which no model saw. */
-  gold: (prompt: number, response: Response) => number;
+  gold: (sample: ScoredCompletion) => number;
   samples?: number;
   maxTokens: number;
   temperature?: number;
@@ -43,49 +49,35 @@ export interface EvaluateOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Samples answers to each prompt and measures them: truth, reward model, drift from the reference, length, variety. */
+/** Samples answers to each prompt and measures them: truth, reward, drift from the reference, length, variety. */
 export async function evaluate({
   model,
   reference,
-  judge,
+  scorer,
   prompts,
   gold,
   ...options
 }: EvaluateOptions): Promise<Evaluation> {
   const { temperature = 1 } = options;
-  const encoded = prompts.map((prompt) => encodePrompt(model.text, prompt));
-  const responses = await generate(model, encoded, { ...options, temperature });
-  const golds = responses.map((response) => gold(response.prompt, response));
-  const scores = scoreAll(
-    judge,
-    responses.map(({ prompt, text }) => encodeExample(judge.text, prompts[prompt] as Message[], text || " ")),
-  );
-  const rows = responses.map(({ prompt, tokens }) => ({
-    prompt: encoded[prompt] as number[],
-    response: tokens,
-  }));
+  const scored = await sampleAndScore(modelSampler(model), scorer, prompts, { ...options, temperature });
+  const samples = scored.map((sample) => ({ ...sample, gold: gold(sample) }));
   // One response to each prompt does for a mean that is shown to a tenth of a nat.
-  const first = rows.filter((_, i) => responses[i]?.prompt !== responses[i - 1]?.prompt);
-  const overPrompts = (values: readonly number[]): Interval => {
-    const byPrompt = prompts.map((_, i) => mean(values.filter((_, row) => responses[row]?.prompt === i)));
-    return bootstrap(byPrompt, mean);
-  };
+  const first = samples.filter(({ promptIndex }, i) => promptIndex !== samples[i - 1]?.promptIndex);
+  const overPrompts = (measure: (sample: EvaluatedCompletion) => number): Interval =>
+    bootstrap(
+      prompts.map((_, i) => mean(samples.filter(({ promptIndex }) => promptIndex === i).map(measure))),
+      mean,
+    );
+  const texts = samples.map(({ text }) => text);
   return {
-    responses,
-    golds,
-    gold: overPrompts(golds),
-    proxy: overPrompts(scores),
+    samples,
+    gold: overPrompts(({ gold }) => gold),
+    proxy: overPrompts(({ score }) => score),
     kl: model === reference ? 0 : mean(responseKl(model, reference, first, temperature)),
-    length: mean(responses.map(({ tokens }) => tokens.length)),
-    distinct1: distinct(
-      responses.map(({ text }) => text),
-      1,
-    ),
-    distinct2: distinct(
-      responses.map(({ text }) => text),
-      2,
-    ),
-    finished: mean(responses.map(({ finished }) => Number(finished))),
+    length: mean(samples.map(({ tokens }) => tokens.length)),
+    distinct1: distinct(texts, 1),
+    distinct2: distinct(texts, 2),
+    finished: mean(samples.map((sample) => Number(isFinished(sample)))),
   };
 }
 
@@ -111,12 +103,17 @@ export function distinct(texts: readonly string[], n: number): number {
   return grams.length ? new Set(grams).size / grams.length : 0;
 }
 
+/** Mean gold score of each prompt's samples. */
+export const goldByPrompt = ({ samples }: Evaluation, prompts: number): number[] =>
+  Array.from({ length: prompts }, (_, i) =>
+    mean(samples.filter(({ promptIndex }) => promptIndex === i).map(({ gold }) => gold)),
+  );
+
 /** Mean difference of two evaluations of the same prompts, paired by prompt, with its 95 % interval. */
 export function goldDifference(a: Evaluation, b: Evaluation, prompts: number): Interval {
-  const of = ({ responses, golds }: Evaluation, i: number) =>
-    mean(golds.filter((_, row) => responses[row]?.prompt === i));
+  const [golds, others] = [goldByPrompt(a, prompts), goldByPrompt(b, prompts)];
   return bootstrap(
-    Array.from({ length: prompts }, (_, i) => of(a, i) - of(b, i)),
+    golds.map((gold, i) => gold - (others[i] as number)),
     mean,
   );
 }

@@ -57,15 +57,15 @@ describe.each(names)("%s against transformers", (name) => {
 
   it("gives the same where responses share a prompt", () => {
     const [prompt, other] = sequences as [number[], number[]];
-    const rows = [other.slice(0, 3), other.slice(2), other.slice(1, 2)].map((response) => ({
-      prompt,
-      response,
+    const rows = [other.slice(0, 3), other.slice(2), other.slice(1, 2)].map((tokens) => ({
+      promptTokens: prompt,
+      tokens,
     }));
-    const { batch, place } = packRows([...rows, { prompt: other, response: prompt }]);
+    const { batch, place } = packRows([...rows, { promptTokens: other, tokens: prompt }]);
     const logits = noGrad(() => model.logits(model.hidden(batch)));
     expect(logits.size(0)).toBeLessThan(rows.length * (prompt.length + other.length));
-    [...rows, { prompt: other, response: prompt }].forEach((row, i) => {
-      const ids = [...row.prompt, ...row.response];
+    [...rows, { promptTokens: other, tokens: prompt }].forEach((row, i) => {
+      const ids = [...row.promptTokens, ...row.tokens];
       const alone = noGrad(() => model.logits(model.hidden(pack([ids]))));
       ids.forEach((_, t) => expectClose(logits.narrow(0, place(i, t), 1), alone.narrow(0, t, 1), tolerance));
     });
@@ -99,8 +99,8 @@ describe.each(names)("%s against transformers", (name) => {
 describe("packing", () => {
   const rowsOf = (prompt: number, response: number) =>
     Array.from({ length: 4 }, () => ({
-      prompt: new Array(prompt).fill(1),
-      response: new Array(response).fill(2),
+      promptTokens: new Array(prompt).fill(1),
+      tokens: new Array(response).fill(2),
     }));
   it.each([
     ["shares a prompt that is long beside its responses", rowsOf(100, 10), [140]],

@@ -1,8 +1,9 @@
 import { join } from "node:path";
-import { evaluate } from "../eval/evaluate.ts";
-import { mean } from "../math/index.ts";
+import { evaluate, goldByPrompt } from "../eval/evaluate.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
+import { openReward } from "../rewards/open.ts";
+import { isFinished } from "../rollout/sampler.ts";
 import type { Trial } from "./compare.ts";
 import { gold, type Instruction, loadInstructions } from "./task.ts";
 
@@ -19,15 +20,16 @@ export async function measurer(
 ): Promise<(run: string) => Promise<Measured>> {
   const heldOut = loadInstructions("heldOut").slice(0, limit);
   const reference = await loadModel(join(from, "sft"));
-  const judge = await loadModel(join(from, "reward"));
-  const prompts = heldOut.map(({ prompt }) => [{ role: "user" as const, content: prompt }]);
+  const scorer = await openReward(join(from, "reward"));
+  const prompts = heldOut.map(({ prompt }) => ({ prompt: [{ role: "user" as const, content: prompt }] }));
   const answer = (model: Model) =>
     evaluate({
       model,
       reference,
-      judge,
+      scorer,
       prompts,
-      gold: (i, response) => gold(heldOut[i] as Instruction, response.text, response),
+      gold: (sample) =>
+        gold(heldOut[sample.promptIndex] as Instruction, sample.text, { finished: isFinished(sample) }),
       samples: 2,
       maxTokens: 48,
       temperature: 0.7,
@@ -35,15 +37,13 @@ export async function measurer(
       seed: 0,
       signal,
     });
-  const byInstruction = ({ responses, golds }: Awaited<ReturnType<typeof answer>>) =>
-    heldOut.map((_, i) => mean(golds.filter((_, row) => responses[row]?.prompt === i)));
   let before: number[] | undefined;
   return async (run) => {
-    before ??= byInstruction(await answer(reference));
+    before ??= goldByPrompt(await answer(reference), heldOut.length);
     const model = await loadModel(run);
-    const found = await answer(model);
+    const evaluation = await answer(model);
     model.dispose();
-    const { kl, length, finished } = found;
-    return { golds: byInstruction(found), before, kl, length, finished };
+    const { kl, length, finished } = evaluation;
+    return { golds: goldByPrompt(evaluation, heldOut.length), before, kl, length, finished };
   };
 }

@@ -6,14 +6,15 @@ import type { Interval } from "../math/index.ts";
 import { mean, uniform } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
-import { generate } from "../rollout/generate.ts";
+import { openReward } from "../rewards/open.ts";
+import { modelSampler } from "../rollout/generate.ts";
+import { isFinished } from "../rollout/sampler.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import type { Training } from "../run/training.ts";
 import { ppo } from "../stages/ppo/train.ts";
 import type { RewardReport } from "../stages/reward/evaluate.ts";
 import { reward } from "../stages/reward/train.ts";
 import { sft } from "../stages/sft/train.ts";
-import { encodePrompt } from "../text/chat.ts";
 import { labelers, rank } from "./labelers.ts";
 import { gold, type Instruction, loadDemonstrations, loadInstructions } from "./task.ts";
 
@@ -169,7 +170,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
 
   onStage("3 of 3  PPO against the reward model");
   const curve: QuickstartResult["curve"] = [];
-  const byPrompt = new Map(train.map((instruction) => [instruction.prompt, instruction]));
+  const byId = new Map(train.map((instruction) => [instruction.id, instruction]));
   const golds: number[] = [];
   const aligned = ppo({
     policy: demonstrated.model,
@@ -186,7 +187,9 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   for await (const event of aligned) {
     if (event.type === "sample")
       golds.push(
-        gold(byPrompt.get(event.prompt) as Instruction, event.response, { finished: event.finished ?? true }),
+        gold(byId.get(event.promptId ?? "") as Instruction, event.response, {
+          finished: event.finished ?? true,
+        }),
       );
     if (event.type === "step") {
       const { metrics, step } = event as { metrics: Metrics; step: number };
@@ -203,14 +206,16 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const base = await loadModel(name);
 
   const heldOut = loadInstructions("heldOut").slice(0, scale.heldOut);
+  const scorer = await openReward(judge.model);
   const measure = (name: ModelName, model: Model) => {
     onStage(`Measuring ${names[name]} on ${heldOut.length} held-out instructions`);
     return evaluate({
       model,
       reference: demonstrated.model,
-      judge: judge.model,
-      prompts: heldOut.map(({ prompt }) => user(prompt)),
-      gold: (i, response) => gold(heldOut[i] as Instruction, response.text, response),
+      scorer,
+      prompts: heldOut.map(({ prompt }) => ({ prompt: user(prompt) })),
+      gold: (sample) =>
+        gold(heldOut[sample.promptIndex] as Instruction, sample.text, { finished: isFinished(sample) }),
       samples: name === "base" ? Math.ceil(scale.samples / 2) : scale.samples,
       maxTokens,
       temperature,
@@ -249,24 +254,27 @@ async function compare(
   onProgress: (done: number, total: number) => void,
   signal?: AbortSignal,
 ): Promise<{ comparisons: Comparison[]; accuracy: number }> {
-  const prompts = instructions.map(({ prompt }) => encodePrompt(model.text, user(prompt)));
-  const samples = temperatures.length;
-  const sampled = await generate(model, prompts, {
-    temperature: temperatures,
-    samples,
-    maxTokens,
-    batchSize,
-    seed,
-    onProgress,
-    signal,
-  });
+  const completions = await modelSampler(model).sample(
+    instructions.map(({ prompt }) => user(prompt)),
+    {
+      temperature: temperatures,
+      samples: temperatures.length,
+      maxTokens,
+      batchSize,
+      seed,
+      onProgress,
+      signal,
+    },
+  );
+  const sampled = completions.map((one) => ({ ...one, finished: isFinished(one) }));
   const people = labelers(seed);
   const random = uniform(seed);
   let [right, pairs] = [0, 0];
   const comparisons = instructions.flatMap((instruction, i) => {
     const texts = new Set<string>();
     const answers = sampled.filter(
-      ({ prompt, text }) => prompt === i && text.trim() !== "" && !texts.has(text) && texts.add(text),
+      ({ promptIndex, text }) =>
+        promptIndex === i && text.trim() !== "" && !texts.has(text) && texts.add(text),
     );
     if (answers.length < 2) return [];
     const labeler = people[Math.floor(random() * people.length)] as (typeof people)[number];
@@ -315,7 +323,7 @@ export function resultTable({ evaluations }: Pick<QuickstartResult, "evaluations
 }
 
 export const describeSampling = ({ evaluations: { base, ppo }, instructions }: QuickstartResult): string =>
-  `${ppo.responses.length / instructions.length} answers to each (base ${base.responses.length / instructions.length}), temperature ${temperature}`;
+  `${ppo.samples.length / instructions.length} answers to each (base ${base.samples.length / instructions.length}), temperature ${temperature}`;
 
 /** Held-out instructions with the first answer of each model, spread evenly over the set. */
 export function examples({ evaluations, instructions }: QuickstartResult, count: number) {
@@ -324,9 +332,8 @@ export function examples({ evaluations, instructions }: QuickstartResult, count:
     .map((instruction, i) => ({
       prompt: instruction.prompt,
       answers: (Object.keys(names) as ModelName[]).map((name) => {
-        const { responses, golds } = evaluations[name];
-        const row = responses.findIndex((response) => response.prompt === i);
-        return { name: names[name], text: responses[row]?.text ?? "", gold: golds[row] as number };
+        const sample = evaluations[name].samples.find(({ promptIndex }) => promptIndex === i);
+        return { name: names[name], text: sample?.text ?? "", gold: sample?.gold ?? Number.NaN };
       }),
     }))
     .filter((_, i) => i % every === 0)

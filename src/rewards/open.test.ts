@@ -6,16 +6,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
 import { openReward, type RewardInput } from "./open.ts";
-import type { Sample } from "./reward.ts";
+import type { Answer } from "./scorer.ts";
 
-const sample = (response: string, metadata = {}): Sample => ({
+const sample = (text: string, metadata = {}): Answer => ({
   prompt: [{ role: "user", content: "?" }],
-  response,
-  finished: true,
+  text,
   metadata,
 });
 const samples = [sample("a"), sample("bbb"), sample("")];
-const total = async (given: RewardInput, of = samples) => (await (await openReward(given)).score(of)).total;
+const total = async (given: RewardInput, answers = samples) =>
+  (await (await openReward(given)).score(answers)).map(({ score }) => score);
 const dir = mkdtempSync(join(tmpdir(), "rewards-"));
 const file = (name: string, text: string) => {
   const path = join(dir, name);
@@ -55,10 +55,11 @@ describe("a reward", () => {
       { name: "short", length: { max: 2 }, weight: 2 },
       { regex: { pattern: "b" }, weight: -1 },
     ]);
-    expect(await reward.score(samples)).toEqual({
-      total: [2, 2 * 0.5 - 1, 2],
-      parts: { short: [1, 0.5, 1], regex: [0, 1, 0] },
-    });
+    expect(await reward.score(samples)).toEqual([
+      { score: 2, parts: { short: 1, regex: 0 } },
+      { score: 2 * 0.5 - 1, parts: { short: 0.5, regex: 1 } },
+      { score: 2, parts: { short: 1, regex: 0 } },
+    ]);
   });
 
   it.each([

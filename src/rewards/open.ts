@@ -10,22 +10,23 @@ import { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { parseConfig } from "../run/config.ts";
 import type { DType } from "../tensor/index.ts";
-import { encodeExample, encodePrompt } from "../text/chat.ts";
+import { encodeAnswer } from "../text/chat.ts";
 import { code } from "./code.ts";
 import { type Term, termConfig } from "./config.ts";
 import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./ready.ts";
 import { scoreByCommand, scoreByServer } from "./remote.ts";
-import type { Reward, RewardFunction, Sample } from "./reward.ts";
 import { noSandbox, refusal } from "./sandbox/bubblewrap.ts";
 import { engineFor } from "./sandbox/container.ts";
+import type { Answer, RewardFunction, Scorer } from "./scorer.ts";
 
 type TermInput = z.input<typeof termConfig>;
 
 /** What can be given as a reward: a model, a function, a name, path or address, or parts with settings. */
 export type RewardInput = Model | RewardFunction | string | TermInput | readonly TermInput[];
 
-interface Scorer {
-  score: (samples: readonly Sample[], signal?: AbortSignal) => Promise<number[]> | number[];
+/** One part of a reward. */
+interface Part {
+  score: (answers: readonly Answer[], signal?: AbortSignal) => Promise<number[]> | number[];
   model?: Model;
   /** Whether the model was loaded for it. */
   owned?: boolean;
@@ -38,8 +39,8 @@ const atOnce = 16;
  * Makes a reward of what was given, and loads what it needs.
  * @throws InputError for what is none: an unknown kind, a module without a function, a model without a scalar head
  */
-export async function openReward(given: RewardInput, options: { dtype?: DType } = {}): Promise<Reward> {
-  const parts: (Scorer & { name: string; weight: number })[] = [];
+export async function openReward(given: RewardInput, options: { dtype?: DType } = {}): Promise<Scorer> {
+  const parts: (Part & { name: string; weight: number })[] = [];
   const dispose = () => {
     for (const { model, owned } of parts) if (owned) model?.dispose();
   };
@@ -48,7 +49,7 @@ export async function openReward(given: RewardInput, options: { dtype?: DType } 
     else if (typeof given === "function")
       parts.push({ name: given.name || "function", weight: 1, ...byFunction(given, 60) });
     else
-      for (const [i, one] of [typeof given === "string" ? told(given) : given].flat().entries()) {
+      for (const [i, one] of [typeof given === "string" ? termOf(given) : given].flat().entries()) {
         const term = parseConfig(termConfig, one, Array.isArray(given) ? `reward.${i}` : "reward");
         const kind = kindOf(term);
         parts.push({ name: term.name ?? kind, weight: term.weight, ...(await open(term, kind, options)) });
@@ -61,23 +62,21 @@ export async function openReward(given: RewardInput, options: { dtype?: DType } 
   }
   return {
     model: parts.length === 1 ? parts[0]?.model : undefined,
-    async score(samples, signal) {
-      const scored = await Promise.all(
-        parts.map(async ({ name, score }) => checked(name, samples, await score(samples, signal))),
+    async score(answers, signal) {
+      const scores = await Promise.all(
+        parts.map(async ({ name, score }) => checked(name, answers, await score(answers, signal))),
       );
-      return {
-        parts: Object.fromEntries(parts.map(({ name }, p) => [name, scored[p] as number[]])),
-        total: samples.map((_, i) =>
-          parts.reduce((sum, { weight }, p) => sum + weight * (scored[p]?.[i] as number), 0),
-        ),
-      };
+      return answers.map((_, i) => ({
+        score: parts.reduce((sum, { weight }, p) => sum + weight * (scores[p]?.[i] as number), 0),
+        parts: Object.fromEntries(parts.map(({ name }, p) => [name, scores[p]?.[i] as number])),
+      }));
     },
     dispose,
   };
 }
 
 /** A name, path or address as the part that it looks like. */
-function told(given: string): TermInput {
+function termOf(given: string): TermInput {
   if (/^https?:\/\//.test(given)) return { url: given };
   return /\.[cm]?[jt]s$/.test(given) ? { module: given } : { model: given };
 }
@@ -86,7 +85,7 @@ const { name: _, weight: __, timeoutSeconds: ___, ...kinds } = termConfig.shape;
 type Kind = keyof typeof kinds;
 
 /** A reward as a run's config names it. */
-export const named = (given: RewardInput): unknown =>
+export const rewardNames = (given: RewardInput): unknown =>
   given instanceof Model
     ? "a model in memory"
     : typeof given === "function"
@@ -104,7 +103,7 @@ function kindOf(term: Term): Kind {
 
 const ready = { length, regex, format, jsonSchema, answer, numeric, repetition };
 
-async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise<Scorer> {
+async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise<Part> {
   const { timeoutSeconds } = term;
   const of = <K extends Kind>(key: K) => term[key] as NonNullable<Term[K]>;
   switch (kind) {
@@ -132,23 +131,25 @@ async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise
   }
 }
 
-function byModel(model: Model): Scorer {
+function byModel(model: Model): Part {
   if (model.head !== "score")
     throw new InputError(
       "the reward model has no scalar head: train one with `plumbline reward`, or give a function",
     );
-  const rowOf = ({ prompt, response }: Sample) =>
-    // An empty response still ends: it is judged by its end-of-turn token.
-    response
-      ? encodeExample(model.text, prompt, response)
-      : { prompt: encodePrompt(model.text, prompt), response: [model.text.eos] };
-  return { model, score: (samples) => scoreAll(model, samples.map(rowOf)) };
+  return {
+    model,
+    score: (answers) =>
+      scoreAll(
+        model,
+        answers.map(({ prompt, text }) => encodeAnswer(model.text, prompt, text)),
+      ),
+  };
 }
 
 /** @param seconds longest that it may take for a completion, where it waits for something */
-function byFunction(reward: RewardFunction, seconds: number | undefined, concurrency = atOnce): Scorer {
-  const one = async ({ prompt, response, metadata = {} }: Sample): Promise<number> => {
-    if (seconds === undefined) return reward(prompt, response, metadata);
+function byFunction(reward: RewardFunction, seconds: number | undefined, concurrency = atOnce): Part {
+  const one = async ({ prompt, text, metadata = {} }: Answer): Promise<number> => {
+    if (seconds === undefined) return reward(prompt, text, metadata);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
@@ -157,7 +158,7 @@ function byFunction(reward: RewardFunction, seconds: number | undefined, concurr
       );
     });
     try {
-      return await Promise.race([reward(prompt, response, metadata), late]);
+      return await Promise.race([reward(prompt, text, metadata), late]);
     } finally {
       clearTimeout(timer);
     }
@@ -184,13 +185,13 @@ async function importReward(path: string): Promise<RewardFunction> {
   return found as RewardFunction;
 }
 
-function checked(name: string, samples: readonly Sample[], scores: readonly unknown[]): number[] {
-  if (scores.length !== samples.length)
-    throw new InputError(`reward "${name}": ${scores.length} scores for ${samples.length} completions`);
+function checked(name: string, answers: readonly Answer[], scores: readonly unknown[]): number[] {
+  if (scores.length !== answers.length)
+    throw new InputError(`reward "${name}": ${scores.length} scores for ${answers.length} completions`);
   const wrong = scores.findIndex((score) => typeof score !== "number" || !Number.isFinite(score));
   if (wrong >= 0)
     throw new InputError(
-      `reward "${name}" gave ${String(scores[wrong])}, which is no finite number, for: ${JSON.stringify(samples[wrong]?.response.slice(0, 200))}`,
+      `reward "${name}" gave ${String(scores[wrong])}, which is no finite number, for: ${JSON.stringify(answers[wrong]?.text.slice(0, 200))}`,
     );
   return scores as number[];
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./ready.ts";
-import type { RewardFunction } from "./reward.ts";
+import type { RewardFunction } from "./scorer.ts";
 
 const score = (reward: RewardFunction, text: string, metadata: Record<string, unknown> = {}) =>
   reward([{ role: "user", content: "?" }], text, metadata);

@@ -1,6 +1,6 @@
 import { Ajv } from "ajv";
 import { InputError } from "../data/errors.ts";
-import type { RewardFunction } from "./reward.ts";
+import type { RewardFunction } from "./scorer.ts";
 
 // Rewards that are ready to use, each a function of the completion and of what its prompt's row has besides. All are from
 // 0 to 1, but repetition, which is from −1 to 0.

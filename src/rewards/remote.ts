@@ -2,24 +2,24 @@ import { spawn } from "node:child_process";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { postJson } from "../http/post.ts";
-import type { Sample } from "./reward.ts";
+import type { Answer } from "./scorer.ts";
 
 interface Limits {
   timeoutSeconds: number;
   signal?: AbortSignal | undefined;
 }
 
-const asked = ({ prompt, response, metadata = {} }: Sample) => ({ prompt, completion: response, metadata });
+const toJson = ({ prompt, text, metadata = {} }: Answer) => ({ prompt, completion: text, metadata });
 
 const reply = z.object({ scores: z.array(z.number()) });
 
 /** Scores by a server: `{"samples": [{prompt, completion, metadata}]}` is posted to it, `{"scores": [number]}` comes back. */
 export async function scoreByServer(
   url: string,
-  samples: readonly Sample[],
+  answers: readonly Answer[],
   limits: Limits,
 ): Promise<number[]> {
-  const text = await postJson(url, { samples: samples.map(asked) }, limits);
+  const text = await postJson(url, { samples: answers.map(toJson) }, limits);
   try {
     return reply.parse(JSON.parse(text)).scores;
   } catch {
@@ -30,19 +30,19 @@ export async function scoreByServer(
 /** Scores by a shell command, begun once for all: a JSON line of each sample goes in, a line with a number comes out for each. */
 export async function scoreByCommand(
   command: string,
-  samples: readonly Sample[],
+  answers: readonly Answer[],
   { timeoutSeconds, signal }: Limits,
 ): Promise<number[]> {
   const { stdout } = await shell(
     command,
-    samples.map((sample) => `${JSON.stringify(asked(sample))}\n`).join(""),
+    answers.map((answer) => `${JSON.stringify(toJson(answer))}\n`).join(""),
     timeoutSeconds,
     signal,
   );
   const lines = stdout.split("\n").filter((line) => line.trim() !== "");
-  if (lines.length !== samples.length)
+  if (lines.length !== answers.length)
     throw new InputError(
-      `reward command "${command}": ${samples.length} completions went in and ${lines.length} lines came out; it should print one number for each line it reads`,
+      `reward command "${command}": ${answers.length} completions went in and ${lines.length} lines came out; it should print one number for each line it reads`,
     );
   return lines.map((line) => {
     const score = Number(line);

@@ -5,7 +5,8 @@ import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
 import { type DType, Generator, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
-import { decode, generate, type Response } from "./generate.ts";
+import { decode, generate } from "./generate.ts";
+import { type Completion, isFinished } from "./sampler.ts";
 import { cut, draw, plainDraw } from "./sampling.ts";
 
 const softmax = (logits: readonly number[], temperature: number) => {
@@ -113,21 +114,22 @@ describe("generation", () => {
     const [a, b, c] = [await sample(1), await sample(1), await sample(2)];
     expect(a).toEqual(b);
     expect(a.map(({ tokens }) => tokens)).not.toEqual(c.map(({ tokens }) => tokens));
-    expect(a.map(({ prompt }) => prompt)).toEqual([0, 0, 0, 1, 1, 1, 2, 2, 2]);
+    expect(a.map(({ promptIndex }) => promptIndex)).toEqual([0, 0, 0, 1, 1, 1, 2, 2, 2]);
     expect(new Set(a.map(({ tokens }) => tokens.join())).size).toBe(9);
   });
 
   it("ends at a stop token, which is not in the text, and at maxTokens", async () => {
     const responses = await generate(model, prompts, { maxTokens: 60, seed: 0, samples: 20 });
-    for (const { tokens, finished, text, logprobs } of responses) {
+    for (const { tokens, finishReason, text, logprobs, mask } of responses) {
       expect(tokens.length).toBeLessThanOrEqual(60);
       expect(logprobs).toHaveLength(tokens.length);
-      expect(finished).toBe(tokens.at(-1) === eos);
+      expect(mask).toEqual(tokens.map(() => 1));
+      expect(finishReason).toBe(tokens.at(-1) === eos ? "stop" : "length");
       expect(tokens.slice(0, -1)).not.toContain(eos);
       expect(text).not.toContain("<|im_end|>");
     }
-    expect(responses.some(({ finished }) => finished)).toBe(true);
-    expect(responses.some(({ finished }) => !finished)).toBe(true);
+    expect(responses.some(isFinished)).toBe(true);
+    expect(responses.every(isFinished)).toBe(false);
   });
 
   it("draws no stop token before minTokens", async () => {
@@ -140,7 +142,7 @@ describe("generation", () => {
     const whole = free[0]?.text as string;
     const stop = /[!-~]{2}/.exec(whole)?.[0] as string; // bytes at random are seldom text
     const [cut] = await generate(model, prompts, { maxTokens: 40, seed: 5, stopIds: [], stop: [stop] });
-    expect(cut?.finished).toBe(true);
+    expect(cut?.finishReason).toBe("stop");
     expect(cut?.text).toBe(whole.slice(0, whole.indexOf(stop)));
   });
 
@@ -149,13 +151,13 @@ describe("generation", () => {
     const options = { temperature: 0, maxTokens: 24, stopIds: [7, 20, 33, 50, 81, 120, 200] };
     let most = 0;
     let steps = 0;
-    const found = new Set<Response>();
+    const found = new Set<Completion>();
     for (const rows of decode(model, many, { ...options, batchSize: 4 })) {
       for (const row of rows) found.add(row);
       most = Math.max(most, rows.length);
       steps++;
     }
-    expect([...found].map(({ prompt }) => prompt)).toEqual(many.map((_, i) => i));
+    expect([...found].map(({ promptIndex }) => promptIndex)).toEqual(many.map((_, i) => i));
     expect(most).toBeLessThanOrEqual(4);
     const alone = [];
     for (const prompt of many) alone.push(...(await generate(model, [prompt], options)));
@@ -170,7 +172,7 @@ describe("generation", () => {
     let grown = 0;
     for (const rows of decode(model, prompts, { maxTokens: 5, seed: 0, stopIds: [] })) {
       grown++;
-      expect(rows.map(({ prompt }) => prompt)).toEqual([0, 1, 2]);
+      expect(rows.map(({ promptIndex }) => promptIndex)).toEqual([0, 1, 2]);
       expect(rows.every(({ tokens }) => tokens.length === grown)).toBe(true);
     }
     expect(grown).toBe(5);
@@ -198,8 +200,8 @@ describe("scores", () => {
   it("are the same one by one and together, whatever the order", () => {
     const judge = tinyModel(2).withScoreHead({ std: 1 });
     const rows = [3, 9, 1, 30, 4].map((n) => ({
-      prompt: Array.from({ length: 5 }, (_, i) => 10 + i),
-      response: Array.from({ length: n }, (_, i) => (i * 7 + n) % 256),
+      promptTokens: Array.from({ length: 5 }, (_, i) => 10 + i),
+      tokens: Array.from({ length: n }, (_, i) => (i * 7 + n) % 256),
     }));
     const together = scoreAll(judge, rows);
     rows.forEach((row, i) => expect(scoreAll(judge, [row])[0]).toBeCloseTo(together[i] as number, 4));

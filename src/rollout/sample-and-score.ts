@@ -1,65 +1,25 @@
-import type { Row } from "../batch/pack.ts";
 import type { Prompt } from "../data/records.ts";
-import type { Model } from "../models/model.ts";
-import type { Reward, Sample, Scores } from "../rewards/reward.ts";
-import { encodePrompt } from "../text/chat.ts";
-import { type GenerateOptions, generate } from "./generate.ts";
+import type { Answer, Score, Scorer } from "../rewards/scorer.ts";
+import type { Completion, SampleOptions, Sampler } from "./sampler.ts";
 
-/** Responses with their scores, one of each a response. */
-export interface Scored {
-  rows: Row[];
-  /** Which of the prompts each answers. */
-  prompts: number[];
-  samples: Sample[];
-  scores: Scores;
-}
+/** A completion with the prompt that it answers and its score. */
+export interface ScoredCompletion extends Completion, Answer, Score {}
 
-/** Samples responses to prompts, all of one together, and scores them. */
-export async function sampleScored(
-  policy: Model,
-  judge: Reward,
+/** Samples completions of prompts, all of one together, and scores them. */
+export async function sampleAndScore(
+  sampler: Sampler,
+  scorer: Scorer,
   prompts: readonly Prompt[],
-  options: GenerateOptions,
-): Promise<Scored> {
-  const encoded = prompts.map(({ prompt }) => encodePrompt(policy.text, prompt));
-  const responses = await generate(policy, encoded, options);
-  const samples = responses.map(
-    ({ prompt, text, finished }): Sample => ({ ...(prompts[prompt] as Prompt), response: text, finished }),
+  options: SampleOptions,
+): Promise<ScoredCompletion[]> {
+  const completions = await sampler.sample(
+    prompts.map(({ prompt }) => prompt),
+    options,
   );
-  return {
-    rows: responses.map(({ prompt, tokens }) => ({ prompt: encoded[prompt] as number[], response: tokens })),
-    prompts: responses.map(({ prompt }) => prompt),
-    samples,
-    scores: await judge.score(samples, options.signal),
-  };
+  const answers = completions.map((completion) => ({
+    ...(prompts[completion.promptIndex] as Prompt),
+    ...completion,
+  }));
+  const scores = await scorer.score(answers, options.signal);
+  return answers.map((answer, i) => ({ ...answer, ...(scores[i] as Score) }));
 }
-
-/** Some of them, by their places. */
-export const take = ({ rows, prompts, samples, scores }: Scored, places: readonly number[]): Scored => {
-  const of = <T>(all: readonly T[]): T[] => places.map((i) => all[i] as T);
-  return {
-    rows: of(rows),
-    prompts: of(prompts),
-    samples: of(samples),
-    scores: {
-      total: of(scores.total),
-      parts: Object.fromEntries(Object.entries(scores.parts).map(([name, part]) => [name, of(part)])),
-    },
-  };
-};
-
-/** All of both. */
-export const join = (a: Scored, b: Scored): Scored => ({
-  rows: [...a.rows, ...b.rows],
-  prompts: [...a.prompts, ...b.prompts],
-  samples: [...a.samples, ...b.samples],
-  scores: {
-    total: [...a.scores.total, ...b.scores.total],
-    parts: Object.fromEntries(
-      Object.entries(b.scores.parts).map(([name, part]) => [
-        name,
-        [...(a.scores.parts[name] ?? []), ...part],
-      ]),
-    ),
-  },
-});

@@ -1,14 +1,16 @@
 import { deviation, mean, mergeMoments, noMoments } from "../math/index.ts";
+import { type Completion, isFinished } from "./sampler.ts";
 
-/** What a step's responses are like, under the names of docs/metrics.md. */
-export function summariseResponses(
-  responses: readonly (readonly number[])[],
-  scores: readonly number[],
-  finished: readonly boolean[],
+/** Scores and lengths of a step's completions, under the names of docs/metrics.md. */
+export function summariseCompletions(
+  completions: readonly (Pick<Completion, "finishReason"> & { tokens: readonly number[]; score: number })[],
 ): Record<string, number> {
-  const lengths = responses.map((ids) => ids.length);
-  const ended = finished.filter(Boolean).length;
-  const moments = mergeMoments(noMoments, scores);
+  const lengths = completions.map(({ tokens }) => tokens.length);
+  const ended = completions.filter(isFinished).length;
+  const moments = mergeMoments(
+    noMoments,
+    completions.map(({ score }) => score),
+  );
   return {
     "objective/scores": moments.mean,
     "objective/scores_std": deviation(moments),
@@ -16,6 +18,6 @@ export function summariseResponses(
     "completions/mean_length": mean(lengths),
     "completions/min_length": Math.min(...lengths),
     "completions/max_length": Math.max(...lengths),
-    "completions/clipped_ratio": 1 - ended / responses.length,
+    "completions/clipped_ratio": 1 - ended / completions.length,
   };
 }

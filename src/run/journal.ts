@@ -1,9 +1,10 @@
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { torchVersion } from "../../native/locate.mjs";
 import type { Message } from "../data/records.ts";
 import type { Event, Metrics } from "./events.ts";
-import { type Checkpoint, openRun, type Run } from "./run.ts";
+import { type Checkpoint, type CheckpointOptions, openRun, type Run } from "./run.ts";
 import { TensorBoardWriter } from "./tensorboard.ts";
 import { Interrupted } from "./training.ts";
 import type { Warning } from "./warnings.ts";
@@ -14,7 +15,24 @@ export interface JournalOptions {
   resume?: boolean | undefined;
   stage: string;
   config: Record<string, unknown>;
+  /** Data by the option's name: a file, or records. */
+  data: Record<string, string | readonly unknown[] | undefined>;
   parents: string[];
+}
+
+/** What the log keeps of a completion. */
+interface LoggedSample {
+  prompt: Message[];
+  id?: string;
+  text: string;
+  finishReason: "stop" | "length" | null;
+  score: number;
+  parts: Record<string, number>;
+  tokens: number[];
+  mask: number[];
+  logprobs: number[];
+  /** More lists of one number for each token, by name. */
+  perToken?: Record<string, number[]>;
 }
 
 /** Where a trainer's events and checkpoints go: a run directory with TensorBoard files, or nowhere. */
@@ -24,8 +42,19 @@ export class Journal {
   readonly #run: Run | undefined;
   readonly #board: TensorBoardWriter | undefined;
 
-  constructor({ run, resume = false, ...options }: JournalOptions) {
-    this.#run = run === undefined ? undefined : openRun(run, { ...options, versions: versions(), resume });
+  constructor({ run, resume = false, stage, config, data, parents }: JournalOptions) {
+    const described = mapValues(data, describeData);
+    this.#run =
+      run === undefined
+        ? undefined
+        : openRun(run, {
+            stage,
+            config: { ...config, ...described },
+            data: mapValues(data, hashData),
+            versions: versions(),
+            parents,
+            resume,
+          });
     this.#board = run === undefined ? undefined : new TensorBoardWriter(join(run, "tensorboard"));
     this.from = resume ? this.#run?.latest() : undefined;
   }
@@ -46,44 +75,41 @@ export class Journal {
     return this.log({ type: "step", step, total, metrics });
   }
 
-  *warn(warnings: Warning[]): globalThis.Generator<Event> {
+  *warn(warnings: readonly Warning[]): globalThis.Generator<Event> {
     for (const warning of warnings) yield this.log({ type: "warning", ...warning });
   }
 
-  /** Responses of a step, each with its score. */
-  *samples(
-    step: number,
-    responses: readonly { prompt: readonly Message[]; response: string; finished: boolean }[],
-    scores: readonly number[],
-  ): globalThis.Generator<Event> {
-    for (const [i, { prompt, response, finished }] of responses.entries())
+  /** Completions of a step. */
+  *samples(step: number, samples: readonly LoggedSample[]): globalThis.Generator<Event> {
+    for (const [i, sample] of samples.entries())
       yield this.log({
         type: "sample",
         step,
-        prompt: prompt.at(-1)?.content ?? "",
-        response,
-        finished,
-        score: scores[i] as number,
+        id: `${step}-${i}`,
+        ...(sample.id === undefined ? {} : { promptId: sample.id }),
+        prompt: sample.prompt.at(-1)?.content ?? "",
+        messages: sample.prompt,
+        response: sample.text,
+        finished: sample.finishReason === "stop",
+        score: sample.score,
+        ...(Object.keys(sample.parts).length > 1 ? { parts: sample.parts } : {}),
+        tokens: {
+          ids: sample.tokens,
+          mask: sample.mask,
+          logprobs: sample.logprobs,
+          ...sample.perToken,
+        },
       });
   }
 
   /** Saves a checkpoint by `write`, where there is a run. */
-  *save(
-    step: number,
-    write: (dir: string) => void,
-    options: { keep: number; best?: boolean },
-  ): globalThis.Generator<Event> {
+  *save(step: number, write: (dir: string) => void, options: CheckpointOptions): globalThis.Generator<Event> {
     if (this.#run)
       yield this.log({ type: "checkpoint", step, path: this.#run.checkpoint(step, write, options) });
   }
 
-  /** Saves, says so, and throws `Interrupted`. */
-  *interrupt(
-    step: number,
-    write: (dir: string) => void,
-    options: { keep: number },
-  ): globalThis.Generator<Event> {
-    yield* this.save(step, write, options);
+  /** Logs the interrupt and throws `Interrupted`. */
+  *interrupt(step: number): globalThis.Generator<Event, never> {
     yield this.log({ type: "interrupted", step });
     throw new Interrupted(`interrupted after step ${step}${this.#run ? "; add --resume to go on" : ""}`);
   }
@@ -99,9 +125,29 @@ function versions(): Record<string, string> {
   return { plumbline: version, node: process.version, libtorch: torchVersion };
 }
 
-/** Data as a run's config names it: its file, or how much was given. */
-export const inWords = (data: string | readonly unknown[]): string =>
+const mapValues = <A, B>(record: Record<string, A | undefined>, map: (value: A) => B): Record<string, B> =>
+  Object.fromEntries(
+    Object.entries(record).flatMap(([name, value]) => (value === undefined ? [] : [[name, map(value)]])),
+  );
+
+/** Data as a run's config names it: its file, or how many records were given. */
+const describeData = (data: string | readonly unknown[]): string =>
   typeof data === "string" ? data : `${data.length} records`;
+
+/** SHA-256 of a file's bytes, or of records as JSON: by it a resumed run knows its data again. */
+function hashData(data: string | readonly unknown[]): string {
+  const hash = createHash("sha256");
+  if (typeof data !== "string") return hash.update(JSON.stringify(data)).digest("hex");
+  const file = openSync(data, "r");
+  try {
+    const buffer = Buffer.alloc(1 << 20);
+    for (let read = readSync(file, buffer); read > 0; read = readSync(file, buffer))
+      hash.update(buffer.subarray(0, read));
+  } finally {
+    closeSync(file);
+  }
+  return hash.digest("hex");
+}
 
 /** The JSON a checkpoint's `write` left. */
 export const readState = <T>(dir: string): T => JSON.parse(readFileSync(join(dir, "state.json"), "utf8"));

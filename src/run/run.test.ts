@@ -41,6 +41,8 @@ test("a new run writes its facts, events and samples", () => {
   run.finish();
   run.finish();
   expect(JSON.parse(readFileSync(join(dir, "run.json"), "utf8"))).toEqual({
+    format: 2,
+    data: {},
     stage: "ppo",
     config: options.config,
     seed: 3,

@@ -23,6 +23,8 @@ export interface RunOptions {
   stage: string;
   /** The effective config, as JSON. */
   config: Record<string, unknown>;
+  /** SHA-256 of each of its data, by the option's name. */
+  data?: Record<string, string>;
   /** Versions of what ran: plumbline, node, libtorch. */
   versions: Record<string, string>;
   /** Where the run's models came from: run directories or model names. */
@@ -31,7 +33,18 @@ export interface RunOptions {
   resume: boolean;
 }
 
-const runFile = z.object({ stage: z.string(), config: z.record(z.string(), z.unknown()) });
+/**
+ * Version of the files in a run directory. Version 1 had no `format` and no `data`. Newer programs open older runs;
+ * older ones refuse newer.
+ */
+const format = 2;
+
+const runFile = z.object({
+  format: z.int().default(1),
+  stage: z.string(),
+  config: z.record(z.string(), z.unknown()),
+  data: z.record(z.string(), z.string()).default({}),
+});
 const bestFile = z.object({ step: z.number() });
 
 /**
@@ -61,7 +74,7 @@ export function openRun(dir: string, options: RunOptions): Run {
   }
 }
 
-function create(dir: string, { stage, config, versions, parents }: RunOptions): void {
+function create(dir: string, { stage, config, data = {}, versions, parents }: RunOptions): void {
   // A kill while the run was being made leaves a lock or a temporary file, which are in nobody's way.
   const present = readdirSync(dir).filter(
     (name) => !name.startsWith("lock") && !name.startsWith("run.json.tmp-"),
@@ -73,12 +86,16 @@ function create(dir: string, { stage, config, versions, parents }: RunOptions): 
   }
   const seed = config.seed === undefined ? {} : { seed: config.seed };
   const created = new Date().toISOString();
-  writeJson(join(dir, "run.json"), { stage, config, ...seed, versions, created, parents });
+  writeJson(join(dir, "run.json"), { format, stage, config, data, ...seed, versions, created, parents });
 }
 
-function checkSame(dir: string, { stage, config }: RunOptions): void {
+function checkSame(dir: string, { stage, config, data = {} }: RunOptions): void {
   const path = join(dir, "run.json");
   const before = readJson(path, runFile);
+  if (before.format > format)
+    throw new InputError(
+      `${path}: the run has format ${before.format}, and this version knows formats up to ${format}: a newer one made it; update plumbline`,
+    );
   if (before.stage !== stage) {
     throw new InputError(`${dir}: this is a run of ${before.stage}, not of ${stage}; use another name`);
   }
@@ -89,6 +106,16 @@ function checkSame(dir: string, { stage, config }: RunOptions): void {
       `${dir}: the config differs from the run's in ${keys.join(", ")}; a run resumes only with its own config (run.json)`,
     );
   }
+  checkData(dir, before.data, data);
+}
+
+/** Refuses data that is not what the run began with. Runs of format 1 have no hashes to compare. */
+function checkData(dir: string, before: Record<string, string>, now: Record<string, string>): void {
+  const changed = Object.keys(before).filter((name) => name in now && now[name] !== before[name]);
+  if (changed.length > 0)
+    throw new InputError(
+      `${dir}: ${changed.join(", ")} changed since the run began; a run resumes only on the data it began with: put it back, or begin a new run`,
+    );
 }
 
 /** The dotted paths at which two JSON values differ. */
@@ -123,21 +150,29 @@ export class Run {
   /**
    * Saves a checkpoint, and returns its directory. `write` fills a temporary directory, which gets its name only when
    * all of it is on the disk. Then all but the newest `keep` and the one last saved as `best` are removed.
-   * A step already saved is not saved again: its state is the same. A full disk throws `InputError`.
+   * A step already saved is not saved again unless `replace` says that its state is another. A full disk throws
+   * `InputError`.
    */
-  checkpoint(step: number, write: (dir: string) => void, { keep, best = false }: CheckpointOptions): string {
+  checkpoint(
+    step: number,
+    write: (dir: string) => void,
+    { keep, best = false, replace = false }: CheckpointOptions,
+  ): string {
     const dir = join(this.#checkpoints, `step-${step}`);
     const temporary = join(this.#checkpoints, `.tmp-${step}-${process.pid}`);
     try {
-      if (!isComplete(dir)) {
-        rmSync(dir, { recursive: true, force: true });
+      if (replace || !isComplete(dir)) {
+        if (!isComplete(dir)) rmSync(dir, { recursive: true, force: true });
         rmSync(temporary, { recursive: true, force: true });
         mkdirSync(temporary);
         write(temporary);
         sync(temporary);
         writeJson(join(temporary, "complete.json"), { step, created: new Date().toISOString() });
+        const replaced = join(this.#checkpoints, `.replaced-${step}`);
+        if (existsSync(dir)) renameSync(dir, replaced); // a kill before the next line is mended by rewind()
         renameSync(temporary, dir);
         syncOne(this.#checkpoints);
+        rmSync(replaced, { recursive: true, force: true });
       }
       if (best) writeJson(join(this.#checkpoints, "best.json"), { step });
     } catch (error) {
@@ -172,7 +207,12 @@ export class Run {
   /** @internal Back to the state at the last checkpoint. */
   rewind(): void {
     for (const name of readdirSync(this.#checkpoints)) {
-      if (name.includes("tmp-")) rmSync(join(this.#checkpoints, name), { recursive: true });
+      const path = join(this.#checkpoints, name);
+      const replaced = /^\.replaced-(\d+)$/.exec(name)?.[1];
+      const dir = join(this.#checkpoints, `step-${replaced}`);
+      if (name.includes("tmp-")) rmSync(path, { recursive: true });
+      else if (replaced && !existsSync(dir)) renameSync(path, dir);
+      else if (replaced) rmSync(path, { recursive: true });
     }
     const step = this.latest()?.step;
     for (const name of ["events", "samples"] as const) cutLog(this.#log(name), step);
@@ -202,6 +242,8 @@ export interface CheckpointOptions {
   keep: number;
   /** Marks this one as the best so far, which also stays. */
   best?: boolean;
+  /** Saves a step again that is saved already. */
+  replace?: boolean;
 }
 
 export interface Checkpoint {

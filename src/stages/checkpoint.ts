@@ -9,10 +9,14 @@ import type { LoraConfig } from "../nn/lora-config.ts";
 import type { Bits } from "../nn/quantise.ts";
 import { type DType, noGrad, scope } from "../tensor/index.ts";
 
-/** Writes what a trainer needs to go on besides its models: the optimisers' tensors and its own state as JSON. */
-export function saveTraining(dir: string, optimizers: Record<string, AdamW>, state: unknown): void {
+/** Writes the optimisers' tensors, a file for each. */
+export function saveOptimizers(dir: string, optimizers: Record<string, AdamW>): void {
   for (const [name, optimizer] of Object.entries(optimizers))
     writeSafetensors(join(dir, `${name}.optimizer.safetensors`), optimizer.state());
+}
+
+/** Writes a trainer's state as JSON. */
+export function saveState(dir: string, state: unknown): void {
   writeFileSync(join(dir, "state.json"), JSON.stringify(state));
 }
 

@@ -3,6 +3,7 @@ import { InputError } from "../data/errors.ts";
 import type { AdamW } from "../nn/adamw.ts";
 import { type Schedule, scheduleFactor } from "../nn/schedule.ts";
 import type { Metrics } from "../run/events.ts";
+import type { Warning } from "../run/warnings.ts";
 
 export interface SupervisedStep {
   /** What is told of a loss that is not finite. */
@@ -48,3 +49,14 @@ export function supervisedStep(
     tokens_per_second: tokens / ((performance.now() - began) / 1000),
   };
 }
+
+/** The warning that completions were left out for their length, if any were. */
+export const completionsTooLong = (count: number, maxLength: number): Warning[] =>
+  count
+    ? [
+        {
+          code: "too-long",
+          message: `${count} completions make more than ${maxLength} tokens and were left out`,
+        },
+      ]
+    : [];

@@ -38,6 +38,12 @@ export function encodePrompt(tokenizer: Tokenizer, messages: readonly Message[])
   return tokenizer.encode(renderChat(tokenizer, messages, { generationPrompt: true }));
 }
 
+/** A prompt and the response to it as token ids. */
+export interface EncodedExample {
+  promptTokens: number[];
+  tokens: number[];
+}
+
 /**
  * Token ids of a prompt and of the response to it, kept apart: what is learned is the response. It is encoded on its own
  * and ends with the token that ends a turn, exactly as generation produces it, so no template can leave it empty or
@@ -48,8 +54,18 @@ export function encodeExample(
   tokenizer: Tokenizer,
   prompt: readonly Message[],
   response: string,
-): { prompt: number[]; response: number[] } {
+): EncodedExample {
   const ids = tokenizer.encode(response);
   if (!ids.length) throw new InputError("the response is empty: there is nothing to learn from it");
-  return { prompt: encodePrompt(tokenizer, prompt), response: [...ids, tokenizer.eos] };
+  return { promptTokens: encodePrompt(tokenizer, prompt), tokens: [...ids, tokenizer.eos] };
 }
+
+/** As `encodeExample`, for an answer to be scored: one that is empty is its end-of-turn token alone. */
+export const encodeAnswer = (
+  tokenizer: Tokenizer,
+  prompt: readonly Message[],
+  text: string,
+): EncodedExample => ({
+  promptTokens: encodePrompt(tokenizer, prompt),
+  tokens: [...tokenizer.encode(text), tokenizer.eos],
+});

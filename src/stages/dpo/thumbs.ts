@@ -23,7 +23,7 @@ export function thumbsByPrompt(
   let tooLong = 0;
   for (const { prompt, completion, label } of records) {
     const row = encodeExample(model.text, prompt, completion);
-    if (row.prompt.length + row.response.length > maxLength) {
+    if (row.promptTokens.length + row.tokens.length > maxLength) {
       tooLong++;
       continue;
     }
@@ -38,8 +38,8 @@ export function thumbsByPrompt(
     tooLong,
     groups: list.map((group, i) => {
       const [own, other] = [group.rows[0] as Row, list[(i + 1) % list.length]?.rows[0] as Row];
-      const room = maxLength - own.prompt.length;
-      return { ...group, elsewhere: { prompt: own.prompt, response: other.response.slice(0, room) } };
+      const room = maxLength - own.promptTokens.length;
+      return { ...group, elsewhere: { promptTokens: own.promptTokens, tokens: other.tokens.slice(0, room) } };
     }),
   };
 }

@@ -7,40 +7,28 @@ import { readComparisons, readUnpaired, unpair } from "../../data/readers.ts";
 import type { Comparison, Unpaired } from "../../data/records.ts";
 import { batchAt, splitByPrompt } from "../../data/split.ts";
 import type { Model } from "../../models/model.ts";
-import { loadModel } from "../../models/pull.ts";
 import { accumulate, type Loss } from "../../nn/accumulate.ts";
-import { AdamW } from "../../nn/adamw.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
-import { inWords, Journal, readState } from "../../run/journal.ts";
 import { type Training, training } from "../../run/training.ts";
-import { type DType, tensor, trim } from "../../tensor/index.ts";
-import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../checkpoint.ts";
-import { supervisedStep } from "../supervised.ts";
-import { completionsOf, type Reference, refer } from "./completions.ts";
+import { tensor } from "../../tensor/index.ts";
+import { Stage, type StageOptions } from "../stage.ts";
+import { completionsTooLong, supervisedStep } from "../supervised.ts";
+import { completionsOf, type Reference, refer, referred } from "./completions.ts";
 import { type DpoConfig, type DpoSettings, dpoConfig } from "./config.ts";
 import { ktoLoss, pairLoss } from "./loss.ts";
 import { type Thumbs, thumbsByPrompt } from "./thumbs.ts";
 
-export interface DpoOptions extends DpoSettings {
+export interface DpoOptions extends DpoSettings, StageOptions {
   /** The SFT model, or a name or path for `loadModel`: where the policy begins, and the frozen reference. It is not changed. */
   model: Model | string;
   /** Comparisons, or a file of them; for `kto` thumbs up and down, or a file of them or of comparisons. */
   data: string | readonly Comparison[] | readonly Unpaired[];
-  dtype?: DType;
-  run?: string | undefined;
-  resume?: boolean;
-  signal?: AbortSignal;
 }
 
 export interface DpoResult {
   /** The trained policy: a new model, yours to dispose of. */
   model: Model;
-  metrics: Metrics;
-}
-
-interface State {
-  step: number;
   metrics: Metrics;
 }
 
@@ -64,84 +52,52 @@ async function* train({
   ...settings
 }: DpoOptions): AsyncGenerator<Event, DpoResult> {
   const config = parseConfig(dpoConfig, settings, "dpo");
-  const loaded = await loadModel(from, dtype ? { dtype } : {});
-  const base = quantisedBase(loaded, from, config.quantise, config.lora);
-  const maxLength = Math.min(config.maxLength, base.dimensions.context);
-  const { learned, unseen, tooLong } = await readGroups(base, data, maxLength, config);
-
-  const perEpoch = Math.ceil(learned.length / config.batchSize);
-  const total = Math.max(1, Math.round(perEpoch * config.epochs));
-  const { saveEvery = perEpoch, evalEvery = perEpoch, keepCheckpoints: keep } = config;
-  const journal = new Journal({
-    run,
-    resume,
-    stage: "dpo",
-    config: { ...config, data: inWords(data) },
-    parents: typeof from === "string" ? [from] : [],
-  });
+  const options = { dtype, run, resume, signal };
+  const stage = await Stage.open("dpo", from, options, config, { step: 0, metrics: {} });
   try {
-    yield journal.log({ type: "start", stage: "dpo", total });
-    if (tooLong)
-      yield* journal.warn([
-        {
-          code: "too-long",
-          message: `${tooLong} completions make more than ${maxLength} tokens and were left out`,
-        },
-      ]);
-    const reference: Reference = new Map();
-    if (config.loss !== "simpo" && config.loss !== "orpo") {
-      yield journal.log({ type: "phase", what: "log-probabilities under the reference" });
-      for (const part of batchGroups([...learned, ...unseen], 2048)) {
-        signal?.throwIfAborted();
-        refer(reference, base, part.flatMap(allRows));
-        await setImmediate(); // lets a signal in
-      }
-    }
-    const { lora, seed } = config;
-    const fresh = (share: boolean) => base.clone({ share });
-    const policy = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
-    policy.json.plumbline = { stage: "dpo" };
-    if (base !== from && !lora) base.dispose();
-    policy.checkpointing = config.gradientCheckpointing;
-    const optimizer = new AdamW(policy.train().learned, { weightDecay: config.weightDecay });
-    let { step, metrics }: State = { step: 0, metrics: {} };
-    if (journal.from) {
-      ({ step, metrics } = readState<State>(journal.from.dir));
-      if (step < total) loadOptimizer(journal.from.dir, "policy", optimizer);
-      yield journal.log({ type: "resumed", step });
-    }
-    const write = (dir: string) => {
-      policy.save(dir);
-      saveTraining(dir, step < total ? { policy: optimizer } : {}, { step, metrics } satisfies State);
-    };
+    const maxLength = Math.min(config.maxLength, stage.base.dimensions.context);
+    const { learned, unseen, tooLong } = await readGroups(stage.base, data, maxLength, config);
+    const perEpoch = Math.ceil(learned.length / config.batchSize);
+    const total = Math.max(1, Math.round(perEpoch * config.epochs));
+    stage.openRun({ total, data: { data }, parents: [from] });
+    yield* stage.start(completionsTooLong(tooLong, maxLength));
 
-    while (step < total) {
-      if (signal?.aborted) yield* journal.interrupt(step, write, { keep });
-      const batch = batchAt(learned, step, perEpoch, config);
+    const isReferred = config.loss !== "simpo" && config.loss !== "orpo";
+    const reference: Reference | undefined = isReferred ? new Map() : undefined;
+    if (reference)
+      yield* stage.phase("log-probabilities under the reference", async () => {
+        for (const part of batchGroups([...learned, ...unseen], 2048)) {
+          signal?.throwIfAborted();
+          refer(reference, stage.base, part.flatMap(allRows));
+          await setImmediate(); // lets a signal in
+        }
+      });
+    const policy = stage.learner((share) => stage.base.clone({ share }));
+    const optimizer = stage.optimizer("policy", policy, { weightDecay: config.weightDecay });
+
+    const step = () => {
+      const batch = batchAt(learned, stage.state.step, perEpoch, config);
       const rows = batch.flatMap(({ rows }) => [...rows]);
-      metrics = supervisedStep({ stage: "dpo", step, total, perEpoch, optimizer, ...config }, rows, () =>
+      const progress = { stage: "dpo", step: stage.state.step, total, perEpoch };
+      const metrics = supervisedStep({ ...progress, optimizer, ...config }, rows, () =>
         measure(policy, batch, reference, config, true),
       );
-      step++;
-      yield journal.step(step, total, metrics);
-      if (unseen.length && (step % evalEvery === 0 || step === total)) {
-        yield journal.log({ type: "phase", what: `evaluating on ${unseen.length} held-out prompts` });
-        const found = Object.entries(measure(policy, unseen, reference, config, false));
-        const evaluated = Object.fromEntries(found.map(([name, value]) => [`eval_${name}`, value]));
-        metrics = { ...metrics, ...evaluated };
-        yield journal.log({ type: "eval", step, metrics: evaluated });
-      }
-      if (step % saveEvery === 0 || step === total) yield* journal.save(step, write, { keep });
-      await setImmediate(); // lets a signal in
-    }
-    optimizer.dispose();
-    policy.finish();
-    if (base !== from && lora) base.dispose();
-    trim();
-    yield journal.log({ type: "done", step, metrics });
-    return { model: policy, metrics };
+      return { metrics };
+    };
+    const evaluate = () => {
+      const measured = Object.entries(measure(policy, unseen, reference, config, false));
+      return { metrics: Object.fromEntries(measured.map(([name, value]) => [`eval_${name}`, value])) };
+    };
+    const { saveEvery = perEpoch, evalEvery: every = perEpoch } = config;
+    const what = `evaluating on ${unseen.length} held-out prompts`;
+    yield* stage.steps({
+      saveEvery,
+      step,
+      evaluate: unseen.length ? { every, what, measure: evaluate } : undefined,
+    });
+    return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
-    journal.close();
+    stage.dispose();
   }
 }
 
@@ -178,11 +134,11 @@ const allRows = (group: Group): readonly Row[] =>
 function measure(
   model: Model,
   groups: readonly Group[],
-  reference: Reference,
+  reference: Reference | undefined,
   config: DpoConfig,
   learn: boolean,
 ): Metrics {
-  const kl = config.loss === "kto" ? klElsewhere(model, groups as Thumbs[], reference) : 0;
+  const kl = config.loss === "kto" && reference ? klElsewhere(model, groups as Thumbs[], reference) : 0;
   const measured = accumulate(
     batchGroups(groups, config.microBatchTokens),
     (part) => lossOf(model, part, groups, reference, kl, config),
@@ -204,7 +160,7 @@ function lossOf(
   model: Model,
   part: readonly Group[],
   batch: readonly Group[],
-  reference: Reference,
+  reference: Reference | undefined,
   kl: number,
   { loss, ...options }: DpoConfig,
 ): Loss {
@@ -223,6 +179,6 @@ function lossOf(
 function klElsewhere(model: Model, groups: readonly Thumbs[], reference: Reference): number {
   const rows = groups.map(({ elsewhere }) => elsewhere);
   const logprobs = logprobAll(model, rows);
-  const ratios = rows.map((row, i) => (logprobs[i] as number) - (reference.get(row) as number));
+  const ratios = rows.map((row, i) => (logprobs[i] as number) - referred(reference, row));
   return Math.max(0, ratios.reduce((a, b) => a + b, 0) / ratios.length);
 }

@@ -5,11 +5,13 @@ import { advantagesOf, haveSpread } from "./advantages.ts";
 // By hand: prompt 0 scores 1, 2, 6 (mean 3, deviation √7), prompt 1 scores 4, 4, 4 (mean 4, deviation 0).
 const scores = [1, 2, 6, 4, 4, 4];
 const groups = [0, 0, 0, 1, 1, 1];
+const samplesOf = (scores: number[], prompts: number[]) =>
+  scores.map((score, i) => ({ score, promptIndex: prompts[i] as number }));
 const advantages = (
   baseline: "group" | "leaveOneOut" | "running",
   scale: "group" | "batch" | "none",
   before = noMoments,
-) => advantagesOf(scores, groups, before, { baseline, scale });
+) => advantagesOf(samplesOf(scores, groups), before, { baseline, scale });
 const close = (found: number[], expected: number[]) =>
   found.forEach((value, i) => expect(value).toBeCloseTo(expected[i] as number, 10));
 
@@ -39,12 +41,14 @@ describe("advantages", () => {
     );
   });
   it("a lone response has none", () => {
-    expect(advantagesOf([5], [0], noMoments, { baseline: "leaveOneOut", scale: "none" })).toEqual([0]);
-    expect(advantagesOf([5], [0], noMoments, { baseline: "group", scale: "group" })).toEqual([0]);
+    expect(advantagesOf(samplesOf([5], [0]), noMoments, { baseline: "leaveOneOut", scale: "none" })).toEqual([
+      0,
+    ]);
+    expect(advantagesOf(samplesOf([5], [0]), noMoments, { baseline: "group", scale: "group" })).toEqual([0]);
   });
 });
 
 it("tells prompts whose responses score differently", () => {
-  expect([...haveSpread(scores, groups)]).toEqual([0]);
-  expect([...haveSpread([1, 1, 2], [7, 7, 7])]).toEqual([7]);
+  expect([...haveSpread(samplesOf(scores, groups))]).toEqual([0]);
+  expect([...haveSpread(samplesOf([1, 1, 2], [7, 7, 7]))]).toEqual([7]);
 });

@@ -1,25 +1,30 @@
 import { deviation, mean, mergeMoments, noMoments, type RunningMoments } from "../../math/index.ts";
 import type { GrpoConfig } from "./config.ts";
 
+/** A score, and the prompt that the scored completion answers. */
+interface Scored {
+  promptIndex: number;
+  score: number;
+}
+
 /**
- * By how much each response is better than its baseline, in score units or deviations.
- * @param groups which prompt each response answers @param before moments of all earlier scores, for the running baseline
+ * By how much each completion is better than its baseline, in score units or deviations.
+ * @param before moments of all earlier scores, for the running baseline
  */
 export function advantagesOf(
-  scores: readonly number[],
-  groups: readonly number[],
+  samples: readonly Scored[],
   before: RunningMoments,
   { baseline, scale }: Pick<GrpoConfig, "baseline" | "scale">,
 ): number[] {
-  const byGroup = new Map<number, number[]>();
-  scores.forEach((score, i) => {
-    byGroup.set(groups[i] as number, [...(byGroup.get(groups[i] as number) ?? []), score]);
-  });
+  const scores = samples.map(({ score }) => score);
+  const byPrompt = new Map<number, number[]>();
+  for (const { promptIndex, score } of samples)
+    byPrompt.set(promptIndex, [...(byPrompt.get(promptIndex) ?? []), score]);
   const running = before.count ? before.mean : mean(scores);
   const deviationOf = (some: readonly number[]) => sampleDeviation(some) + 1e-4;
   const whole = deviationOf(scores);
-  return scores.map((score, i) => {
-    const group = byGroup.get(groups[i] as number) as number[];
+  return samples.map(({ promptIndex, score }) => {
+    const group = byPrompt.get(promptIndex) as number[];
     const others = group.length - 1;
     const base = {
       group: mean(group),
@@ -36,14 +41,13 @@ function sampleDeviation(values: readonly number[]): number {
   return length > 1 ? deviation(mergeMoments(noMoments, values)) * Math.sqrt(length / (length - 1)) : 0;
 }
 
-/** Whether responses to each prompt score differently: others teach nothing. */
-export function haveSpread(scores: readonly number[], groups: readonly number[]): Set<number> {
+/** The prompts whose completions score differently: the others teach nothing. */
+export function haveSpread(samples: readonly Scored[]): Set<number> {
   const seen = new Map<number, number>();
   const spread = new Set<number>();
-  scores.forEach((score, i) => {
-    const group = groups[i] as number;
-    if (seen.has(group) && seen.get(group) !== score) spread.add(group);
-    seen.set(group, score);
-  });
+  for (const { promptIndex, score } of samples) {
+    if (seen.has(promptIndex) && seen.get(promptIndex) !== score) spread.add(promptIndex);
+    seen.set(promptIndex, score);
+  }
   return spread;
 }

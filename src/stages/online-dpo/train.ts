@@ -1,51 +1,42 @@
-import { setImmediate } from "node:timers/promises";
 import { batchGroups } from "../../batch/groups.ts";
-import { type Row, tokensIn } from "../../batch/pack.ts";
+import { tokensIn } from "../../batch/pack.ts";
 import { InputError } from "../../data/errors.ts";
 import type { Prompt } from "../../data/records.ts";
 import { drawAt } from "../../data/split.ts";
 import type { Model } from "../../models/model.ts";
-import { loadModel } from "../../models/pull.ts";
 import { accumulate } from "../../nn/accumulate.ts";
-import { AdamW } from "../../nn/adamw.ts";
+import type { AdamW } from "../../nn/adamw.ts";
 import { scheduleFactor } from "../../nn/schedule.ts";
-import { named, openReward, type RewardInput } from "../../rewards/open.ts";
-import { meansOf } from "../../rewards/reward.ts";
-import { type Scored, sampleScored } from "../../rollout/sample-and-score.ts";
-import { summariseResponses } from "../../rollout/summary.ts";
+import { openReward, type RewardInput, rewardNames } from "../../rewards/open.ts";
+import { meanParts } from "../../rewards/scorer.ts";
+import { modelSampler } from "../../rollout/generate.ts";
+import { type ScoredCompletion, sampleAndScore } from "../../rollout/sample-and-score.ts";
+import { isFinished } from "../../rollout/sampler.ts";
+import { summariseCompletions } from "../../rollout/summary.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
-import { inWords, Journal, readState } from "../../run/journal.ts";
 import { type Training, training } from "../../run/training.ts";
-import { type DType, Generator, tensor, trim } from "../../tensor/index.ts";
-import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../checkpoint.ts";
+import { noEos } from "../../run/warnings.ts";
+import { tensor } from "../../tensor/index.ts";
 import { completionsOf, type Reference, refer } from "../dpo/completions.ts";
 import { pairLoss } from "../dpo/loss.ts";
+import { mismatch, mismatchWarnings } from "../mismatch.ts";
 import { promptsWithRoom, refuseWithoutSft } from "../prompts.ts";
+import { Stage, type StageOptions } from "../stage.ts";
 import { type OnlineConfig, type OnlineSettings, onlineConfig } from "./config.ts";
 
-export interface OnlineDpoOptions extends OnlineSettings {
+export interface OnlineDpoOptions extends OnlineSettings, StageOptions {
   /** The SFT model, or a name or path for `loadModel`: where the policy begins, and the frozen reference. It is not changed. */
   policy: Model | string;
   /** A reward model, or a name or path of one; a function, a module, a command, a server; or a weighted sum of such. */
   reward: RewardInput;
   /** Prompts, or a file of them. */
   prompts: string | readonly Prompt[];
-  dtype?: DType;
-  run?: string | undefined;
-  resume?: boolean;
-  signal?: AbortSignal;
 }
 
 export interface OnlineDpoResult {
   /** The trained policy: a new model, yours to dispose of. */
   model: Model;
-  metrics: Metrics;
-}
-
-interface State {
-  step: number;
-  generator: string;
   metrics: Metrics;
 }
 
@@ -66,113 +57,90 @@ async function* train({
   ...settings
 }: OnlineDpoOptions): AsyncGenerator<Event, OnlineDpoResult> {
   const config = parseConfig(onlineConfig, settings, "online-dpo");
-  const { steps, saveEvery, keepCheckpoints: keep, lora, seed } = config;
-  const loaded = await loadModel(from, dtype ? { dtype } : {});
-  const reference = quantisedBase(loaded, from, config.quantise, lora);
-  if (!config.allowNoSft) refuseWithoutSft(reference, "online-dpo");
-  const judge = await openReward(reward, { dtype: reference.dtype });
-  const { prompts, tooLong } = await promptsWithRoom(reference, source, config.maxTokens, "online-dpo");
-  const journal = new Journal({
-    run,
-    resume,
-    stage: "online-dpo",
-    config: { ...config, prompts: inWords(source), reward: named(reward) },
-    parents: [from, reward].filter((one) => typeof one === "string"),
-  });
+  const { steps, saveEvery, seed } = config;
+  const options = { dtype, run, resume, signal };
+  const stage = await Stage.open("online-dpo", from, options, config, { step: 0, metrics: {} });
   try {
-    const fresh = (share: boolean) => reference.clone({ share });
-    const policy = openLearner({ fresh, from: journal.from?.dir, dtype: reference.dtype, lora, seed });
-    policy.json.plumbline = { stage: "online-dpo" };
-    policy.checkpointing = config.gradientCheckpointing;
-    const optimizer = new AdamW(policy.train().learned);
-    const generator = new Generator(seed);
-    let state: State = { step: 0, generator: "", metrics: {} };
-    if (journal.from) {
-      state = readState<State>(journal.from.dir);
-      generator.state = Buffer.from(state.generator, "base64");
-      if (state.step < steps) loadOptimizer(journal.from.dir, "policy", optimizer);
-      yield journal.log({ type: "resumed", step: state.step });
-    }
-    const write = (dir: string) => {
-      policy.save(dir);
-      state.generator = Buffer.from(generator.state).toString("base64");
-      saveTraining(dir, state.step < steps ? { policy: optimizer } : {}, state);
-    };
-    yield journal.log({ type: "start", stage: "online-dpo", total: steps });
-    yield* journal.warn(tooLong);
-    const perStep = Math.max(1, Math.round(config.batchSize / config.samplesPerPrompt));
+    const { base: reference } = stage;
+    if (!config.allowNoSft) refuseWithoutSft(reference, "online-dpo");
+    const scorer = stage.use(await openReward(reward, { dtype: reference.dtype }));
+    const { prompts, tooLong } = await promptsWithRoom(reference, source, config.maxTokens, "online-dpo");
+    stage.openRun({
+      total: steps,
+      data: { prompts: source },
+      config: { reward: rewardNames(reward) },
+      parents: [from, reward],
+    });
+    const policy = stage.learner((share) => reference.clone({ share }), { keepBase: true });
+    const optimizer = stage.optimizer("policy", policy);
+    const sampler = modelSampler(policy, { rng: stage.rng() });
+    yield* stage.start(tooLong);
+    const { samplesPerPrompt, rolloutBatchSize, temperature, topK, topP, maxTokens, minTokens, stop } =
+      config;
+    const perStep = Math.max(1, Math.round(config.batchSize / samplesPerPrompt));
 
-    while (state.step < steps) {
-      if (signal?.aborted) yield* journal.interrupt(state.step, write, { keep });
+    const step = async () => {
       const began = performance.now();
-      const asked = drawAt(prompts, state.step * perStep, perStep, seed);
-      const { temperature, topK, topP, maxTokens, minTokens, stop, samplesPerPrompt: samples } = config;
-      const batch = await sampleScored(policy, judge, asked, {
+      const { step: taken } = stage.state;
+      const batch = drawAt(prompts, taken * perStep, perStep, seed);
+      const samples = await sampleAndScore(sampler, scorer, batch, {
         temperature,
         topK,
         topP,
         maxTokens,
         minTokens,
         stop,
-        samples,
-        generator,
+        samples: samplesPerPrompt,
+        batchSize: rolloutBatchSize,
         signal,
-        batchSize: config.rolloutBatchSize,
       });
-      const lr = config.learningRate * scheduleFactor(config.schedule, state.step, steps);
-      const pairs = pairsOf(batch, config);
+      const lr = config.learningRate * scheduleFactor(config.schedule, taken, steps);
+      const pairs = pairsOf(samples, config);
       const learned = pairs.length ? update(policy, reference, optimizer, pairs, lr, config) : {};
       if (Object.values(learned).some((value) => !Number.isFinite(value)))
         throw new InputError(
-          `online-dpo: the loss is not finite at step ${state.step + 1}: lower learningRate; checkpoints are kept`,
+          `online-dpo: the loss is not finite at step ${taken + 1}: lower learningRate; checkpoints are kept`,
         );
       const seconds = (performance.now() - began) / 1000;
-      const step = state.step + 1;
-      const finished = batch.samples.map((one) => one.finished);
-      const responses = batch.rows.map(({ response }) => response);
-      const tokens = tokensIn(batch.rows);
       const metrics: Metrics = {
         ...learned,
-        ...summariseResponses(responses, batch.scores.total, finished),
-        ...meansOf(batch.scores.parts),
-        frac_reward_zero_std: 1 - pairs.length / asked.length,
-        episode: step * responses.length,
+        ...summariseCompletions(samples),
+        ...meanParts(samples),
+        frac_reward_zero_std: 1 - pairs.length / batch.length,
+        episode: (taken + 1) * samples.length,
         lr,
-        tokens_per_second: tokens / seconds,
-        epoch: (step * perStep) / prompts.length,
+        tokens_per_second: tokensIn(samples) / seconds,
+        epoch: ((taken + 1) * perStep) / prompts.length,
       };
-      state = { ...state, step, metrics };
-      yield* journal.samples(step, batch.samples.slice(0, config.logSamples), batch.scores.total);
-      yield journal.step(step, steps, metrics);
-      if (step % saveEvery === 0 || step === steps) yield* journal.save(step, write, { keep });
-      await setImmediate(); // lets a signal in
-    }
-    optimizer.dispose();
-    judge.dispose();
-    policy.finish();
-    if (reference !== from) reference.dispose();
-    trim();
-    yield journal.log({ type: "done", step: steps, metrics: state.metrics });
-    return { model: policy, metrics: state.metrics };
+      return {
+        metrics,
+        samples: stage.journal.samples(taken + 1, samples.slice(0, config.logSamples)),
+        warnings: [
+          ...noEos(metrics["completions/clipped_ratio"] as number),
+          ...mismatchWarnings(metrics, policy, config),
+        ],
+      };
+    };
+    yield* stage.steps({ saveEvery, step });
+    return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
-    journal.close();
+    stage.dispose();
   }
 }
 
-/** A prompt's best response and its worst. */
+/** A prompt's best completion and its worst. */
 interface Pair {
-  rows: [best: Row, worst: Row];
+  rows: [best: ScoredCompletion, worst: ScoredCompletion];
 }
 
-/** Pairs of the prompts whose responses do not all score the same. */
-function pairsOf({ rows, prompts, samples, scores }: Scored, { missingEosPenalty }: OnlineConfig): Pair[] {
-  const score = (i: number) => (scores.total[i] as number) - (samples[i]?.finished ? 0 : missingEosPenalty);
-  return [...new Set(prompts)].flatMap((prompt) => {
-    const own = prompts.flatMap((other, i) => (other === prompt ? [i] : []));
-    const [best, worst] = [1, -1].map((sign) =>
-      own.reduce((a, b) => (sign * score(b) > sign * score(a) ? b : a)),
-    ) as [number, number];
-    return score(best) > score(worst) ? [{ rows: [rows[best] as Row, rows[worst] as Row] }] : [];
+/** Pairs of the prompts whose completions do not all score the same. */
+function pairsOf(samples: readonly ScoredCompletion[], { missingEosPenalty }: OnlineConfig): Pair[] {
+  const scoreOf = (sample: ScoredCompletion) => sample.score - (isFinished(sample) ? 0 : missingEosPenalty);
+  return [...new Set(samples.map(({ promptIndex }) => promptIndex))].flatMap((prompt) => {
+    const answers = samples.filter(({ promptIndex }) => promptIndex === prompt);
+    const best = answers.reduce((a, b) => (scoreOf(b) > scoreOf(a) ? b : a));
+    const worst = answers.reduce((a, b) => (scoreOf(b) < scoreOf(a) ? b : a));
+    return scoreOf(best) > scoreOf(worst) ? [{ rows: [best, worst] }] : [];
   });
 }
 
@@ -186,22 +154,25 @@ function update(
   config: OnlineConfig,
 ): Metrics {
   const known: Reference = new Map();
-  refer(
-    known,
-    reference,
-    pairs.flatMap(({ rows }) => rows),
-  );
+  const rows = pairs.flatMap(({ rows }) => rows);
+  refer(known, reference, rows);
   const places = (count: number, from: number) =>
     tensor(
       Array.from({ length: count }, (_, i) => 2 * i + from),
       { dtype: "int64" },
     );
+  const trainer: number[] = [];
   const measured = accumulate(
     batchGroups(pairs, config.microBatchTokens),
     (part) => {
-      const rows = part.flatMap(({ rows }) => rows);
+      const completions = completionsOf(
+        policy,
+        part.flatMap(({ rows }) => rows),
+        known,
+      );
+      trainer.push(...completions.tokenLogprobs.detach().toArray());
       return pairLoss(
-        completionsOf(policy, rows, known),
+        completions,
         places(part.length, 0),
         places(part.length, 1),
         tensor(part.map(() => 1 / pairs.length)),
@@ -210,5 +181,11 @@ function update(
     },
     policy,
   );
-  return { ...measured, grad_norm: optimizer.step(lr, config.maxGradNorm) };
+  const sampler = rows.flatMap(({ logprobs }) => logprobs);
+  return {
+    ...measured,
+    grad_norm: optimizer.step(lr, config.maxGradNorm),
+    // The loss is of the model's own distribution, so they are comparable at temperature 1 alone.
+    ...(config.temperature === 1 ? mismatch(trainer, sampler) : {}),
+  };
 }

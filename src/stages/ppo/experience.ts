@@ -28,6 +28,7 @@ export interface Experience {
   rows: readonly Row[];
   responseMask: Tensor;
   oldLogprobs: Tensor;
+  refLogprobs: Tensor;
   values: Tensor;
   advantages: Tensor;
   returns: Tensor;
@@ -48,7 +49,7 @@ export interface Networks {
 export function shapeScores(
   scores: readonly number[],
   finished: readonly boolean[],
-  groups: readonly string[],
+  groups: readonly (number | string)[],
   moments: RunningMoments,
   config: Pick<PpoStepConfig, "normaliseScores" | "scoreClip" | "missingEosScore" | "missingEosPenalty">,
 ): { shaped: number[]; moments: RunningMoments } {
@@ -56,7 +57,7 @@ export function shapeScores(
   const compared = normaliseScores === "perPrompt" ? aboveOthers(scores, groups) : scores;
   const seen = normaliseScores === "none" ? moments : mergeMoments(moments, compared);
   const center = normaliseScores === "meanStd" ? seen.mean : 0;
-  const scale = normaliseScores === "none" ? 1 : deviation(seen) + 1e-8;
+  const scale = normaliseScores === "none" ? 1 : scaleOf(seen);
   const shaped = compared.map((score, i) => {
     const own = Math.max(-scoreClip, Math.min(scoreClip, (score - center) / scale));
     if (finished[i]) return own;
@@ -65,15 +66,21 @@ export function shapeScores(
   return { shaped, moments: seen };
 }
 
+/** The deviation to divide scores by; 1 where they are all equal, since no scale is known then. */
+function scaleOf(moments: RunningMoments): number {
+  const spread = deviation(moments);
+  return spread > 1e-6 * Math.max(1, Math.abs(moments.mean)) ? spread + 1e-8 : 1;
+}
+
 /** What each score is above the mean of the others in its group. */
-function aboveOthers(scores: readonly number[], groups: readonly string[]): number[] {
-  const totals = new Map<string, { sum: number; count: number }>();
+function aboveOthers(scores: readonly number[], groups: readonly (number | string)[]): number[] {
+  const totals = new Map<number | string, { sum: number; count: number }>();
   scores.forEach((score, i) => {
-    const { sum, count } = totals.get(groups[i] as string) ?? { sum: 0, count: 0 };
-    totals.set(groups[i] as string, { sum: sum + score, count: count + 1 });
+    const { sum, count } = totals.get(groups[i] as number | string) ?? { sum: 0, count: 0 };
+    totals.set(groups[i] as number | string, { sum: sum + score, count: count + 1 });
   });
   return scores.map((score, i) => {
-    const { sum, count } = totals.get(groups[i] as string) as { sum: number; count: number };
+    const { sum, count } = totals.get(groups[i] as number | string) as { sum: number; count: number };
     if (count < 2)
       throw new InputError(
         "ppo: normaliseScores perPrompt compares responses to the same prompt: give each prompt two or more (samplesPerPrompt)",
@@ -169,7 +176,15 @@ export function gather(
         "advantages/std": Math.sqrt(maskedVariance(found.advantages, responseMask).item()),
       };
       return {
-        experience: { rows, responseMask, oldLogprobs, values, advantages, returns: found.returns },
+        experience: {
+          rows,
+          responseMask,
+          oldLogprobs,
+          refLogprobs,
+          values,
+          advantages,
+          returns: found.returns,
+        },
         metrics,
       };
     }),

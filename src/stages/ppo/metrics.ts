@@ -1,4 +1,4 @@
-import { farthestFromOne, mean } from "../../math/index.ts";
+import { mean } from "../../math/index.ts";
 import type { Metrics } from "../../run/events.ts";
 import {
   collapse,
@@ -33,21 +33,6 @@ export function summariseUpdates(updates: readonly UpdateMetrics[]): Metrics {
   };
 }
 
-/**
- * How far the trainer's log-probs are from those of sampling.
- * @param old the trainer's, (batch · longest) @param sampled of each response's tokens
- */
-export function compareLogprobs(old: readonly number[], sampled: readonly (readonly number[])[]): Metrics {
-  const time = old.length / sampled.length;
-  const ratios = sampled.flatMap((row, i) =>
-    row.map((logprob, t) => Math.exp((old[i * time + t] as number) - logprob)),
-  );
-  return {
-    "val/rollout_ratio": mean(ratios),
-    "val/rollout_ratio_worst": farthestFromOne(ratios),
-  };
-}
-
 export const health = (metrics: Metrics): Health => ({
   score: metrics["objective/scores"] as number,
   length: metrics["completions/mean_length"] as number,
@@ -58,17 +43,13 @@ export const health = (metrics: Metrics): Health => ({
 export function watch(
   metrics: Metrics,
   history: Health[],
-  run: { klCoef: number; normalised: boolean; exact: boolean; sampledWhole: boolean },
+  run: { klCoef: number; normalised: boolean; isPrecise: boolean },
 ): Warning[] {
   const at = (name: string) => metrics[name] as number;
   return [
     ...lowKlCoef(run.klCoef),
     ...scoresNotNormalised(run.normalised),
-    // Narrow precision moves single tokens, but not their mean.
-    ...rolloutTrainerMismatch(at("val/first_ratio_worst"), run.exact ? 1e-3 : 0.5),
-    ...("val/rollout_ratio" in metrics && run.sampledWhole
-      ? rolloutTrainerMismatch(at("val/rollout_ratio"), run.exact ? 1e-3 : 2e-2)
-      : []),
+    ...rolloutTrainerMismatch(at("val/first_ratio_worst"), run.isPrecise ? 1e-3 : 0.5),
     ...negativeKl(at("objective/kl_k1")),
     ...noEos(at("completions/clipped_ratio")),
     ...collapse(history),

@@ -28,18 +28,15 @@ it.skipIf(!capabilities().fastBf16).each([Number.POSITIVE_INFINITY, 19])(
       onStates: (hidden, rows) => sampled.record(hidden, rows),
     });
     expect(new Set(responses.map(({ tokens }) => tokens.length)).size).toBeGreaterThan(3);
-    const rows = responses.map(({ prompt, tokens }) => ({
-      prompt: prompts[prompt] as number[],
-      response: tokens,
-    }));
+    const rows = responses;
     sampled.answered(rows);
     noGrad(() =>
       scope(() => {
         for (const batch of [rows, ...rows.map((row) => [row])])
           expect(sampled.of(batch)?.toArray()).toEqual(responseStates(model, layOut(batch)).toArray());
         const [row] = rows as [(typeof rows)[number]];
-        expect(sampled.of([{ ...row, response: [...row.response, 65] }])).toBeUndefined();
-        expect(sampled.of([{ ...row, prompt: [66, ...row.prompt] }])).toBeUndefined();
+        expect(sampled.of([{ ...row, tokens: [...row.tokens, 65] }])).toBeUndefined();
+        expect(sampled.of([{ ...row, promptTokens: [66, ...row.promptTokens] }])).toBeUndefined();
         sampled.dispose();
         expect(sampled.of([row])).toBeUndefined();
       }),

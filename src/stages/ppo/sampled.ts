@@ -25,7 +25,7 @@ export class SampledStates {
   /** Tells what the recorded rows answered. */
   answered(rows: readonly Row[]): void {
     for (const row of rows) {
-      const places = this.#places.get(row.response);
+      const places = this.#places.get(row.tokens);
       if (places) this.#byContent.set(contentOf(row), places);
     }
     this.#places.clear();
@@ -48,4 +48,5 @@ export class SampledStates {
   }
 }
 
-const contentOf = ({ prompt, response }: Row): string => `${prompt.join()}|${response.join()}`;
+const contentOf = ({ promptTokens: prompt, tokens: response }: Row): string =>
+  `${prompt.join()}|${response.join()}`;

@@ -3,25 +3,27 @@ import { setImmediate } from "node:timers/promises";
 import { batchRows, type Row } from "../../batch/pack.ts";
 import { layOut, responseLogprobs } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
-import type { Demonstration, Message } from "../../data/records.ts";
+import type { Demonstration } from "../../data/records.ts";
 import { shuffled, shuffledByGroup } from "../../data/split.ts";
 import { adaptKlCoef, deviation, noMoments, type RunningMoments } from "../../math/index.ts";
 import { Model } from "../../models/model.ts";
 import { ValueHead } from "../../models/value-head.ts";
 import { accumulate } from "../../nn/accumulate.ts";
 import { AdamW } from "../../nn/adamw.ts";
-import { generate } from "../../rollout/generate.ts";
-import { summariseResponses } from "../../rollout/summary.ts";
+import { modelSampler } from "../../rollout/generate.ts";
+import type { Completion, SamplePrompt, Sampler } from "../../rollout/sampler.ts";
+import { summariseCompletions } from "../../rollout/summary.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Metrics } from "../../run/events.ts";
 import { readState } from "../../run/journal.ts";
 import type { Health, Warning } from "../../run/warnings.ts";
-import { Generator, trim } from "../../tensor/index.ts";
-import { encodeExample, encodePrompt } from "../../text/chat.ts";
-import { loadOptimizer, openLearner, saveTraining } from "../checkpoint.ts";
+import { Generator as Rng, type Tensor, trim } from "../../tensor/index.ts";
+import { encodeExample } from "../../text/chat.ts";
+import { loadOptimizer, openLearner, saveOptimizers, saveState } from "../checkpoint.ts";
+import { isPrecise, mismatch, mismatchWarnings } from "../mismatch.ts";
 import { type PpoStepConfig, type PpoStepSettings, ppoStepConfig } from "./config.ts";
 import { type Experience, gather, shapeScores } from "./experience.ts";
-import { compareLogprobs, health, summariseUpdates, watch } from "./metrics.ts";
+import { health, summariseUpdates, watch } from "./metrics.ts";
 import { SampledStates } from "./sampled.ts";
 import { type Optimizers, type Rates, type UpdateMetrics, update } from "./update.ts";
 
@@ -37,32 +39,33 @@ export interface PpoTrainerOptions extends PpoStepSettings {
   criticFrom?: Model | undefined;
   /** Demonstrations that PPO-ptx mixes in. */
   ptxData?: readonly Demonstration[] | undefined;
+  /** Random generator of the sampling. Default: one of the settings' seed. */
+  rng?: Rng | undefined;
 }
 
-/** Responses to a batch of prompts, one a row. */
-export interface Rollout {
-  /** Token ids of each row's prompt and response. */
-  queries: number[][];
-  responses: number[][];
-  texts: string[];
-  /** Whether each reached a stop token or text. */
-  finished: boolean[];
-  /** Of each response token, when it was sampled. */
-  logprobs: number[][];
-  /** Which of the prompts given each row answers. */
-  prompts: number[];
-}
+/** What a step learns from: a completion with its score. */
+export type PpoSample = Row & { score: number } & Partial<
+    Pick<Completion, "promptIndex" | "logprobs" | "finishReason">
+  >;
 
 export interface StepOptions {
-  /** Rollout's own; without it a response is finished when it ends with a stop token. */
-  finished?: readonly boolean[];
-  logprobs?: readonly (readonly number[])[];
-  /** Multiplies the learning rates: where a schedule stands. */
+  /** Multiplies the learning rates: the schedule's factor at this step. Default: 1. */
   rateFactor?: number;
-  signal?: AbortSignal | undefined;
+  /** Returns what belongs to each token of the first so many samples. Default: 0. */
+  perToken?: number;
 }
 
-interface State {
+export interface StepResult {
+  /** By the names of docs/metrics.md. */
+  metrics: Metrics;
+  /** The guard rails that spoke. */
+  warnings: Warning[];
+  /** Lists of one number for each token, by name, of the first samples. */
+  perToken: Record<string, number[]>[];
+}
+
+/** State of a trainer that a checkpoint holds, beside its models and optimisers. */
+export interface PpoState {
   step: number;
   klCoef: number;
   moments: RunningMoments;
@@ -74,12 +77,12 @@ interface State {
  * PPO in a loop of your own (Ouyang et al. 2022, §3.5):
  *
  * ```ts
- * const trainer = new PpoTrainer({ policy, criticFrom: judge });
- * const { queries, responses, texts } = await trainer.generate(prompts);
- * const { metrics } = await trainer.step(queries, responses, texts.map(scoreOf));
+ * const trainer = new PpoTrainer({ policy, criticFrom: rewardModel });
+ * const completions = await trainer.sample(prompts, { samples: 4 });
+ * const { metrics } = await trainer.step(completions.map((one) => ({ ...one, score: scoreOf(one.text) })));
  * ```
  */
-export class PpoTrainer {
+export class PpoTrainer implements Sampler {
   readonly config: PpoStepConfig;
   /** The model in training. */
   readonly policy: Model;
@@ -91,21 +94,20 @@ export class PpoTrainer {
   stepsTaken = 0;
   #optimizers: Optimizers | undefined;
   #moments = noMoments;
-  #generator: Generator;
+  readonly #rng: Rng;
   #history: Health[] = [];
   #ptxData: readonly Demonstration[];
 
   /** @param from a checkpoint that `save` wrote, to go on from */
   constructor(
-    { policy, reference, criticFrom, ptxData = [], ...settings }: PpoTrainerOptions,
+    { policy, reference, criticFrom, ptxData = [], rng, ...settings }: PpoTrainerOptions,
     from?: string,
   ) {
     this.config = parseConfig(ppoStepConfig, settings, "ppo");
-    if (this.config.ptxCoef && !ptxData.length)
-      throw new InputError("ppo: ptxCoef needs demonstrations to mix in: give ptxData");
+    checkPtx(this.config.ptxCoef, ptxData);
     this.reference = reference ?? policy;
     this.#ptxData = ptxData;
-    this.#generator = new Generator(this.config.seed);
+    this.#rng = rng ?? new Rng(this.config.seed);
     this.klCoef = this.config.initKlCoef;
     const { critic, lora, seed } = this.config;
     const { dtype } = policy;
@@ -119,18 +121,18 @@ export class PpoTrainer {
     for (const model of [this.policy, this.critic])
       if (model instanceof Model) model.checkpointing = this.config.gradientCheckpointing;
     if (from !== undefined) {
-      const state = readState<State>(from);
+      const state = readState<PpoState>(from);
       this.stepsTaken = state.step;
       this.klCoef = state.klCoef;
       this.#moments = state.moments;
       this.#history = state.history;
-      this.#generator.state = Buffer.from(state.generator, "base64");
+      this.#rng.state = Buffer.from(state.generator, "base64");
     }
     this.policy.json.plumbline = { stage: "ppo" };
     this.#loadOptimizersFrom = from;
   }
   #loadOptimizersFrom: string | undefined;
-  #sampled: SampledStates | undefined;
+  #states: SampledStates | undefined;
 
   /** Made at the first step: generation alone, or a run that has ended, needs none of their memory. */
   #optimize(): Optimizers {
@@ -146,83 +148,62 @@ export class PpoTrainer {
     return this.#optimizers;
   }
 
-  /** Samples responses from the policy: `samples` to each prompt, a text, a conversation or token ids. */
-  async generate(
-    prompts: readonly (string | readonly Message[] | readonly number[])[],
-    options: { samples?: number; signal?: AbortSignal | undefined } = {},
-  ): Promise<Rollout> {
+  /** Samples completions from the policy, `samples` of each prompt. */
+  async sample(
+    prompts: readonly SamplePrompt[],
+    { samples, signal }: { samples?: number | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<Completion[]> {
     const { temperature, topK, topP, maxTokens, minTokens, stop, rolloutBatchSize } = this.config;
-    const encoded = prompts.map((prompt) => this.#encode(prompt));
-    const sampled = this.#sample();
-    const rows = await generate(this.policy, encoded, {
-      temperature,
-      topK,
-      topP,
-      maxTokens,
-      minTokens,
-      stop,
-      ...options,
-      batchSize: rolloutBatchSize,
-      generator: this.#generator,
-      onStates: sampled && ((hidden, grown) => sampled.record(hidden, grown)),
+    const states = this.#newStates();
+    const sampler = modelSampler(this.policy, {
+      rng: this.#rng,
+      onStates: states && ((hidden, rows) => states.record(hidden, rows)),
     });
-    const queries = rows.map((row) => encoded[row.prompt] as number[]);
-    const responses = rows.map((row) => row.tokens);
-    sampled?.answered(rows.map(({ tokens }, i) => ({ prompt: queries[i] as number[], response: tokens })));
-    return {
-      queries,
-      responses,
-      texts: rows.map((row) => row.text),
-      finished: rows.map((row) => row.finished),
-      logprobs: rows.map((row) => row.logprobs),
-      prompts: rows.map((row) => row.prompt),
-    };
+    const options = { temperature, topK, topP, maxTokens, minTokens, stop, batchSize: rolloutBatchSize };
+    const completions = await sampler.sample(prompts, { ...options, samples, signal });
+    states?.answered(completions);
+    return completions;
   }
 
   /** Room for the states of a rollout, in place of the last one's. */
-  #sample(): SampledStates | undefined {
-    this.#sampled?.dispose();
-    this.#sampled = this.policy.exact ? new SampledStates() : undefined;
-    return this.#sampled;
-  }
-
-  #encode(prompt: string | readonly Message[] | readonly number[]): number[] {
-    if (typeof prompt === "string")
-      return encodePrompt(this.policy.text, [{ role: "user", content: prompt }]);
-    return typeof prompt[0] === "object"
-      ? encodePrompt(this.policy.text, prompt as Message[])
-      : [...(prompt as number[])];
+  #newStates(): SampledStates | undefined {
+    this.#states?.dispose();
+    this.#states = this.policy.exact ? new SampledStates() : undefined;
+    return this.#states;
   }
 
   /**
-   * One PPO step on responses and their scores, a model's or any function's.
-   * @param queries prompts' token ids @param responses token ids, as `generate` gives them @param scores one a response
-   * @returns metrics by the names of docs/metrics.md, and the guard rails that spoke
+   * One PPO step on completions and their scores, a model's or any function's. A completion without a `finishReason` is
+   * finished when it ends with a stop token.
    * @throws InputError when a score is not a finite number or the loss becomes none
    */
   async step(
-    queries: readonly (readonly number[])[],
-    responses: readonly (readonly number[])[],
-    scores: readonly number[],
-    options: StepOptions = {},
-  ): Promise<{ metrics: Metrics; warnings: Warning[] }> {
+    samples: readonly PpoSample[],
+    { rateFactor = 1, perToken = 0 }: StepOptions = {},
+  ): Promise<StepResult> {
     const { config } = this;
-    checkStep(queries, responses, scores);
-    const stopIds = this.policy.tokenizer?.stopIds ?? [];
-    const finished = options.finished ?? responses.map((ids) => stopIds.includes(ids.at(-1) as number));
-    const groups = queries.map((query) => query.join());
+    checkSamples(samples);
+    const finished = samples.map((sample) => this.#hasStopped(sample));
+    const scores = samples.map(({ score }) => score);
+    const groups = samples.map(({ promptIndex, promptTokens }) => promptIndex ?? promptTokens.join());
     const { shaped, moments } = shapeScores(scores, finished, groups, this.#moments, config);
     const optimizers = this.#optimize();
-    const rows = queries.map((prompt, i) => ({ prompt, response: responses[i] as readonly number[] }));
-    const { experience, metrics: gathered } = gather(this, rows, shaped, this.klCoef, config, this.#sampled);
-    this.#sampled?.dispose(); // the policy changes
-    const rateFactor = options.rateFactor ?? 1;
+    const { experience, metrics: gathered } = gather(
+      this,
+      samples,
+      shaped,
+      this.klCoef,
+      config,
+      this.#states,
+    );
+    this.#states?.dispose(); // the policy changes
     const warmingUp = this.stepsTaken < config.criticWarmup;
     const rates = {
       policy: warmingUp ? 0 : rateFactor * config.learningRate,
       critic: rateFactor * (config.criticLearningRate ?? config.learningRate),
     };
-    const oldLogprobs = experience.oldLogprobs.toArray();
+    const compared = compare(experience, samples);
+    const tokens = tokensOf(experience, samples.slice(0, perToken));
     const updates = await this.#passes(groups, experience, optimizers, rates);
     this.#moments = moments;
     this.stepsTaken++;
@@ -230,8 +211,10 @@ export class PpoTrainer {
     const metrics: Metrics = {
       ...gathered,
       ...summariseUpdates(updates),
-      ...summariseResponses(responses, scores, finished),
-      ...(options.logprobs ? compareLogprobs(oldLogprobs, options.logprobs) : {}),
+      ...summariseCompletions(
+        samples.map((sample, i) => ({ ...sample, finishReason: finished[i] ? "stop" : "length" })),
+      ),
+      ...compared,
       "normalisation/mean": moments.mean,
       "normalisation/std": deviation(moments),
       lr: rates.policy,
@@ -241,15 +224,20 @@ export class PpoTrainer {
         this.klCoef,
         gathered["objective/kl"] as number,
         config.targetKl,
-        responses.length,
+        samples.length,
         config.klHorizon,
       );
-    return { metrics, warnings: this.#watch(metrics) };
+    return { metrics, warnings: this.#watch(metrics), perToken: tokens };
+  }
+
+  #hasStopped({ finishReason, tokens }: PpoSample): boolean {
+    if (finishReason !== undefined) return finishReason === "stop";
+    return (this.policy.tokenizer?.stopIds ?? []).includes(tokens.at(-1) as number);
   }
 
   /** `ppoEpochs` passes over the experience in mini-batches; frees it. */
   async #passes(
-    groups: readonly string[],
+    groups: readonly (number | string)[],
     experience: Experience,
     optimizers: Optimizers,
     rates: Rates,
@@ -276,20 +264,19 @@ export class PpoTrainer {
       }
       return done;
     } finally {
-      const { oldLogprobs, values, advantages, returns, responseMask } = experience;
-      for (const own of [oldLogprobs, values, advantages, returns, responseMask]) own.dispose();
+      const { rows: _, ...tensors } = experience;
+      for (const tensor of Object.values(tensors)) tensor.dispose();
     }
   }
 
   #watch(metrics: Metrics): Warning[] {
     this.#history = [...this.#history.slice(-19), health(metrics)];
-    const { temperature, topK, topP, normaliseScores } = this.config;
-    return watch(metrics, this.#history, {
-      klCoef: this.klCoef,
-      normalised: normaliseScores !== "none",
-      exact: this.policy.exact || this.policy.dtype === "float32",
-      sampledWhole: temperature > 0 && !topK && !topP,
-    });
+    const { klCoef, policy, config } = this;
+    const normalised = config.normaliseScores !== "none";
+    return [
+      ...watch(metrics, this.#history, { klCoef, normalised, isPrecise: isPrecise(policy) }),
+      ...mismatchWarnings(metrics, policy, config),
+    ];
   }
 
   /** Adds the gradient of γ·(cross-entropy of some demonstrations) to the policy's (Ouyang et al. 2022, eq. 2). */
@@ -302,7 +289,7 @@ export class PpoTrainer {
       const { prompt, completion } = data[i] as Demonstration;
       return encodeExample(this.policy.text, prompt, completion);
     });
-    const count = rows.reduce((sum, { response }) => sum + response.length, 0);
+    const count = rows.reduce((sum, { tokens: response }) => sum + response.length, 0);
     const lossOf = (part: Row[]) => ({
       loss: responseLogprobs(this.policy, layOut(part))
         .sum()
@@ -312,44 +299,94 @@ export class PpoTrainer {
     accumulate(batchRows(rows, microBatchTokens), lossOf, this.policy);
   }
 
-  /** Writes all that is needed to go on: the policy as a model of its own, the critic, optimisers and state. */
-  save(dir: string, options: { optimizers?: boolean } = {}): void {
-    this.policy.save(dir);
-    this.critic.save(join(dir, "critic"));
-    const state: State = {
+  /** State that `save` writes beside models and optimisers. */
+  get state(): PpoState {
+    return {
       step: this.stepsTaken,
       klCoef: this.klCoef,
       moments: this.#moments,
-      generator: Buffer.from(this.#generator.state).toString("base64"),
+      generator: Buffer.from(this.#rng.state).toString("base64"),
       history: this.#history,
     };
-    saveTraining(dir, (options.optimizers ?? true) ? { ...this.#optimize() } : {}, state);
   }
 
-  /** Frees the critic and the optimisers; the policy stays, as `policy`, with adapters taken into its weights. */
+  /** Writes the policy as a model of its own, the critic, and the optimisers unless told otherwise. */
+  saveModels(dir: string, { optimizers = true } = {}): void {
+    this.policy.save(dir);
+    this.critic.save(join(dir, "critic"));
+    if (optimizers) saveOptimizers(dir, { ...this.#optimize() });
+  }
+
+  /** Writes all that is needed to go on. */
+  save(dir: string): void {
+    this.saveModels(dir);
+    saveState(dir, this.state);
+  }
+
+  /** Frees the critic and the optimisers; the policy stays, as `policy`, with adapters merged into its weights. */
   finish(): Model {
-    this.#sampled?.dispose();
+    this.#disposeParts();
+    return this.policy.finish();
+  }
+
+  /** Frees all that the trainer made, the policy in training too. */
+  dispose(): void {
+    this.#disposeParts();
+    this.policy.dispose();
+  }
+
+  #disposeParts(): void {
+    if (this.#isFinished) return;
+    this.#isFinished = true;
+    this.#states?.dispose();
     this.#optimizers?.policy.dispose();
     this.#optimizers?.critic.dispose();
     this.critic.dispose();
-    return this.policy.finish();
   }
+  #isFinished = false;
 }
 
-function checkStep(
-  queries: readonly unknown[],
-  responses: readonly (readonly number[])[],
-  scores: readonly number[],
-): void {
-  if (!responses.length || queries.length !== responses.length || scores.length !== responses.length)
-    throw new InputError(
-      `ppo: ${queries.length} queries, ${responses.length} responses and ${scores.length} scores: there must be as many of each, and one at least`,
-    );
-  const empty = responses.findIndex((ids) => !ids.length);
-  if (empty >= 0) throw new InputError(`ppo: response ${empty} has no tokens`);
-  const wrong = scores.findIndex((score) => !Number.isFinite(score));
+/** @throws InputError where PPO-ptx has no demonstrations to mix in */
+export function checkPtx(ptxCoef: number, ptxData: readonly Demonstration[] = []): void {
+  if (ptxCoef && !ptxData.length)
+    throw new InputError("ppo: ptxCoef needs demonstrations to mix in: give ptxData");
+}
+
+function checkSamples(samples: readonly PpoSample[]): void {
+  if (!samples.length) throw new InputError("ppo: a step needs one sample at least");
+  const empty = samples.findIndex(({ tokens }) => !tokens.length);
+  if (empty >= 0) throw new InputError(`ppo: sample ${empty} has no tokens`);
+  const wrong = samples.findIndex(({ score }) => !Number.isFinite(score));
   if (wrong >= 0)
     throw new InputError(
-      `ppo: the score of response ${wrong} is ${scores[wrong]}; scores must be finite numbers`,
+      `ppo: the score of sample ${wrong} is ${samples[wrong]?.score}; scores must be finite numbers`,
     );
+}
+
+/** The values (batch, time) of each sample's tokens. */
+function unpad(padded: Tensor, samples: readonly PpoSample[]): number[][] {
+  const time = padded.size(1);
+  const flat = padded.toArray();
+  return samples.map(({ tokens: { length } }, i) => flat.slice(i * time, i * time + length));
+}
+
+/** The trainer's log-probs beside the sampler's, where all samples have them. */
+function compare({ oldLogprobs }: Experience, samples: readonly PpoSample[]): Metrics {
+  const sampler = samples.flatMap(({ logprobs }) => logprobs ?? []);
+  const trainer = unpad(oldLogprobs, samples).flat();
+  return sampler.length === trainer.length ? mismatch(trainer, sampler) : {};
+}
+
+/** What the log keeps of each token. */
+function tokensOf(
+  { refLogprobs, values, advantages }: Experience,
+  samples: readonly PpoSample[],
+): Record<string, number[]>[] {
+  if (!samples.length) return [];
+  const columns = Object.entries({ refLogprobs, values, advantages }).map(
+    ([name, padded]) => [name, unpad(padded, samples)] as const,
+  );
+  return samples.map((_, i) =>
+    Object.fromEntries(columns.map(([name, rows]) => [name, rows[i] as number[]])),
+  );
 }

@@ -47,7 +47,10 @@ const config = ppoStepConfig.parse({
   maxGradNorm: golden.maxGradNorm,
   normaliseScores: "none",
 });
-const rows = golden.queries.map((prompt: number[], i: number) => ({ prompt, response: golden.responses[i] }));
+const rows = golden.queries.map((promptTokens: number[], i: number) => ({
+  promptTokens,
+  tokens: golden.responses[i],
+}));
 const options = { betas: golden.betas, eps: golden.eps, weightDecay: golden.weightDecay };
 /** Ragged rows of the fixture as ours, padded. */
 const padded = (ragged: number[][]) => {

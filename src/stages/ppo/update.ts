@@ -52,7 +52,7 @@ export function update(
 ): UpdateMetrics {
   const { temperature, clipRange, valueClipRange, vfCoef, entropyCoef, maxGradNorm } = config;
   const chosen = rows.map((index) => ({ ...(experience.rows[index] as Row), index }));
-  const count = chosen.reduce((sum, { response }) => sum + response.length, 0);
+  const count = chosen.reduce((sum, { tokens: response }) => sum + response.length, 0);
   let worstRatio = 1;
 
   const policyPart = ({ layout, of }: Part, states: Tensor): Loss => {

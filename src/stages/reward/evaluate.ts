@@ -20,7 +20,7 @@ export interface RewardReport {
 export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
   const judged = groups.map((group) => {
     const scores = scoreAll(model, group.rows);
-    const lengthOf = (place: number) => group.rows[place]?.response.length ?? 0;
+    const lengthOf = (place: number) => group.rows[place]?.tokens.length ?? 0;
     return group.pairs.map(({ better, worse, labeler, strength, weight }) => ({
       margin: (scores[better] as number) - (scores[worse] as number),
       longer: Math.sign(lengthOf(better) - lengthOf(worse)),

@@ -1,6 +1,5 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
 import { batchGroups, type Group, groupByPrompt, pairsOf } from "../../batch/groups.ts";
 import { rowScores, scoreAll } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
@@ -9,33 +8,25 @@ import type { Comparison, Message } from "../../data/records.ts";
 import { batchAt, shuffled, splitByPrompt } from "../../data/split.ts";
 import { deviation, mean, mergeMoments, noMoments } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
-import { loadModel } from "../../models/pull.ts";
 import { accumulate } from "../../nn/accumulate.ts";
-import { AdamW } from "../../nn/adamw.ts";
-import { generate } from "../../rollout/generate.ts";
+import { modelSampler } from "../../rollout/generate.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
-import { inWords, Journal, readState } from "../../run/journal.ts";
 import { type Training, training } from "../../run/training.ts";
 import { fewComparisons } from "../../run/warnings.ts";
-import { type DType, trim } from "../../tensor/index.ts";
-import { encodeExample, encodePrompt } from "../../text/chat.ts";
-import { loadOptimizer, openLearner, quantisedBase, saveTraining } from "../checkpoint.ts";
-import { supervisedStep } from "../supervised.ts";
+import { encodeAnswer } from "../../text/chat.ts";
+import { Stage, type StageOptions, type StageState } from "../stage.ts";
+import { completionsTooLong, supervisedStep } from "../supervised.ts";
 import { type RewardConfig, type RewardSettings, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
 import { rankingLoss } from "./loss.ts";
 import { probeHead } from "./probe.ts";
 
-export interface RewardOptions extends RewardSettings {
+export interface RewardOptions extends RewardSettings, StageOptions {
   /** The SFT model, or a name or path for `loadModel`: backbone of the reward model and source of the reference samples. */
   model: Model | string;
   /** Rankings, or a JSONL file of them. */
   data: string | readonly Comparison[];
-  dtype?: DType;
-  run?: string | undefined;
-  resume?: boolean;
-  signal?: AbortSignal;
 }
 
 export interface RewardResult {
@@ -46,9 +37,7 @@ export interface RewardResult {
   report: RewardReport | undefined;
 }
 
-interface State {
-  step: number;
-  metrics: Metrics;
+interface RewardState extends StageState {
   report: RewardReport | undefined;
 }
 
@@ -71,117 +60,98 @@ async function* train({
   const config = parseConfig(rewardConfig, settings, "reward");
   const records = typeof data === "string" ? (await readComparisons(data)).records : [...data];
   if (!records.length) throw new InputError("reward: there are no comparisons");
-  const load = () => loadModel(from, dtype ? { dtype } : {});
-  let base = quantisedBase(await load(), from, config.quantise, config.lora);
-  if (base.head !== "lm")
-    throw new InputError("reward: the model has a scalar head already: begin from a language model");
-  const maxLength = Math.min(config.maxLength, base.dimensions.context);
-  const { train: learned, heldOut } = splitByPrompt(records, config.heldOut, config.seed);
-  const { groups, tooLong } = groupByPrompt(base, learned, maxLength);
-  const { groups: unseen } = groupByPrompt(base, heldOut, maxLength);
+  const state: RewardState = { step: 0, metrics: {}, report: undefined };
+  const stage = await Stage.open("reward", from, { dtype, run, resume, signal }, config, state);
+  try {
+    const { base } = stage;
+    if (base.head !== "lm")
+      throw new InputError("reward: the model has a scalar head already: begin from a language model");
+    const maxLength = Math.min(config.maxLength, base.dimensions.context);
+    const { groups, unseen, tooLong } = readGroups(base, records, maxLength, config);
+    const perEpoch = Math.ceil(groups.length / config.batchSize);
+    const total = Math.max(1, Math.round(perEpoch * config.epochs));
+    stage.openRun({ total, data: { data }, parents: [from] });
+
+    const std = config.headInit === "openai" ? 1 / Math.sqrt(base.dimensions.hidden + 1) : 0.02;
+    const model = stage.learner((share) => base.withScoreHead({ std, seed: config.seed, share }));
+    const optimizer = stage.optimizer("reward", model, { weightDecay: config.weightDecay });
+    stage.onSave((dir) => {
+      const { report } = stage.state;
+      if (report) writeFileSync(join(dir, "report.json"), JSON.stringify(report, null, 2));
+    });
+    if (config.headInit === "probe" && !stage.checkpoint)
+      yield* stage.phase("fitting the head to the comparisons", () =>
+        probeHead(model, groups, config.microBatchTokens),
+      );
+    const pairs = groups.reduce((sum, { pairs }) => sum + pairs.length, 0);
+    yield* stage.start([...fewComparisons(pairs), ...completionsTooLong(tooLong, maxLength)]);
+
+    const step = () => {
+      const batch = batchAt(groups, stage.state.step, perEpoch, config);
+      const rows = batch.flatMap(({ rows }) => rows);
+      const progress = { stage: "reward", step: stage.state.step, total, perEpoch };
+      const metrics = supervisedStep({ ...progress, optimizer, ...config }, rows, () =>
+        learn(model, batch, config.microBatchTokens),
+      );
+      return { metrics };
+    };
+    const { saveEvery = perEpoch, evalEvery: every = perEpoch } = config;
+    const what = `evaluating on ${unseen.length} held-out prompts`;
+    const measure = () => {
+      const report = evaluate(model, unseen);
+      stage.state = { ...stage.state, report };
+      return { metrics: report.metrics };
+    };
+    // The last evaluation comes before normalisation: calibration wants the model's own scale.
+    const normalising = async function* (): AsyncGenerator<Event> {
+      if (!config.normaliseSamples) return;
+      stage.release(optimizer);
+      const what = `sampling ${config.normaliseSamples} answers to normalise the scores`;
+      const prompts = groups.map(({ prompt }) => prompt);
+      const scores = yield* stage.phase(what, async () =>
+        normalise(model, await stage.reopenBase(), prompts, config, signal),
+      );
+      const measured = { "normalisation/mean": scores.mean, "normalisation/std": scores.std };
+      stage.state = { ...stage.state, metrics: { ...stage.state.metrics, ...measured } };
+    };
+    yield* stage.steps({
+      saveEvery,
+      step,
+      evaluate: unseen.length ? { every, what, measure } : undefined,
+      ending: normalising,
+    });
+    const { metrics, report } = stage.state;
+    return { model: yield* stage.finish(model), metrics, report };
+  } finally {
+    stage.dispose();
+  }
+}
+
+/** Comparisons by prompt, to be learned from and held out. @throws InputError when there is no pair to learn from */
+function readGroups(model: Model, records: readonly Comparison[], maxLength: number, config: RewardConfig) {
+  const { train, heldOut } = splitByPrompt(records, config.heldOut, config.seed);
+  const { groups, tooLong } = groupByPrompt(model, train, maxLength);
   if (!groups.length)
     throw new InputError(
       `reward: no pair is left of ${records.length} comparisons: all are ties or longer than ${maxLength} tokens`,
     );
+  return { groups, unseen: groupByPrompt(model, heldOut, maxLength).groups, tooLong };
+}
 
-  const perEpoch = Math.ceil(groups.length / config.batchSize);
-  const total = Math.max(1, Math.round(perEpoch * config.epochs));
-  const { saveEvery = perEpoch, evalEvery = perEpoch, keepCheckpoints: keep } = config;
-  const journal = new Journal({
-    run,
-    resume,
-    stage: "reward",
-    config: { ...config, data: inWords(data) },
-    parents: typeof from === "string" ? [from] : [],
-  });
-  try {
-    const std = config.headInit === "openai" ? 1 / Math.sqrt(base.dimensions.hidden + 1) : 0.02;
-    const { lora, seed } = config;
-    const fresh = (share: boolean) => base.withScoreHead({ std, seed, share });
-    const model = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
-    // Adapters stand on the base's weights; else it is wanted again at the end only, to sample from.
-    const released = base !== from && !lora;
-    if (released) base.dispose();
-    model.checkpointing = config.gradientCheckpointing;
-    const optimizer = new AdamW(model.train().learned, { weightDecay: config.weightDecay });
-    let { step, metrics, report }: State = { step: 0, metrics: {}, report: undefined };
-    if (journal.from) {
-      ({ step, metrics, report } = readState<State>(journal.from.dir));
-      if (step < total) loadOptimizer(journal.from.dir, "reward", optimizer);
-      yield journal.log({ type: "resumed", step });
-    }
-    const resumedAtEnd = step === total;
-    const write = (dir: string) => {
-      model.save(dir);
-      saveTraining(dir, step < total ? { reward: optimizer } : {}, { step, metrics, report } satisfies State);
-      if (report) writeFileSync(join(dir, "report.json"), JSON.stringify(report, null, 2));
-    };
-
-    if (config.headInit === "probe" && !journal.from) {
-      yield journal.log({ type: "phase", what: "fitting the head to the comparisons" });
-      probeHead(model, groups, config.microBatchTokens);
-    }
-    yield journal.log({ type: "start", stage: "reward", total });
-    yield* journal.warn(fewComparisons(groups.reduce((sum, { pairs }) => sum + pairs.length, 0)));
-    if (tooLong)
-      yield* journal.warn([
-        {
-          code: "too-long",
-          message: `${tooLong} completions make more than ${maxLength} tokens and were left out`,
-        },
-      ]);
-
-    while (step < total) {
-      if (signal?.aborted) yield* journal.interrupt(step, write, { keep });
-      const batch = batchAt(groups, step, perEpoch, config);
-      const rows = batch.flatMap(({ rows }) => rows);
-      metrics = supervisedStep({ stage: "reward", step, total, perEpoch, optimizer, ...config }, rows, () => {
-        const seen: number[] = [];
-        const measured = accumulate(
-          batchGroups(batch, config.microBatchTokens),
-          (part) => lossOf(model, part, batch.length, seen),
-          model,
-        );
-        const [min_reward, max_reward] = [Math.min(...seen), Math.max(...seen)];
-        return { ...measured, min_reward, mean_reward: mean(seen), max_reward };
-      });
-      step++;
-      yield journal.step(step, total, metrics);
-      if (step === total) break;
-      if (unseen.length && step % evalEvery === 0)
-        yield journal.log({ type: "eval", step, metrics: evaluate(model, unseen).metrics });
-      if (step % saveEvery === 0) yield* journal.save(step, write, { keep });
-      await setImmediate(); // lets a signal in
-    }
-    optimizer.dispose();
-    if (!resumedAtEnd) {
-      // Calibration wants the model's own scale, so it comes before normalisation.
-      if (unseen.length) {
-        yield journal.log({ type: "phase", what: `evaluating on ${unseen.length} held-out prompts` });
-        report = evaluate(model, unseen);
-        metrics = { ...metrics, ...report.metrics };
-        yield journal.log({ type: "eval", step, metrics: report.metrics });
-      }
-      if (config.normaliseSamples) {
-        yield journal.log({
-          type: "phase",
-          what: `sampling ${config.normaliseSamples} answers to normalise the scores`,
-        });
-        if (released) base = await load();
-        const prompts = groups.map(({ prompt }) => prompt);
-        const scores = await normalise(model, base, prompts, config, signal);
-        metrics = { ...metrics, "normalisation/mean": scores.mean, "normalisation/std": scores.std };
-      }
-      yield* journal.save(step, write, { keep });
-    }
-    model.finish();
-    if (base !== from) base.dispose();
-    trim();
-    yield journal.log({ type: "done", step, metrics });
-    return { model, metrics, report };
-  } finally {
-    journal.close();
-  }
+/** Adds the gradients of a batch. */
+function learn(model: Model, batch: readonly Group[], microBatchTokens: number): Metrics {
+  const scores: number[] = [];
+  const measured = accumulate(
+    batchGroups(batch, microBatchTokens),
+    (part) => lossOf(model, part, batch.length, scores),
+    model,
+  );
+  return {
+    ...measured,
+    min_reward: Math.min(...scores),
+    mean_reward: mean(scores),
+    max_reward: Math.max(...scores),
+  };
 }
 
 /** Ranking loss of some groups, as their share of a batch of `prompts`; their scores are added to `seen`. */
@@ -207,19 +177,15 @@ async function normalise(
     .slice(0, config.normaliseSamples)
     .map((i) => prompts[i] as Message[]);
   const samples = Math.ceil(config.normaliseSamples / chosen.length);
-  const responses = await generate(
-    base,
-    chosen.map((prompt) => encodePrompt(base.text, prompt)),
-    {
-      maxTokens: config.sampleTokens,
-      samples,
-      seed: config.seed,
-      signal,
-    },
+  const completions = await modelSampler(base).sample(chosen, {
+    maxTokens: config.sampleTokens,
+    samples,
+    seed: config.seed,
+    signal,
+  });
+  const rows = completions.map(({ promptIndex, text }) =>
+    encodeAnswer(model.text, chosen[promptIndex] as Message[], text),
   );
-  const rows = responses
-    .filter(({ text }) => text !== "")
-    .map(({ prompt, text }) => encodeExample(model.text, chosen[prompt] as Message[], text));
   const moments = mergeMoments(noMoments, scoreAll(model, rows));
   model.normaliseScores(moments.mean, deviation(moments));
   return { mean: moments.mean, std: deviation(moments) };

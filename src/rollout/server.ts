@@ -1,0 +1,40 @@
+import { InputError } from "../data/errors.ts";
+import type { Message } from "../data/records.ts";
+import { completeAll, type EndpointOptions } from "../http/endpoint.ts";
+import type { Completion, Sampler } from "./sampler.ts";
+
+/**
+ * A sampler on an OpenAI-compatible server, which gives texts alone: completions have no tokens, and none to learn from.
+ * The completions of a prompt are asked for with the seeds `seed`, `seed + 1`, ….
+ */
+export const serverSampler = (server: Pick<EndpointOptions, "url" | "model" | "key">): Sampler => ({
+  async sample(prompts, { temperature = 1, samples = 1, seed = 0, maxTokens, signal, onProgress }) {
+    const temperatures = [temperature].flat();
+    const requests = prompts.flatMap((prompt, promptIndex) =>
+      Array.from({ length: samples }, (_, i) => ({
+        promptIndex,
+        prompt: conversation(prompt),
+        temperature: temperatures[i % temperatures.length] as number,
+        seed: seed + i,
+      })),
+    );
+    const texts = await completeAll(requests, { ...server, maxTokens, signal, onProgress });
+    return requests.map(
+      ({ promptIndex }, i): Completion => ({
+        promptIndex,
+        promptTokens: [],
+        tokens: [],
+        logprobs: [],
+        mask: [],
+        text: texts[i] as string,
+        finishReason: "stop",
+      }),
+    );
+  },
+});
+
+function conversation(prompt: readonly (Message | number)[]): readonly Message[] {
+  if (typeof prompt[0] === "number")
+    throw new InputError("a chat server completes conversations: it cannot be given token ids");
+  return prompt as readonly Message[];
+}

@@ -1,0 +1,72 @@
+import { tokenLogprobs } from "../../batch/score.ts";
+import type { RunningMoments } from "../../math/index.ts";
+import type { Model } from "../../models/model.ts";
+import type { ScoredCompletion } from "../../rollout/sample-and-score.ts";
+import { isFinished } from "../../rollout/sampler.ts";
+import { advantagesOf } from "./advantages.ts";
+import type { GrpoConfig } from "./config.ts";
+
+/** A completion with what its update needs, known before any update. */
+export interface Experience extends ScoredCompletion {
+  /** By how much it is better than its baseline. */
+  advantage: number;
+  /** Log-prob of each token under the policy; none where the policy is the same at every update. */
+  oldLogprobs: number[] | undefined;
+  /** Log-prob of each token under the reference; none without one. */
+  refLogprobs: number[] | undefined;
+  /** Tokens that are learned from. */
+  counted: number;
+}
+
+/** What the log keeps of each token. */
+export const withTokens = (sample: Experience) => ({
+  ...sample,
+  perToken: {
+    ...(sample.oldLogprobs ? { oldLogprobs: sample.oldLogprobs } : {}),
+    ...(sample.refLogprobs ? { refLogprobs: sample.refLogprobs } : {}),
+    advantages: sample.tokens.map(() => sample.advantage),
+  },
+});
+
+/** Responses an optimiser step. */
+export const miniBatchOf = (samples: readonly unknown[], { miniBatchSize }: GrpoConfig): number =>
+  miniBatchSize ?? samples.length;
+
+/** Log-probs and advantages of a batch before any update. */
+export function prepare(
+  policy: Model,
+  reference: Model | undefined,
+  samples: readonly ScoredCompletion[],
+  moments: RunningMoments,
+  config: GrpoConfig,
+): Experience[] {
+  const { temperature, klCoef, klIn, maskUnfinished, epochs } = config;
+  // With one update the policy is the old one throughout, and the update itself computes its log-probs.
+  const isUpdatedOnce = epochs === 1 && miniBatchOf(samples, config) >= samples.length;
+  const old = isUpdatedOnce && klIn === "loss" ? undefined : tokenLogprobs(policy, samples, temperature);
+  const ref = reference && tokenLogprobs(reference, samples, temperature);
+  const sum = (values: readonly number[] = []) => values.reduce((a, b) => a + b, 0);
+  const shaped = samples.map((sample, i) => {
+    const kl = ref ? sum(old?.[i]) - sum(ref[i]) : 0;
+    const score = shapeScore(sample, config);
+    return { ...sample, score: klIn === "score" ? score - klCoef * kl : score };
+  });
+  const advantages = advantagesOf(shaped, moments, config);
+  return samples.map((sample, i) => ({
+    ...sample,
+    advantage: advantages[i] as number,
+    oldLogprobs: old?.[i],
+    refLogprobs: ref?.[i],
+    counted: maskUnfinished && !isFinished(sample) ? 0 : sample.tokens.length,
+  }));
+}
+
+/** A completion's score as it is learned from: less where it did not end, or nearly did not. */
+function shapeScore(
+  { score, finishReason, tokens }: ScoredCompletion,
+  { missingEosScore, missingEosPenalty, overlongTokens, maxTokens }: GrpoConfig,
+): number {
+  const shaped = isFinished({ finishReason }) ? score : (missingEosScore ?? score) - missingEosPenalty;
+  if (!overlongTokens) return shaped;
+  return shaped - Math.max(0, (tokens.length - (maxTokens - overlongTokens)) / overlongTokens);
+}

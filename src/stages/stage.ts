@@ -1,0 +1,345 @@
+import { setImmediate } from "node:timers/promises";
+import type { Model } from "../models/model.ts";
+import { loadModel } from "../models/pull.ts";
+import { AdamW, type AdamWOptions } from "../nn/adamw.ts";
+import type { LoraConfig } from "../nn/lora-config.ts";
+import type { Bits } from "../nn/quantise.ts";
+import type { Event, Metrics } from "../run/events.ts";
+import { Journal, type JournalOptions, readState } from "../run/journal.ts";
+import type { Warning } from "../run/warnings.ts";
+import { type DType, Generator as Rng, trim } from "../tensor/index.ts";
+import { loadOptimizer, openLearner, quantisedBase, saveOptimizers, saveState } from "./checkpoint.ts";
+
+interface Disposable {
+  dispose(): void;
+}
+
+/** Options that every stage has beside its settings. */
+export interface StageOptions {
+  /** Precision to compute in. Default: bfloat16 where the processor is fast at it, else float32. */
+  dtype?: DType | undefined;
+  /** Run directory for events and checkpoints. Without it nothing is written. */
+  run?: string | undefined;
+  /** Continues from the run's last checkpoint. */
+  resume?: boolean | undefined;
+  /** Aborting it ends the training with `Interrupted`, after the last whole step was saved. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The settings that the frame itself reads. */
+interface StageConfig {
+  seed: number;
+  lora?: LoraConfig | undefined;
+  quantise?: Bits | undefined;
+  gradientCheckpointing: boolean;
+  keepCheckpoints: number;
+}
+
+/** State that every checkpoint holds, in state.json; a stage adds fields of its own. */
+export interface StageState {
+  /** Steps taken. */
+  step: number;
+  /** Metrics of the last step. */
+  metrics: Metrics;
+  /** State of the random generator, base64. */
+  generator?: string;
+  /** The last step is taken and the work that follows the steps is not done. */
+  pending?: boolean;
+}
+
+const loadBase = (from: Model | string, { dtype }: StageOptions): Promise<Model> =>
+  loadModel(from, dtype ? { dtype } : {});
+
+/** What a step returns. */
+interface StepResult<State> {
+  metrics: Metrics;
+  /** Fields of the state that the step changed. */
+  state?: Partial<State>;
+  /** Logged before the step itself. */
+  samples?: Iterable<Event>;
+  warnings?: readonly Warning[];
+}
+
+interface Loop<State> {
+  saveEvery: number;
+  /** Takes one step. It must leave `state` alone; an abort may end it at any time before it changes weights. */
+  step: () => StepResult<State> | Promise<StepResult<State>>;
+  /** Measures the model every so many steps and after the last one. */
+  evaluate?: { every: number; what: string; measure: () => { metrics: Metrics; best?: boolean } } | undefined;
+  /** Work that follows the last step and belongs into the last checkpoint. */
+  ending?: () => AsyncGenerator<Event>;
+}
+
+/**
+ * The frame that all training stages share: the base model, the learner and its optimisers, the run directory with its
+ * checkpoints, the order of a step's events, interrupts. What was opened through it is disposed when the stage ends,
+ * whether by its end, an error, an interrupt, or a consumer that stops iterating.
+ *
+ * A stage calls, in this order: `open`, `use` for what else it loads, `openRun` once nothing can refuse the input any
+ * more, `learner`, `optimizer`, `start`, `steps`, `finish`; and `dispose` in a `finally`.
+ */
+export class Stage<State extends StageState = StageState> {
+  readonly name: string;
+  readonly signal: AbortSignal | undefined;
+  /** The frozen model that the stage begins from, rounded where `quantise` says so. */
+  readonly base: Model;
+  state: State;
+  readonly #options: StageOptions;
+  readonly #config: StageConfig;
+  readonly #from: Model | string;
+  #journal: Journal | undefined;
+  #rng: Rng | undefined;
+  #total = 0;
+  readonly #resources = new Set<Disposable>();
+  readonly #optimizers: Record<string, AdamW> = {};
+  readonly #writers: ((dir: string) => void)[] = [];
+  readonly #warned = new Set<string>();
+
+  private constructor(
+    name: string,
+    from: Model | string,
+    base: Model,
+    options: StageOptions,
+    config: StageConfig,
+    state: State,
+  ) {
+    this.name = name;
+    this.signal = options.signal;
+    this.base = base;
+    this.state = state;
+    this.#from = from;
+    this.#options = options;
+    this.#config = config;
+  }
+
+  /**
+   * Opens the base model.
+   * @param from a model, which stays the caller's, or a name or path for `loadModel`
+   * @param state the state that a run begins with
+   */
+  static async open<State extends StageState>(
+    name: string,
+    from: Model | string,
+    options: StageOptions,
+    config: StageConfig,
+    state: State,
+  ): Promise<Stage<State>> {
+    const loaded = await loadBase(from, options);
+    try {
+      const base = quantisedBase(loaded, from, config.quantise, config.lora);
+      const stage = new Stage(name, from, base, options, config, state);
+      if (base !== from) stage.use(base);
+      return stage;
+    } catch (error) {
+      if (loaded !== from) loaded.dispose();
+      throw error;
+    }
+  }
+
+  /** Disposes `resource` when the stage ends. */
+  use<T extends Disposable>(resource: T): T {
+    this.#resources.add(resource);
+    return resource;
+  }
+
+  /** Disposes `resource` now, if it is the stage's. */
+  release(resource: Disposable): void {
+    if (this.#resources.delete(resource)) resource.dispose();
+  }
+
+  /** The base model once more, loaded again where it was released. */
+  async reopenBase(): Promise<Model> {
+    if (this.base === this.#from || this.#resources.has(this.base)) return this.base;
+    return this.use(await loadBase(this.#from, this.#options));
+  }
+
+  /**
+   * Opens the run directory, or its last checkpoint. Everything that may refuse the input comes before this.
+   * @param inputs.total steps of the run
+   * @param inputs.data files or records by the option's name, which a resumed run must be given unchanged
+   * @param inputs.config further entries of the run's config
+   * @param inputs.parents models that the run begins from; those without a name are left out
+   */
+  openRun(inputs: {
+    total: number;
+    data: JournalOptions["data"];
+    config?: Record<string, unknown>;
+    parents: readonly unknown[];
+  }): void {
+    const { run, resume } = this.#options;
+    this.#total = inputs.total;
+    this.#journal = new Journal({
+      run,
+      resume,
+      stage: this.name,
+      config: { ...this.#config, ...inputs.config },
+      data: inputs.data,
+      parents: inputs.parents.filter((parent) => typeof parent === "string"),
+    });
+    if (this.checkpoint) this.state = { ...this.state, ...readState<State>(this.checkpoint) };
+  }
+
+  get journal(): Journal {
+    if (!this.#journal) throw new Error("openRun comes first");
+    return this.#journal;
+  }
+
+  /** Folder of the checkpoint that the run is resumed from. */
+  get checkpoint(): string | undefined {
+    return this.journal.from?.dir;
+  }
+
+  /** Whether all steps are taken. */
+  get ended(): boolean {
+    return this.state.step >= this.#total;
+  }
+
+  /** The stage's random generator. Its state is saved with each checkpoint, and rewound when a step is given up. */
+  rng(): Rng {
+    if (!this.#rng) {
+      this.#rng = new Rng(this.#config.seed);
+      if (this.state.generator) this.#rewind();
+      else this.#recordRng();
+    }
+    return this.#rng;
+  }
+
+  #recordRng(): void {
+    if (this.#rng) this.state = { ...this.state, generator: Buffer.from(this.#rng.state).toString("base64") };
+  }
+
+  #rewind(): void {
+    if (this.#rng && this.state.generator) this.#rng.state = Buffer.from(this.state.generator, "base64");
+  }
+
+  /**
+   * The model in training: a fresh one, or the checkpoint's.
+   * @param fresh makes it from the base; with `share` on the base's weights, for adapters
+   * @param options.keepBase whether the base is needed beside it
+   */
+  learner(fresh: (share: boolean) => Model, { keepBase = false } = {}): Model {
+    const { lora, seed, gradientCheckpointing } = this.#config;
+    const { dtype } = this.base;
+    const model = this.use(openLearner({ fresh, from: this.checkpoint, dtype, lora, seed }));
+    if (model.head === "lm") model.json.plumbline = { stage: this.name };
+    model.checkpointing = gradientCheckpointing;
+    if (!lora && !keepBase) this.release(this.base);
+    this.onSave((dir) => model.save(dir));
+    return model;
+  }
+
+  /** The optimiser of a model in training, with the checkpoint's moments. */
+  optimizer(name: string, model: Model, options: AdamWOptions = {}): AdamW {
+    const optimizer = this.use(new AdamW(model.train().learned, options));
+    if (this.checkpoint && !this.ended) loadOptimizer(this.checkpoint, name, optimizer);
+    this.#optimizers[name] = optimizer;
+    return optimizer;
+  }
+
+  /** Adds to what a checkpoint holds. */
+  onSave(write: (dir: string) => void): void {
+    this.#writers.push(write);
+  }
+
+  #write = (dir: string): void => {
+    for (const write of this.#writers) write(dir);
+    if (!this.ended) saveOptimizers(dir, this.#optimizers);
+    saveState(dir, this.state);
+  };
+
+  #save({ best = false, replace = false } = {}): Generator<Event> {
+    const options = { keep: this.#config.keepCheckpoints, best, replace };
+    return this.journal.save(this.state.step, this.#write, options);
+  }
+
+  /** Saves the last whole step where the run has not, and throws `Interrupted`. */
+  *#interrupt(): Generator<Event, never> {
+    const { step } = this.state;
+    if (this.#writers.length && this.journal.from?.step !== step) yield* this.#save();
+    return yield* this.journal.interrupt(step);
+  }
+
+  *start(warnings: readonly Warning[] = []): Generator<Event> {
+    if (this.checkpoint) yield this.journal.log({ type: "resumed", step: this.state.step });
+    yield this.journal.log({ type: "start", stage: this.name, total: this.#total });
+    yield* this.journal.warn(warnings);
+  }
+
+  /** Work outside the steps. An abort within it interrupts the stage. */
+  async *phase<T>(what: string, work: () => T | Promise<T>): AsyncGenerator<Event, T> {
+    yield this.journal.log({ type: "phase", what });
+    try {
+      this.signal?.throwIfAborted();
+      return await work();
+    } catch (error) {
+      if (!this.signal?.aborted) throw error;
+    }
+    return yield* this.#interrupt();
+  }
+
+  /** Takes steps until all are taken. An abort within a step gives that step up: the run is saved as it was before it. */
+  async *steps({ saveEvery, step, evaluate, ending }: Loop<State>): AsyncGenerator<Event> {
+    while (!this.ended) {
+      if (this.signal?.aborted) yield* this.#interrupt();
+      const result = await this.#attempt(step);
+      if (!result) continue;
+      const { metrics, samples = [], warnings = [] } = result;
+      this.state = { ...this.state, ...result.state, step: this.state.step + 1, metrics };
+      this.#recordRng();
+      for (const event of samples) yield event;
+      yield this.journal.step(this.state.step, this.#total, metrics);
+      // A guard rail speaks once, not at every step.
+      yield* this.journal.warn(
+        warnings.filter(({ code }) => !this.#warned.has(code) && this.#warned.add(code)),
+      );
+      const { step: taken } = this.state;
+      const isBest =
+        evaluate && (this.ended || taken % evaluate.every === 0) ? yield* this.#evaluate(evaluate) : false;
+      if (this.ended && ending) this.state = { ...this.state, pending: true };
+      else if (isBest || this.ended || taken % saveEvery === 0) yield* this.#save({ best: isBest });
+      await setImmediate(); // lets a signal in
+    }
+    if (!ending || !this.state.pending) return;
+    yield* ending();
+    const { pending: _, ...done } = this.state;
+    this.state = done as State;
+    yield* this.#save({ replace: true }); // an interrupt may have saved the step without it
+  }
+
+  /** The step's result; undefined when it was aborted. */
+  async #attempt(step: Loop<State>["step"]): Promise<StepResult<State> | undefined> {
+    try {
+      return await step();
+    } catch (error) {
+      if (!this.signal?.aborted) throw error;
+      this.#rewind();
+      return undefined;
+    }
+  }
+
+  *#evaluate({ what, measure }: NonNullable<Loop<State>["evaluate"]>): Generator<Event, boolean> {
+    yield this.journal.log({ type: "phase", what });
+    const { metrics, best = false } = measure();
+    this.state = { ...this.state, metrics: { ...this.state.metrics, ...metrics } };
+    yield this.journal.log({ type: "eval", step: this.state.step, metrics });
+    return best;
+  }
+
+  /**
+   * The trained model, with adapters merged into its weights; from now on the caller's.
+   * @param owner what the stage would have disposed it by
+   */
+  *finish(model: Model, owner: Disposable = model): Generator<Event, Model> {
+    for (const optimizer of Object.values(this.#optimizers)) this.release(optimizer);
+    model.finish();
+    yield this.journal.log({ type: "done", step: this.state.step, metrics: this.state.metrics });
+    this.#resources.delete(owner);
+    return model;
+  }
+
+  dispose(): void {
+    for (const resource of [...this.#resources].reverse()) this.release(resource);
+    this.#journal?.close();
+    trim();
+  }
+}
