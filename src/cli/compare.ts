@@ -9,6 +9,8 @@ import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import type { Trial } from "../quickstart/compare.ts";
 import { readRecipe } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
+import type { StageEntry } from "../stages/about.ts";
+import { stages } from "../stages/registry.ts";
 import { numeric } from "./generate.ts";
 import { interruptible, Progress, print, table } from "./terminal.ts";
 
@@ -26,12 +28,10 @@ interface Options {
   json?: boolean;
 }
 
-const stages = ["ppo", "grpo", "online-dpo", "dpo"] as const;
-
 /** A stage's recipe in a folder named as the optimiser. */
 interface Recipe {
   optimiser: string;
-  stage: (typeof stages)[number];
+  stage: StageEntry;
   path: string;
 }
 
@@ -42,7 +42,7 @@ export const compare = () =>
     )
     .argument(
       "[folders...]",
-      "recipes, each a folder with ppo.yaml, grpo.yaml, online-dpo.yaml or dpo.yaml (default: all that come with plumbline)",
+      "recipes, each a folder with a stage's recipe, such as ppo.yaml (default: all that come with plumbline)",
     )
     .option(
       "--from <folder>",
@@ -109,10 +109,10 @@ const usual = 1024;
 
 function recipeIn(folder: string): Recipe {
   for (const stage of stages) {
-    const path = join(folder, `${stage}.yaml`);
+    const path = join(folder, `${stage.name}.yaml`);
     if (existsSync(path)) return { optimiser: basename(folder), stage, path };
   }
-  throw new InputError(`${folder}: there is no ${stages.map((name) => `${name}.yaml`).join(", ")} in it`);
+  throw new InputError(`${folder}: there is no ${stages.map(({ name }) => `${name}.yaml`).join(", ")} in it`);
 }
 
 /** Trains by a recipe in a process of its own, as one would by hand. */
@@ -126,24 +126,24 @@ async function train(
   progress: Progress,
 ): Promise<Pick<Trial, "seconds" | "gb" | "responses">> {
   const recipe = readRecipe(path);
-  const inputs =
-    stage === "dpo"
-      ? ["--model", join(from, "sft"), "--data", join(from, "comparisons.jsonl")]
-      : ["--policy", join(from, "sft"), "--reward", join(from, "reward"), "--prompts", prompts];
+  const isSampled = "prompts" in stage.inputs;
+  const inputs = isSampled
+    ? ["--policy", join(from, "sft"), "--reward", join(from, "reward"), "--prompts", prompts]
+    : ["--model", join(from, "sft"), "--data", join(from, "comparisons.jsonl")];
   const batch = Number(recipe.batchSize ?? 64);
-  let length =
-    stage === "dpo" ? `epochs=${recipe.epochs ?? 1}` : `steps=${Math.max(1, Math.round(responses / batch))}`;
+  let length = isSampled
+    ? `steps=${Math.max(1, Math.round(responses / batch))}`
+    : `epochs=${recipe.epochs ?? 1}`;
   if (minutes !== undefined) {
-    const { output } = await plumbline([stage, path, ...inputs, "--estimate", "--json"], signal);
+    const { output } = await plumbline([stage.name, path, ...inputs, "--estimate", "--json"], signal);
     const told = JSON.parse(output.at(-1) as string) as { steps: number; secondsPerStep: number };
     const steps = Math.max(1, Math.round((60 * minutes) / told.secondsPerStep));
-    length =
-      stage === "dpo" ? `epochs=${(Number(recipe.epochs ?? 1) * steps) / told.steps}` : `steps=${steps}`;
+    length = isSampled ? `steps=${steps}` : `epochs=${(Number(recipe.epochs ?? 1) * steps) / told.steps}`;
   }
   let [began, ended] = [0, 0];
   let last: Metrics = {};
   const { gb } = await plumbline(
-    [stage, path, ...inputs, "--run", run, "--json", "--set", `seed=${seed}`, "--set", length],
+    [stage.name, path, ...inputs, "--run", run, "--json", "--set", `seed=${seed}`, "--set", length],
     signal,
     (line) => {
       const event = JSON.parse(line) as Event;

@@ -7,23 +7,18 @@ import { chat } from "./chat.ts";
 import { compare } from "./compare.ts";
 import { constitution } from "./constitution.ts";
 import { data } from "./data.ts";
-import { dpo } from "./dpo.ts";
 import { generate } from "./generate.ts";
-import { grpo } from "./grpo.ts";
 import { init } from "./init.ts";
 import { labels } from "./labels.ts";
 import { model } from "./model.ts";
-import { onlineDpo } from "./online-dpo.ts";
-import { ppo } from "./ppo.ts";
 import { quickstart } from "./quickstart.ts";
 import { report } from "./report.ts";
-import { reward } from "./reward.ts";
 import { runs } from "./runs.ts";
 import { sample } from "./sample.ts";
 import { score } from "./score.ts";
 import { serve } from "./serve.ts";
 import { setup } from "./setup.ts";
-import { sft } from "./sft.ts";
+import { stageCommands } from "./stage.ts";
 
 // Commands load the engine inside their actions, so that --help starts at once.
 export function program(): Command {
@@ -32,14 +27,9 @@ export function program(): Command {
     .description("Align a language model with human preferences: labels, SFT, reward model, PPO, GRPO, DPO")
     .version(version)
     .showHelpAfterError("(--help lists the options)");
+  root.addCommand(quickstart());
+  for (const command of stageCommands()) root.addCommand(command);
   for (const make of [
-    quickstart,
-    sft,
-    reward,
-    ppo,
-    grpo,
-    dpo,
-    onlineDpo,
     generate,
     chat,
     score,

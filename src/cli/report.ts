@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { Command } from "commander";
+import { plotsOf } from "../stages/registry.ts";
 import { print } from "./terminal.ts";
 
 export const report = () =>
@@ -11,7 +12,7 @@ export const report = () =>
       const { reportOfRun } = await import("../run/report/run.ts");
       const { renderReport } = await import("../run/report/render.ts");
       const { writeAtomic } = await import("../data/jsonl.ts");
-      const page = renderReport(reportOfRun(run));
+      const page = renderReport(reportOfRun(run, plotsOf));
       writeAtomic(out, (write) => write(page));
       print(out);
     });

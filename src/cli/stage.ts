@@ -2,33 +2,28 @@ import { Command, Option } from "commander";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { applySet, parseConfig, readRecipe } from "../run/config.ts";
-import type { Event, Metrics } from "../run/events.ts";
-import type { Training } from "../run/training.ts";
+import type { Event } from "../run/events.ts";
+import type { StageEntry } from "../stages/about.ts";
+import { stages } from "../stages/registry.ts";
+import type { StageOptions } from "../stages/stage.ts";
+import { withData, withLabelInputs } from "./label-data.ts";
 import { duration, interruptible, number, Progress, print, table } from "./terminal.ts";
-
-interface Stage<T extends z.ZodRawShape> {
-  name: string;
-  description: string;
-  /** Settings of the stage, with their defaults. */
-  settings: z.ZodObject;
-  /** What the stage reads, each an option and a key of the recipe. */
-  inputs: T;
-  hints: Record<keyof T & string, string>;
-  /** Loads the engine. */
-  start: (config: never) => Promise<Training<{ metrics: Metrics; model: { dispose(): void } }>>;
-}
 
 const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
+/** A command for each training stage. */
+export const stageCommands = (): Command[] => stages.map(stageCommand);
+
+const dtypes = ["float32", "bfloat16"] as const;
+
+/** Keys of a recipe that every stage has beside its inputs and settings. */
+const runOptions = { run: z.string(), dtype: z.enum(dtypes).optional() };
+
 /** A command that trains: a YAML recipe, options over it, `--set name=value` over those. */
-export function stageCommand<T extends z.ZodRawShape>({
-  name,
-  description,
-  settings,
-  inputs,
-  hints,
-  start,
-}: Stage<T>): Command {
+function stageCommand(stage: StageEntry): Command {
+  const { name, description, config } = stage;
+  const inputs: z.ZodRawShape = stage.takesLabels ? withLabelInputs(stage.inputs) : stage.inputs;
+  const schema = stage.schema.extend({ ...inputs, ...runOptions });
   const command = new Command(name)
     .description(description)
     .argument("[recipe]", "YAML file of settings")
@@ -44,49 +39,55 @@ export function stageCommand<T extends z.ZodRawShape>({
       new Option(
         "--dtype <type>",
         "what to compute in (default: bfloat16 where the machine is fast at it)",
-      ).choices(["float32", "bfloat16"]),
+      ).choices(dtypes),
     )
     .option("--estimate", "take three steps, tell how long all will take and the memory, save nothing")
     .option("--json", "print events as JSON lines")
-    .addHelpText("after", () => `\nSettings, for the recipe or --set:\n${describe(settings)}`);
-  const keys = Object.keys(inputs);
-  for (const key of keys) {
-    const flag =
-      inputs[key] instanceof z.ZodOptional && inputs[key].unwrap() instanceof z.ZodBoolean ? "" : " <path>";
-    command.option(`--${kebab(key)}${flag}`, hints[key] as string);
-  }
-  const schema = settings.extend({
-    ...inputs,
-    run: z.string().default(`runs/${name}`),
-    dtype: z.enum(["float32", "bfloat16"]).optional(),
-  });
+    .addHelpText("after", () => `\nSettings, for the recipe or --set:\n${describeSettings(config)}`);
+  for (const [key, input] of Object.entries(inputs))
+    command.option(`--${kebab(key)}${isFlag(input) ? "" : " <path>"}`, describe(input));
   return command.action(async (recipe: string | undefined, options: Record<string, unknown>) => {
-    const given = ["run", "dtype", ...keys]
+    const given = ["run", "dtype", ...Object.keys(inputs)]
       .filter((key) => options[key] !== undefined)
       .map((key) => [key, options[key]]);
     const merged = applySet(
       { ...(recipe === undefined ? {} : readRecipe(recipe)), ...Object.fromEntries(given) },
       options.set as string[],
     );
-    for (const key of keys)
-      if (merged[key] === undefined && !(inputs[key] instanceof z.ZodOptional))
-        throw new InputError(`${name}: --${kebab(key)} is missing: ${hints[key]}`);
-    const config = parseConfig(schema, merged, recipe ?? "settings") as { run: string };
-    if (options.estimate) {
-      const { run: _, ...rest } = config;
-      return estimate(await start(rest as never), options.json === true);
-    }
-    const training = await start({
-      ...config,
-      resume: options.resume ?? false,
-      signal: interruptible(),
-    } as never);
-    const progress = new Progress(options.json === true);
-    await follow(training, progress);
-    const { model, metrics } = await training.done();
-    model.dispose();
-    if (!options.json) summarise(name, config.run, metrics);
+    for (const [key, input] of Object.entries(inputs))
+      if (merged[key] === undefined && !isOptional(input))
+        throw new InputError(`${name}: --${kebab(key)} is missing: ${describe(input)}`);
+    const { run, dtype, ...settings } = z
+      .looseObject(runOptions)
+      .parse(parseConfig(schema, { run: `runs/${name}`, ...merged }, recipe ?? "settings"));
+    const json = options.json === true;
+    if (options.estimate)
+      return withData(stage, settings, undefined, false, async (inputs) =>
+        estimate(await stage.start(inputs, { dtype }), json),
+      );
+    const resume = options.resume === true;
+    return withData(stage, settings, run, resume, async (inputs) =>
+      train(stage, inputs, { run, dtype, resume, signal: interruptible() }, json),
+    );
   });
+}
+
+async function train(
+  stage: StageEntry,
+  inputs: unknown,
+  options: StageOptions & { run: string },
+  json: boolean,
+): Promise<void> {
+  const training = await stage.start(inputs, options);
+  await follow(training, new Progress(json));
+  const { model, metrics } = await training.done();
+  model.dispose();
+  if (json) return;
+  print(
+    table([["metric", "last"], ...Object.entries(metrics).map(([name, value]) => [name, number(value)])]),
+  );
+  const { run } = options;
+  print(`\nsaved in ${run}; try: ${stage.next(run)}, or: plumbline report ${run}`);
 }
 
 export async function follow(training: AsyncIterable<Event>, progress: Progress): Promise<void> {
@@ -108,7 +109,7 @@ async function estimate(training: AsyncIterable<Event>, json: boolean): Promise<
   const [first = 0, last = 0] = [ends[0], ends.at(-1)];
   const perStep = ends.length > 1 ? (last - first) / (ends.length - 1) / 1000 : undefined;
   const gb = (process.resourceUsage().maxRSS * 1024) / 1e9;
-  if (json) return console.log(JSON.stringify({ steps: total, secondsPerStep: perStep ?? null, gb }));
+  if (json) return print(JSON.stringify({ steps: total, secondsPerStep: perStep ?? null, gb }));
   if (perStep === undefined)
     return print(`${total} step: too few to tell how long one takes; ${number(gb)} GB`);
   print(
@@ -116,37 +117,35 @@ async function estimate(training: AsyncIterable<Event>, json: boolean): Promise<
   );
 }
 
-function summarise(stage: string, run: string, metrics: Metrics): void {
-  print(
-    table([["metric", "last"], ...Object.entries(metrics).map(([name, value]) => [name, number(value)])]),
-  );
-  const next: Record<string, string> = {
-    sft: `plumbline chat --model ${run}`,
-    reward: `plumbline score --model ${run} --data FILE`,
-    ppo: `plumbline chat --model ${run}`,
-    grpo: `plumbline chat --model ${run}`,
-    "online-dpo": `plumbline chat --model ${run}`,
-    dpo: `plumbline chat --model ${run}`,
-  };
-  print(`\nsaved in ${run}; try: ${next[stage]}, or: plumbline report ${run}`);
-}
+const isOptional = (input: z.core.$ZodType): boolean => input instanceof z.ZodOptional;
+
+/** Whether an input is a switch, an option without a value. */
+const isFlag = (input: z.core.$ZodType): boolean =>
+  input instanceof z.ZodOptional && input.unwrap() instanceof z.ZodBoolean;
+
+const describe = (input: z.core.$ZodType): string => z.globalRegistry.get(input)?.description ?? "";
 
 interface Setting {
   default?: unknown;
+  description?: string;
   enum?: string[];
   type?: string;
   properties?: Record<string, Setting>;
 }
 
-function describe(settings: z.ZodObject): string {
+/** The settings of a schema, each with its type, default and description. */
+function describeSettings(settings: z.ZodObject): string {
   const { properties = {} } = z.toJSONSchema(settings, { io: "input" });
   const lines = (of: Record<string, Setting>, path = ""): string[] =>
-    Object.entries(of).flatMap(([key, { default: value, enum: choices, type = "", properties: inner }]) => {
-      const line = (what: string) => `  ${(path + key).padEnd(20)} ${what}`;
-      if (inner) return [line("off unless given"), ...lines(inner, `${path}${key}.`)];
-      return line(
-        `${choices?.join(" | ") ?? type}${value === undefined ? "" : `, default ${JSON.stringify(value)}`}`,
-      );
-    });
+    Object.entries(of).flatMap(
+      ([key, { default: value, enum: choices, type = "", description, properties }]) => {
+        const kind = properties ? "off unless given" : (choices?.join(" | ") ?? type);
+        const line = [
+          `  ${(path + key).padEnd(22)} ${kind}${value === undefined ? "" : `, default ${JSON.stringify(value)}`}`,
+          ...(description ? [`      ${description}`] : []),
+        ];
+        return properties ? [...line, ...lines(properties, `${path}${key}.`)] : line;
+      },
+    );
   return lines(properties as Record<string, Setting>).join("\n");
 }

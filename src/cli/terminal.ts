@@ -1,5 +1,6 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import type { Event, Metrics } from "../run/events.ts";
+import { stageNamed } from "../stages/registry.ts";
 
 /** Aborts at the first Ctrl-C, so that the trainer saves; the second ends the process. */
 export function interruptible(
@@ -43,40 +44,6 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join("\n");
 }
 
-/** Metrics worth a place on the progress line, by stage. */
-const shown: Record<string, readonly (readonly [metric: string, label: string])[]> = {
-  sft: [
-    ["loss", "loss"],
-    ["mean_token_accuracy", "accuracy"],
-  ],
-  reward: [
-    ["loss", "loss"],
-    ["accuracy", "accuracy"],
-    ["margin", "margin"],
-  ],
-  ppo: [
-    ["objective/scores", "score"],
-    ["objective/kl", "KL"],
-    ["completions/mean_length", "length"],
-    ["objective/kl_coef", "β"],
-  ],
-  grpo: [
-    ["objective/scores", "score"],
-    ["objective/kl", "KL"],
-    ["completions/mean_length", "length"],
-  ],
-  "online-dpo": [
-    ["objective/scores", "score"],
-    ["loss", "loss"],
-    ["rewards/margins", "margin"],
-  ],
-  dpo: [
-    ["loss", "loss"],
-    ["rewards/accuracies", "accuracy"],
-    ["rewards/margins", "margin"],
-  ],
-};
-
 /** Shows events: for people on stderr, a line that is rewritten on a terminal; for programs a JSON line each on stdout. */
 export class Progress {
   #json: boolean;
@@ -117,7 +84,7 @@ export class Progress {
     const speed = metrics.tokens_per_second ? `${number(Math.round(metrics.tokens_per_second))} tok/s  ` : "";
     const left =
       step < total ? `${duration(perStep * (total - step))} left` : `${duration((now - this.#began) / 1000)}`;
-    const text = `  ${this.#stage} ${step}/${total}  ${pick(metrics, shown[this.#stage] ?? [])}  ${speed}${left}`;
+    const text = `  ${this.#stage} ${step}/${total}  ${pick(metrics, stageNamed(this.#stage)?.progress ?? [])}  ${speed}${left}`;
     if (process.stderr.isTTY) {
       process.stderr.write(
         `\r\x1b[2K${text.slice(0, (process.stderr.columns || 120) - 1)}${step === total ? "\n" : ""}`,

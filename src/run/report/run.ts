@@ -1,104 +1,30 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { InputError } from "../../data/errors.ts";
-import type { Event, Metrics } from "../events.ts";
+import type { Metrics } from "../events.ts";
+import { readEvents, readRunFile, readSamples } from "../read.ts";
 import { newestCheckpoint } from "../run.ts";
 import type { Chart } from "./charts.ts";
 import { label } from "./charts.ts";
 import type { Report } from "./render.ts";
 
-type Plot = [title: string, yLabel: string, series: Record<string, string>, note?: string];
+/** A chart of a run: its title, what its y axis shows, the metric behind each line's label. */
+export type Plot = readonly [
+  title: string,
+  yLabel: string,
+  lines: Readonly<Record<string, string>>,
+  note?: string,
+];
 
-/** What to draw for each stage: the label of a line, and the metric it shows. */
-const plots: Record<string, Plot[]> = {
-  sft: [
-    ["Loss", "nats a token", { train: "loss", "held out": "eval_loss" }],
-    ["Accuracy", "share of tokens", { train: "mean_token_accuracy", "held out": "eval_accuracy" }],
-    ["Gradient norm", "", { norm: "grad_norm" }],
-  ],
-  reward: [
-    ["Loss", "nats a pair", { loss: "loss" }],
-    ["Accuracy", "share of pairs", { train: "accuracy", "held out": "eval_accuracy" }],
-    ["Margin", "score", { margin: "margin" }],
-  ],
-  dpo: [
-    ["Loss", "", { train: "loss", "held out": "eval_loss" }],
-    ["Accuracy", "share of pairs", { train: "rewards/accuracies", "held out": "eval_rewards/accuracies" }],
-    [
-      "Implied reward",
-      "β nats",
-      { chosen: "rewards/chosen", rejected: "rewards/rejected", margin: "rewards/margins" },
-    ],
-    [
-      "Likelihood",
-      "nats a completion",
-      { chosen: "logps/chosen", rejected: "logps/rejected" },
-      "both sides often fall: DPO asks for a difference",
-    ],
-    ["Gradient norm", "", { norm: "grad_norm" }],
-  ],
-  "online-dpo": [
-    ["Score", "reward", { score: "objective/scores" }],
-    ["Loss", "", { loss: "loss" }],
-    [
-      "Implied reward",
-      "β nats",
-      { chosen: "rewards/chosen", rejected: "rewards/rejected", margin: "rewards/margins" },
-    ],
-    ["Length", "tokens", { mean: "completions/mean_length" }],
-    ["Prompts that teach nothing", "share", { share: "frac_reward_zero_std" }],
-  ],
-  grpo: [
-    ["Score", "reward", { score: "objective/scores" }],
-    ["KL to the reference", "nats a response", { KL: "objective/kl" }],
-    ["Length", "tokens", { mean: "completions/mean_length" }],
-    ["Entropy", "nats a response", { entropy: "objective/entropy" }],
-    ["Prompts that teach nothing", "share", { share: "frac_reward_zero_std" }],
-    ["Clipping", "share of tokens", { policy: "policy/clipfrac_avg" }],
-    ["Gradient norm", "", { norm: "grad_norm" }],
-  ],
-  ppo: [
-    [
-      "Score",
-      "reward model",
-      { score: "objective/scores", "score less KL penalty, normalised": "objective/rlhf_reward" },
-    ],
-    ["KL to the reference", "nats a response", { KL: "objective/kl", "k3 estimate": "objective/kl_k3" }],
-    ["β", "KL coefficient", { β: "objective/kl_coef" }],
-    ["Length", "tokens", { mean: "completions/mean_length" }],
-    ["Entropy", "nats a token", { entropy: "policy/entropy_avg" }],
-    ["Losses", "", { policy: "loss/policy_avg", value: "loss/value_avg" }],
-    [
-      "Critic",
-      "explained variance",
-      { "explained variance": "val/explained_variance" },
-      "1 is a perfect critic",
-    ],
-    ["Clipping", "share of tokens", { policy: "policy/clipfrac_avg", value: "val/clipfrac_avg" }],
-  ],
-};
-
-/** The lines of a JSONL log; a line torn by a kill is passed over. */
-function readLog(path: string): Event[] {
-  if (!existsSync(path)) return [];
-  return readFileSync(path, "utf8")
-    .split("\n")
-    .flatMap((line) => {
-      try {
-        return line ? [JSON.parse(line) as Event] : [];
-      } catch {
-        return [];
-      }
-    });
-}
+/** The plots of a stage, by its name. */
+export type PlotsOf = (stage: string) => readonly Plot[];
 
 /** The curves of a run's events. */
-export function chartsOf(dir: string): Chart[] {
-  const { stage } = readRun(dir);
-  const points: { step: number; metrics: Metrics }[] = readLog(join(dir, "events.jsonl")).flatMap((event) =>
+export function chartsOf(dir: string, plotsOf: PlotsOf): Chart[] {
+  const { stage } = readRunFile(dir);
+  const points: { step: number; metrics: Metrics }[] = readEvents(dir).flatMap((event) =>
     event.type === "step" || event.type === "eval" ? [event] : [],
   );
-  return (plots[stage] ?? []).flatMap(([title, yLabel, series, note]) => {
+  return plotsOf(stage).flatMap(([title, yLabel, series, note]) => {
     const drawn = Object.entries(series)
       .map(([name, metric]) => ({
         name,
@@ -111,27 +37,10 @@ export function chartsOf(dir: string): Chart[] {
   });
 }
 
-interface RunFile {
-  stage: string;
-  created: string;
-  config: Record<string, unknown>;
-}
-
-function readRun(dir: string): RunFile {
-  const path = join(dir, "run.json");
-  if (!existsSync(path))
-    throw new InputError(`${dir}: not a run: it has no run.json. \`plumbline runs\` lists them`);
-  try {
-    return JSON.parse(readFileSync(path, "utf8"));
-  } catch (error) {
-    throw new InputError(`${path}: not JSON: ${(error as Error).message}`);
-  }
-}
-
 /** A run's curves, last numbers, settings, warnings and samples. @throws InputError when `dir` is no run */
-export function reportOfRun(dir: string): Report {
-  const run = readRun(dir);
-  const events = readLog(join(dir, "events.jsonl"));
+export function reportOfRun(dir: string, plotsOf: PlotsOf): Report {
+  const run = readRunFile(dir);
+  const events = readEvents(dir);
   const steps = events.filter((event) => event.type === "step");
   const last = events.findLast((event) => event.type === "done" || event.type === "step");
   const metrics = last && "metrics" in last ? last.metrics : {};
@@ -143,7 +52,7 @@ export function reportOfRun(dir: string): Report {
     facts: Object.entries(metrics)
       .slice(0, 6)
       .map(([name, value]) => ({ label: name, value: value === null ? "–" : label(value) })),
-    charts: [...chartsOf(dir), ...calibration],
+    charts: [...chartsOf(dir, plotsOf), ...calibration],
     tables: [
       ...(warnings.length
         ? [
@@ -177,7 +86,7 @@ export function reportOfRun(dir: string): Report {
 
 /** Some samples of the first and of the last step. */
 function samplesOf(dir: string): Report["samples"][number]["items"] {
-  const samples = readLog(join(dir, "samples.jsonl")).filter((event) => event.type === "sample");
+  const samples = readSamples(dir);
   const ends = [samples[0]?.step, samples.at(-1)?.step];
   return [...new Set(ends)].flatMap((step) =>
     samples

@@ -1,29 +1,45 @@
 import { z } from "zod";
-import { learning, sampledRun, sampling } from "../settings.ts";
+import {
+  learning,
+  learningRate,
+  microBatchTokens,
+  missingEosPenalty,
+  missingEosScore,
+  sampledRun,
+  samplesPerPrompt,
+  sampling,
+} from "../settings.ts";
 
 /** What an algorithm is made of; each can also be chosen by itself. */
 const choices = {
-  /**
-   * What a response is better than: the mean of all responses to its prompt, the mean of the others, or the mean of all
-   * earlier responses to anything.
-   */
-  baseline: z.enum(["group", "leaveOneOut", "running"]),
-  /** Divides advantages by the deviation of the prompt's scores, of the batch's, or not. */
-  scale: z.enum(["group", "batch", "none"]),
-  /** Of each token, of a response as the mean over its tokens (GSPO), or of a response as a whole. */
-  ratio: z.enum(["token", "sequenceMean", "sequence"]),
-  /** What a token counts: 1 / tokens of its response, 1 / tokens of the batch, or 1 / maxTokens. */
-  length: z.enum(["response", "batch", "constant"]),
-  clipLow: z.number().positive(),
-  clipHigh: z.number().positive(),
-  /** β. 0 does without a reference. */
-  klCoef: z.number().min(0),
-  /** KL to the reference in the loss, by the k3 estimate, or taken off the score, by k1. */
-  klIn: z.enum(["loss", "score"]),
-  /** Samples again in place of prompts whose responses all score the same: nothing is learned from them. */
-  dynamicSampling: z.boolean(),
-  /** Learns nothing from responses without a stop token. */
-  maskUnfinished: z.boolean(),
+  baseline: z
+    .enum(["group", "leaveOneOut", "running"])
+    .describe(
+      "What a response is compared with: the mean of all responses to its prompt, of the others, or of all earlier responses",
+    ),
+  scale: z
+    .enum(["group", "batch", "none"])
+    .describe("Divides advantages by the deviation of the prompt's scores, of the batch's, or not"),
+  ratio: z
+    .enum(["token", "sequenceMean", "sequence"])
+    .describe(
+      "Probability ratio of each token, of a response as the mean over its tokens (GSPO), or as a whole",
+    ),
+  length: z
+    .enum(["response", "batch", "constant"])
+    .describe("Weight of a token: 1 / tokens of its response, 1 / tokens of the batch, or 1 / maxTokens"),
+  clipLow: z.number().positive().describe("Clips the ratio to 1 − this from below"),
+  clipHigh: z.number().positive().describe("Clips the ratio to 1 + this from above"),
+  klCoef: z.number().min(0).describe("Weight of the KL penalty (β); 0 needs no reference"),
+  klIn: z
+    .enum(["loss", "score"])
+    .describe("Puts the KL penalty in the loss, by the k3 estimate, or takes it off the score, by k1"),
+  dynamicSampling: z
+    .boolean()
+    .describe(
+      "Samples other prompts in place of those whose responses all score the same and so teach nothing",
+    ),
+  maskUnfinished: z.boolean().describe("Learns nothing from responses without a stop token"),
 };
 type Choices = { [K in keyof typeof choices]: z.output<(typeof choices)[K]> };
 
@@ -59,32 +75,34 @@ export const algorithms = {
 
 /** Settings of policy gradients without a critic. */
 export const grpoConfig = z.object({
-  algorithm: z.enum(Object.keys(algorithms) as [keyof typeof algorithms]).default("grpo"),
+  algorithm: z
+    .enum(Object.keys(algorithms) as [keyof typeof algorithms])
+    .default("grpo")
+    .describe("Sets baseline, scale, ratio, length, clips and KL as its paper does"),
   ...(z.object(choices).partial().shape as {
     [K in keyof typeof choices]: z.ZodOptional<(typeof choices)[K]>;
   }),
-  learningRate: z.number().positive().default(1e-6),
-  /** Responses to each prompt of a step. */
-  samplesPerPrompt: z.int().positive().default(8),
-  /** Passes over each batch of responses. */
-  epochs: z.int().positive().default(1),
-  /** Responses an optimiser step; by default the batch. */
-  miniBatchSize: z.int().positive().optional(),
-  /** Tokens computed at once; changes memory and speed, not the result. */
-  microBatchTokens: z.int().positive().default(1024),
-  /** Score of a response without a stop token, in place of its own. */
-  missingEosScore: z.number().optional(),
-  /** Taken off the score of a response without a stop token. */
-  missingEosPenalty: z.number().min(0).default(0),
-  /** Over the last so many of `maxTokens`, takes up to 1 off the score (DAPO's soft overlong punishment). */
-  overlongTokens: z.int().positive().optional(),
+  learningRate: learningRate.default(1e-6),
+  samplesPerPrompt: samplesPerPrompt.default(8),
+  epochs: z.int().positive().default(1).describe("Passes over each batch of responses"),
+  miniBatchSize: z.int().positive().optional().describe("Responses an optimiser step. Default: the batch"),
+  microBatchTokens: microBatchTokens.default(1024),
+  missingEosScore: missingEosScore.optional(),
+  missingEosPenalty: missingEosPenalty.default(0),
+  overlongTokens: z
+    .int()
+    .positive()
+    .optional()
+    .describe(
+      "Takes up to 1 off the score over the last so many of maxTokens (DAPO's soft overlong punishment)",
+    ),
   ...learning,
   ...sampling,
   ...sampledRun,
 });
-/** The same as they are given: what has a default may be left out. */
+/** Input type of the config: settings with defaults are optional. */
 export type GrpoSettings = z.input<typeof grpoConfig>;
-/** Settings with what their algorithm is made of, where nothing else was chosen. */
+/** Settings with those that their algorithm sets, where nothing else was chosen. */
 export type GrpoConfig = z.output<typeof grpoConfig> & Choices;
 
 export function withAlgorithm(config: z.output<typeof grpoConfig>): GrpoConfig {

@@ -1,23 +1,28 @@
 import { z } from "zod";
-import { learning, passes } from "../settings.ts";
+import {
+  epochs,
+  heldOut,
+  learning,
+  learningRate,
+  passes,
+  schedule,
+  warmupRatio,
+  weightDecay,
+} from "../settings.ts";
 
 /** Settings of supervised fine-tuning. */
 export const sftConfig = z.object({
-  epochs: z.number().positive().default(3),
-  learningRate: z.number().positive().default(2e-5),
-  schedule: z.enum(["constant", "linear", "cosine"]).default("cosine"),
-  /** Share of the steps over which the learning rate rises. */
-  warmupRatio: z.number().min(0).max(1).default(0.05),
-  /** Demonstrations a step. */
-  batchSize: z.int().positive().default(16),
-  /** Learns the prompts too. */
-  trainOnPrompt: z.boolean().default(false),
-  weightDecay: z.number().min(0).default(0),
-  /** Share of the prompts held out for the evaluation loss. */
-  heldOut: z.number().min(0).lt(1).default(0.05),
+  epochs: epochs.default(3),
+  learningRate: learningRate.default(2e-5),
+  schedule: schedule.default("cosine"),
+  warmupRatio: warmupRatio.default(0.05),
+  batchSize: z.int().positive().default(16).describe("Demonstrations a step"),
+  trainOnPrompt: z.boolean().default(false).describe("Learns the prompts too"),
+  weightDecay: weightDecay.default(0),
+  heldOut: heldOut.default(0.05),
   ...learning,
   ...passes,
 });
 export type SftConfig = z.output<typeof sftConfig>;
-/** The same as they are given: what has a default may be left out. */
+/** Input type of the config: settings with defaults are optional. */
 export type SftSettings = z.input<typeof sftConfig>;

@@ -1,0 +1,41 @@
+import { z } from "zod";
+import { defineStage } from "../about.ts";
+import { sampledInputs } from "../inputs.ts";
+import { ppoConfig } from "./config.ts";
+
+export const about = defineStage({
+  name: "ppo",
+  description: "Train a policy by PPO against a reward model, held near where it began",
+  config: ppoConfig,
+  inputs: {
+    ...sampledInputs,
+    ptxData: z.string().optional().describe("file of demonstrations that PPO-ptx mixes in"),
+  },
+  progress: [
+    ["objective/scores", "score"],
+    ["objective/kl", "KL"],
+    ["completions/mean_length", "length"],
+    ["objective/kl_coef", "β"],
+  ],
+  plots: [
+    [
+      "Score",
+      "reward model",
+      { score: "objective/scores", "score less KL penalty, normalised": "objective/rlhf_reward" },
+    ],
+    ["KL to the reference", "nats a response", { KL: "objective/kl", "k3 estimate": "objective/kl_k3" }],
+    ["β", "KL coefficient", { β: "objective/kl_coef" }],
+    ["Length", "tokens", { mean: "completions/mean_length" }],
+    ["Entropy", "nats a token", { entropy: "policy/entropy_avg" }],
+    ["Losses", "", { policy: "loss/policy_avg", value: "loss/value_avg" }],
+    [
+      "Critic",
+      "explained variance",
+      { "explained variance": "val/explained_variance" },
+      "1 is a perfect critic",
+    ],
+    ["Clipping", "share of tokens", { policy: "policy/clipfrac_avg", value: "val/clipfrac_avg" }],
+  ],
+  next: (run) => `plumbline chat --model ${run}`,
+  train: async (options) => (await import("./train.ts")).ppo(options),
+});

@@ -1,0 +1,24 @@
+import { z } from "zod";
+import { defineStage } from "../about.ts";
+import { sftConfig } from "./config.ts";
+
+export const about = defineStage({
+  name: "sft",
+  description: "Fine-tune a model on demonstrations",
+  config: sftConfig,
+  inputs: {
+    model: z.string().describe("the model to begin from: name, Hub id, folder, GGUF file or run"),
+    data: z.string().describe("file of demonstrations"),
+  },
+  progress: [
+    ["loss", "loss"],
+    ["mean_token_accuracy", "accuracy"],
+  ],
+  plots: [
+    ["Loss", "nats a token", { train: "loss", "held out": "eval_loss" }],
+    ["Accuracy", "share of tokens", { train: "mean_token_accuracy", "held out": "eval_accuracy" }],
+    ["Gradient norm", "", { norm: "grad_norm" }],
+  ],
+  next: (run) => `plumbline chat --model ${run}`,
+  train: async (options) => (await import("./train.ts")).sft(options),
+});
