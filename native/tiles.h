@@ -1,5 +1,5 @@
 // What our bfloat16 kernels are made of, for processors with AVX-512 bf16. Functions that use its instructions stand
-// between BF16_BEGIN and BF16_END, and may be called only where bf16::available().
+// between BF16_BEGIN and BF16_END, and may be called only where cpu::hasBf16().
 #pragma once
 #include <immintrin.h>
 
