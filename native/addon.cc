@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CPUAllocator.h>
 #include <napi.h>
@@ -654,6 +655,7 @@ Napi::Value capabilities(const CallbackInfo& info) {
   result.Set("cuda", at::hasCUDA());
   result.Set("mps", at::hasMPS());
   result.Set("cpu", cpu::name(cpu::level()));
+  result.Set("libtorch", at::get_cpu_capability());
   result.Set("fastBf16", cpu::hasBf16());
   return result;
 }

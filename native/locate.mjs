@@ -23,7 +23,8 @@ export const addonSources = ["addon.cc", "cpu.cc", "kernels.cc", "attention.cc",
 export function addonDir() {
   const hash = createHash("sha256").update(torchVersion);
   // The sources' hash names the build, so that clones and versions share a cache in peace.
-  for (const file of [...addonSources, ...["bf16.h", "cpu.h", "tiles.h"].map(source)]) hash.update(readFileSync(file));
+  for (const file of [...addonSources, ...["bf16.h", "cpu.h", "tiles.h"].map(source)])
+    hash.update(readFileSync(file));
   hash.update(process.env.PLUMBLINE_LIBTORCH ?? "").update(process.platform + process.arch);
   return join(cacheDir(), `addon-${hash.digest("hex").slice(0, 16)}`);
 }
