@@ -17,7 +17,7 @@ import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { addonDir, addonSources, cacheDir, findAddon, torchVersion } from "../native/locate.mjs";
+import { addonDir, addonSources, cacheDir, emulated, findAddon, torchVersion } from "../native/locate.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -266,7 +266,7 @@ async function buildAddon() {
   const openmp = process.platform === "darwin" ? "-fopenmp-simd" : "-fopenmp";
   const flags = [
     ...["-O3", "-fno-math-errno", openmp, "-std=c++20", "-fPIC", "-w"],
-    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS"],
+    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", ...(emulated ? ["-DPLUMBLINE_EMULATE"] : [])],
     ...[
       join(packages, "node-addon-api"),
       join(packages, "node-api-headers", "include"),
