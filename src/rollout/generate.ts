@@ -61,7 +61,6 @@ export function* decode(
       `${temperatures.length} temperatures: give one, or one over 0 for each of ${samples} samples`,
     );
   const stopIds = options.stopIds ?? model.tokenizer?.stopIds ?? [];
-  const generator = options.generator ?? new Generator(options.seed ?? 0);
   if (!prompts.length) return;
   const { context } = model.dimensions;
   const longest = Math.max(...prompts.map((ids) => ids.length));
@@ -73,6 +72,7 @@ export function* decode(
   const temperatureOf = new Map(all.map((row, i) => [row, temperatures[i % temperatures.length] as number]));
   const atOnce = Math.min(prompts.length, Math.max(1, Math.floor(batchSize / samples)));
   const capacity = Math.min(longest + maxTokens, context);
+  const generator = options.generator ?? new Generator(options.seed ?? 0);
   const cache = noGrad(() => new KvCache(model, atOnce * samples, capacity));
   /** The cache's rows, and how many of `all` they or earlier ones were. */
   let rows: Response[] = [];
@@ -147,6 +147,7 @@ export function* decode(
     }
   } finally {
     cache.dispose();
+    if (!options.generator) generator.dispose();
   }
 }
 
