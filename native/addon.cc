@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CPUAllocator.h>
 #include <napi.h>
@@ -19,6 +20,8 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
+
+#include "cpu.h"
 
 #ifdef _WIN32
 #error "Windows is not supported yet: use WSL"
@@ -98,7 +101,9 @@ struct Operator {
 
 Pool pool;
 std::vector<Operator> operators;
-std::vector<at::Generator> generators;
+// By ids that are never used again, so that a disposed generator's id is an error and never another generator.
+std::unordered_map<double, at::Generator> generators;
+double generatorsMade = 0;
 
 // ---- JavaScript values in, through raw N-API: this is the hot path ----
 
@@ -141,8 +146,9 @@ bool isNullish(napi_env env, napi_value value) {
 }
 
 at::Generator& generatorAt(double id) {
-  TORCH_CHECK(id >= 0 && id < generators.size(), "not a generator");
-  return generators[size_t(id)];
+  const auto found = generators.find(id);
+  TORCH_CHECK(found != generators.end(), "this generator was disposed (or is not a generator)");
+  return found->second;
 }
 
 IValue toIValue(napi_env env, napi_value value, const c10::Type& type, std::optional<int32_t> size) {
@@ -585,8 +591,15 @@ Napi::Value generator(const CallbackInfo& info) {
     const c10::Device device(text(info, 1));
     auto made = device.is_cpu() ? at::detail::createCPUGenerator() : at::globalContext().defaultGenerator(device).clone();
     made.set_current_seed(uint64_t(number(info, 0)));
-    generators.push_back(made);
-    return Napi::Number::New(info.Env(), double(generators.size() - 1));
+    generators.emplace(generatorsMade, made);
+    return Napi::Number::New(info.Env(), generatorsMade++);
+  });
+}
+
+Napi::Value freeGenerator(const CallbackInfo& info) {
+  return guarded(info, [&]() -> Napi::Value {
+    generators.erase(number(info, 0));
+    return info.Env().Undefined();
   });
 }
 
@@ -619,7 +632,7 @@ Napi::Value threads(const CallbackInfo& info) {
   });
 }
 
-// memory(): live handles, and the bytes of the storages behind them, each counted once.
+// memory(): live handles and generators, and the bytes of the storages behind them, each counted once.
 Napi::Value memory(const CallbackInfo& info) {
   std::unordered_set<const void*> seen;
   double bytes = 0;
@@ -628,6 +641,7 @@ Napi::Value memory(const CallbackInfo& info) {
       bytes += double(held.storage().nbytes());
   auto result = Napi::Object::New(info.Env());
   result.Set("handles", double(pool.live));
+  result.Set("generators", double(generators.size()));
   result.Set("bytes", bytes);
 #ifdef __GLIBC__
   const auto heap = mallinfo2();
@@ -640,11 +654,9 @@ Napi::Value capabilities(const CallbackInfo& info) {
   auto result = Napi::Object::New(info.Env());
   result.Set("cuda", at::hasCUDA());
   result.Set("mps", at::hasMPS());
-#if defined(__x86_64__)
-  result.Set("fastBf16", bool(__builtin_cpu_supports("avx512bf16")));
-#else
-  result.Set("fastBf16", false);
-#endif
+  result.Set("cpu", cpu::name(cpu::level()));
+  result.Set("libtorch", at::get_cpu_capability());
+  result.Set("fastBf16", cpu::hasBf16());
   return result;
 }
 
@@ -758,6 +770,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   set("grad", grad);
   set("gradMode", gradMode);
   set("generator", generator);
+  set("freeGenerator", freeGenerator);
   set("generatorState", generatorState);
   set("threads", threads);
   set("memory", memory);

@@ -1,8 +1,9 @@
 // Attention over packed sequences in bfloat16 on processors with AVX-512 bf16: libtorch has kernels in float32 only.
 // Elsewhere this operator does not exist, and libtorch's is called, which is the tests' oracle too.
 #include "bf16.h"
+#include "cpu.h"
 
-#if defined(__x86_64__) && defined(__linux__)
+#ifdef PLUMBLINE_BF16
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -447,7 +448,7 @@ Tensor attendStep(const Tensor& queries, const Tensor& k, const Tensor& v, Tenso
 }
 
 TORCH_LIBRARY_FRAGMENT(plumbline, library) {
-  if (!bf16::available()) return;
+  if (!cpu::hasBf16()) return;
   library.def("attention(Tensor q, Tensor k, Tensor v, Tensor seen, Tensor tokens, float scale) -> (Tensor, Tensor)");
   library.impl("attention", c10::DispatchKey::CPU, TORCH_FN(attentionForward));
   library.impl("attention", c10::DispatchKey::AutogradCPU, TORCH_FN(attentionRecorded));

@@ -1,11 +1,8 @@
-// What products.cc lends to other kernels, which may be called only where available().
+// Products of bfloat16 matrices, which may be called only where cpu::hasBf16().
 #pragma once
 #include <cstdint>
 
 namespace bf16 {
-
-// Whether the processor has AVX-512 bf16.
-bool available();
 
 // x (rows, inputs) · weightᵀ (inputs, outputs) + bias, which may be null. A row's result has the same bits whatever rows
 // are beside it.

@@ -13,20 +13,14 @@
 #include <vector>
 
 #include "bf16.h"
+#include "cpu.h"
 
 using at::Tensor;
+using cpu::vectorised;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 namespace {
-
-// Compiled for the vectors of several processors; the best that this one has is chosen when it loads.
-// (With "avx512f" in place of the level GCC leaves loops over 16-bit numbers scalar.)
-#if defined(__x86_64__) && defined(__linux__) && __GNUC__ >= 12 && !defined(__clang__)
-#define PLUMBLINE_VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define PLUMBLINE_VECTOR
-#endif
 
 // One AdamW step on bfloat16 weights whose float32 master is kept in two halves: the weight itself, its nearest
 // bfloat16, and `low`, what the master's bits are over the weight's. Takes 2 bytes a weight less than a whole master,
@@ -35,9 +29,9 @@ struct AdamW {
   float rate, beta1, beta2, eps, decay, scale, overCorrection2;  // rate: lr over the first moment's correction
 };
 
-PLUMBLINE_VECTOR
-void adamwSplit(uint16_t* __restrict weight, int16_t* __restrict low, float* __restrict m, float* __restrict v,
-                const uint16_t* __restrict gradient, int64_t count, const AdamW by) {
+__attribute__((always_inline)) inline void adamwRow(uint16_t* __restrict weight, int16_t* __restrict low,
+                                                    float* __restrict m, float* __restrict v,
+                                                    const uint16_t* __restrict gradient, int64_t count, const AdamW by) {
   for (int64_t i = 0; i < count; i++) {
     const auto master = __builtin_bit_cast(float, (uint32_t(weight[i]) << 16) + uint32_t(int32_t(low[i])));
     const float g = __builtin_bit_cast(float, uint32_t(gradient[i]) << 16) * by.scale;
@@ -71,7 +65,8 @@ void adamwSplitStep(Tensor& weight, Tensor& low, Tensor& m, Tensor& v, const Ten
                       .add_owned_const_input(gradient.contiguous())
                       .build();
   iterator.for_each([&](char** data, const int64_t*, int64_t count) {
-    adamwSplit((uint16_t*)data[0], (int16_t*)data[1], (float*)data[2], (float*)data[3], (const uint16_t*)data[4], count, by);
+    vectorised<adamwRow>((uint16_t*)data[0], (int16_t*)data[1], (float*)data[2], (float*)data[3], (const uint16_t*)data[4],
+                         count, by);
   });
 }
 
@@ -168,17 +163,6 @@ __attribute__((always_inline)) inline void slopeRow(const T* __restrict x, T* __
   narrow(scale * (1 - p(target)), slope[target]);
 }
 
-PLUMBLINE_VECTOR RowSums sumBf16(const uint16_t* x, int64_t n, float rate) { return sumRow(x, n, rate); }
-PLUMBLINE_VECTOR RowSums sumFloat(const float* x, int64_t n, float rate) { return sumRow(x, n, rate); }
-PLUMBLINE_VECTOR void slopeBf16(const uint16_t* x, uint16_t* to, int64_t n, int64_t target, float rate, float most,
-                                float log, float scale) {
-  slopeRow(x, to, n, target, rate, most, log, scale);
-}
-PLUMBLINE_VECTOR void slopeFloat(const float* x, float* to, int64_t n, int64_t target, float rate, float most,
-                                 float log, float scale) {
-  slopeRow(x, to, n, target, rate, most, log, scale);
-}
-
 // → log-probs, entropies, 1 where no token is likelier than the target, and, (2, tokens), what the gradient takes: the
 // largest logit m and log Σ exp((logits − m) / temperature).
 using FourTensors = std::tuple<Tensor, Tensor, Tensor, Tensor>;
@@ -202,7 +186,8 @@ FourTensors logprobsForward(const Tensor& logits, const Tensor& targets, double 
   auto *entropy = logprob + rows, *correct = entropy + rows, *most = correct + rows, *logs = most + rows;
   at::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
-      const auto sums = narrowed ? sumBf16(bits + i * vocab, vocab, rate) : sumFloat(floats + i * vocab, vocab, rate);
+      const auto sums = narrowed ? vectorised<sumRow<uint16_t>>(bits + i * vocab, vocab, rate)
+                                 : vectorised<sumRow<float>>(floats + i * vocab, vocab, rate);
       const float at = narrowed ? wide(bits[i * vocab + target[i]]) : floats[i * vocab + target[i]];
       const float log = std::log(sums.sum);
       logprob[i] = (at - sums.most) * rate - log;
@@ -243,8 +228,11 @@ struct Logprobs : torch::autograd::Function<Logprobs> {
         const int64_t at = i * vocab;
         const float scale = by[i] * rate;
         if (narrowed)
-          slopeBf16((const uint16_t*)in + at, (uint16_t*)out + at, vocab, target[i], rate, most[i], logs[i], scale);
-        else slopeFloat((const float*)in + at, (float*)out + at, vocab, target[i], rate, most[i], logs[i], scale);
+          vectorised<slopeRow<uint16_t>>((const uint16_t*)in + at, (uint16_t*)out + at, vocab, target[i], rate, most[i],
+                                         logs[i], scale);
+        else
+          vectorised<slopeRow<float>>((const float*)in + at, (float*)out + at, vocab, target[i], rate, most[i], logs[i],
+                                      scale);
       }
     });
     return {slope, Tensor(), Tensor()};
@@ -279,11 +267,6 @@ T* out(Tensor& x) { return static_cast<T*>(x.mutable_data_ptr()); }
 
 constexpr int64_t kGrain = 32;  // rows for which a second thread is worth its start
 
-// Defines NAME for both types, compiled for several processors.
-#define PLUMBLINE_KERNEL(NAME, PARAMETERS, ARGUMENTS)                                     \
-  PLUMBLINE_VECTOR void NAME(PARAMETERS(uint16_t)) { NAME##Row(ARGUMENTS); }               \
-  PLUMBLINE_VECTOR void NAME(PARAMETERS(float)) { NAME##Row(ARGUMENTS); }
-
 template <class T>
 __attribute__((always_inline)) inline void normRow(const T* __restrict x, const T* __restrict weight, T* __restrict y,
                                                    int64_t width, float eps, float* rate) {
@@ -294,11 +277,6 @@ __attribute__((always_inline)) inline void normRow(const T* __restrict x, const 
   for (int64_t i = 0; i < width; i++) narrow(wide(x[i]) * by * wide(weight[i]), y[i]);
   *rate = by;
 }
-#define PARAMETERS(T) const T *x, const T *weight, T *y, int64_t width, float eps, float *rate
-#define ARGUMENTS x, weight, y, width, eps, rate
-PLUMBLINE_KERNEL(norm, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
 
 // With n = x · rate and h = g · weight: dx = rate · (h − n · mean(h · n)); dweight += g · n.
 template <class T>
@@ -314,11 +292,6 @@ __attribute__((always_inline)) inline void normSlopeRow(const T* __restrict x, c
     narrow(rate * (wide(g[i]) * wide(weight[i]) - wide(x[i]) * along), dx[i]);
   }
 }
-#define PARAMETERS(T) const T *x, const T *weight, const T *g, T *dx, float *dweight, int64_t width, float rate
-#define ARGUMENTS x, weight, g, dx, dweight, width, rate
-PLUMBLINE_KERNEL(normSlope, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
 
 std::tuple<Tensor, Tensor> rmsNormForward(const Tensor& x, const Tensor& weight, double eps) {
   checkDense("rms_norm", {&x, &weight});
@@ -331,7 +304,8 @@ std::tuple<Tensor, Tensor> rmsNormForward(const Tensor& x, const Tensor& weight,
     using T = decltype(type);
     at::parallel_for(0, rows, kGrain, [&](int64_t first, int64_t last) {
       for (int64_t r = first; r < last; r++)
-        norm(in<T>(from) + r * width, in<T>(by), out<T>(y) + r * width, width, eps, out<float>(rates) + r);
+        vectorised<normRow<T>>(in<T>(from) + r * width, in<T>(by), out<T>(y) + r * width, width, float(eps),
+                               out<float>(rates) + r);
     });
   });
   return {y, rates};
@@ -356,8 +330,8 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
         auto& own = sums[at::get_thread_num()];
         own.assign(width, 0);
         for (int64_t r = first; r < last; r++)
-          normSlope(in<T>(x) + r * width, in<T>(weight), in<T>(g) + r * width, out<T>(dx) + r * width, own.data(), width,
-                    in<float>(saved[2])[r]);
+          vectorised<normSlopeRow<T>>(in<T>(x) + r * width, in<T>(weight), in<T>(g) + r * width, out<T>(dx) + r * width,
+                                      own.data(), width, in<float>(saved[2])[r]);
       });
     });
     if (!context->needs_input_grad(1)) return {dx, Tensor(), Tensor()};
@@ -373,11 +347,6 @@ __attribute__((always_inline)) inline void gateRow(const T* __restrict gate, con
                                                    int64_t count) {
   for (int64_t i = 0; i < count; i++) narrow(wide(gate[i]) * sigmoid(wide(gate[i])) * wide(up[i]), y[i]);
 }
-#define PARAMETERS(T) const T *x, const T *up, T *y, int64_t count
-#define ARGUMENTS x, up, y, count
-PLUMBLINE_KERNEL(gate, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
 
 template <class T>
 __attribute__((always_inline)) inline void gateSlopeRow(const T* __restrict gate, const T* __restrict up,
@@ -389,11 +358,6 @@ __attribute__((always_inline)) inline void gateSlopeRow(const T* __restrict gate
     narrow(by * wide(up[i]) * s * (1 + x * (1 - s)), dgate[i]);
   }
 }
-#define PARAMETERS(T) const T *x, const T *up, const T *g, T *dgate, T *dup, int64_t count
-#define ARGUMENTS x, up, g, dgate, dup, count
-PLUMBLINE_KERNEL(gateSlope, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
 
 constexpr int64_t kGateGrain = 16384;
 
@@ -405,7 +369,7 @@ Tensor swigluForward(const Tensor& gates, const Tensor& ups) {
   typed(x, [&](auto type) {
     using T = decltype(type);
     at::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
-      gate(in<T>(x) + first, in<T>(up) + first, out<T>(y) + first, last - first);
+      vectorised<gateRow<T>>(in<T>(x) + first, in<T>(up) + first, out<T>(y) + first, last - first);
     });
   });
   return y;
@@ -417,7 +381,8 @@ variable_list swigluSlopes(const Tensor& gates, const Tensor& ups, const Tensor&
   typed(x, [&](auto type) {
     using T = decltype(type);
     at::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
-      gateSlope(in<T>(x) + first, in<T>(up) + first, in<T>(g) + first, out<T>(dx) + first, out<T>(dup) + first, last - first);
+      vectorised<gateSlopeRow<T>>(in<T>(x) + first, in<T>(up) + first, in<T>(g) + first, out<T>(dx) + first,
+                                  out<T>(dup) + first, last - first);
     });
   });
   return {dx, dup};
@@ -436,7 +401,7 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
 };
 
 bool ours(const Tensor& a, const Tensor& b) {
-  return bf16::available() && a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && b.is_contiguous();
+  return cpu::hasBf16() && a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && b.is_contiguous();
 }
 
 // x (rows, in) · weightᵀ (in, out) + bias.
@@ -509,12 +474,13 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
 constexpr int64_t kBlock = 64;  // weights that share a scale
 
 // A row of `blocks` times 64 weights. 8 bits: int8 · scale. 4 bits: two to a byte, the first in the low half, of `codes` · scale.
-void dequantiseRows(const uint8_t* values, const float* scales, const float* codes, int64_t blocks, int64_t bits, uint16_t* to) {
+template <class T>
+void dequantiseRows(const uint8_t* values, const float* scales, const float* codes, int64_t blocks, int64_t bits, T* to) {
   for (int64_t b = 0; b < blocks; b++, to += kBlock)
     if (bits == 8)
       for (int64_t i = 0; i < kBlock; i++) narrow(float(int8_t(values[b * kBlock + i])) * scales[b], to[i]);
     else {
-      uint16_t table[16];
+      T table[16];
       for (int i = 0; i < 16; i++) narrow(codes[i] * scales[b], table[i]);
       for (int64_t i = 0; i < kBlock / 2; i++) {
         const uint8_t pair = values[b * kBlock / 2 + i];
@@ -524,26 +490,30 @@ void dequantiseRows(const uint8_t* values, const float* scales, const float* cod
     }
 }
 
-// (out, in) in bfloat16. values: uint8 (out, in · bits / 8), scales: float32 (out, in / 64), codes: float32 (16) for 4 bits.
-Tensor dequantise(const Tensor& values, const Tensor& scales, const Tensor& codes) {
+// (out, in) in bfloat16 or float32. values: uint8 (out, in · bits / 8), scales: float32 (out, in / 64), codes: float32
+// (16) for 4 bits.
+Tensor dequantise(const Tensor& values, const Tensor& scales, const Tensor& codes, at::ScalarType dtype) {
   TORCH_CHECK(values.scalar_type() == at::kByte && values.is_contiguous() && scales.scalar_type() == at::kFloat &&
                   scales.is_contiguous() && values.dim() == 2 && scales.dim() == 2 && values.size(0) == scales.size(0) &&
-                  codes.scalar_type() == at::kFloat && codes.numel() == 16,
-              "dequantise takes uint8 values, float32 scales and 16 float32 codes");
+                  codes.scalar_type() == at::kFloat && codes.numel() == 16 && (dtype == at::kBFloat16 || dtype == at::kFloat),
+              "dequantise takes uint8 values, float32 scales and 16 float32 codes, and gives bfloat16 or float32");
   const int64_t rows = values.size(0), blocks = scales.size(1), bytes = values.size(1);
   const int64_t bits = bytes == blocks * kBlock ? 8 : 4;
   TORCH_CHECK(bits == 8 || bytes * 2 == blocks * kBlock, "dequantise: ", values.sizes(), " does not go with ", scales.sizes());
-  auto weight = at::empty({rows, blocks * kBlock}, values.options().dtype(at::kBFloat16));
-  at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
-    for (int64_t r = first; r < last; r++)
-      dequantiseRows(in<uint8_t>(values) + r * bytes, in<float>(scales) + r * blocks, in<float>(codes), blocks, bits,
-                     out<uint16_t>(weight) + r * blocks * kBlock);
+  auto weight = at::empty({rows, blocks * kBlock}, values.options().dtype(dtype));
+  typed(weight, [&](auto type) {
+    using T = decltype(type);
+    at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+      for (int64_t r = first; r < last; r++)
+        dequantiseRows(in<uint8_t>(values) + r * bytes, in<float>(scales) + r * blocks, in<float>(codes), blocks, bits,
+                       out<T>(weight) + r * blocks * kBlock);
+    });
   });
   return weight;
 }
 
 Tensor quantisedForward(const Tensor& x, const Tensor& values, const Tensor& scales, const Tensor& codes) {
-  return linearForward(x, dequantise(values, scales, codes), std::nullopt);
+  return linearForward(x, dequantise(values, scales, codes, x.scalar_type()), std::nullopt);
 }
 
 // The whole weights are there for one layer at a time, in backward again.
@@ -555,7 +525,7 @@ struct QuantisedLinear : torch::autograd::Function<QuantisedLinear> {
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    return {product(gradients[0], dequantise(saved[0], saved[1], saved[2])), Tensor(), Tensor(), Tensor()};
+    return {product(gradients[0], dequantise(saved[0], saved[1], saved[2], gradients[0].scalar_type())), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -571,11 +541,6 @@ __attribute__((always_inline)) inline void turnRow(const T* __restrict x, int64_
       narrow(b * cos[i] + a * s, y[half + i]);
     }
 }
-#define PARAMETERS(T) const T *x, int64_t stride, const float *cos, const float *sin, T *y, int64_t heads, int64_t half, float sign
-#define ARGUMENTS x, stride, cos, sin, y, heads, half, sign
-PLUMBLINE_KERNEL(turn, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
 
 Tensor rotated(const Tensor& given, const Tensor& angles, float sign) {
   checkDense("rotate", {&given});
@@ -590,7 +555,8 @@ Tensor rotated(const Tensor& given, const Tensor& angles, float sign) {
     at::parallel_for(0, x.size(0), kGrain, [&](int64_t first, int64_t last) {
       for (int64_t t = first; t < last; t++) {
         const auto* cos = in<float>(angles) + t * width;
-        turn(in<T>(x) + t * x.stride(0), x.stride(1), cos, cos + width / 2, out<T>(y) + t * heads * width, heads, width / 2, sign);
+        vectorised<turnRow<T>>(in<T>(x) + t * x.stride(0), x.stride(1), cos, cos + width / 2, out<T>(y) + t * heads * width, heads,
+                               width / 2, sign);
       }
     });
   });
@@ -662,11 +628,6 @@ __attribute__((always_inline)) inline void attendRow(const T* q, const T* keys, 
   else if (dim == 128) attendTo<128>(q, keys, values, count, group, dim, scale, scores, room, y);
   else attendTo<0>(q, keys, values, count, group, dim, scale, scores, room, y);
 }
-#define PARAMETERS(T) const T *q, const T *keys, const T *values, int64_t count, int64_t group, int64_t dim, float scale, float *scores, float *room, T *y
-#define ARGUMENTS q, keys, values, count, group, dim, scale, scores, room, y
-PLUMBLINE_KERNEL(attend, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
 
 // Adds each row's new key and value to its place in the cache, (rows, kvHeads, capacity, dim), and attends to the last
 // `window` of them. `lengths`: how many stand in the row before. q, k and v: (rows, heads, dim).
@@ -692,8 +653,9 @@ Tensor attendCached(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& k
         std::memcpy(rowKeys + at * dim, in<T>(newKeys) + i * dim, dim * sizeof(T));
         std::memcpy(rowValues + at * dim, in<T>(newValues) + i * dim, dim * sizeof(T));
         const int64_t from = std::max<int64_t>(0, at + 1 - window);
-        attend(in<T>(asked) + i * group * dim, rowKeys + from * dim, rowValues + from * dim, at + 1 - from, group, dim,
-               scale, scores.data(), room.data(), out<T>(y) + i * group * dim);
+        vectorised<attendRow<T>>(in<T>(asked) + i * group * dim, rowKeys + from * dim, rowValues + from * dim,
+                                 at + 1 - from, group, dim, float(scale), scores.data(), room.data(),
+                                 out<T>(y) + i * group * dim);
       }
     });
   });
@@ -709,11 +671,6 @@ __attribute__((always_inline)) inline void squaresRow(const T* __restrict x, int
   for (int64_t i = 0; i < count; i++) squares += wide(x[i]) * wide(x[i]);
   *sum += squares;
 }
-#define PARAMETERS(T) const T *x, int64_t count, double *sum
-#define ARGUMENTS x, count, sum
-PLUMBLINE_KERNEL(squares, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
 
 // √ Σ x² over all numbers of all tensors, summed in float64 over blocks.
 double globalNorm(at::TensorList all) {
@@ -727,7 +684,8 @@ double globalNorm(at::TensorList all) {
       using T = decltype(type);
       at::parallel_for(0, (x.numel() + block - 1) / block, 16, [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; i++)
-          squares(in<T>(x) + i * block, std::min(block, x.numel() - i * block), &sums[at::get_thread_num()]);
+          vectorised<squaresRow<T>>(in<T>(x) + i * block, std::min(block, x.numel() - i * block),
+                                   &sums[at::get_thread_num()]);
       });
     });
     for (const double sum : sums) total += sum;
@@ -806,11 +764,6 @@ __attribute__((always_inline)) inline void weighRow(const T* __restrict x, int64
   for (int64_t start = 0; start < count; start += kChunk)
     chunks[start / kChunk] = sumChunk(x + start, std::min(kChunk, count - start), *most, rate).sum;
 }
-#define PARAMETERS(T) const T *x, int64_t count, float rate, float *most, float *chunks
-#define ARGUMENTS x, count, rate, most, chunks
-PLUMBLINE_KERNEL(weigh, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
 
 // The first token whose cumulative weight is over place · (all weights): first by chunks, then within one.
 template <class T>
@@ -848,7 +801,7 @@ std::tuple<Tensor, Tensor> drawTokens(const Tensor& logits, const Tensor& places
         const auto* row = in<T>(x) + r * vocab;
         const float rate = 1 / in<float>(by)[by.numel() == 1 ? 0 : r];
         float most;
-        weigh(row, vocab, rate, &most, chunks.data());
+        vectorised<weighRow<T>>(row, vocab, rate, &most, chunks.data());
         double total = 0;
         for (const float sum : chunks) total += sum;
         const auto token = findPlace(row, vocab, rate, most, chunks, in<double>(at)[r] * total);
@@ -913,7 +866,7 @@ TORCH_LIBRARY(plumbline, library) {
   both("swiglu", TORCH_FN(swigluForward), TORCH_FN(swigluRecorded));
   library.def("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
   both("linear", TORCH_FN(linearForward), TORCH_FN(linearRecorded));
-  library.def("dequantise(Tensor values, Tensor scales, Tensor codes) -> Tensor");
+  library.def("dequantise(Tensor values, Tensor scales, Tensor codes, ScalarType dtype) -> Tensor");
   library.impl("dequantise", c10::DispatchKey::CPU, TORCH_FN(dequantise));
   library.def("quantised_linear(Tensor x, Tensor values, Tensor scales, Tensor codes) -> Tensor");
   both("quantised_linear", TORCH_FN(quantisedForward), TORCH_FN(quantisedRecorded));

@@ -1,5 +1,6 @@
 export const torchVersion: string;
 export const addonSources: string[];
+export const emulated: boolean;
 export function cacheDir(): string;
 export function addonDir(): string;
 export function findAddon(): string | undefined;

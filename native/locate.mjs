@@ -17,14 +17,19 @@ export function cacheDir() {
 const source = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 /** Sources of the addon. */
-export const addonSources = ["addon.cc", "kernels.cc", "attention.cc", "products.cc"].map(source);
+export const addonSources = ["addon.cc", "cpu.cc", "kernels.cc", "attention.cc", "products.cc"].map(source);
+
+/** Whether the addon emulates AVX-512 bf16 (native/emulate.h), for the tests of machines that lack it. */
+export const emulated = process.env.PLUMBLINE_EMULATE === "1";
 
 /** Folder of the addon built from this source; it holds plumbline.node once set-up has run. */
 export function addonDir() {
   const hash = createHash("sha256").update(torchVersion);
   // The sources' hash names the build, so that clones and versions share a cache in peace.
-  for (const file of [...addonSources, ...["bf16.h", "tiles.h"].map(source)]) hash.update(readFileSync(file));
+  for (const file of [...addonSources, ...["bf16.h", "cpu.h", "emulate.h", "tiles.h"].map(source)])
+    hash.update(readFileSync(file));
   hash.update(process.env.PLUMBLINE_LIBTORCH ?? "").update(process.platform + process.arch);
+  if (emulated) hash.update("emulated");
   return join(cacheDir(), `addon-${hash.digest("hex").slice(0, 16)}`);
 }
 

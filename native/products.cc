@@ -2,8 +2,9 @@
 // has, most of all where few rows meet weights that come from memory (docs/log.md). Elsewhere libtorch's are called, which
 // are the tests' oracles too.
 #include "bf16.h"
+#include "cpu.h"
 
-#if defined(__x86_64__) && defined(__linux__)
+#ifdef PLUMBLINE_BF16
 #include <ATen/Parallel.h>
 
 #include <cstring>
@@ -116,8 +117,6 @@ BF16_END
 
 }  // namespace
 
-bool bf16::available() { return __builtin_cpu_supports("avx512bf16"); }
-
 void bf16::linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs,
                   int64_t outputs, uint16_t* y) {
   // As many rows as stay in the nearer cache while the weights pass by.
@@ -185,7 +184,6 @@ void bf16::multiplyTransposed(const uint16_t* a, const uint16_t* b, int64_t rows
   });
 }
 #else
-bool bf16::available() { return false; }
 void bf16::linear(const uint16_t*, const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {}
 void bf16::multiply(const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {}
 void bf16::multiplyTransposed(const uint16_t*, const uint16_t*, int64_t, int64_t, int64_t, uint16_t*) {}

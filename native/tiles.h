@@ -1,13 +1,20 @@
 // What our bfloat16 kernels are made of, for processors with AVX-512 bf16. Functions that use its instructions stand
-// between BF16_BEGIN and BF16_END, and may be called only where bf16::available().
+// between BF16_BEGIN and BF16_END, and may be called only where cpu::hasBf16().
 #pragma once
+#ifdef PLUMBLINE_EMULATE
+#include "emulate.h"
+#else
 #include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <cstdint>
 #include <memory>
 
-#ifdef __clang__
+#ifdef PLUMBLINE_EMULATE
+#define BF16_BEGIN
+#define BF16_END
+#elif defined(__clang__)
 #define BF16_BEGIN \
   _Pragma("clang attribute push(__attribute__((target(\"avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,bmi2\"))), apply_to = function)")
 #define BF16_END _Pragma("clang attribute pop")

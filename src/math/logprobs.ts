@@ -1,18 +1,13 @@
-import { hasKernels, noGrad, operator, type Tensor } from "../tensor/index.ts";
-
-/** All of `targetsUnder` in one pass over the logits, without float32 copies of them. */
-const fused = operator("plumbline::logprobs") as (
-  logits: Tensor,
-  targets: Tensor,
-  temperature: number,
-) => [logprobs: Tensor, entropy: Tensor, correct: Tensor, sums: Tensor];
+import { noGrad, type Tensor } from "../tensor/index.ts";
+import * as kernels from "../tensor/kernels.ts";
 
 /**
  * Log-probability of each target under softmax(logits / temperature), in float32.
  * @param logits (tokens, vocab) @param targets (tokens) int64 @returns (tokens)
  */
 export function logprobsOf(logits: Tensor, targets: Tensor, temperature = 1): Tensor {
-  if (hasKernels(logits)) return fused(logits, targets, temperature)[0];
+  const fused = kernels.logprobs(logits, targets, temperature);
+  if (fused) return fused.logprobs;
   const scaled = tempered(logits, temperature);
   return scaled.gather(-1, targets.unsqueeze(-1)).squeeze(-1).sub(scaled.logsumexp(-1));
 }
@@ -26,10 +21,8 @@ export function targetsUnder(
   targets: Tensor,
   temperature = 1,
 ): { logprobs: Tensor; entropy: Tensor; correct: Tensor } {
-  if (hasKernels(logits)) {
-    const [logprobs, entropy, correct] = fused(logits, targets, temperature);
-    return { logprobs, entropy, correct };
-  }
+  const fused = kernels.logprobs(logits, targets, temperature);
+  if (fused) return fused;
   const logprobs = logprobsOf(logits, targets, temperature);
   return noGrad(() => {
     const chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1);

@@ -1,13 +1,5 @@
-import {
-  capabilities,
-  cat,
-  type DType,
-  fromBytes,
-  operator,
-  ops,
-  type Tensor,
-  tensor,
-} from "../tensor/index.ts";
+import { cat, type DType, fromBytes, ops, type Tensor, tensor } from "../tensor/index.ts";
+import * as kernels from "../tensor/kernels.ts";
 
 /**
  * Sequences laid end to end without padding: every layer but attention sees one long row of tokens, and attention
@@ -93,13 +85,6 @@ function maskOf(ranges: Int32Array, start: number, length: number): Tensor {
   return tensor(mask, { shape: [length, length] });
 }
 
-type Kernel = (
-  ...of: [q: Tensor, k: Tensor, v: Tensor, seen: Tensor, tokens: Tensor, scale: number]
-) => [attended: Tensor, logs: Tensor];
-
-/** Attention of all sequences at once, where the processor multiplies bfloat16; several times as fast as libtorch's. */
-const kernel = capabilities().fastBf16 ? (operator("plumbline::attention") as Kernel) : undefined;
-
 /** Up to here float32 attention is faster: libtorch's bfloat16 backward on the CPU takes twice the time at 60 tokens. */
 const shortSequence = 256;
 
@@ -110,19 +95,21 @@ export interface Attending {
   device: string;
 }
 
-/** Whether attention goes through our kernels for bfloat16, where a sampled token has the same bits as a learned one. */
-export const hasAttention = ({ dimensions, device, dtype }: Attending): boolean =>
-  kernel !== undefined && device === "cpu" && dtype === "bfloat16" && dimensions.headDim % 16 === 0;
+/** Our kernels of attention for such a model, or null where libtorch's is called. */
+export const attentionKernels = ({ dimensions, device, dtype }: Attending) =>
+  kernels.packedAttention({ device, dtype, headDim: dimensions.headDim });
 
-/** Causal attention within each sequence of a packed batch. */
+/** Causal attention within each sequence of a packed batch: of all at once with our kernels, several times as fast. */
 export function packedAttention(batch: Packing, model: Attending): Attend {
   const { headDim, window } = model.dimensions;
-  if (!kernel || !hasAttention(model)) return attentionBySequence(batch, window);
+  const kernel = attentionKernels(model);
+  if (!kernel) return attentionBySequence(batch, window);
   const { ranges, tokens } = rangesOf(batch, window, alignment);
   while (tokens.length % block) tokens.push(-1);
   const seen = fromBytes(new Uint8Array(ranges.buffer), [ranges.length / 4, 4], "int32");
   const places = tensor(tokens, { dtype: "int32" });
-  return (_layer, q, k, v) => kernel(q, k, v, seen, places, 1 / Math.sqrt(headDim))[0].view(q.size(0), -1);
+  return (_layer, q, k, v) =>
+    kernel.attend(q, k, v, seen, places, 1 / Math.sqrt(headDim))[0].view(q.size(0), -1);
 }
 
 /** The same by libtorch's attention, for one sequence after the other: the kernel's oracle. */

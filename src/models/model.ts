@@ -20,7 +20,7 @@ import {
 } from "../tensor/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Architecture, Dimensions, RunBlock, Weights } from "./architecture.ts";
-import { type Attend, type Batch, hasAttention, packedAttention } from "./attention.ts";
+import { type Attend, attentionKernels, type Batch, packedAttention } from "./attention.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { copyWeights, readSafetensors, writeSafetensors } from "./safetensors.ts";
@@ -122,7 +122,7 @@ export class Model {
    * of a block goes through our bfloat16 kernels, which products of adapters and of transposed weights do not.
    */
   get exact(): boolean {
-    return hasAttention(this) && !this.#architecture.transposed && !this.#lora;
+    return attentionKernels(this) !== null && !this.#architecture.transposed && !this.#lora;
   }
 
   /** Every weight by its Hugging Face name. */
@@ -234,12 +234,12 @@ export class Model {
   /**
    * Rounds the blocks' linear layers to 8 bits a weight or 4 (NormalFloat; Dettmers et al. 2023, QLoRA) and frees what
    * they were. Such a model can be sampled from, and learns through adapters: models that share it are made after this.
-   * @throws InputError for another dtype than bfloat16 on the CPU, or layers that cannot be cut into blocks of 64
+   * @throws InputError for a model that is not on the CPU, or layers that cannot be cut into blocks of 64
    */
   quantise(bits: Bits): this {
-    if (this.dtype !== "bfloat16" || this.device !== "cpu" || this.#architecture.transposed)
+    if (this.device !== "cpu" || this.#architecture.transposed)
       throw new InputError(
-        `quantise works on bfloat16 models of the llama family on the CPU; this is ${this.json.model_type} in ${this.dtype} on ${this.device}`,
+        `quantise works on models of the llama family on the CPU; this is ${this.json.model_type} on ${this.device}`,
       );
     return noGrad(() => {
       for (const [stem, weight] of this.#layers([...this.#architecture.linears])) {
@@ -271,7 +271,7 @@ export class Model {
       for (const [name, narrow] of this.#quantised)
         all.set(
           `${name}.weight`,
-          scope(() => keep(dequantise(narrow).to(dtype))),
+          scope(() => keep(dequantise(narrow, dtype))),
         );
       return all;
     });
@@ -391,7 +391,7 @@ export class Model {
         all.set(name, merge(name.replace(/\.weight$/, ""), weight) ?? own());
       }
       for (const [stem, narrow] of this.#quantised) {
-        const whole = dequantise(narrow);
+        const whole = dequantise(narrow, this.dtype);
         all.set(`${stem}.weight`, merge(stem, whole) ?? whole);
       }
       return all;

@@ -8,9 +8,8 @@ import { fromGguf } from "./gguf-model.ts";
 import { type Head, type Json, Model, parseConfig } from "./model.ts";
 import { readCheckpoint } from "./safetensors.ts";
 
-/** bfloat16 where this machine computes faster in it, else float32. */
-export const fastDtype = (): DType =>
-  capabilities().fastBf16 || capabilities().cuda ? "bfloat16" : "float32";
+/** bfloat16 where the CPU computes faster in it, else float32: models open on the CPU, whatever else the machine has. */
+const fastDtype = (): DType => (capabilities().fastBf16 ? "bfloat16" : "float32");
 
 /** The weights an architecture expects, taken from a checkpoint's, each checked for its shape. */
 function takeWeights(

@@ -1,14 +1,5 @@
-import {
-  type DType,
-  keep,
-  noGrad,
-  operator,
-  ops,
-  scope,
-  type Tensor,
-  tensor,
-  zeros,
-} from "../tensor/index.ts";
+import { type DType, keep, noGrad, ops, scope, type Tensor, tensor, zeros } from "../tensor/index.ts";
+import * as kernels from "../tensor/kernels.ts";
 
 export interface AdamWOptions {
   betas?: readonly [number, number];
@@ -60,9 +51,6 @@ function makeSlots(parameters: ReadonlyMap<string, Tensor>, weightDecay: number)
   return new Map(slots);
 }
 
-const globalNorm = operator("plumbline::global_norm") as (gradients: Tensor[]) => number;
-const adamwSplit = operator("plumbline::adamw_split_");
-
 /** Decoupled weight decay Adam (Loshchilov & Hutter 2019), with float32 masters for bfloat16 parameters. */
 export class AdamW {
   #slots: Map<string, Slot>;
@@ -100,7 +88,8 @@ export class AdamW {
 
   #norm(slots: Slot[]): number {
     const gradients = slots.map(({ parameter }) => parameter.grad as Tensor);
-    if (gradients.every(({ device }) => device === "cpu")) return globalNorm(gradients);
+    const norm = kernels.globalNorm(gradients);
+    if (norm !== null) return norm;
     const norms = gradients.map((gradient) => ops.linalg_vector_norm(gradient, { dtype: "float32" }));
     return norms.length ? ops.linalg_vector_norm(ops.stack(norms)).item() : 0;
   }
@@ -108,9 +97,10 @@ export class AdamW {
   #move({ parameter, low, m, v, decay }: Slot, lr: number, scale: number): void {
     const { beta1, beta2, eps } = this.#options;
     const gradient = parameter.grad as Tensor;
-    if (low !== null && parameter.device === "cpu") {
-      adamwSplit(parameter, low, m, v, gradient, this.#step.item(), lr, beta1, beta2, eps, decay, scale);
-      return;
+    if (low !== null) {
+      const step = this.#step.item();
+      if (kernels.adamwSplit(parameter, low, m, v, gradient, step, lr, beta1, beta2, eps, decay, scale))
+        return;
     }
     const master = low === null ? parameter : joinMaster(parameter, low);
     const own = gradient.to("float32");

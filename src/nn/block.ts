@@ -1,34 +1,26 @@
-import { cat, hasKernels, operator, ops, type Tensor } from "../tensor/index.ts";
+import { cat, ops, type Tensor } from "../tensor/index.ts";
+import * as kernels from "../tensor/kernels.ts";
 
 // What a transformer block does besides its products. On the CPU each is one kernel (native/kernels.cc), which reads
 // its inputs once; elsewhere, and as the kernels' oracle, libtorch's operators.
 
 type Binary = (a: Tensor, b: Tensor) => Tensor;
-const fused = {
-  rmsNorm: operator("plumbline::rms_norm") as (x: Tensor, weight: Tensor, eps: number) => Tensor,
-  swiglu: operator("plumbline::swiglu") as Binary,
-  rotate: operator("plumbline::rotate") as Binary,
-  embedding: operator("plumbline::embedding") as Binary,
-};
 
 /** Rows of a table: (vocab, width) and int64 (tokens) → (tokens, width). */
-export const embedding: Binary = (table, ids) =>
-  hasKernels(table) ? fused.embedding(table, ids) : ops.embedding(table, ids);
+export const embedding: Binary = (table, ids) => kernels.embedding(table, ids) ?? ops.embedding(table, ids);
 
 /** x / √(mean x² + eps) · weight (Zhang & Sennrich 2019, eq. 4): (tokens, width) → (tokens, width). */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
-  hasKernels(x) ? fused.rmsNorm(x, weight, eps) : plain.rmsNorm(x, weight, eps);
+  kernels.rmsNorm(x, weight, eps) ?? plain.rmsNorm(x, weight, eps);
 
 /** silu(gate) · up (Shazeer 2020). */
-export const swiglu: Binary = (gate, up) =>
-  hasKernels(gate) ? fused.swiglu(gate, up) : plain.swiglu(gate, up);
+export const swiglu: Binary = (gate, up) => kernels.swiglu(gate, up) ?? plain.swiglu(gate, up);
 
 /**
  * Turns each pair of channels (i, i + dim / 2) of every head by its token's angle (Su et al. 2021, eq. 34).
  * @param x (tokens, heads, dim) @param angles (tokens, dim) float32: cosines of dim / 2 angles, then their sines
  */
-export const rotate: Binary = (x, angles) =>
-  hasKernels(x) ? fused.rotate(x, angles) : plain.rotate(x, angles);
+export const rotate: Binary = (x, angles) => kernels.rotate(x, angles) ?? plain.rotate(x, angles);
 
 export const plain = {
   rmsNorm: (x: Tensor, weight: Tensor, eps: number): Tensor => ops.rms_norm(x, [x.size(-1)], { weight, eps }),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Generator, ops, type Tensor, tensor } from "../tensor/index.ts";
+import { type DType, Generator, ops, type Tensor, tensor } from "../tensor/index.ts";
 import {
   type Bits,
   dequantise,
@@ -15,11 +15,15 @@ const worst = (a: Tensor, b: Tensor): number => a.to("float64").sub(b.to("float6
 const bits: Bits[] = [8, 4];
 
 describe("weights in fewer bits", () => {
-  it.each(bits)("%i: the kernel reads what libtorch's operators read", (count) => {
+  // The kernel rounds to its type: bfloat16 by 2⁻⁹ of a number under 8, float32 not at all, for both multiply once.
+  it.each(
+    bits.flatMap((count) => [[count, "bfloat16", 8 * 2 ** -9] as const, [count, "float32", 0] as const]),
+  )("%i in %s: the kernel reads what libtorch's operators read", (count, dtype, tolerance) => {
     const narrow = quantise(random(37, 192), count);
     expect(narrow.values.shape).toEqual([37, (192 * count) / 8]);
-    // The kernel rounds to bfloat16: 2⁻⁹ of a number under 8.
-    expect(worst(dequantise(narrow), plainDequantise(narrow))).toBeLessThan(8 * 2 ** -9);
+    const got = dequantise(narrow, dtype);
+    expect(got.dtype).toBe(dtype);
+    expect(worst(got, plainDequantise(narrow))).toBeLessThanOrEqual(tolerance);
   });
 
   it("8: off by half a step of the block's largest, 1/254 of it", () => {
@@ -40,31 +44,34 @@ describe("weights in fewer bits", () => {
   });
 
   it.each(bits)("%i: a block of zeros stays zeros", (count) => {
-    expect(worst(dequantise(quantise(ops.zeros([2, 64]), count)), ops.zeros([2, 64]))).toBe(0);
+    expect(worst(dequantise(quantise(ops.zeros([2, 64]), count), "float32"), ops.zeros([2, 64]))).toBe(0);
   });
 
-  // The oracle multiplies by the same rounded weights; 4e-3: bfloat16's rounding.
-  it.each(bits)("%i: a linear layer and its input's gradient", (count) => {
-    const narrow = quantise(random(40, 128), count);
-    for (const rows of [5, 80]) {
-      const x = random(rows, 128).to("bfloat16");
-      const g = random(rows, 40).to("bfloat16");
-      const run = (as: "bfloat16" | "float64") => {
-        const leaf = x.to(as).detach().clone();
-        leaf.requiresGrad = true;
-        const y =
-          as === "bfloat16"
-            ? quantisedLinear(leaf, narrow)
-            : ops.linear(leaf, dequantise(narrow).to("float64"));
-        y.mul(g.to(as)).sum().backward();
-        return [y.detach(), leaf.grad as Tensor];
-      };
-      const wanted = run("float64");
-      for (const [i, x] of run("bfloat16").entries()) {
-        const off = x.to("float64").sub(wanted[i] as Tensor);
-        const size = ops.linalg_vector_norm(wanted[i] as Tensor).item();
-        expect(ops.linalg_vector_norm(off).item() / size).toBeLessThan(4e-3);
+  // The oracle multiplies by the same rounded weights. 4e-3: bfloat16's rounding; 1e-6: a few of float32's.
+  it.each(bits.flatMap((count) => [[count, "bfloat16", 4e-3] as const, [count, "float32", 1e-6] as const]))(
+    "%i in %s: a linear layer and its input's gradient",
+    (count, dtype, tolerance) => {
+      const narrow = quantise(random(40, 128), count);
+      for (const rows of [5, 80]) {
+        const x = random(rows, 128).to(dtype);
+        const g = random(rows, 40).to(dtype);
+        const run = (as: DType) => {
+          const leaf = x.to(as).detach().clone();
+          leaf.requiresGrad = true;
+          const y =
+            as === "float64"
+              ? ops.linear(leaf, dequantise(narrow, dtype).to("float64"))
+              : quantisedLinear(leaf, narrow);
+          y.mul(g.to(as)).sum().backward();
+          return [y.detach(), leaf.grad as Tensor];
+        };
+        const wanted = run("float64");
+        for (const [i, x] of run(dtype).entries()) {
+          const off = x.to("float64").sub(wanted[i] as Tensor);
+          const size = ops.linalg_vector_norm(wanted[i] as Tensor).item();
+          expect(ops.linalg_vector_norm(off).item() / size).toBeLessThan(tolerance);
+        }
       }
-    }
-  });
+    },
+  );
 });

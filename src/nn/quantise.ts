@@ -1,4 +1,5 @@
-import { keep, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { type DType, keep, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import * as kernels from "../tensor/kernels.ts";
 
 /** A frozen matrix (out, in) in 8 or 4 bits a weight, each 64 along `in` with a scale of their own. */
 export interface Quantised {
@@ -19,7 +20,10 @@ export const normalFloat = [
   -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
   0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
 ];
-const codes = scope(() => keep(tensor(normalFloat)));
+let codes: Tensor | undefined;
+/** `normalFloat` as a tensor, made at its first use. */
+const codeTensor = (): Tensor => (codes ??= scope(() => keep(tensor(normalFloat))));
+
 /** Half way between neighbours: what is above the i-th of them is nearer to code i + 1. */
 const borders = normalFloat.slice(1).map((code, i) => (code + (normalFloat[i] as number)) / 2);
 
@@ -40,19 +44,14 @@ export function quantise(weight: Tensor, bits: Bits): Quantised {
   });
 }
 
-const fused = {
-  dequantise: operator("plumbline::dequantise") as (values: Tensor, scales: Tensor, codes: Tensor) => Tensor,
-  linear: operator("plumbline::quantised_linear") as (
-    ...of: [x: Tensor, values: Tensor, scales: Tensor, codes: Tensor]
-  ) => Tensor,
-};
+/** The matrix again. */
+export const dequantise = (from: Quantised, dtype: DType): Tensor =>
+  kernels.dequantise(from.values, from.scales, codeTensor(), dtype) ?? plainDequantise(from).to(dtype);
 
-/** The matrix again, as bfloat16. */
-export const dequantise = ({ values, scales }: Quantised): Tensor => fused.dequantise(values, scales, codes);
-
-/** x · weightᵀ in bfloat16; the gradient is x's alone. */
-export const quantisedLinear = (x: Tensor, { values, scales }: Quantised): Tensor =>
-  fused.linear(x, values, scales, codes);
+/** x · weightᵀ in the type of x; the gradient is x's alone. */
+export const quantisedLinear = (x: Tensor, weight: Quantised): Tensor =>
+  kernels.quantisedLinear(x, weight.values, weight.scales, codeTensor()) ??
+  ops.linear(x, plainDequantise(weight).to(x.dtype));
 
 /** `dequantise` in libtorch's operators, in float32: its oracle. */
 export function plainDequantise({ values, scales }: Quantised): Tensor {
@@ -62,6 +61,8 @@ export function plainDequantise({ values, scales }: Quantised): Tensor {
   const high = ops.__rshift__(values, 4);
   const levels = isWide
     ? ops.view(values, "int8").to("float32")
-    : codes.indexSelect(0, ops.stack([low, high], { dim: -1 }).view(-1).to("int64"));
+    : codeTensor()
+        .toDevice(values.device)
+        .indexSelect(0, ops.stack([low, high], { dim: -1 }).view(-1).to("int64"));
   return levels.view(rows, blocks, block).mul(scales.unsqueeze(-1)).view(rows, -1);
 }

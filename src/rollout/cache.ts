@@ -1,54 +1,18 @@
 import {
   type Attend,
   alignment,
+  attentionKernels,
   block,
-  hasAttention,
   packedAttention,
   rangesAt,
 } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
-import {
-  arange,
-  hasKernels,
-  keep,
-  operator,
-  ops,
-  scope,
-  type Tensor,
-  tensor,
-  where,
-  zeros,
-} from "../tensor/index.ts";
+import { arange, keep, ops, scope, type Tensor, tensor, where, zeros } from "../tensor/index.ts";
+import { cachedAttention } from "../tensor/kernels.ts";
 
 const int32 = (values: readonly number[]): Tensor => tensor(values, { dtype: "int32" });
 const upTo = (count: number, multiple: number): number => Math.ceil(count / multiple) * multiple;
 const index = (values: readonly number[]): Tensor => tensor(values, { dtype: "int64" });
-
-/** `step`'s attention in one kernel, which adds the new keys and values too. */
-const attendCached = operator("plumbline::attend_cached") as (
-  ...of: [
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    lengths: Tensor,
-    window: number,
-    scale: number,
-  ]
-) => Tensor;
-
-type Into = [k: Tensor, v: Tensor, keys: Tensor, values: Tensor];
-
-/** The same in bfloat16 with the packed attention's own steps, and its layout of keys and values (native/attention.cc). */
-const packed = {
-  store: operator("plumbline::store_tokens_") as (
-    ...of: [...Into, tokens: Tensor, rows: Tensor, places: Tensor]
-  ) => void,
-  attend: operator("plumbline::attend_step") as (
-    ...of: [q: Tensor, ...Into, seen: Tensor, places: Tensor, scale: number]
-  ) => Tensor,
-};
 
 type Cached = Pick<Model, "dimensions" | "dtype" | "device">;
 
@@ -60,7 +24,8 @@ export class KvCache {
   /** Tokens in each row in use, and of them the prompt's. */
   lengths: number[] = [];
   #prompts: number[] = [];
-  readonly #packed: boolean;
+  /** Kernels of packed attention, which lay out keys and values in their own way; null elsewhere. */
+  readonly #packed: ReturnType<typeof attentionKernels>;
   readonly #model: Cached;
   readonly #capacity: number;
   /** For each layer (rows, kvHeads, capacity, headDim); the rows in use come first. */
@@ -70,7 +35,7 @@ export class KvCache {
   constructor(model: Cached, rows: number, capacity: number) {
     const { dimensions, dtype, device } = model;
     this.#model = model;
-    this.#packed = hasAttention(model);
+    this.#packed = attentionKernels(model);
     this.#capacity = this.#packed ? upTo(capacity + alignment, block) : capacity;
     const make = () =>
       Array.from({ length: dimensions.layers }, () =>
@@ -99,7 +64,8 @@ export class KvCache {
       start += length;
     }
     const attend = packedAttention({ lengths: prompts }, this.#model);
-    if (this.#packed) {
+    const packed = this.#packed;
+    if (packed) {
       const [tokens, rows, places] = [from, to.map(([row]) => row), to.map(([, place]) => place)].map(int32);
       return (layer, q, k, v) => {
         packed.store(k, v, ...this.#of(layer), tokens as Tensor, rows as Tensor, places as Tensor);
@@ -120,7 +86,8 @@ export class KvCache {
     const rows = this.lengths.length;
     const before = this.lengths;
     this.lengths = before.map((length) => length + 1);
-    if (this.#packed) {
+    const packed = this.#packed;
+    if (packed) {
       // As packed attention lays out a prompt and the branch after it.
       const ranges = before.map((length, row) => {
         const prompt = this.#prompts[row] as number;
@@ -129,13 +96,14 @@ export class KvCache {
       const seen = int32(ranges.flat());
       const places = int32(ranges.map(([, , , end]) => end - 1));
       return (layer, q, k, v) =>
-        packed.attend(q, k, v, ...this.#of(layer), seen, places, 1 / Math.sqrt(headDim)).view(rows, -1);
+        packed.step(q, k, v, ...this.#of(layer), seen, places, 1 / Math.sqrt(headDim)).view(rows, -1);
     }
-    if (hasKernels(this.#model)) {
+    const cached = cachedAttention(this.#model);
+    if (cached) {
       const lengths = index(before);
       const back = Math.min(window, this.#capacity);
       return (layer, q, k, v) => {
-        return attendCached(q, k, v, ...this.#of(layer), lengths, back, 1 / Math.sqrt(headDim));
+        return cached(q, k, v, ...this.#of(layer), lengths, back, 1 / Math.sqrt(headDim));
       };
     }
     const store = this.#storeAt(before.map((length, row) => [row, length]));

@@ -46,6 +46,7 @@ export function* decode(
     }
   } finally {
     engine.dispose();
+    if (!options.rng) rng.dispose();
   }
 }
 

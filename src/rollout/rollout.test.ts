@@ -3,7 +3,7 @@ import { tinyModel } from "../../test/tiny.ts";
 import { scoreAll } from "../batch/score.ts";
 import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
-import { type DType, Generator, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { type DType, Generator, memory, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
 import { decode, generate } from "./generate.ts";
 import { type Completion, isFinished } from "./sampler.ts";
@@ -116,6 +116,18 @@ describe("generation", () => {
     expect(a.map(({ tokens }) => tokens)).not.toEqual(c.map(({ tokens }) => tokens));
     expect(a.map(({ promptIndex }) => promptIndex)).toEqual([0, 0, 0, 1, 1, 1, 2, 2, 2]);
     expect(new Set(a.map(({ tokens }) => tokens.join())).size).toBe(9);
+  });
+
+  it("frees the generator it made, also when it fails, and leaves a given one", async () => {
+    const before = memory().generators;
+    await generate(model, prompts, { maxTokens: 2 });
+    await expect(generate(model, prompts, { maxTokens: 2, temperature: [1, 2] })).rejects.toThrow();
+    await expect(generate(model, prompts, { maxTokens: 2, signal: AbortSignal.abort() })).rejects.toThrow();
+    expect(memory().generators).toBe(before);
+    const generator = new Generator(1);
+    await generate(model, prompts, { maxTokens: 2, rng: generator });
+    expect(memory().generators).toBe(before + 1);
+    generator.dispose();
   });
 
   it("ends at a stop token, which is not in the text, and at maxTokens", async () => {

@@ -1,4 +1,5 @@
-import { type Generator, hasKernels, operator, ops, type Tensor, tensor, where } from "../tensor/index.ts";
+import { type Generator, ops, type Tensor, tensor, where } from "../tensor/index.ts";
+import * as kernels from "../tensor/kernels.ts";
 
 export interface Sampling {
   /** Divides the logits, a (batch, 1) tensor each row by its own; 0 takes the likeliest token. */
@@ -30,7 +31,6 @@ export function cut(logits: Tensor, { temperature, topK, topP }: Sampling): Tens
 }
 
 type Draw = (logits: Tensor, places: Tensor, temperatures: Tensor) => [tokens: Tensor, logprobs: Tensor];
-const fused = operator("plumbline::draw") as Draw;
 
 /** Inverts the cumulative distribution at `places` (batch, 1), float64 in [0, 1). */
 export const plainDraw: Draw = (logits, places, temperatures) => {
@@ -68,7 +68,8 @@ export function draw(
   ).toDevice(logits.device);
   // In float64: float32 would never draw what is rarer than 2⁻²⁴.
   const places = ops.rand([logits.size(0), 1], { generator, dtype: "float64" }).toDevice(logits.device);
-  const [tokens, logprobs] = (hasKernels(logits) ? fused : plainDraw)(logits, places, temperatures);
+  const [tokens, logprobs] =
+    kernels.draw(logits, places, temperatures) ?? plainDraw(logits, places, temperatures);
   return { tokens, logprobs };
 }
 

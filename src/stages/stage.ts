@@ -197,7 +197,7 @@ export class Stage<State extends StageState = StageState> {
   /** The stage's random generator. Its state is saved with each checkpoint, and rewound when a step is given up. */
   rng(): Rng {
     if (!this.#rng) {
-      this.#rng = new Rng(this.#config.seed);
+      this.#rng = this.use(new Rng(this.#config.seed));
       if (this.state.generator) this.#rewind();
       else this.#recordRng();
     }

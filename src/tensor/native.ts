@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { findAddon } from "../../native/locate.mjs";
+import { TensorError } from "./error.ts";
 
 /** One argument of an operator, as libtorch's schema gives it. */
 export interface Argument {
@@ -36,16 +37,41 @@ interface Native {
   grad(handle: number, value?: number | null): number | null;
   gradMode(value?: boolean): boolean;
   generator(seed: number, device: string): number;
+  freeGenerator(id: number): void;
   generatorState(id: number, state?: Uint8Array): Uint8Array;
   threads(count?: number): number;
   trim(): void;
-  memory(): { handles: number; bytes: number; allocated?: number };
-  capabilities(): { cuda: boolean; mps: boolean; fastBf16: boolean };
+  memory(): { handles: number; generators: number; bytes: number; allocated?: number };
+  capabilities(): { cuda: boolean; mps: boolean; cpu: CpuLevel; libtorch: string; fastBf16: boolean };
+}
+
+/** Levels of instructions that PLUMBLINE_CPU may cap the engine at, and how libtorch and its libraries are capped. */
+const levels = {
+  avx512bf16: ["avx512", "AVX512_CORE_BF16", "AVX512"],
+  avx512: ["avx512", "AVX512_CORE", "AVX512"],
+  avx2: ["avx2", "AVX2", "AVX2"],
+  none: ["default", "SSE41", "SSE4_2"],
+} as const;
+
+/** Highest level of instructions that kernels use here. */
+export type CpuLevel = keyof typeof levels;
+
+/** @throws TensorError when PLUMBLINE_CPU names no level */
+function capInstructions(): void {
+  const cap = process.env.PLUMBLINE_CPU;
+  if (!cap) return;
+  if (!Object.hasOwn(levels, cap))
+    throw new TensorError(`PLUMBLINE_CPU=${cap}: use one of ${Object.keys(levels).join(", ")}`);
+  const [aten, onednn, mkl] = levels[cap as CpuLevel];
+  process.env.ATEN_CPU_CAPABILITY = aten;
+  process.env.ONEDNN_MAX_CPU_ISA = onednn;
+  process.env.MKL_ENABLE_INSTRUCTIONS = mkl;
 }
 
 function load(): Native {
   const path = findAddon();
-  if (!path) throw new Error("the engine is not set up on this machine: run `npx plumbline setup`");
+  if (!path) throw new TensorError("the engine is not set up on this machine: run `npx plumbline setup`");
+  capInstructions();
   // Huge pages for large tensors: measured, a quarter off a training step. libtorch reads this at its first allocation.
   process.env.THP_MEM_ALLOC_ENABLE ??= "1";
   // oneDNN and libtorch's layer over it each keep code for 1,024 shapes of matrices, and packed batches have a new shape
@@ -55,4 +81,6 @@ function load(): Native {
   return createRequire(import.meta.url)(path) as Native;
 }
 
-export const native = load();
+let loaded: Native | undefined;
+/** The addon, loaded at its first use. @throws TensorError when set-up has not built it */
+export const native = (): Native => (loaded ??= load());

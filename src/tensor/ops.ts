@@ -1,7 +1,8 @@
 import { type DType, dtypeCode } from "./dtype.ts";
+import { TensorError } from "./error.ts";
 import { type Argument, native, type Schema } from "./native.ts";
 import type { Ops } from "./ops.generated.ts";
-import { Generator, Tensor, TensorError } from "./tensor.ts";
+import { Generator, Tensor } from "./tensor.ts";
 
 /** Marks a value that an argument does not take. */
 const mismatch = Symbol("mismatch");
@@ -128,7 +129,7 @@ function wrap(type: string | undefined, value: unknown): unknown {
 
 function bind(name: string): (...args: unknown[]) => unknown {
   // Overloads that write to `out` come last: they are never meant by a call that does not name it.
-  const overloads = native
+  const overloads = native()
     .schemas(name)
     .map(compile)
     .sort((a, b) => Number(a.named.has("out")) - Number(b.named.has("out")));
@@ -143,7 +144,7 @@ function bind(name: string): (...args: unknown[]) => unknown {
       }
       let result: unknown;
       try {
-        result = native.call(...(values as [number, ...unknown[]]));
+        result = native().call(...(values as [number, ...unknown[]]));
       } catch (error) {
         throw new TensorError(
           `${shown}: ${(error as Error).message.trim()}\n  given ${args.map(describe).join(", ")}`,
@@ -166,25 +167,31 @@ function bind(name: string): (...args: unknown[]) => unknown {
  * at every call. @throws TensorError when libtorch has no such operator
  */
 export function operator(name: string): (...args: unknown[]) => unknown {
-  if (!native.schemas(name).length) throw new TensorError(`libtorch has no operator "${name}"`);
+  if (!native().schemas(name).length) throw new TensorError(`libtorch has no operator "${name}"`);
   return bind(name);
+}
+
+/** The operators of a namespace, each looked up and bound at its first use; what there is none of is undefined. */
+export function operators<Typed extends object>(namespace: string): Typed {
+  // Bound operators become properties of the object itself, so that the proxy behind it is asked once for each.
+  const unbound = new Proxy(
+    {},
+    {
+      get(_, name) {
+        const full = `${namespace}::${String(name)}`;
+        if (typeof name === "symbol" || !native().schemas(full).length) return undefined;
+        const value = bind(full);
+        Object.defineProperty(bound, name, { value, enumerable: true });
+        return value;
+      },
+    },
+  );
+  const bound = Object.create(unbound) as Typed;
+  return bound;
 }
 
 /**
  * Every operator of libtorch's `aten` namespace. Arguments without a default come by place, the others by name in a
- * last object: `ops.sum(x, { dim: [1], keepdim: true })`. Operators are looked up at their first use.
+ * last object: `ops.sum(x, { dim: [1], keepdim: true })`.
  */
-export const ops = {} as Ops;
-for (const full of native.operatorNames()) {
-  if (!full.startsWith("aten::")) continue;
-  const name = full.slice("aten::".length);
-  Object.defineProperty(ops, name, {
-    configurable: true,
-    enumerable: true,
-    get() {
-      const value = bind(full);
-      Object.defineProperty(ops, name, { value, enumerable: true });
-      return value;
-    },
-  });
-}
+export const ops = operators<Ops>("aten");

@@ -1,11 +1,7 @@
 import { type DType, dtypeBytes, dtypeCode, dtypeName } from "./dtype.ts";
+import { TensorError } from "./error.ts";
 import { native } from "./native.ts";
 import { ops } from "./ops.ts";
-
-/** What the engine refused, with the operator's name and what it was given. */
-export class TensorError extends Error {
-  override name = "TensorError";
-}
 
 /** Tensors made since each open scope began, innermost last. */
 const scopes: Tensor[][] = [];
@@ -31,7 +27,7 @@ export class Tensor {
 
   #describe(): void {
     if (this.#shape) return;
-    const { shape, dtype, device } = checked(() => native.describe(this.handle));
+    const { shape, dtype, device } = checked(() => native().describe(this.handle));
     this.#shape = shape;
     this.#dtype = dtypeName(dtype);
     this.#device = device;
@@ -60,7 +56,7 @@ export class Tensor {
     return size;
   }
   get isLive(): boolean {
-    return native.isLive(this.handle);
+    return native().isLive(this.handle);
   }
 
   toString(): string {
@@ -69,7 +65,7 @@ export class Tensor {
 
   /** Frees the tensor now. Using it later is an error. */
   dispose(): void {
-    native.free([this.handle]);
+    native().free([this.handle]);
   }
 
   // ---- elementwise ----
@@ -257,7 +253,7 @@ export class Tensor {
   // ---- values ----
   /** The value of a tensor of one element. */
   item(): number {
-    return checked(() => native.item(this.handle));
+    return checked(() => native().item(this.handle));
   }
   /** The values, flat, in row order. Integers beyond 2^53 lose digits. */
   toArray(): number[] {
@@ -271,27 +267,27 @@ export class Tensor {
   }
   /** The raw bytes of the values, in row order, copied. */
   bytes(): ArrayBuffer {
-    return checked(() => native.toBytes(this.handle));
+    return checked(() => native().toBytes(this.handle));
   }
 
   // ---- autograd ----
   get requiresGrad(): boolean {
-    return checked(() => native.requiresGrad(this.handle));
+    return checked(() => native().requiresGrad(this.handle));
   }
   set requiresGrad(value: boolean) {
-    checked(() => native.requiresGrad(this.handle, value));
+    checked(() => native().requiresGrad(this.handle, value));
   }
   /** The gradient accumulated by `backward`, a tensor of the current scope, or null. */
   get grad(): Tensor | null {
-    const handle = checked(() => native.grad(this.handle));
+    const handle = checked(() => native().grad(this.handle));
     return handle === null ? null : new Tensor(handle);
   }
   set grad(value: Tensor | null) {
-    checked(() => native.grad(this.handle, value === null ? null : value.handle));
+    checked(() => native().grad(this.handle, value === null ? null : value.handle));
   }
   /** Adds the gradient of this scalar (or of its product with `gradient`) to every leaf it came from. */
   backward(gradient?: Tensor, options: { retainGraph?: boolean } = {}): void {
-    checked(() => native.backward(this.handle, gradient?.handle ?? null, options.retainGraph ?? false));
+    checked(() => native().backward(this.handle, gradient?.handle ?? null, options.retainGraph ?? false));
   }
 }
 
@@ -339,7 +335,7 @@ export function scope<T>(body: () => T): T {
       if (survivors.has(tensor)) outer?.push(tensor);
       else freed.push(tensor.handle);
     }
-    native.free(freed);
+    native().free(freed);
   }
 }
 
@@ -351,11 +347,11 @@ export function keep<T>(value: T): T {
 
 /** Runs `body` without recording operations for `backward`. */
 export function noGrad<T>(body: () => T): T {
-  const before = native.gradMode(false);
+  const before = native().gradMode(false);
   try {
     return body();
   } finally {
-    native.gradMode(before);
+    native().gradMode(before);
   }
 }
 
@@ -364,7 +360,7 @@ type TypedArray = Float32Array | Float64Array | Int32Array | BigInt64Array | Uin
 function fromTyped(data: TypedArray, shape: readonly number[], dtype: DType): Tensor {
   return new Tensor(
     checked(() =>
-      native.fromBytes(
+      native().fromBytes(
         data.buffer as ArrayBuffer,
         data.byteOffset,
         data.byteLength,
@@ -417,7 +413,7 @@ export function mapFile(
   entries: readonly { offset: number; shape: readonly number[]; dtype: DType }[],
 ): Tensor[] {
   const list = entries.map((e) => [e.offset, [...e.shape], dtypeCode(e.dtype)] as [number, number[], number]);
-  return checked(() => native.mapFile(path, list)).map((handle) => new Tensor(handle));
+  return checked(() => native().mapFile(path, list)).map((handle) => new Tensor(handle));
 }
 
 /** A source of random numbers with a state that can be saved. The same seed gives the same numbers. */
@@ -425,38 +421,42 @@ export class Generator {
   /** @internal */
   readonly id: number;
   constructor(seed: number, device = "cpu") {
-    this.id = checked(() => native.generator(seed, device));
+    this.id = checked(() => native().generator(seed, device));
   }
   get state(): Uint8Array {
-    return native.generatorState(this.id);
+    return checked(() => native().generatorState(this.id));
   }
   set state(bytes: Uint8Array) {
-    checked(() => native.generatorState(this.id, bytes));
+    checked(() => native().generatorState(this.id, bytes));
+  }
+  /** Frees its memory. Using it later is an error. */
+  dispose(): void {
+    native().freeGenerator(this.id);
   }
 }
 
 /**
- * Live tensor handles, the bytes of the memory behind them, what native code has allocated in all (where glibc counts
+ * Live tensor handles and generators, the bytes of the memory behind the tensors, what native code has allocated in all (where glibc counts
  * it), and the process's resident bytes.
  */
-export const memory = () => ({ ...native.memory(), resident: process.memoryUsage.rss() });
+export const memory = () => ({ ...native().memory(), resident: process.memoryUsage.rss() });
 
 /** Gives memory that was freed back to the system: worth it after a training, not within one. */
-export const trim = (): void => native.trim();
+export const trim = (): void => native().trim();
 
 /** How many threads an operator may use; with `count`, sets it. */
 export const threads = (count?: number): number =>
-  count === undefined ? native.threads() : native.threads(count);
+  count === undefined ? native().threads() : native().threads(count);
 
 /** Whether operators are recorded for `backward` here: false within `noGrad`. */
-export const gradEnabled = (): boolean => native.gradMode();
+export const gradEnabled = (): boolean => native().gradMode();
 
-/** Whether our own kernels take a tensor of this type and device. */
-export const hasKernels = ({ device, dtype }: { device: string; dtype: DType }): boolean =>
-  device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
-
-/** What this machine's libtorch can do: `fastBf16` says whether bfloat16 is worth computing in on the CPU. */
-export const capabilities = () => native.capabilities();
+/**
+ * What the engine can use of this machine. `cpu`: the level of instructions of our kernels, `libtorch`:
+ * its name for that of its own; PLUMBLINE_CPU caps both. `fastBf16`:
+ * whether bfloat16 is worth computing in on the CPU.
+ */
+export const capabilities = () => native().capabilities();
 
 /** Bytes one element of the tensor takes. */
 export const itemBytes = (of: Tensor): number => dtypeBytes(of.dtype);

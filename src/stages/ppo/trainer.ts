@@ -95,6 +95,7 @@ export class PpoTrainer implements Sampler {
   #optimizers: Optimizers | undefined;
   #moments = noMoments;
   readonly #rng: Rng;
+  readonly #ownsRng: boolean;
   #history: Health[] = [];
   #ptxData: readonly Demonstration[];
 
@@ -108,6 +109,7 @@ export class PpoTrainer implements Sampler {
     this.reference = reference ?? policy;
     this.#ptxData = ptxData;
     this.#rng = rng ?? new Rng(this.config.seed);
+    this.#ownsRng = !rng;
     this.klCoef = this.config.initKlCoef;
     const { critic, lora, seed } = this.config;
     const { dtype } = policy;
@@ -342,6 +344,7 @@ export class PpoTrainer implements Sampler {
     this.#optimizers?.policy.dispose();
     this.#optimizers?.critic.dispose();
     this.critic.dispose();
+    if (this.#ownsRng) this.#rng.dispose();
   }
   #isFinished = false;
 }

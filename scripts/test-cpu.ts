@@ -1,0 +1,30 @@
+// Runs the tests of what touches kernels once for each level of instructions: capped by PLUMBLINE_CPU, and where this
+// processor has no AVX-512 bf16, with its kernels emulated (native/emulate.h). `npm run test:cpu`.
+import { spawnSync } from "node:child_process";
+import { type CpuLevel, native } from "../src/tensor/native.ts";
+
+const kernels = ["src/nn", "src/models/attention.test.ts", "src/ppo/sampled.test.ts"];
+const all = [...kernels, "src/math", "src/models", "src/rollout", "src/tensor", "test/ppo.test.ts"];
+
+const { cpu, fastBf16 } = native().capabilities();
+
+function run(command: string, args: readonly string[], env: Record<string, string>): void {
+  const { status } = spawnSync(command, args, { stdio: "inherit", env: { ...process.env, ...env } });
+  if (status !== 0) process.exitCode = 1;
+}
+
+function test(level: CpuLevel, files: readonly string[], env: Record<string, string> = {}): void {
+  console.log(`\ninstructions: ${level}${env.PLUMBLINE_EMULATE ? ", emulated" : ""}`);
+  run("npx", ["vitest", "run", ...files], { PLUMBLINE_CPU: level, ...env });
+}
+
+const emulate = { PLUMBLINE_EMULATE: "1" };
+run(process.execPath, ["scripts/setup.mjs"], emulate);
+if (fastBf16) {
+  test("avx512bf16", all);
+  // What other machines test these kernels with is held to the same tests where they run natively.
+  test("avx512bf16", kernels, emulate);
+} else test("avx512bf16", all, emulate);
+if (cpu === "none") console.log("\ninstructions: avx2 skipped, this processor has none of it");
+else test("avx2", all);
+test("none", all);
