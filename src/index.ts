@@ -22,9 +22,9 @@ export {
 export type { GrpoSettings } from "./grpo/config.ts";
 export { type GrpoOptions, type GrpoResult, grpo } from "./grpo/train.ts";
 export type { Interval } from "./math/index.ts";
-export type { Dimensions } from "./models/architecture.ts";
+export type { Dimensions, Head, Json } from "./models/architecture.ts";
 export type { Attend, Batch } from "./models/attention.ts";
-export { type Head, type Json, Model } from "./models/model.ts";
+export { Model } from "./models/model.ts";
 export type { Row } from "./models/pack.ts";
 export { loadModel, type PullOptions, pullModel } from "./models/pull.ts";
 export type { LoraConfig } from "./nn/lora-config.ts";

@@ -82,7 +82,7 @@ async function* train({
   try {
     const fresh = (share: boolean) => reference.clone({ share });
     const policy = openLearner({ fresh, from: journal.from?.dir, dtype: reference.dtype, lora, seed });
-    policy.json.plumbline = { stage: "online-dpo" };
+    policy.stage = "online-dpo";
     policy.checkpointing = config.gradientCheckpointing;
     const optimizer = new AdamW(policy.train().learned);
     const generator = new Generator(seed);

@@ -100,7 +100,7 @@ async function* train({
     const { lora, seed } = config;
     const fresh = (share: boolean) => base.clone({ share });
     const policy = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
-    policy.json.plumbline = { stage: "dpo" };
+    policy.stage = "dpo";
     if (base !== from && !lora) base.dispose();
     policy.checkpointing = config.gradientCheckpointing;
     const optimizer = new AdamW(policy.train().learned, { weightDecay: config.weightDecay });

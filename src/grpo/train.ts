@@ -92,7 +92,7 @@ async function* train({
   try {
     const fresh = (share: boolean) => base.clone({ share });
     const policy = openLearner({ fresh, from: journal.from?.dir, dtype: base.dtype, lora, seed });
-    policy.json.plumbline = { stage: "grpo" };
+    policy.stage = "grpo";
     policy.checkpointing = config.gradientCheckpointing;
     const reference = config.klCoef ? base : undefined;
     if (!reference && !lora && base !== from) base.dispose();

@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
 import { capabilities, type DType, keep, noGrad, scope, type Tensor } from "../tensor/index.ts";
 import { readTokenizer } from "../text/tokenizer.ts";
+import type { Head, Json } from "./architecture.ts";
+import { parseModelConfig } from "./architectures.ts";
 import { readGguf } from "./gguf.ts";
 import { fromGguf } from "./gguf-model.ts";
-import { type Head, type Json, Model, parseConfig } from "./model.ts";
+import { Model } from "./model.ts";
 import { readCheckpoint } from "./safetensors.ts";
 
 /** bfloat16 where this machine computes faster in it, else float32. */
@@ -18,7 +20,7 @@ function takeWeights(
   found: Map<string, Tensor>,
   where: string,
 ): { weights: Map<string, Tensor>; head: Head } {
-  const { architecture, config } = parseConfig(json);
+  const { architecture, config } = parseModelConfig(json);
   const { hidden, vocab, tied } = architecture.dimensions(config);
   const head: Head = found.has("score.weight") ? "score" : "lm";
   const wanted = architecture.shapes(config);
@@ -67,6 +69,6 @@ function readFolder(path: string) {
   } catch (error) {
     throw new InputError(`${configPath}: not JSON: ${(error as Error).message}`);
   }
-  parseConfig(json); // before the weights: a model we cannot run is better told so
+  parseModelConfig(json); // before the weights: a model we cannot run is better told so
   return { json, weights: readCheckpoint(path), tokenizer: readTokenizer(path) };
 }

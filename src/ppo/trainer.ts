@@ -126,7 +126,7 @@ export class PpoTrainer {
       this.#history = state.history;
       this.#generator.state = Buffer.from(state.generator, "base64");
     }
-    this.policy.json.plumbline = { stage: "ppo" };
+    this.policy.stage = "ppo";
     this.#loadOptimizersFrom = from;
   }
   #loadOptimizersFrom: string | undefined;
