@@ -10,7 +10,7 @@ import { parseModelConfig } from "./architectures.ts";
 import { type Attend, type Batch, hasAttention, packedAttention } from "./attention.ts";
 import { Checkpoints, type Part } from "./checkpointing.ts";
 import { readProvenance, restoreAdapters, saveModel } from "./save.ts";
-import { scoreHead } from "./value-head.ts";
+import { type HeadOptions, scoreHead } from "./value-head.ts";
 import { PlainWeights } from "./weights.ts";
 
 type Tensors = Map<string, Tensor>;
@@ -149,6 +149,7 @@ export class Model {
   clone({ dtype = this.dtype, share = false }: { dtype?: DType; share?: boolean } = {}): Model {
     const made = this.#withWeights(this.json, this.head, this.#copy(share, dtype), share);
     made.stage = this.stage;
+    made.scoreShift = this.scoreShift;
     return made;
   }
 
@@ -182,10 +183,9 @@ export class Model {
    * A copy with a fresh scalar head in place of the head it has: weights from N(0, std²), or zeros; with a bias of 0
    * where `bias`. With `share` the rest stays this model's: keep it while the new one lives.
    */
-  withScoreHead(options: { std: number; seed?: number; bias?: boolean; share?: boolean }): Model {
+  withScoreHead({ share = false, ...options }: HeadOptions & { share?: boolean }): Model {
     return noGrad(() =>
       scope(() => {
-        const { share = false } = options;
         const weights = this.#copy(share, this.dtype);
         for (const old of ["lm_head.weight", "score.weight", "score.bias"]) {
           if (!share) weights.get(old)?.dispose();

@@ -155,6 +155,22 @@ describe("llama-tiny-reward against transformers", () => {
     );
   });
 
+  it("and its copies are normalised alike, and know the stage that trained it", () => {
+    const model = open("llama-tiny").withScoreHead({ std: 0.02, seed: 1 });
+    model.stage = "reward";
+    model.normaliseScores(0.5, 2);
+    for (const copy of [model.clone(), model.clone({ share: true })]) {
+      expectClose(
+        noGrad(() => scoresOf(copy)),
+        noGrad(() => scoresOf(model)).toArray(),
+        0,
+      );
+      expect(copy.stage).toBe("reward");
+    }
+    model.save(join(folder, "stage"));
+    expect(openModel(join(folder, "stage")).stage).toBe("reward");
+  });
+
   it("has a value head of zeros, and a seeded head of the deviation asked for", () => {
     const base = open("llama-tiny");
     expectClose(

@@ -64,11 +64,17 @@ export class ValueHead {
   }
 }
 
+export interface HeadOptions {
+  std: number;
+  seed?: number;
+  bias?: boolean;
+}
+
 /** Weights of a fresh scalar head: from N(0, std²), or zeros; a bias of 0 where `bias`. */
 export function scoreHead(
   hidden: number,
   dtype: DType,
-  { std, seed = 0, bias = false }: { std: number; seed?: number; bias?: boolean },
+  { std, seed = 0, bias = false }: HeadOptions,
 ): Map<string, Tensor> {
   const weight = ops.zeros([1, hidden]);
   if (std) ops.normal_(weight, { std, generator: new Generator(seed) });
