@@ -5,9 +5,9 @@ import type { AdamW } from "../nn/adamw.ts";
 import type { LoraConfig } from "../nn/lora-config.ts";
 import type { Bits } from "../nn/quantise.ts";
 import { type DType, noGrad, scope } from "../tensor/index.ts";
+import { readSafetensors, writeSafetensors } from "./files/safetensors.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
-import { readSafetensors, writeSafetensors } from "./safetensors.ts";
 
 /** Writes what a trainer needs to go on besides its models: the optimisers' tensors and its own state as JSON. */
 export function saveTraining(dir: string, optimizers: Record<string, AdamW>, state: unknown): void {

@@ -13,10 +13,10 @@ import { afterAll, describe, expect, it } from "vitest";
 import { expectClose, goldenPath } from "../../test/golden.ts";
 import { logprobsOf } from "../math/index.ts";
 import { noGrad, type Tensor } from "../tensor/index.ts";
+import { readSafetensors } from "./files/safetensors.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
 import { batchRows, pack, packRows } from "./pack.ts";
-import { readSafetensors } from "./safetensors.ts";
 
 // Expected values: test/golden/make_models.py, Hugging Face transformers in float32. Two orders of sums differ by 1e-5
 // at most here; the project promises 1e-4.

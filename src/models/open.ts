@@ -5,10 +5,10 @@ import { capabilities, type DType, keep, noGrad, scope, type Tensor } from "../t
 import { readTokenizer } from "../text/tokenizer.ts";
 import type { Head, Json } from "./architecture.ts";
 import { parseModelConfig } from "./architectures.ts";
-import { readGguf } from "./gguf.ts";
-import { fromGguf } from "./gguf-model.ts";
+import { readGguf } from "./files/gguf.ts";
+import { fromGguf } from "./files/gguf-model.ts";
+import { readCheckpoint } from "./files/safetensors.ts";
 import { Model } from "./model.ts";
-import { readCheckpoint } from "./safetensors.ts";
 
 /** bfloat16 where this machine computes faster in it, else float32. */
 export const fastDtype = (): DType =>

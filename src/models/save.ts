@@ -4,7 +4,7 @@ import type { LoraConfig } from "../nn/lora-config.ts";
 import { type DType, noGrad, scope, type Tensor } from "../tensor/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Architecture, Head, Json } from "./architecture.ts";
-import { copyWeights, readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { copyWeights, readSafetensors, writeSafetensors } from "./files/safetensors.ts";
 
 /** What of a model is ours alone. config.json holds it under `plumbline`. */
 export interface Provenance {

@@ -12,7 +12,7 @@ import {
   tensor,
   zeros,
 } from "../tensor/index.ts";
-import { copyWeights, readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { copyWeights, readSafetensors, writeSafetensors } from "./files/safetensors.ts";
 
 /** A linear value of another model's hidden states, in float32 and 0 at first: the critic that shares the policy's backbone. */
 export class ValueHead {
