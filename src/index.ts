@@ -1,5 +1,5 @@
 export { InputError } from "./data/errors.ts";
-export type { Kind } from "./data/formats.ts";
+export type { Kind } from "./data/formats/format.ts";
 export {
   checkData,
   type DataReport,

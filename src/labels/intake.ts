@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
-import { type Draft, denseRanks, thumb } from "../data/formats.ts";
+import { type Draft, denseRanks, thumb } from "../data/formats/format.ts";
 import type { DataReport } from "../data/readers.ts";
 import type { Message } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";

@@ -1,4 +1,5 @@
-import { type Draft, denseRanks, formats, thumb } from "../data/formats.ts";
+import { type Draft, denseRanks, thumb } from "../data/formats/format.ts";
+import { formats } from "../data/formats/index.ts";
 import type { Message } from "../data/records.ts";
 import { mean } from "../math/statistics.ts";
 import { ranksOf } from "./comparisons.ts";
