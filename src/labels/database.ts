@@ -26,7 +26,12 @@ interface EventTable {
   data: string;
   /** SHA-256 of the event before's hash and this event. */
   hash: string;
+  /** Of the event's schema: see `upcast`. */
+  version: number;
 }
+
+/** Version of the events that this program records, and the newest that it reads. */
+export const logVersion = 2;
 
 interface Projected {
   user: {
@@ -327,10 +332,20 @@ const resets: Migration = {
   },
 };
 
+const versions: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .alterTable("event")
+      .addColumn("version", "integer", (column) => column.notNull().defaultTo(1))
+      .execute();
+  },
+};
+
 const migrations: Record<string, Migration> = {
   "001_first": first,
   "002_imported": imported,
   "003_resets": resets,
+  "004_versions": versions,
 };
 
 const isPostgres = (where: string): boolean => /^postgres(ql)?:\/\//.test(where);
@@ -344,9 +359,10 @@ export async function openDatabase(where: string): Promise<Database> {
   try {
     const shared = isPostgres(where);
     const db = new Kysely<Schema>({ dialect: shared ? postgres(where) : sqlite(where) });
-    const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
-    const { error } = await migrator.migrateToLatest();
-    if (error) {
+    try {
+      await migrate(db);
+      refuseNewerLog(await lastEvent(db));
+    } catch (error) {
       await db.destroy();
       throw error;
     }
@@ -357,6 +373,37 @@ export async function openDatabase(where: string): Promise<Database> {
     const shown = isPostgres(where) ? where.replace(/\/\/[^@/]*@/, "//…@") : where;
     throw new InputError(`${shown}: the label store cannot be opened: ${(error as Error).message}`);
   }
+}
+
+async function migrate(db: Kysely<Schema>): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
+  const { error } = await migrator.migrateToLatest();
+  if (!error) return;
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration order by name desc`.execute(
+    db,
+  );
+  const [newest] = rows;
+  if (!newest || newest.name in migrations) throw error;
+  throw new InputError(
+    `its tables are of version ${newest.name}, and this plumbline knows those up to ${Object.keys(migrations).at(-1)}: update plumbline`,
+  );
+}
+
+/** The end of the log. */
+export const lastEvent = (db: Kysely<Schema>) =>
+  db
+    .selectFrom("event")
+    .select(["seq", "hash", "version"])
+    .orderBy("seq", "desc")
+    .limit(1)
+    .executeTakeFirst();
+
+/** @throws InputError when a later version of plumbline has written to the log */
+export function refuseNewerLog(last: { version: number } | undefined): void {
+  if (last && last.version > logVersion)
+    throw new InputError(
+      `its log is of version ${last.version}, and this plumbline reads those up to ${logVersion}: update plumbline`,
+    );
 }
 
 function sqlite(path: string): SqliteDialect {

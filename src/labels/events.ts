@@ -2,9 +2,8 @@ import { createHash } from "node:crypto";
 import type { Transaction } from "kysely";
 import { z } from "zod";
 import { messageSchema } from "../data/records.ts";
-import { disagreement } from "./comparisons.ts";
 import type { Schema } from "./database.ts";
-import { answerSchema, parseAnswer, projectSettings, question } from "./settings.ts";
+import { answerSchema, projectSettings, question } from "./settings.ts";
 
 const id = z.string().min(1);
 export const roles = ["owner", "reviewer", "labeler"] as const;
@@ -81,17 +80,25 @@ export const eventSchema = z.discriminatedUnion("type", [
     repeat: z.boolean(),
     revises: id.optional(),
     source: z.string().optional(),
+    /** Judgements that the task is to have after this one. Since version 2. */
+    wanted: z.int(),
   }),
   z.strictObject({ type: z.literal("adjudicated"), project: id, task: id, user: id, answer: answerSchema }),
 ]);
 export type LabelEvent = z.infer<typeof eventSchema>;
+type Judged = LabelEvent & { type: "judged" };
+/** An event before it is recorded, which adds what it decides. */
+export type NewEvent = Exclude<LabelEvent, Judged> | Omit<Judged, "wanted">;
 export type Role = (typeof roles)[number];
 
-/** A link of the log's chain. */
-export const hashOf = (before: string, event: { at: number; actor: string | null; data: string }): string =>
-  createHash("sha256")
-    .update(JSON.stringify([before, event.at, event.actor, event.data]))
-    .digest("hex");
+/** A link of the log's chain. Events of version 1 were recorded without a version. */
+export function hashOf(
+  before: string,
+  { at, actor, data, version }: { at: number; actor: string | null; data: string; version: number },
+): string {
+  const link = [before, at, actor, data, ...(version > 1 ? [version] : [])];
+  return createHash("sha256").update(JSON.stringify(link)).digest("hex");
+}
 
 type Tx = Transaction<Schema>;
 
@@ -221,8 +228,8 @@ async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Prom
     .execute();
 }
 
-async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number): Promise<void> {
-  const { type: _, answer, order, repeat, revises, source, ...rest } = event;
+async function judge(tx: Tx, event: Judged, at: number): Promise<void> {
+  const { type: _, answer, order, repeat, revises, source, wanted, ...rest } = event;
   if (revises !== undefined)
     await tx.updateTable("judgement").set({ current: 0 }).where("id", "=", revises).execute();
   await tx
@@ -238,13 +245,12 @@ async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number)
       at,
     })
     .execute();
-  const task = await tx
+  const { gold } = await tx
     .selectFrom("task")
-    .innerJoin("project", "project.id", "task.project")
-    .select(["task.gold", "task.wanted", "task.done", "project.settings"])
-    .where("task.id", "=", event.task)
+    .select("gold")
+    .where("id", "=", event.task)
     .executeTakeFirstOrThrow();
-  if (repeat || task.gold !== null) return;
+  if (repeat || gold !== null) return;
   const counted = await tx
     .selectFrom("judgement")
     .select("answer")
@@ -252,12 +258,8 @@ async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number)
     .where("current", "=", 1)
     .where("repeat", "=", 0)
     .execute();
-  const answers = counted.map(({ answer }) => parseAnswer(answer));
   // A task that somebody skips is somebody else's.
-  const done = answers.filter(({ skip }) => skip === undefined).length;
-  const { overlap, maxOverlap } = projectSettings.parse(JSON.parse(task.settings));
-  const more = done >= task.wanted && done < maxOverlap && overlap > 1 && disagreement(answers);
-  const wanted = more ? done + 1 : task.wanted;
+  const done = counted.filter(({ answer }) => JSON.parse(answer).skip === undefined).length;
   await tx
     .updateTable("task")
     .set({ done, wanted, complete: Number(done >= wanted) })
