@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import type { Transaction } from "kysely";
 import { z } from "zod";
 import { messageSchema } from "../data/records.ts";
-import type { Schema } from "./database.ts";
 import { answerSchema, projectSettings, question } from "./settings.ts";
+import type { Schema } from "./tables.ts";
 
 const id = z.string().min(1);
 export const roles = ["owner", "reviewer", "labeler"] as const;
@@ -113,18 +113,8 @@ export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void
         .execute();
       return;
     }
-    case "user changed": {
-      const { role, active, skills, cohort } = event;
-      const change = {
-        ...(role && { role }),
-        ...(active !== undefined && { active: Number(active) }),
-        ...(skills && { skills: JSON.stringify(skills) }),
-        ...(cohort && { cohort: JSON.stringify(cohort) }),
-      };
-      if (Object.keys(change).length)
-        await tx.updateTable("user").set(change).where("id", "=", event.id).execute();
-      return;
-    }
+    case "user changed":
+      return changeUser(tx, event);
     // What follows from these is among the secrets, which are not in the log.
     case "invited":
     case "password link made":
@@ -187,6 +177,17 @@ export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void
         .execute();
     }
   }
+}
+
+async function changeUser(tx: Tx, event: LabelEvent & { type: "user changed" }): Promise<void> {
+  const { id, role, active, skills, cohort } = event;
+  const change = {
+    ...(role && { role }),
+    ...(active !== undefined && { active: Number(active) }),
+    ...(skills && { skills: JSON.stringify(skills) }),
+    ...(cohort && { cohort: JSON.stringify(cohort) }),
+  };
+  if (Object.keys(change).length) await tx.updateTable("user").set(change).where("id", "=", id).execute();
 }
 
 async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Promise<void> {

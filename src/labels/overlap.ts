@@ -1,7 +1,7 @@
 import type { Transaction } from "kysely";
 import { disagreement } from "./comparisons.ts";
-import type { Schema } from "./database.ts";
 import { type Answer, projectSettings } from "./settings.ts";
+import type { Schema } from "./tables.ts";
 
 /** What the overlap depends on of a judgement that is about to be recorded. */
 export interface Judgement {

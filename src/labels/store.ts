@@ -4,18 +4,12 @@ import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { messageSchema } from "../data/records.ts";
-import {
-  type Database,
-  lastEvent,
-  logVersion,
-  openDatabase,
-  refuseNewerLog,
-  type Schema,
-} from "./database.ts";
+import { type Database, lastEvent, openDatabase, refuseNewerLog } from "./database.ts";
 import { apply, eventSchema, hashOf, type LabelEvent, type NewEvent, type Role } from "./events.ts";
 import { wantedAfter } from "./overlap.ts";
 import type { Guidelines, NewTask, Project, User } from "./records.ts";
 import { type ProjectSettings, projectSettings, question } from "./settings.ts";
+import { logVersion, type Schema } from "./tables.ts";
 
 /** A mistake of a request that something else is needed for: no such thing, not allowed, too late. */
 export class Refusal extends InputError {

@@ -1,8 +1,8 @@
 import type { Transaction } from "kysely";
-import { logVersion, type Schema } from "./database.ts";
 import type { LabelEvent } from "./events.ts";
 import { type Judgement, judgedTask } from "./overlap.ts";
 import type { Answer } from "./settings.ts";
+import { logVersion, type Schema } from "./tables.ts";
 
 // Events are never rewritten: those of older versions are brought to the newest while they are read. What follows from an
 // old event may not depend on the rules of today, so each upcaster has the rules of its version, frozen. Add an upcaster

@@ -1,6 +1,7 @@
-import { openDatabase, projected } from "./database.ts";
+import { openDatabase } from "./database.ts";
 import { apply, hashOf } from "./events.ts";
 import type { LabelStore } from "./store.ts";
+import { projected } from "./tables.ts";
 import { upcast } from "./upcast.ts";
 
 export interface Verification {
