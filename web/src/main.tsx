@@ -15,6 +15,8 @@ import { NewProject, ProjectSettings } from "./settings.tsx";
 import { Account, Claim, Reset, SignIn } from "./sign-in.tsx";
 import { TaskPage } from "./task.tsx";
 import "./style.css";
+import "./label.css";
+import "./text.css";
 
 const client: QueryClient = new QueryClient({
   queryCache: new QueryCache({
