@@ -1,9 +1,9 @@
 import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic } from "../data/jsonl.ts";
-import { type Agreement, type Estimate, type Scale, scales } from "../labels/agreement.ts";
 import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
 import { kinds, type TaskKind } from "../labels/settings.ts";
+import { type Agreement, type Estimate, type Scale, scales } from "../statistics/agreement.ts";
 import { storeOption } from "./serve.ts";
 import { withStore } from "./store.ts";
 import { lines, number, print, table } from "./terminal.ts";
@@ -111,8 +111,8 @@ export const labels = () => {
     .option("--json", "print everything as JSON")
     .action(async (file: string, { scale, json }: { scale: Scale; json?: boolean }) => {
       const { readRatings } = await import("../labels/ratings.ts");
-      const { agreementOf } = await import("../labels/agreement.ts");
-      const { labelerAccuracy } = await import("../labels/reliability.ts");
+      const { agreementOf } = await import("../statistics/agreement.ts");
+      const { labelerAccuracy } = await import("../statistics/reliability.ts");
       const ratings = readRatings(file, scale);
       const found = agreementOf(ratings, scale);
       const accuracy = scale === "nominal" ? labelerAccuracy(ratings) : undefined;

@@ -1,4 +1,4 @@
-import { type Estimate, estimate, meanOf, type Total, totalOf } from "./agreement.ts";
+import { type Estimate, estimate, meanOf, type Total, totalOf } from "../statistics/agreement.ts";
 import { groupBy, type Judged, pairOf } from "./judged.ts";
 import type { User } from "./records.ts";
 

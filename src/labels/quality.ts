@@ -1,4 +1,3 @@
-import { mean } from "../math/statistics.ts";
 import {
   accident,
   alertOf,
@@ -11,7 +10,8 @@ import {
   krippendorffAlpha,
   meanOf,
   totalOf,
-} from "./agreement.ts";
+} from "../statistics/agreement.ts";
+import { mean } from "../statistics/bootstrap.ts";
 import { cohorts } from "./cohorts.ts";
 import { counted, excerpt, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
 import type { Project } from "./records.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { mean, uniform } from "../math/statistics.ts";
+import { mean, uniform } from "../statistics/bootstrap.ts";
 import { labelers, rank } from "./labelers.ts";
 import { gold, type Instruction, loadDemonstrations, loadInstructions } from "./task.ts";
 
