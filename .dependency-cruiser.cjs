@@ -23,7 +23,7 @@ module.exports = {
     only("nn", ["tensor", "math"], "optimisers and schedules"),
     only("data", ["statistics"], "records and readers"),
     only("text", ["data"], "tokenizer and chat template"),
-    only("run", ["data"], "run directories"),
+    only("run", ["data", "statistics"], "run directories"),
     {
       ...only("models", ["tensor", "math", "nn", "text", "data", "run"], "architectures and checkpoints"),
       from: { path: "^src/models/", pathNot: "\\.test\\.ts$|pull\\.ts$" },

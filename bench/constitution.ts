@@ -16,7 +16,8 @@ import { readJsonl, writeJsonl } from "../src/data/jsonl.ts";
 import { readComparisons } from "../src/data/readers.ts";
 import { measurer } from "../src/quickstart/measure.ts";
 import { gold, type Instruction, loadInstructions } from "../src/quickstart/task.ts";
-import { bootstrap, type Interval, mean } from "../src/statistics/bootstrap.ts";
+import { bootstrap, type Interval } from "../src/statistics/bootstrap.ts";
+import { mean } from "../src/statistics/numbers.ts";
 
 const { values } = parseArgs({
   options: {

@@ -19,7 +19,9 @@ import { loadModel } from "../src/models/pull.ts";
 import { gold, loadInstructions } from "../src/quickstart/task.ts";
 import { reward } from "../src/reward/train.ts";
 import { scoreAll } from "../src/rollout/score.ts";
-import { bootstrap, mean, uniform } from "../src/statistics/bootstrap.ts";
+import { bootstrap } from "../src/statistics/bootstrap.ts";
+import { mean } from "../src/statistics/numbers.ts";
+import { uniform } from "../src/statistics/random.ts";
 import { encodeExample } from "../src/text/chat.ts";
 
 const { values } = parseArgs({

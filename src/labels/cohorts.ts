@@ -1,5 +1,6 @@
 import { type Estimate, estimate, meanOf, type Total, totalOf } from "../statistics/agreement.ts";
-import { groupBy, type Judged, pairOf } from "./judged.ts";
+import { groupBy } from "../statistics/groups.ts";
+import { type Judged, pairOf } from "./judged.ts";
 import type { User } from "./records.ts";
 
 export interface Cohort {

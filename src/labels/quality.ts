@@ -11,9 +11,10 @@ import {
   meanOf,
   totalOf,
 } from "../statistics/agreement.ts";
-import { mean } from "../statistics/bootstrap.ts";
+import { groupBy } from "../statistics/groups.ts";
+import { mean } from "../statistics/numbers.ts";
 import { cohorts } from "./cohorts.ts";
-import { counted, excerpt, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
+import { counted, excerpt, type Judged, judgements, pairOf } from "./judged.ts";
 import type { Project } from "./records.ts";
 import type { LabelStore } from "./store.ts";
 

@@ -1,7 +1,7 @@
-import { type Draft, denseRanks, thumb } from "../data/formats/format.ts";
+import { type Draft, thumb } from "../data/formats/format.ts";
 import { formats } from "../data/formats/index.ts";
 import type { Message } from "../data/records.ts";
-import { mean } from "../statistics/bootstrap.ts";
+import { denseRanks, mean } from "../statistics/numbers.ts";
 import { ranksOf } from "./comparisons.ts";
 import type { ExportFormat } from "./export-formats.ts";
 import type { Answer } from "./settings.ts";

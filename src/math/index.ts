@@ -1,4 +1,4 @@
-export * from "../statistics/bootstrap.ts";
+export * from "../statistics/index.ts";
 export * from "./gae.ts";
 export * from "./kl.ts";
 export * from "./logprobs.ts";

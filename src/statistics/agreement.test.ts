@@ -12,7 +12,7 @@ import {
   scales,
   shareOf,
 } from "./agreement.ts";
-import { uniform } from "./bootstrap.ts";
+import { uniform } from "./random.ts";
 
 interface Table {
   /** A row a labeler, a character an item; "." is missing. */

@@ -81,12 +81,6 @@ export const thumb = "good";
 export const namedModels = (all: readonly { model: string | null }[]): (string | null)[] | undefined =>
   all.some(({ model }) => model !== null) ? all.map(({ model }) => model) : undefined;
 
-/** 0 for the lowest number, 1 for the next, equal for equal. */
-export function denseRanks(numbers: readonly number[]): number[] {
-  const sorted = [...new Set(numbers)].sort((a, b) => a - b);
-  return numbers.map((number) => sorted.indexOf(number));
-}
-
 /** The object without its undefined values, which `exactOptionalPropertyTypes` keeps apart from absent ones. */
 export function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;

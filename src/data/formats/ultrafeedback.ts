@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { defineFormat, denseRanks, given, namedModels, user } from "./format.ts";
+import { denseRanks, mean } from "../../statistics/numbers.ts";
+import { defineFormat, given, namedModels, user } from "./format.ts";
 
 /** UltraFeedback (Cui et al. 2023): completions rated by criterion. */
 export const ultraFeedback = defineFormat(
@@ -21,8 +22,8 @@ export const ultraFeedback = defineFormat(
         const rating = Number.parseFloat(Rating);
         return Number.isNaN(rating) ? [] : [[criterion, rating] as const];
       });
-      const mean = ratings.reduce((sum, [, rating]) => sum + rating, 0) / ratings.length;
-      return ratings.length === 0 ? [] : [{ response, model, ratings: new Map(ratings), rank: -mean }];
+      const average = mean(ratings.map(([, rating]) => rating));
+      return ratings.length === 0 ? [] : [{ response, model, ratings: new Map(ratings), rank: -average }];
     });
     if (rated.length < 2) return "fewer than two rated completions";
     const ofAll = [...(rated[0]?.ratings.keys() ?? [])].filter((name) =>
