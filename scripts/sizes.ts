@@ -20,7 +20,7 @@ const files = ["src", "web/src"]
 /** A function by its name, or by the variable or property that it is the value of; else by its line. */
 function nameOf(node: ts.SignatureDeclaration, line: number): string {
   const named = [node, node.parent].find(
-    (one): one is ts.NamedDeclaration => "name" in one && one.name !== undefined,
+    (candidate): candidate is ts.NamedDeclaration => "name" in candidate && candidate.name !== undefined,
   );
   return named?.name?.getText() ?? `line ${line}`;
 }
@@ -29,16 +29,16 @@ function nameOf(node: ts.SignatureDeclaration, line: number): string {
 function functionsIn(path: string): Size[] {
   const source = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true);
   const lineAt = (position: number) => source.getLineAndCharacterOfPosition(position).line + 1;
-  const found: Size[] = [];
+  const functions: Size[] = [];
   const visit = (node: ts.Node): void => {
     if (ts.isFunctionLike(node) && "body" in node && node.body) {
       const start = lineAt(node.getStart());
-      found.push({ what: `${path} ${nameOf(node, start)}`, lines: lineAt(node.end) - start + 1 });
+      functions.push({ what: `${path} ${nameOf(node, start)}`, lines: lineAt(node.end) - start + 1 });
     }
     ts.forEachChild(node, visit);
   };
   visit(source);
-  return found;
+  return functions;
 }
 
 const sizes = files.map((path) => ({ what: path, lines: linesIn(read(path)) }));

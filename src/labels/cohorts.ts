@@ -19,7 +19,7 @@ export function cohorts(open: readonly Judged[], users: readonly User[]): Cohort
     );
     const known = open.filter(({ labeler }) => groupOf.has(labeler));
     const byValue = groupBy(known, ({ labeler }) => groupOf.get(labeler) as string);
-    const said = groupBy(
+    const comparisons = groupBy(
       known.flatMap(({ task, labeler, verdicts }) =>
         verdicts.map((verdict) => ({
           pair: pairOf(task, verdict),
@@ -38,7 +38,7 @@ export function cohorts(open: readonly Judged[], users: readonly User[]): Cohort
           judgements: those.length,
         }))
         .sort((a, b) => b.judgements - a.judgements),
-      ...agreementByGroup([...said.values()]),
+      ...agreementByGroup([...comparisons.values()]),
     };
   });
 }

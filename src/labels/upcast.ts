@@ -47,7 +47,9 @@ function signs1({ preference, bothBad, ranks, ratings = {} }: Answer): number[] 
   if (bothBad) return [];
   if (preference !== undefined) return [Math.sign(4.5 - preference)];
   const [criterion = [], ...rest] = Object.values(ratings);
-  const sums = criterion.map((rating, i) => -rest.reduce((sum, own) => sum + (own[i] as number), rating));
+  const sums = criterion.map(
+    (rating, i) => -rest.reduce((sum, ratings) => sum + (ratings[i] as number), rating),
+  );
   const places = ranks ?? sums;
-  return places.flatMap((own, i) => places.slice(i + 1).map((other) => Math.sign(other - own)));
+  return places.flatMap((place, i) => places.slice(i + 1).map((other) => Math.sign(other - place)));
 }

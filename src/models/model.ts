@@ -157,10 +157,10 @@ export class Model {
     return share ? new Map(this.#plain.tensors) : noGrad(() => this.#quantised.copy(dtype));
   }
 
-  /** @param weights borrowed where `share` @param own those that the new model has beside them */
-  #withWeights(json: Json, head: Head, weights: Tensors, share: boolean, own: Tensors = new Map()): Model {
+  /** @param weights borrowed where `share` @param added weights that the new model owns beside them */
+  #withWeights(json: Json, head: Head, weights: Tensors, share: boolean, added: Tensors = new Map()): Model {
     const borrowed = share ? weights.keys() : [];
-    const made = new Model(json, new Map([...weights, ...own]), head, this.tokenizer, borrowed);
+    const made = new Model(json, new Map([...weights, ...added]), head, this.tokenizer, borrowed);
     if (share) made.#quantised.borrow(this.#quantised);
     return made;
   }
