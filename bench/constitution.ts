@@ -14,9 +14,10 @@ import type { Judged } from "../src/constitution/prefer.ts";
 import type { Revised } from "../src/constitution/revise.ts";
 import { readJsonl, writeJsonl } from "../src/data/jsonl.ts";
 import { readComparisons } from "../src/data/readers.ts";
-import { bootstrap, type Interval, mean } from "../src/math/statistics.ts";
 import { measurer } from "../src/quickstart/measure.ts";
 import { gold, type Instruction, loadInstructions } from "../src/quickstart/task.ts";
+import { bootstrap, type Interval } from "../src/statistics/bootstrap.ts";
+import { mean } from "../src/statistics/numbers.ts";
 
 const { values } = parseArgs({
   options: {

@@ -15,11 +15,13 @@ import { exportRows } from "../src/labels/export.ts";
 import { labelerQuality } from "../src/labels/labelers.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import { judge as judgeTask, nextTask } from "../src/labels/work.ts";
-import { bootstrap, mean, uniform } from "../src/math/statistics.ts";
 import type { Model } from "../src/models/model.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { gold, loadInstructions } from "../src/quickstart/task.ts";
 import { reward } from "../src/stages/reward/train.ts";
+import { bootstrap } from "../src/statistics/bootstrap.ts";
+import { mean } from "../src/statistics/numbers.ts";
+import { uniform } from "../src/statistics/random.ts";
 import { encodeExample } from "../src/text/chat.ts";
 
 const { values } = parseArgs({

@@ -1,6 +1,6 @@
 import { llama } from "../src/models/llama.ts";
 import { Model } from "../src/models/model.ts";
-import { Generator, keep, noGrad, ops, scope } from "../src/tensor/index.ts";
+import { keep, noGrad, ops, Rng, scope } from "../src/tensor/index.ts";
 
 /** Widths as published models of these sizes have them; the smallest is half as wide as SmolLM2-135M. */
 const shapes = {
@@ -30,7 +30,7 @@ export function randomLlama(size: Size): Model {
   };
   const all = llama.shapes(llama.schema.parse(json));
   if (!tied) all.set("lm_head.weight", [vocab, hidden]);
-  const generator = new Generator(0);
+  const generator = new Rng(0);
   const make = (name: string, shape: number[]) => {
     const made = ops.empty(shape, { dtype: "bfloat16" });
     return keep(name.includes("norm") ? made.fill_(1) : ops.normal_(made, { std: 0.02, generator }));

@@ -1,7 +1,7 @@
 export type { Row } from "./batch/pack.ts";
 export { scoreAll } from "./batch/score.ts";
 export { InputError } from "./data/errors.ts";
-export type { Kind } from "./data/formats.ts";
+export type { Kind } from "./data/formats/format.ts";
 export {
   checkData,
   type DataReport,
@@ -19,9 +19,9 @@ export {
   responseKl,
 } from "./eval/evaluate.ts";
 export type { Interval } from "./math/index.ts";
-export type { Dimensions } from "./models/architecture.ts";
+export type { Dimensions, Head, Json } from "./models/architecture.ts";
 export type { Attend, Batch } from "./models/attention.ts";
-export { type Head, type Json, Model } from "./models/model.ts";
+export { Model } from "./models/model.ts";
 export { loadModel, type PullOptions, pullModel } from "./models/pull.ts";
 export type { LoraConfig } from "./nn/lora-config.ts";
 export { openReward, type RewardInput } from "./rewards/open.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { readSafetensors } from "../src/models/safetensors.ts";
+import { readSafetensors } from "../src/models/files/safetensors.ts";
 import { newestCheckpoint } from "../src/run/run.ts";
 import { scope, type Tensor } from "../src/tensor/index.ts";
 import { jsonLines, plumbline, set } from "./cli.ts";

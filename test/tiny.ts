@@ -1,6 +1,6 @@
 import { llama } from "../src/models/llama.ts";
 import { Model } from "../src/models/model.ts";
-import { Generator, keep, noGrad, ops, scope } from "../src/tensor/index.ts";
+import { keep, noGrad, ops, Rng, scope } from "../src/tensor/index.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 
 /** The 256 characters that stand for bytes in byte-level BPE, as GPT-2 assigns them. */
@@ -69,7 +69,7 @@ export function tinyModel(seed = 0, config: Record<string, unknown> = {}): Model
     tie_word_embeddings: true,
     ...config,
   };
-  const generator = new Generator(seed);
+  const generator = new Rng(seed);
   return noGrad(() =>
     scope(() => {
       const weights = [...llama.shapes(llama.schema.parse(json))].map(([name, shape]) => {

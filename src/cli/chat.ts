@@ -18,12 +18,12 @@ export const chat = () =>
       const { loadModel } = await import("../models/pull.ts");
       const { decode } = await import("../rollout/generate.ts");
       const { encodePrompt } = await import("../text/chat.ts");
-      const { Generator } = await import("../tensor/index.ts");
+      const { Rng } = await import("../tensor/index.ts");
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),
         onProgress: (text) => console.error(text),
       });
-      const rng = new Generator(seed);
+      const rng = new Rng(seed);
       const begin = (): Message[] => (system ? [{ role: "system", content: system }] : []);
       let messages = begin();
       const input = createInterface({

@@ -1,9 +1,9 @@
 import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic } from "../data/jsonl.ts";
-import { type Agreement, type Estimate, type Scale, scales } from "../labels/agreement.ts";
 import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
 import { kinds, type TaskKind } from "../labels/settings.ts";
+import { type Agreement, type Estimate, type Scale, scales } from "../statistics/agreement.ts";
 import { storeOption } from "./serve.ts";
 import { withStore } from "./store.ts";
 import { lines, number, print, table } from "./terminal.ts";
@@ -15,9 +15,15 @@ interface InStore {
 }
 
 export const labels = () => {
-  const group = new Command("labels").description("What people said: import, export, check, measure");
-  group
-    .command("import")
+  const group = new Command("labels").description("Labels of a store: import, export, check, measure");
+  for (const make of [importCommand, exportCommand, agreementCommand, verifyCommand])
+    group.addCommand(make());
+  return group;
+};
+
+const importCommand = () =>
+  new Command("import")
+
     .description("Make tasks of a file's prompts and completions, of any format that data check names")
     .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
     .option(...storeOption)
@@ -65,8 +71,10 @@ export const labels = () => {
         );
       },
     );
-  group
-    .command("export")
+
+const exportCommand = () =>
+  new Command("export")
+
     .description("Write a project's labels, as JSON lines or a table")
     .option(...storeOption)
     .option("--project <name>", "project, by name or id; not needed where there is one")
@@ -103,23 +111,27 @@ export const labels = () => {
         for (const [reason, count] of dropped) console.error(`${count} tasks left out: ${reason}`);
       },
     );
-  group
-    .command("agreement")
+
+const agreementCommand = () =>
+  new Command("agreement")
+
     .description("How far labelers agree, from a table of their ratings")
     .argument("<file>", "CSV with the columns item, labeler, label; or JSON lines of these fields")
     .addOption(new Option("--scale <scale>", "what labels are").choices(scales).default("nominal"))
     .option("--json", "print everything as JSON")
     .action(async (file: string, { scale, json }: { scale: Scale; json?: boolean }) => {
       const { readRatings } = await import("../labels/ratings.ts");
-      const { agreementOf } = await import("../labels/agreement.ts");
-      const { labelerAccuracy } = await import("../labels/reliability.ts");
+      const { agreementOf } = await import("../statistics/agreement.ts");
+      const { labelerAccuracy } = await import("../statistics/reliability.ts");
       const ratings = readRatings(file, scale);
       const found = agreementOf(ratings, scale);
       const accuracy = scale === "nominal" ? labelerAccuracy(ratings) : undefined;
       print(json ? JSON.stringify({ ...found, accuracy }) : describe(found, accuracy));
     });
-  group
-    .command("verify")
+
+const verifyCommand = () =>
+  new Command("verify")
+
     .description("Rebuild everything from the log, and tell what does not follow from it")
     .option(...storeOption)
     .option("--json", "print what was found as JSON")
@@ -142,8 +154,6 @@ export const labels = () => {
           );
       });
     });
-  return group;
-};
 
 /** As many as are read. */
 const listed = 10;

@@ -1,6 +1,6 @@
 import type { Comparison } from "../data/records.ts";
-import { cohenKappa, type Kappa } from "../labels/agreement.ts";
 import { bootstrap, calibration, type Interval } from "../math/index.ts";
+import { cohenKappa, type Kappa } from "../statistics/agreement.ts";
 import type { Judged } from "./prefer.ts";
 
 /** How far a model's preferences are those of people, on the pairs that both judged. */

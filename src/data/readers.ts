@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
-import { type Draft, type Format, formats, type Kind, thumb } from "./formats.ts";
+import { type Draft, type Format, type Kind, thumb } from "./formats/format.ts";
+import { formats } from "./formats/index.ts";
 import { at, isObject, type Row } from "./jsonl.ts";
 import type { Comparison, Demonstration, Prompt, Unpaired } from "./records.ts";
 import { readRows } from "./tables.ts";

@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import { groupBy } from "../statistics/groups.ts";
+import { uniform } from "../statistics/random.ts";
 import type { Message } from "./records.ts";
 
 /**
@@ -31,7 +33,7 @@ export function splitByPrompt<T extends { prompt: Message[] }>(
 /** The numbers 0 to n − 1 in an order that `seed` alone decides (Fisher–Yates): the order of an epoch. */
 export function shuffled(n: number, seed: number): number[] {
   const order = Array.from({ length: n }, (_, i) => i);
-  const random = mulberry32(seed);
+  const random = uniform(seed);
   for (let i = n - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1));
     [order[i], order[j]] = [order[j] as number, order[i] as number];
@@ -64,21 +66,7 @@ export function drawAt<T>(all: readonly T[], drawn: number, count: number, seed:
 
 /** Rows in random order, but those of one group side by side: responses to one prompt share its computation. */
 export function shuffledByGroup(groups: readonly unknown[], seed: number): number[] {
-  const rows = new Map<unknown, number[]>();
-  groups.forEach((group, i) => {
-    rows.set(group, [...(rows.get(group) ?? []), i]);
-  });
-  const list = [...rows.values()];
+  const rows = groups.map((_, i) => i);
+  const list = [...groupBy(rows, (row) => groups[row]).values()];
   return shuffled(list.length, seed).flatMap((i) => list[i] as number[]);
-}
-
-/** Tommy Ettinger's mulberry32: uniform in [0, 1), 32 bits of state. */
-function mulberry32(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

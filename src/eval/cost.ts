@@ -2,6 +2,7 @@ import { pack } from "../batch/pack.ts";
 import { logprobsOf } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { generate } from "../rollout/generate.ts";
+import { mean } from "../statistics/numbers.ts";
 import { type DType, ops, scope, tensor } from "../tensor/index.ts";
 
 /** The best of some runs, in seconds: what the machine can do when nothing else is in its way. */
@@ -66,7 +67,6 @@ export async function samplingCost(model: Model, rows: number, length: number): 
 /** The exponent p of cost ~ size^p that fits best: 1 where cost grows as the size does. */
 export function slope(sizes: readonly number[], costs: readonly number[]): number {
   const [x, y] = [sizes.map(Math.log), costs.map(Math.log)];
-  const mean = (of: number[]) => of.reduce((a, b) => a + b, 0) / of.length;
   const [mx, my] = [mean(x), mean(y)];
   const over = (f: (i: number) => number) => x.reduce((sum, _, i) => sum + f(i), 0);
   return (

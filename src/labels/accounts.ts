@@ -2,10 +2,10 @@ import { createHash, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
 import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
-import type { Schema } from "./database.ts";
 import type { Role } from "./events.ts";
 import type { User } from "./records.ts";
 import { type LabelStore, Refusal } from "./store.ts";
+import type { Schema } from "./tables.ts";
 
 // Passwords and tokens are kept as what cannot be turned back into them, and not in the log.
 

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Transaction } from "kysely";
-import type { Schema } from "./database.ts";
 import type { Project, User } from "./records.ts";
+import type { Schema } from "./tables.ts";
 
 /** Judgements between a task and its repetition: by then an answer is given anew and not remembered. */
 const repeatAfter = 10;

@@ -1,4 +1,4 @@
-import { denseRanks } from "../data/formats.ts";
+import { denseRanks } from "../statistics/numbers.ts";
 import type { Answer } from "./settings.ts";
 
 /** What one judgement says about two completions, by their places, the lower first. */

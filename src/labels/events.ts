@@ -2,9 +2,8 @@ import { createHash } from "node:crypto";
 import type { Transaction } from "kysely";
 import { z } from "zod";
 import { messageSchema } from "../data/records.ts";
-import { disagreement } from "./comparisons.ts";
-import type { Schema } from "./database.ts";
-import { answerSchema, parseAnswer, projectSettings, question } from "./settings.ts";
+import { answerSchema, projectSettings, question } from "./settings.ts";
+import type { Schema } from "./tables.ts";
 
 const id = z.string().min(1);
 export const roles = ["owner", "reviewer", "labeler"] as const;
@@ -81,17 +80,25 @@ export const eventSchema = z.discriminatedUnion("type", [
     repeat: z.boolean(),
     revises: id.optional(),
     source: z.string().optional(),
+    /** Judgements that the task is to have after this one. Since version 2. */
+    wanted: z.int(),
   }),
   z.strictObject({ type: z.literal("adjudicated"), project: id, task: id, user: id, answer: answerSchema }),
 ]);
 export type LabelEvent = z.infer<typeof eventSchema>;
+type Judged = LabelEvent & { type: "judged" };
+/** An event before it is recorded, which adds what it decides. */
+export type NewEvent = Exclude<LabelEvent, Judged> | Omit<Judged, "wanted">;
 export type Role = (typeof roles)[number];
 
-/** A link of the log's chain. */
-export const hashOf = (before: string, event: { at: number; actor: string | null; data: string }): string =>
-  createHash("sha256")
-    .update(JSON.stringify([before, event.at, event.actor, event.data]))
-    .digest("hex");
+/** A link of the log's chain. Events of version 1 were recorded without a version. */
+export function hashOf(
+  before: string,
+  { at, actor, data, version }: { at: number; actor: string | null; data: string; version: number },
+): string {
+  const link = [before, at, actor, data, ...(version > 1 ? [version] : [])];
+  return createHash("sha256").update(JSON.stringify(link)).digest("hex");
+}
 
 type Tx = Transaction<Schema>;
 
@@ -106,18 +113,8 @@ export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void
         .execute();
       return;
     }
-    case "user changed": {
-      const { role, active, skills, cohort } = event;
-      const change = {
-        ...(role && { role }),
-        ...(active !== undefined && { active: Number(active) }),
-        ...(skills && { skills: JSON.stringify(skills) }),
-        ...(cohort && { cohort: JSON.stringify(cohort) }),
-      };
-      if (Object.keys(change).length)
-        await tx.updateTable("user").set(change).where("id", "=", event.id).execute();
-      return;
-    }
+    case "user changed":
+      return changeUser(tx, event);
     // What follows from these is among the secrets, which are not in the log.
     case "invited":
     case "password link made":
@@ -182,6 +179,17 @@ export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void
   }
 }
 
+async function changeUser(tx: Tx, event: LabelEvent & { type: "user changed" }): Promise<void> {
+  const { id, role, active, skills, cohort } = event;
+  const change = {
+    ...(role && { role }),
+    ...(active !== undefined && { active: Number(active) }),
+    ...(skills && { skills: JSON.stringify(skills) }),
+    ...(cohort && { cohort: JSON.stringify(cohort) }),
+  };
+  if (Object.keys(change).length) await tx.updateTable("user").set(change).where("id", "=", id).execute();
+}
+
 async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Promise<void> {
   const { project, task, place, prompt, skill, gold, source, wanted } = event;
   await tx
@@ -221,8 +229,8 @@ async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Prom
     .execute();
 }
 
-async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number): Promise<void> {
-  const { type: _, answer, order, repeat, revises, source, ...rest } = event;
+async function judge(tx: Tx, event: Judged, at: number): Promise<void> {
+  const { type: _, answer, order, repeat, revises, source, wanted, ...rest } = event;
   if (revises !== undefined)
     await tx.updateTable("judgement").set({ current: 0 }).where("id", "=", revises).execute();
   await tx
@@ -238,13 +246,12 @@ async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number)
       at,
     })
     .execute();
-  const task = await tx
+  const { gold } = await tx
     .selectFrom("task")
-    .innerJoin("project", "project.id", "task.project")
-    .select(["task.gold", "task.wanted", "task.done", "project.settings"])
-    .where("task.id", "=", event.task)
+    .select("gold")
+    .where("id", "=", event.task)
     .executeTakeFirstOrThrow();
-  if (repeat || task.gold !== null) return;
+  if (repeat || gold !== null) return;
   const counted = await tx
     .selectFrom("judgement")
     .select("answer")
@@ -252,12 +259,8 @@ async function judge(tx: Tx, event: LabelEvent & { type: "judged" }, at: number)
     .where("current", "=", 1)
     .where("repeat", "=", 0)
     .execute();
-  const answers = counted.map(({ answer }) => parseAnswer(answer));
   // A task that somebody skips is somebody else's.
-  const done = answers.filter(({ skip }) => skip === undefined).length;
-  const { overlap, maxOverlap } = projectSettings.parse(JSON.parse(task.settings));
-  const more = done >= task.wanted && done < maxOverlap && overlap > 1 && disagreement(answers);
-  const wanted = more ? done + 1 : task.wanted;
+  const done = counted.filter(({ answer }) => JSON.parse(answer).skip === undefined).length;
   await tx
     .updateTable("task")
     .set({ done, wanted, complete: Number(done >= wanted) })

@@ -2,15 +2,16 @@ import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
-import { type Draft, denseRanks, thumb } from "../data/formats.ts";
+import { type Draft, thumb } from "../data/formats/format.ts";
 import type { DataReport } from "../data/readers.ts";
 import type { Message } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
-import type { Schema } from "./database.ts";
-import { groupBy } from "./judged.ts";
+import { groupBy } from "../statistics/groups.ts";
+import { denseRanks } from "../statistics/numbers.ts";
 import type { NewTask, Project } from "./records.ts";
 import { type Answer, checkAnswer, type ProjectSettings, shuffleAnswer } from "./settings.ts";
 import { type LabelStore, newId } from "./store.ts";
+import type { Schema } from "./tables.ts";
 
 export type Intake = Pick<DataReport, "format" | "rows" | "kept" | "dropped"> & {
   /** Judgements that came with the file. */

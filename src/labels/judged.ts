@@ -57,17 +57,6 @@ export const pairOf = (task: string, { first, second }: Verdict): string => `${t
 export const excerpt = (messages: readonly Message[]): string =>
   (messages.at(-1)?.content ?? "").slice(0, 200);
 
-export function groupBy<T>(all: readonly T[], key: (one: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const one of all) {
-    const name = key(one);
-    const group = groups.get(name);
-    if (group) group.push(one);
-    else groups.set(name, [one]);
-  }
-  return groups;
-}
-
 /** Whether a judgement of a known answer prefers what is preferred there. */
 export function isRight({
   gold,

@@ -1,8 +1,9 @@
-import { type Estimate, shareOf } from "./agreement.ts";
+import { type Estimate, shareOf } from "../statistics/agreement.ts";
+import { groupBy } from "../statistics/groups.ts";
+import { weightOf } from "../statistics/reliability.ts";
 import { disagreement, type Verdict } from "./comparisons.ts";
-import { counted, groupBy, isRight, isSame, type Judged, judgements, pairOf } from "./judged.ts";
+import { counted, isRight, isSame, type Judged, judgements, pairOf } from "./judged.ts";
 import type { Project, User } from "./records.ts";
-import { weightOf } from "./reliability.ts";
 import type { LabelStore } from "./store.ts";
 import { reliabilities } from "./weights.ts";
 

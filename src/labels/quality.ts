@@ -1,4 +1,3 @@
-import { mean } from "../math/statistics.ts";
 import {
   accident,
   alertOf,
@@ -11,9 +10,11 @@ import {
   krippendorffAlpha,
   meanOf,
   totalOf,
-} from "./agreement.ts";
+} from "../statistics/agreement.ts";
+import { groupBy } from "../statistics/groups.ts";
+import { mean } from "../statistics/numbers.ts";
 import { cohorts } from "./cohorts.ts";
-import { counted, excerpt, groupBy, type Judged, judgements, pairOf } from "./judged.ts";
+import { counted, excerpt, type Judged, judgements, pairOf } from "./judged.ts";
 import type { Project } from "./records.ts";
 import type { LabelStore } from "./store.ts";
 

@@ -1,7 +1,7 @@
 import { InputError } from "../data/errors.ts";
 import { at, isObject, readBytes, readJsonl } from "../data/jsonl.ts";
 import { parseCsv } from "../data/tables.ts";
-import type { Rating, Scale } from "./agreement.ts";
+import type { Rating, Scale } from "../statistics/agreement.ts";
 
 const columns = ["item", "labeler", "label"] as const;
 

@@ -42,7 +42,7 @@ export const projectSettings = z.strictObject({
   currency: z.string().max(8).default("$"),
   /** Share of the qualification's questions to be answered rightly. */
   passMark: z.number().min(0).max(1).default(0.8),
-  /** Usable comparisons to reckon the cost of. No default: tables that follow from older logs are to stay the same. */
+  /** Usable comparisons to reckon the cost of. */
   target: z.int().min(1).max(1e9).optional(),
 });
 export type ProjectSettings = z.infer<typeof projectSettings>;

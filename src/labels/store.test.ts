@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { noPostgres, startPostgres } from "../../test/postgres.ts";
 import { parseJsonl } from "../data/jsonl.ts";
 import { readDrafts } from "../data/readers.ts";
-import { uniform } from "../math/statistics.ts";
+import { uniform } from "../statistics/random.ts";
 import { exportRows } from "./export.ts";
 import { importTasks } from "./intake.ts";
 import type { Assignment, NewTask, Project, User } from "./records.ts";

@@ -4,10 +4,12 @@ import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { messageSchema } from "../data/records.ts";
-import { type Database, openDatabase, type Schema } from "./database.ts";
-import { apply, eventSchema, hashOf, type LabelEvent, type Role } from "./events.ts";
+import { type Database, lastEvent, openDatabase, refuseNewerLog } from "./database.ts";
+import { apply, eventSchema, hashOf, type LabelEvent, type NewEvent, type Role } from "./events.ts";
+import { wantedAfter } from "./overlap.ts";
 import type { Guidelines, NewTask, Project, User } from "./records.ts";
 import { type ProjectSettings, projectSettings, question } from "./settings.ts";
+import { logVersion, type Schema } from "./tables.ts";
 
 /** A mistake of a request that something else is needed for: no such thing, not allowed, too late. */
 export class Refusal extends InputError {
@@ -77,16 +79,16 @@ export class LabelStore {
   }
 
   /** Adds events to the log, and takes them into the tables. @param actor who did it; null for the program */
-  async record(tx: Tx, actor: string | null, ...events: LabelEvent[]): Promise<void> {
-    const last = await tx
-      .selectFrom("event")
-      .select(["seq", "hash"])
-      .orderBy("seq", "desc")
-      .limit(1)
-      .executeTakeFirst();
+  async record(tx: Tx, actor: string | null, ...events: NewEvent[]): Promise<void> {
+    const last = await lastEvent(tx);
+    // A later version may have written to it since it was opened.
+    refuseNewerLog(last);
     let { seq, hash } = last ?? { seq: 0, hash: "" };
-    for (const event of events) {
-      const row = { at: this.now(), actor, data: JSON.stringify(eventSchema.parse(event)) };
+    for (const given of events) {
+      const event = eventSchema.parse(
+        given.type === "judged" ? { ...given, wanted: await wantedAfter(tx, given) } : given,
+      );
+      const row = { at: this.now(), actor, data: JSON.stringify(event), version: logVersion };
       hash = hashOf(hash, row);
       await tx
         .insertInto("event")

@@ -1,6 +1,8 @@
-import { openDatabase, projected } from "./database.ts";
-import { apply, eventSchema, hashOf } from "./events.ts";
+import { openDatabase } from "./database.ts";
+import { apply, hashOf } from "./events.ts";
 import type { LabelStore } from "./store.ts";
+import { projected } from "./tables.ts";
+import { upcast } from "./upcast.ts";
 
 export interface Verification {
   events: number;
@@ -21,12 +23,16 @@ export async function verify(store: LabelStore): Promise<Verification> {
     const events = await store.db.selectFrom("event").selectAll().orderBy("seq").execute();
     let before = "";
     await rebuilt.transaction().execute(async (tx) => {
-      for (const [i, { seq, at, actor, data, hash, type }] of events.entries()) {
+      for (const [i, { seq, at, actor, data, hash, type, version }] of events.entries()) {
         if (seq !== i + 1) tell(`event ${i + 1} is missing: after ${i} comes ${seq}`);
-        if (hash !== hashOf(before, { at, actor, data }))
+        if (hash !== hashOf(before, { at, actor, data, version }))
           tell(`event ${seq} ("${type}") is not what was recorded, or one before it is gone`);
         before = hash;
-        await apply(tx, eventSchema.parse(JSON.parse(data)), at);
+        try {
+          await apply(tx, await upcast(tx, version, data), at);
+        } catch (error) {
+          tell(`event ${seq} ("${type}") cannot be applied: ${(error as Error).message}`);
+        }
       }
     });
     const rows: Record<string, number> = {};

@@ -3,7 +3,6 @@ import type { Transaction } from "kysely";
 import { z } from "zod";
 import { shuffled } from "../data/split.ts";
 import { chooseTask } from "./assign.ts";
-import type { Schema } from "./database.ts";
 import type { Assignment, Project, User } from "./records.ts";
 import {
   type Answer,
@@ -15,6 +14,7 @@ import {
   unshuffle,
 } from "./settings.ts";
 import { type LabelStore, newId, Refusal } from "./store.ts";
+import type { Schema } from "./tables.ts";
 
 // What labelers do in a label store: who gets which task, and what becomes of their answers.
 

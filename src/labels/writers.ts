@@ -1,6 +1,7 @@
-import { type Draft, denseRanks, formats, thumb } from "../data/formats.ts";
+import { type Draft, thumb } from "../data/formats/format.ts";
+import { formats } from "../data/formats/index.ts";
 import type { Message } from "../data/records.ts";
-import { mean } from "../math/statistics.ts";
+import { denseRanks, mean } from "../statistics/numbers.ts";
 import { ranksOf } from "./comparisons.ts";
 import type { ExportFormat } from "./export-formats.ts";
 import type { Answer } from "./settings.ts";

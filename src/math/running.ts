@@ -1,3 +1,5 @@
+import { mean } from "../statistics/numbers.ts";
+
 /** Mean and population standard deviation of every score seen, merged batch by batch (Chan et al. 1979). */
 export interface RunningMoments {
   count: number;
@@ -10,10 +12,10 @@ export const noMoments: RunningMoments = { count: 0, mean: 0, m2: 0 };
 
 export function mergeMoments(seen: RunningMoments, batch: readonly number[]): RunningMoments {
   if (!batch.length) return seen;
-  const mean = batch.reduce((a, b) => a + b, 0) / batch.length;
-  const m2 = batch.reduce((sum, x) => sum + (x - mean) ** 2, 0);
+  const batchMean = mean(batch);
+  const m2 = batch.reduce((sum, x) => sum + (x - batchMean) ** 2, 0);
   const count = seen.count + batch.length;
-  const delta = mean - seen.mean;
+  const delta = batchMean - seen.mean;
   return {
     count,
     mean: seen.mean + (delta * batch.length) / count,

@@ -2,6 +2,11 @@ import type { z } from "zod";
 import type { Tensor } from "../tensor/index.ts";
 import type { Attend, Batch } from "./attention.ts";
 
+/** "lm": vocabulary logits; "score": one number a token. */
+export type Head = "lm" | "score";
+/** A parsed config.json. */
+export type Json = Record<string, unknown>;
+
 /** A model's tensors by their Hugging Face names. */
 export interface Weights {
   /** @throws Error naming the weight when there is none */
@@ -38,8 +43,8 @@ export interface Architecture<Config> {
   /** What backbone weights' names begin with. */
   prefix: string;
   embedding: string;
-  /** transformers' class-name stem, by model_type. */
-  classNames: Record<string, string>;
+  /** transformers' class of each head, by model_type. */
+  classNames: Record<string, Record<Head, string>>;
   dimensions(config: Config): Dimensions;
   /** Last parts of the names of the blocks' linear layers. */
   linears: readonly string[];

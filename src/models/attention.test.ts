@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { capabilities, type DType, Generator, ops, type Tensor } from "../tensor/index.ts";
+import { capabilities, type DType, ops, Rng, type Tensor } from "../tensor/index.ts";
 import { attentionBySequence, packedAttention } from "./attention.ts";
 
-const generator = new Generator(3);
+const generator = new Rng(3);
 const distance = (a: Tensor, b: Tensor): number =>
   ops.linalg_vector_norm(a.to("float64").sub(b)).item() / ops.linalg_vector_norm(b).item();
 

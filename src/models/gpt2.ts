@@ -25,7 +25,7 @@ export const gpt2: Architecture<Gpt2Config> = {
   schema,
   prefix: "transformer.",
   embedding: "transformer.wte.weight",
-  classNames: { gpt2: "GPT2" },
+  classNames: { gpt2: { lm: "GPT2LMHeadModel", score: "GPT2ForSequenceClassification" } },
   linears: ["c_attn", "c_proj", "c_fc"],
   transposed: true,
   dimensions: (config) => ({

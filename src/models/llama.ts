@@ -84,7 +84,10 @@ export const llama: Architecture<LlamaConfig> = {
   schema,
   prefix: "model.",
   embedding: "model.embed_tokens.weight",
-  classNames: { llama: "Llama", mistral: "Mistral" },
+  classNames: {
+    llama: { lm: "LlamaForCausalLM", score: "LlamaForSequenceClassification" },
+    mistral: { lm: "MistralForCausalLM", score: "MistralForSequenceClassification" },
+  },
   linears: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
   transposed: false,
   dimensions: (config) => ({

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { expectClose, goldenPath } from "../../test/golden.ts";
 import { pack } from "../batch/pack.ts";
 import { logprobsOf } from "../math/index.ts";
-import { Generator, memory, noGrad, ops, scope, type Tensor } from "../tensor/index.ts";
+import { memory, noGrad, ops, Rng, scope, type Tensor } from "../tensor/index.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
 
@@ -24,7 +24,7 @@ const alpha = 6;
 /** A model with adapters, all of them at random. */
 function adapted(base: Model): Model {
   const model = base.clone({ share: true }).addLora({ rank, alpha });
-  const generator = new Generator(1);
+  const generator = new Rng(1);
   noGrad(() => {
     for (const weight of model.learned.values()) ops.normal_(weight, { std: 0.1, generator });
   });

@@ -1,35 +1,19 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
-import { swiglu } from "../nn/block.ts";
-import { gatedLinear, linear } from "../nn/linear.ts";
-import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
-import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
-import { type Bits, block, dequantise, type Quantised, quantise, quantisedLinear } from "../nn/quantise.ts";
-import {
-  cat,
-  type DType,
-  Generator,
-  gradEnabled,
-  keep,
-  noGrad,
-  ops,
-  scope,
-  type Tensor,
-  tensor,
-} from "../tensor/index.ts";
+import { linear } from "../nn/linear.ts";
+import type { LoraConfig } from "../nn/lora-config.ts";
+import type { Bits } from "../nn/quantise.ts";
+import { type DType, noGrad, ops, scope, type Tensor } from "../tensor/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { Architecture, Dimensions, RunBlock, Weights } from "./architecture.ts";
+import { LoraWeights, QuantisedWeights } from "./adapters.ts";
+import type { Architecture, Dimensions, Head, Json, RunBlock } from "./architecture.ts";
+import { parseModelConfig } from "./architectures.ts";
 import { type Attend, attentionKernels, type Batch, packedAttention } from "./attention.ts";
-import { gpt2 } from "./gpt2.ts";
-import { llama } from "./llama.ts";
-import { copyWeights, readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { Checkpoints, type Part } from "./checkpointing.ts";
+import { readProvenance, restoreAdapters, saveModel } from "./save.ts";
+import { type HeadOptions, scoreHead } from "./value-head.ts";
+import { PlainWeights } from "./weights.ts";
 
-// biome-ignore lint/suspicious/noExplicitAny: each architecture has a config of its own, which only it reads
-const architectures: Record<string, Architecture<any>> = { llama, mistral: llama, gpt2 };
-
-export type Head = "lm" | "score";
-export type Json = Record<string, unknown>;
+type Tensors = Map<string, Tensor>;
 
 /**
  * A transformer with one head: "lm" gives vocabulary logits, "score" one number a token (a reward or a value).
@@ -37,84 +21,54 @@ export type Json = Record<string, unknown>;
  */
 export class Model {
   /** config.json as it was read. */
-  readonly json: Json;
+  readonly json: Readonly<Json>;
   readonly head: Head;
   readonly dimensions: Dimensions;
   readonly tokenizer: Tokenizer | undefined;
+  /** Name of the stage that trained the weights, saved in config.json; undefined: none of ours did. */
+  stage: string | undefined;
   /**
    * Keeps only each block's output for the gradient and computes the rest again, vocabulary logits too: less memory, a
    * third more time.
    */
   checkpointing = false;
-  #checkpoints: { block: (x: Tensor) => Tensor; input: Tensor; output: Tensor }[] = [];
+  readonly #checkpoints = new Checkpoints();
   /** What `scores` adds: set by normalisation on reference samples. */
   scoreShift: number;
-  #architecture: Architecture<unknown>;
-  #config: unknown;
-  #weights: Map<string, Tensor>;
-  /** Weights that are another model's. */
-  #shared: Set<string>;
-  #lookup: Weights;
-  /** Frozen linear layers in fewer bits, by their names; `#weights` has those no more. */
-  #quantised = new Map<string, Quantised>();
-  #lora: LoraConfig | undefined;
-  #adapters = new Map<string, Adapter>();
+  readonly #architecture: Architecture<unknown>;
+  readonly #config: unknown;
+  readonly #plain: PlainWeights;
+  readonly #quantised: QuantisedWeights;
+  /** The weights that `forward` reads: `#plain` under `#quantised` under adapters. */
+  readonly #weights: LoraWeights;
 
+  /** @param borrowed names of weights that another model disposes */
   constructor(
     json: Json,
     weights: Map<string, Tensor>,
     head: Head,
     tokenizer: Tokenizer | undefined,
-    shared: Iterable<string> = [],
+    borrowed: Iterable<string> = [],
   ) {
-    const { architecture, config } = parseConfig(json);
-    this.json = { ...json };
+    const { architecture, config } = parseModelConfig(json);
+    this.json = json;
     this.head = head;
     this.tokenizer = tokenizer;
-    this.scoreShift = shiftOf(json);
+    ({ stage: this.stage, scoreShift: this.scoreShift } = readProvenance(json));
     this.#architecture = architecture;
     this.#config = config;
-    this.#weights = keep(weights);
-    this.#shared = new Set(shared);
     this.dimensions = architecture.dimensions(config);
-    this.#lookup = {
-      find: (name) => weights.get(name) ?? null,
-      get(name) {
-        const found = weights.get(name);
-        if (!found) throw new Error(`the model has no weight "${name}"`);
-        return found;
-      },
-      linear: (name, x) => {
-        const bias = weights.get(`${name}.bias`) ?? null;
-        const y = this.#product(name, x, bias);
-        const adapter = this.#adapters.get(name);
-        return adapter ? adapt(y, x, adapter) : y;
-      },
-      gated: (name, gate, up) =>
-        this.#adapters.has(name) || this.#quantised.has(name) || weights.has(`${name}.bias`)
-          ? this.#lookup.linear(name, swiglu(gate, up))
-          : gatedLinear(gate, up, this.#lookup.get(`${name}.weight`)),
-    };
-  }
-
-  #product(name: string, x: Tensor, bias: Tensor | null): Tensor {
-    const narrow = this.#quantised.get(name);
-    if (narrow) {
-      const y = quantisedLinear(x, narrow);
-      return bias ? y.add(bias) : y;
-    }
-    const weight = this.#lookup.get(`${name}.weight`);
-    return this.#architecture.transposed
-      ? ops.linear(x, weight.transpose(0, 1), { bias })
-      : linear(x, weight, bias);
+    this.#plain = new PlainWeights(weights, architecture.transposed, borrowed);
+    this.#quantised = new QuantisedWeights(this.#plain);
+    this.#weights = new LoraWeights(this.#quantised);
   }
 
   get dtype(): DType {
-    return this.#lookup.get(this.#architecture.embedding).dtype;
+    return this.#weights.get(this.#architecture.embedding).dtype;
   }
 
   get device(): string {
-    return this.#lookup.get(this.#architecture.embedding).device;
+    return this.#weights.get(this.#architecture.embedding).device;
   }
 
   /**
@@ -122,12 +76,12 @@ export class Model {
    * of a block goes through our bfloat16 kernels, which products of adapters and of transposed weights do not.
    */
   get exact(): boolean {
-    return attentionKernels(this) !== null && !this.#architecture.transposed && !this.#lora;
+    return attentionKernels(this) !== null && !this.#architecture.transposed && !this.#weights.config;
   }
 
   /** Every weight by its Hugging Face name. */
   get parameters(): ReadonlyMap<string, Tensor> {
-    return this.#weights;
+    return this.#plain.tensors;
   }
 
   /** The tokenizer. @throws InputError when the model came without one */
@@ -137,79 +91,54 @@ export class Model {
   }
 
   /**
-   * Hidden states after the last norm, (tokens, hidden), or those that the batch wants. Attention stays within each sequence unless given. With
-   * `checkpointing` gradients end here: `backwardBlocks` takes them through the blocks.
+   * Hidden states after the last norm, (tokens, hidden), or those that the batch wants. Attention stays within each
+   * sequence unless given. With `checkpointing` gradients end here: `backwardBlocks` takes them through the blocks.
    */
   hidden(batch: Batch, attend: Attend = packedAttention(batch, this)): Tensor {
-    return this.#architecture.forward(this.#config, this.#lookup, batch, attend, this.#run);
+    const run: RunBlock = this.checkpointing ? this.#checkpoints.run : (block, x) => block(x);
+    return this.#architecture.forward(this.#config, this.#weights, batch, attend, run);
   }
-
-  /** Under `checkpointing` keeps a block's output alone, without what made it. */
-  #run: RunBlock = (block, input) => {
-    if (!this.checkpointing || !gradEnabled()) return block(input);
-    const output = noGrad(() => block(input));
-    output.requiresGrad = true;
-    this.#checkpoints.push({ block, input, output });
-    return output;
-  };
 
   /**
    * What `backward` of a loss leaves to do under `checkpointing`: computes each block again, from the last, and takes
-   * the gradient through it (Chen et al. 2016). Without it there is nothing to do.
+   * the gradient through it. Without it there is nothing to do.
    */
   backwardBlocks(): void {
-    for (const { block, input, output } of this.#checkpoints.splice(0).reverse())
-      scope(() => {
-        const { grad } = output;
-        if (grad) block(input).backward(grad);
-      });
+    this.#checkpoints.backward();
   }
 
   /** Vocabulary logits of hidden states: (tokens, hidden) → (tokens, vocab). @throws InputError for a scalar head */
   logits(hidden: Tensor): Tensor {
     if (this.head !== "lm")
       throw new InputError("this model has a scalar head: it scores text and cannot write it");
-    const head = this.#lookup.find("lm_head.weight") ?? this.#lookup.get(this.#architecture.embedding);
+    const head = this.#weights.find("lm_head.weight") ?? this.#weights.get(this.#architecture.embedding);
     return linear(hidden, head);
   }
 
   /**
-   * What `read` makes of each token's vocabulary logits: tensors of (tokens), joined. With `checkpointing` it is given some
-   * tokens at a time, so that no more logits than theirs are in memory.
-   * @param hidden (tokens, hidden), from `hidden` @param read its `part` takes these tokens' share of another (tokens)
+   * What `read` makes of each token's vocabulary logits: tensors of (tokens), joined. With `checkpointing` it is given
+   * some tokens at a time, so that no more logits than theirs are in memory.
+   * @param hidden (tokens, hidden), from `hidden` @param read its `part` selects these tokens' values of others (tokens)
    */
-  readLogits(
-    hidden: Tensor,
-    read: (logits: Tensor, part: (all: Tensor) => Tensor) => Tensor[],
-  ): readonly Tensor[] {
+  readLogits(hidden: Tensor, read: (logits: Tensor, part: Part) => Tensor[]): readonly Tensor[] {
     if (!this.checkpointing) return read(this.logits(hidden), (all) => all);
-    const tokens = hidden.size(0);
-    const parts = Array.from({ length: Math.ceil(tokens / logitsAtOnce) }, (_, i) => {
-      const start = i * logitsAtOnce;
-      const part = (all: Tensor) => all.narrow(0, start, Math.min(logitsAtOnce, tokens - start));
-      const block = (states: Tensor) => scope(() => ops.stack(read(this.logits(states), part), { dim: 1 }));
-      return this.#run(block, part(hidden));
-    });
-    return ops.unbind(cat(parts), { dim: 1 });
+    return this.#checkpoints.runInParts(hidden, (states, part) => read(this.logits(states), part));
   }
 
   /** The scalar head on hidden states, in float32: (tokens, hidden) → (tokens). */
   scores(hidden: Tensor): Tensor {
-    const bias = this.#lookup.find("score.bias");
     // In bfloat16 a score of 3 would be rounded to 1/64.
-    const raw = ops
-      .linear(hidden.to("float32"), this.#lookup.get("score.weight").to("float32"), {
-        bias: bias?.to("float32") ?? null,
-      })
-      .squeeze(-1);
+    const weight = this.#weights.get("score.weight").to("float32");
+    const bias = this.#weights.find("score.bias")?.to("float32") ?? null;
+    const raw = ops.linear(hidden.to("float32"), weight, { bias }).squeeze(-1);
     return this.scoreShift ? raw.add(this.scoreShift) : raw;
   }
 
   /** Rescales the head so that scores of this mean and deviation become 0 and 1. */
   normaliseScores(mean: number, std: number): void {
     if (!(std > 0)) throw new InputError(`scores cannot be normalised: their standard deviation is ${std}`);
-    noGrad(() => scope(() => this.#lookup.get("score.weight").mul_(1 / std)));
-    noGrad(() => scope(() => this.#lookup.find("score.bias")?.mul_(1 / std)));
+    for (const name of ["score.weight", "score.bias"])
+      noGrad(() => scope(() => this.#weights.find(name)?.mul_(1 / std)));
     this.scoreShift = (this.scoreShift - mean) / std;
   }
 
@@ -218,87 +147,53 @@ export class Model {
    * keep this one while it lives.
    */
   clone({ dtype = this.dtype, share = false }: { dtype?: DType; share?: boolean } = {}): Model {
-    const weights = share ? new Map(this.#weights) : this.#copy(dtype);
-    const made = new Model(this.json, weights, this.head, this.tokenizer, share ? weights.keys() : []);
-    return share ? made.#with(this.#quantised) : made;
+    const made = this.#withWeights(this.json, this.head, this.#copy(share, dtype), share);
+    made.stage = this.stage;
+    made.scoreShift = this.scoreShift;
+    return made;
   }
 
-  #with(quantised: ReadonlyMap<string, Quantised>): this {
-    for (const [name, narrow] of quantised) {
-      this.#quantised.set(name, narrow);
-      this.#shared.add(name);
-    }
-    return this;
+  #copy(share: boolean, dtype: DType): Tensors {
+    return share ? new Map(this.#plain.tensors) : noGrad(() => this.#quantised.copy(dtype));
+  }
+
+  /** @param weights borrowed where `share` @param added weights that the new model owns beside them */
+  #withWeights(json: Json, head: Head, weights: Tensors, share: boolean, added: Tensors = new Map()): Model {
+    const borrowed = share ? weights.keys() : [];
+    const made = new Model(json, new Map([...weights, ...added]), head, this.tokenizer, borrowed);
+    if (share) made.#quantised.borrow(this.#quantised);
+    return made;
   }
 
   /**
    * Rounds the blocks' linear layers to 8 bits a weight or 4 (NormalFloat; Dettmers et al. 2023, QLoRA) and frees what
    * they were. Such a model can be sampled from, and learns through adapters: models that share it are made after this.
-   * @throws InputError for a model that is not on the CPU, or layers that cannot be cut into blocks of 64
+   * @throws InputError for another dtype than bfloat16 on the CPU, or layers that cannot be cut into blocks of 64
    */
   quantise(bits: Bits): this {
-    if (this.device !== "cpu" || this.#architecture.transposed)
+    if (this.dtype !== "bfloat16" || this.device !== "cpu" || this.#architecture.transposed)
       throw new InputError(
-        `quantise works on models of the llama family on the CPU; this is ${this.json.model_type} on ${this.device}`,
+        `quantise works on bfloat16 models of the llama family on the CPU; this is ${this.json.model_type} on ${this.device}`,
       );
-    return noGrad(() => {
-      for (const [stem, weight] of this.#layers([...this.#architecture.linears])) {
-        if (weight.size(1) % block !== 0)
-          throw new InputError(
-            `quantise: ${stem} has ${weight.size(1)} inputs, which ${block} does not divide`,
-          );
-        const { values, scales } = quantise(weight, bits);
-        this.#quantised.set(stem, { values: keep(values), scales: keep(scales) });
-        this.#weights.delete(`${stem}.weight`);
-        if (!this.#shared.has(`${stem}.weight`)) weight.dispose();
-      }
-      return this;
-    });
-  }
-
-  /** The linear layers whose name ends in one of these, with their weights. */
-  #layers(targets: readonly string[]): [stem: string, weight: Tensor][] {
-    return [...this.#weights].flatMap(([name, weight]) => {
-      const stem = name.replace(/\.weight$/, "");
-      return stem !== name && targets.includes(stem.split(".").at(-1) as string) ? [[stem, weight]] : [];
-    });
-  }
-
-  #copy(dtype: DType): Map<string, Tensor> {
-    const copied = (from: Tensor) => scope(() => keep(ops.to(from.detach(), dtype, { copy: true })));
-    return noGrad(() => {
-      const all = new Map([...this.#weights].map(([name, from]) => [name, copied(from)]));
-      for (const [name, narrow] of this.#quantised)
-        all.set(
-          `${name}.weight`,
-          scope(() => keep(dequantise(narrow, dtype))),
-        );
-      return all;
-    });
+    noGrad(() => this.#quantised.quantise(this.#architecture.linears, bits));
+    return this;
   }
 
   /**
    * A copy with a fresh scalar head in place of the head it has: weights from N(0, std²), or zeros; with a bias of 0
    * where `bias`. With `share` the rest stays this model's: keep it while the new one lives.
    */
-  withScoreHead(options: { std: number; seed?: number; bias?: boolean; share?: boolean }): Model {
+  withScoreHead({ share = false, ...options }: HeadOptions & { share?: boolean }): Model {
     return noGrad(() =>
       scope(() => {
-        const { share = false } = options;
-        const weights = share ? new Map(this.#weights) : this.#copy(this.dtype);
+        const weights = this.#copy(share, this.dtype);
         for (const old of ["lm_head.weight", "score.weight", "score.bias"]) {
           if (!share) weights.get(old)?.dispose();
           weights.delete(old);
         }
-        const shared = share ? [...weights.keys()] : [];
-        const weight = ops.zeros([1, this.dimensions.hidden]);
-        if (options.std)
-          ops.normal_(weight, { std: options.std, generator: new Generator(options.seed ?? 0) });
-        weights.set("score.weight", keep(weight.to(this.dtype)));
-        if (options.bias) weights.set("score.bias", keep(tensor([0], { dtype: this.dtype })));
+        const head = scoreHead(this.dimensions.hidden, this.dtype, options);
         const { plumbline: _, ...json } = this.json;
-        const made = new Model(json, weights, "score", this.tokenizer, shared);
-        return share ? made.#with(this.#quantised) : made;
+        return this.#withWeights(json, "score", weights, share, head);
       }),
     );
   }
@@ -313,43 +208,14 @@ export class Model {
     settings: Partial<LoraConfig> = {},
     { seed = 0, from }: { seed?: number; from?: string } = {},
   ): this {
-    const { linears, transposed } = this.#architecture;
-    const lora = loraConfig.parse(settings);
-    const { targets = linears } = lora;
-    const unknown = targets.find((target) => !linears.includes(target));
-    if (unknown !== undefined)
-      throw new InputError(`lora: no layer is called "${unknown}" (${linears.join(", ")} are)`);
-    const generator = new Generator(seed);
-    const add = (stem: string, input: number, output: number, device: string) =>
-      this.#adapters.set(stem, makeAdapter([input, output], lora, this.dtype, device, generator));
-    for (const [stem, weight] of this.#layers(targets)) {
-      const [output, input] = (transposed ? [...weight.shape].reverse() : weight.shape) as [number, number];
-      add(stem, input, output, weight.device);
-    }
-    for (const [stem, { scales }] of this.#quantised)
-      if (targets.includes(stem.split(".").at(-1) as string))
-        add(stem, scales.size(1) * block, scales.size(0), scales.device);
-    this.#lora = { ...lora, targets: [...targets] };
-    if (from !== undefined) this.#restore(from);
+    this.#weights.add(settings, this.#architecture.linears, this.dtype, seed);
+    if (from !== undefined) this.scoreShift = restoreAdapters(from, this.learned).scoreShift;
     return this;
-  }
-
-  #restore(from: string): void {
-    const path = join(from, "adapter", "adapter_model.safetensors");
-    copyWeights(this.learned, readSafetensors(path), path, "other lora settings?");
-    const json = JSON.parse(readFileSync(join(from, "config.json"), "utf8")) as Json;
-    this.scoreShift = shiftOf(json);
   }
 
   /** What training changes: every weight; under LoRA the adapters and a scalar head, by PEFT's names. */
   get learned(): ReadonlyMap<string, Tensor> {
-    if (!this.#lora) return this.#weights;
-    const learned = new Map<string, Tensor>();
-    for (const [stem, { a, b }] of this.#adapters)
-      learned.set(peftName(`${stem}.lora_A.weight`), a).set(peftName(`${stem}.lora_B.weight`), b);
-    for (const [name, weight] of this.#weights)
-      if (name.startsWith("score.")) learned.set(peftName(name), weight);
-    return learned;
+    return this.#weights.config ? this.#weights.learned : this.#plain.tensors;
   }
 
   /** Marks what training changes as what gradients are computed for. */
@@ -361,47 +227,11 @@ export class Model {
   /** Ends what `train` began, and takes adapters into the weights: afterwards the model shares none. */
   finish(): this {
     for (const weight of this.learned.values()) weight.requiresGrad = false;
-    if (!this.#lora) return this;
-    for (const [name, weight] of this.#merged()) {
-      const old = this.#weights.get(name);
-      this.#weights.set(name, keep(weight));
-      if (weight !== old && !this.#shared.has(name)) old?.dispose();
-    }
-    this.#disposeQuantised();
-    this.#shared.clear();
-    this.#disposeAdapters();
+    if (!this.#weights.config) return this;
+    noGrad(() => scope(() => this.#plain.replace(this.#weights.merged())));
+    this.#quantised.dispose();
+    this.#weights.dispose();
     return this;
-  }
-
-  /** Every weight with its adapter taken in; those of another model copied. */
-  #merged(): Map<string, Tensor> {
-    const merge = (stem: string, weight: Tensor): Tensor | undefined => {
-      const adapter = this.#adapters.get(stem);
-      if (!adapter) return undefined;
-      return scope(() => {
-        const change = weightChange(adapter);
-        const added = this.#architecture.transposed ? change.transpose(0, 1) : change;
-        return weight.to("float32").add(added).to(weight.dtype).contiguous();
-      });
-    };
-    return noGrad(() => {
-      const all = new Map<string, Tensor>();
-      for (const [name, weight] of this.#weights) {
-        const own = () => (this.#shared.has(name) ? weight.clone() : weight);
-        all.set(name, merge(name.replace(/\.weight$/, ""), weight) ?? own());
-      }
-      for (const [stem, narrow] of this.#quantised) {
-        const whole = dequantise(narrow, this.dtype);
-        all.set(`${stem}.weight`, merge(stem, whole) ?? whole);
-      }
-      return all;
-    });
-  }
-
-  #disposeAdapters(): void {
-    for (const { a, b } of this.#adapters.values()) for (const part of [a, b]) part.dispose();
-    this.#adapters.clear();
-    this.#lora = undefined;
   }
 
   /**
@@ -409,103 +239,12 @@ export class Model {
    * written, and written apart to `adapter/` as PEFT loads them.
    */
   save(folder: string): void {
-    mkdirSync(folder, { recursive: true });
-    if (this.#lora) this.#saveAdapter(join(folder, "adapter"), this.#lora);
-    const type = String(this.json.model_type);
-    const stem = this.#architecture.classNames[type];
-    const names: Record<string, string> = { float32: "float32", bfloat16: "bfloat16", float16: "float16" };
-    const json: Json = {
-      ...this.json,
-      architectures: [
-        this.head === "lm"
-          ? `${stem}${type === "gpt2" ? "LMHeadModel" : "ForCausalLM"}`
-          : `${stem}ForSequenceClassification`,
-      ],
-      torch_dtype: names[this.dtype] ?? "float32",
-    };
-    if (this.head === "score") {
-      json.num_labels = 1;
-      json.id2label = { 0: "score" };
-      json.label2id = { score: 0 };
-      if (this.scoreShift) json.plumbline = { score_shift: this.scoreShift };
-    }
-    scope(() =>
-      writeSafetensors(
-        join(folder, "model.safetensors"),
-        this.#lora || this.#quantised.size ? this.#merged() : this.#weights,
-      ),
-    );
-    if (this.tokenizer) {
-      const pad = this.tokenizer.special("pad_token");
-      if (pad) json.pad_token_id = this.tokenizer.id(pad);
-      json.eos_token_id = this.tokenizer.eos;
-      const { tokenizer, config } = this.tokenizer.files;
-      const { chat_template: _, ...rest } = config;
-      writeWhole(join(folder, "tokenizer.json"), tokenizer);
-      writeWhole(
-        join(folder, "tokenizer_config.json"),
-        this.tokenizer.chatTemplate ? { ...rest, chat_template: this.tokenizer.chatTemplate } : rest,
-      );
-    }
-    writeWhole(join(folder, "config.json"), json);
-  }
-
-  #saveAdapter(folder: string, { rank, alpha, targets }: LoraConfig): void {
-    mkdirSync(folder, { recursive: true });
-    writeSafetensors(join(folder, "adapter_model.safetensors"), this.learned);
-    writeWhole(join(folder, "adapter_config.json"), {
-      peft_type: "LORA",
-      task_type: this.head === "lm" ? "CAUSAL_LM" : "SEQ_CLS",
-      r: rank,
-      lora_alpha: alpha,
-      target_modules: targets,
-      lora_dropout: 0,
-      bias: "none",
-      modules_to_save: this.head === "lm" ? null : ["score"],
-      fan_in_fan_out: this.#architecture.transposed,
-      inference_mode: true,
-      base_model_name_or_path: null,
-    });
-  }
-
-  #disposeQuantised(): void {
-    for (const [name, { values, scales }] of this.#quantised)
-      if (!this.#shared.has(name)) for (const part of [values, scales]) part.dispose();
-    this.#quantised.clear();
+    saveModel(folder, this, this.#architecture, this.#weights);
   }
 
   dispose(): void {
-    this.#disposeAdapters();
-    this.#disposeQuantised();
-    for (const [name, weight] of this.#weights) if (!this.#shared.has(name)) weight.dispose();
+    this.#weights.dispose();
+    this.#quantised.dispose();
+    this.#plain.dispose();
   }
-}
-
-/** Under `checkpointing`: enough for a product at full speed. */
-const logitsAtOnce = 256;
-
-const peftName = (name: string): string => `base_model.model.${name}`;
-
-const shiftOf = (json: Json): number =>
-  Number((json.plumbline as { score_shift?: number } | undefined)?.score_shift ?? 0);
-
-function writeWhole(path: string, json: unknown): void {
-  writeFileSync(`${path}.tmp`, JSON.stringify(json, null, path.endsWith("tokenizer.json") ? 0 : 2));
-  renameSync(`${path}.tmp`, path);
-}
-
-/** The architecture that config.json names, and its settings. @throws InputError */
-export function parseConfig(json: Json): { architecture: Architecture<unknown>; config: unknown } {
-  const type = String(json.model_type);
-  const architecture = architectures[type];
-  if (!architecture)
-    throw new InputError(
-      `config.json: model_type "${type}" is not supported (${Object.keys(architectures).join(", ")} are)`,
-    );
-  const parsed = architecture.schema.safeParse(json);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new InputError(`config.json: ${issue?.path.join(".")}: ${issue?.message}`);
-  }
-  return { architecture, config: parsed.data };
 }

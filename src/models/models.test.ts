@@ -14,9 +14,9 @@ import { expectClose, goldenPath } from "../../test/golden.ts";
 import { batchRows, pack, packRows } from "../batch/pack.ts";
 import { logprobsOf } from "../math/index.ts";
 import { noGrad, type Tensor } from "../tensor/index.ts";
+import { readSafetensors } from "./files/safetensors.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
-import { readSafetensors } from "./safetensors.ts";
 
 // Expected values: test/golden/make_models.py, Hugging Face transformers in float32. Two orders of sums differ by 1e-5
 // at most here; the project promises 1e-4.
@@ -153,6 +153,22 @@ describe("llama-tiny-reward against transformers", () => {
       before.map((score) => (score - 0.5) / 2),
       1e-6,
     );
+  });
+
+  it("and its copies are normalised alike, and know the stage that trained it", () => {
+    const model = open("llama-tiny").withScoreHead({ std: 0.02, seed: 1 });
+    model.stage = "reward";
+    model.normaliseScores(0.5, 2);
+    for (const copy of [model.clone(), model.clone({ share: true })]) {
+      expectClose(
+        noGrad(() => scoresOf(copy)),
+        noGrad(() => scoresOf(model)).toArray(),
+        0,
+      );
+      expect(copy.stage).toBe("reward");
+    }
+    model.save(join(folder, "stage"));
+    expect(openModel(join(folder, "stage")).stage).toBe("reward");
   });
 
   it("has a value head of zeros, and a seeded head of the deviation asked for", () => {

@@ -3,10 +3,12 @@ import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
 import { capabilities, type DType, keep, noGrad, scope, type Tensor } from "../tensor/index.ts";
 import { readTokenizer } from "../text/tokenizer.ts";
-import { readGguf } from "./gguf.ts";
-import { fromGguf } from "./gguf-model.ts";
-import { type Head, type Json, Model, parseConfig } from "./model.ts";
-import { readCheckpoint } from "./safetensors.ts";
+import type { Head, Json } from "./architecture.ts";
+import { parseModelConfig } from "./architectures.ts";
+import { readGguf } from "./files/gguf.ts";
+import { fromGguf } from "./files/gguf-model.ts";
+import { readCheckpoint } from "./files/safetensors.ts";
+import { Model } from "./model.ts";
 
 /** bfloat16 where the CPU computes faster in it, else float32: models open on the CPU, whatever else the machine has. */
 const fastDtype = (): DType => (capabilities().fastBf16 ? "bfloat16" : "float32");
@@ -17,7 +19,7 @@ function takeWeights(
   found: Map<string, Tensor>,
   where: string,
 ): { weights: Map<string, Tensor>; head: Head } {
-  const { architecture, config } = parseConfig(json);
+  const { architecture, config } = parseModelConfig(json);
   const { hidden, vocab, tied } = architecture.dimensions(config);
   const head: Head = found.has("score.weight") ? "score" : "lm";
   const wanted = architecture.shapes(config);
@@ -66,6 +68,6 @@ function readFolder(path: string) {
   } catch (error) {
     throw new InputError(`${configPath}: not JSON: ${(error as Error).message}`);
   }
-  parseConfig(json); // before the weights: a model we cannot run is better told so
+  parseModelConfig(json); // before the weights: a model we cannot run is better told so
   return { json, weights: readCheckpoint(path), tokenizer: readTokenizer(path) };
 }

@@ -1,8 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
-import { keep, noGrad, ops, scope, type Tensor, zeros } from "../tensor/index.ts";
-import { copyWeights, readSafetensors, writeSafetensors } from "./safetensors.ts";
+import { type DType, keep, noGrad, ops, Rng, scope, type Tensor, tensor, zeros } from "../tensor/index.ts";
+import { copyWeights, readSafetensors, writeSafetensors } from "./files/safetensors.ts";
 
 /** A linear value of another model's hidden states, in float32 and 0 at first: the critic that shares the policy's backbone. */
 export class ValueHead {
@@ -52,4 +52,22 @@ export class ValueHead {
   dispose(): void {
     for (const weight of this.learned.values()) weight.dispose();
   }
+}
+
+export interface HeadOptions {
+  std: number;
+  seed?: number;
+  bias?: boolean;
+}
+
+/** Weights of a fresh scalar head: from N(0, std²), or zeros; a bias of 0 where `bias`. */
+export function scoreHead(
+  hidden: number,
+  dtype: DType,
+  { std, seed = 0, bias = false }: HeadOptions,
+): Map<string, Tensor> {
+  const weight = ops.zeros([1, hidden]);
+  if (std) ops.normal_(weight, { std, generator: new Rng(seed) });
+  const head = new Map([["score.weight", weight.to(dtype)]]);
+  return bias ? head.set("score.bias", tensor([0], { dtype })) : head;
 }

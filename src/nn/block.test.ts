@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { type DType, Generator, ops, type Tensor } from "../tensor/index.ts";
+import { type DType, ops, Rng, type Tensor } from "../tensor/index.ts";
 import { embedding, plain, rmsNorm, rotate, swiglu } from "./block.ts";
 import { gatedLinear, linear } from "./linear.ts";
 
 // Oracle: libtorch's operators in float64. A result in bfloat16 is off by its rounding, 2⁻⁹ a number at most, and so in
 // norm; 4e-3 leaves room for a second one. In float32 1e-6 is some units in the last place.
 const tolerance = { bfloat16: 4e-3, float32: 1e-6 };
-const generator = new Generator(5);
+const generator = new Rng(5);
 const random = (...shape: number[]): Tensor => ops.randn(shape, { generator }).mul(3);
 
 /** ‖a − b‖ / ‖b‖ */

@@ -1,4 +1,4 @@
-import { type DType, type Generator, keep, ops, scope, type Tensor } from "../tensor/index.ts";
+import { type DType, keep, ops, type Rng, scope, type Tensor } from "../tensor/index.ts";
 import type { LoraConfig } from "./lora-config.ts";
 
 /** A low-rank change of a linear layer. */
@@ -16,7 +16,7 @@ export function makeAdapter(
   { rank, alpha }: LoraConfig,
   dtype: DType,
   device: string,
-  generator: Generator,
+  generator: Rng,
 ): Adapter {
   return scope(() => {
     const bound = 1 / Math.sqrt(input);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { expectClose, f64, goldenJson, type Nested } from "../../test/golden.ts";
-import { cat, Generator, memory, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { cat, memory, ops, Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { AdamW, joinMaster, splitMaster } from "./adamw.ts";
 import { scheduleFactor } from "./schedule.ts";
 
@@ -67,7 +67,7 @@ describe("AdamW", () => {
   });
 
   it("steps a bfloat16 weight's float32 master as it steps a float32 weight", () => {
-    const generator = new Generator(1);
+    const generator = new Rng(1);
     const start = ops.randn([30, 100], { generator }).to("bfloat16");
     const weights = [start.clone(), start.to("float32")] as const;
     const [split, whole] = weights.map((weight) => {
@@ -89,12 +89,8 @@ describe("AdamW", () => {
 
   it("splits a float32 master into its nearest bfloat16 and the rest, without loss", () => {
     scope(() => {
-      const master = ops.randn([5000], { generator: new Generator(2) }).mul(tensor([1e-30]).pow(0.5));
-      const both = cat([
-        master,
-        ops.randn([5000], { generator: new Generator(3) }),
-        tensor([0, -0, 1, -1, 3e38]),
-      ]);
+      const master = ops.randn([5000], { generator: new Rng(2) }).mul(tensor([1e-30]).pow(0.5));
+      const both = cat([master, ops.randn([5000], { generator: new Rng(3) }), tensor([0, -0, 1, -1, 3e38])]);
       const { parameter, low } = splitMaster(both);
       expect(joinMaster(parameter, low).toArray()).toEqual(both.toArray());
       expect(parameter.toArray()).toEqual(both.to("bfloat16").toArray());

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type DType, Generator, ops, type Tensor, tensor } from "../tensor/index.ts";
+import { type DType, ops, Rng, type Tensor, tensor } from "../tensor/index.ts";
 import {
   type Bits,
   dequantise,
@@ -9,7 +9,7 @@ import {
   quantisedLinear,
 } from "./quantise.ts";
 
-const generator = new Generator(2);
+const generator = new Rng(2);
 const random = (...shape: number[]): Tensor => ops.randn(shape, { generator });
 const worst = (a: Tensor, b: Tensor): number => a.to("float64").sub(b.to("float64")).abs().max().item();
 const bits: Bits[] = [8, 4];

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { mean, uniform } from "../math/statistics.ts";
+import { mean } from "../statistics/numbers.ts";
+import { uniform } from "../statistics/random.ts";
 import { labelers, rank } from "./labelers.ts";
 import { gold, type Instruction, loadDemonstrations, loadInstructions } from "./task.ts";
 

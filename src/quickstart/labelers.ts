@@ -1,4 +1,4 @@
-import { uniform } from "../math/statistics.ts";
+import { uniform } from "../statistics/random.ts";
 import { gold, type Instruction } from "./task.ts";
 
 // People who rank answers and are sometimes wrong, simulated.

@@ -119,19 +119,20 @@ export interface QuickstartResult {
   residentBytes: number;
 }
 
+const ignore = () => {};
+
 /** Supervised fine-tuning, a reward model from simulated rankings, PPO, and a measurement of all three by the gold checker. */
 export async function quickstart(options: QuickstartOptions): Promise<QuickstartResult> {
-  const { out, scale = scales.full, seed = 0, signal, onStage = () => {}, onEvent = () => {} } = options;
-  const onProgress = options.onProgress ?? (() => {});
+  const { out, scale = scales.full, seed = 0, signal, model: name = "smollm2-135m-instruct" } = options;
+  const { onStage = ignore, onEvent = ignore, onProgress = ignore } = options;
   const began = performance.now();
+  const common = { seed, microBatchTokens, ...(signal ? { signal } : {}) };
   const follow = async <R>(training: Training<R>): Promise<R> => {
     for await (const event of training) onEvent(event);
     return training.done();
   };
-  const common = { seed, ...(signal ? { signal } : {}) };
 
   onStage("Loading SmolLM2-135M-Instruct");
-  const name = options.model ?? "smollm2-135m-instruct";
   const untrained = await loadModel(name);
   const train = loadInstructions("train").slice(0, scale.compared);
 
@@ -141,7 +142,6 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       model: untrained,
       data: loadDemonstrations().slice(0, scale.demonstrations),
       ...scale.sft,
-      microBatchTokens,
       ...common,
       run: join(out, "sft"),
     }),
@@ -162,16 +162,12 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
       ...scale.reward,
       normaliseSamples: 64,
       sampleTokens: maxTokens,
-      microBatchTokens,
       ...common,
       run: join(out, "reward"),
     }),
   );
 
   onStage("3 of 3  PPO against the reward model");
-  const curve: QuickstartResult["curve"] = [];
-  const byId = new Map(train.map((instruction) => [instruction.id, instruction]));
-  const golds: number[] = [];
   const aligned = ppo({
     policy: demonstrated.model,
     reward: judge.model,
@@ -179,12 +175,41 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     ...scale.ppo,
     maxTokens,
     temperature,
-    microBatchTokens,
     logSamples: scale.ppo.batchSize,
     ...common,
     run: join(out, "ppo"),
   });
-  for await (const event of aligned) {
+  const curve = await followCurve(aligned, train, onEvent);
+  const { model: policy } = await aligned.done();
+
+  const heldOut = loadInstructions("heldOut").slice(0, scale.heldOut);
+  const models = { base: await loadModel(name), sft: demonstrated.model, ppo: policy };
+  const evaluations = await measure(models, judge.model, heldOut, scale.samples, { seed, signal, onStage });
+  for (const model of [...Object.values(models), judge.model]) model.dispose();
+  return {
+    seed,
+    evaluations,
+    gain: goldDifference(evaluations.ppo, evaluations.sft, heldOut.length),
+    instructions: heldOut,
+    comparisons: comparisons.length,
+    labelerAccuracy: accuracy,
+    reward: judge.report,
+    curve,
+    seconds: (performance.now() - began) / 1000,
+    residentBytes: process.resourceUsage().maxRSS * 1024,
+  };
+}
+
+/** Passes PPO's events on. @returns the mean gold and reward-model score, and the KL, of each step's samples */
+async function followCurve(
+  events: AsyncIterable<Event>,
+  instructions: readonly Instruction[],
+  onEvent: (event: Event) => void,
+): Promise<QuickstartResult["curve"]> {
+  const curve: QuickstartResult["curve"] = [];
+  const byId = new Map(instructions.map((instruction) => [instruction.id, instruction]));
+  const golds: number[] = [];
+  for await (const event of events) {
     if (event.type === "sample")
       golds.push(
         gold(byId.get(event.promptId ?? "") as Instruction, event.response, {
@@ -202,46 +227,39 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     }
     onEvent(event);
   }
-  const policy = (await aligned.done()).model;
-  const base = await loadModel(name);
+  return curve;
+}
 
-  const heldOut = loadInstructions("heldOut").slice(0, scale.heldOut);
-  const scorer = await openReward(judge.model);
-  const measure = (name: ModelName, model: Model) => {
+/** Every model's answers to the held-out instructions, by the gold checker and the reward model. */
+async function measure(
+  models: Record<ModelName, Model>,
+  judge: Model,
+  heldOut: readonly Instruction[],
+  samples: number,
+  {
+    onStage,
+    ...options
+  }: { seed: number; signal: AbortSignal | undefined; onStage: (title: string) => void },
+): Promise<Record<ModelName, Evaluation>> {
+  const scorer = await openReward(judge);
+  const evaluations: Partial<Record<ModelName, Evaluation>> = {};
+  for (const name of Object.keys(models) as ModelName[]) {
     onStage(`Measuring ${names[name]} on ${heldOut.length} held-out instructions`);
-    return evaluate({
-      model,
-      reference: demonstrated.model,
+    evaluations[name] = await evaluate({
+      model: models[name],
+      reference: models.sft,
       scorer,
       prompts: heldOut.map(({ prompt }) => ({ prompt: user(prompt) })),
       gold: (sample) =>
         gold(heldOut[sample.promptIndex] as Instruction, sample.text, { finished: isFinished(sample) }),
-      samples: name === "base" ? Math.ceil(scale.samples / 2) : scale.samples,
+      samples: name === "base" ? Math.ceil(samples / 2) : samples,
       maxTokens,
       temperature,
       batchSize,
-      seed,
-      signal,
+      ...options,
     });
-  };
-  const evaluations = {
-    base: await measure("base", base),
-    sft: await measure("sft", demonstrated.model),
-    ppo: await measure("ppo", policy),
-  };
-  for (const model of [base, demonstrated.model, judge.model, policy]) model.dispose();
-  return {
-    seed,
-    evaluations,
-    gain: goldDifference(evaluations.ppo, evaluations.sft, heldOut.length),
-    instructions: heldOut,
-    comparisons: comparisons.length,
-    labelerAccuracy: accuracy,
-    reward: judge.report,
-    curve,
-    seconds: (performance.now() - began) / 1000,
-    residentBytes: process.resourceUsage().maxRSS * 1024,
-  };
+  }
+  return evaluations as Record<ModelName, Evaluation>;
 }
 
 const user = (content: string): Message[] => [{ role: "user", content }];

@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { readJsonl } from "../data/jsonl.ts";
 import { type Demonstration, messageSchema } from "../data/records.ts";
-import { mean } from "../math/statistics.ts";
+import { mean } from "../statistics/numbers.ts";
 
 // The quickstart's task: short answers to instructions whose constraints a program can check.
 

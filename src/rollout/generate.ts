@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { Model } from "../models/model.ts";
-import { Generator as Rng, type Tensor } from "../tensor/index.ts";
+import { Rng, type Tensor } from "../tensor/index.ts";
 import { encodePrompt } from "../text/chat.ts";
 import { Engine } from "./engine.ts";
 import type { Completion, SampleOptions, SamplePrompt, Sampler } from "./sampler.ts";

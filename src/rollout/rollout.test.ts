@@ -3,7 +3,7 @@ import { tinyModel } from "../../test/tiny.ts";
 import { scoreAll } from "../batch/score.ts";
 import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
-import { type DType, Generator, memory, operator, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { type DType, memory, operator, ops, Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
 import { decode, generate } from "./generate.ts";
 import { type Completion, isFinished } from "./sampler.ts";
@@ -22,7 +22,7 @@ describe("sampling", () => {
     scope(() => {
       const n = 40_000;
       const rows = tensor(logits).unsqueeze(0).expand(n, logits.length);
-      const { tokens, logprobs } = draw(rows, temperature, new Generator(3));
+      const { tokens, logprobs } = draw(rows, temperature, new Rng(3));
       const expected = softmax(logits, temperature);
       const counts = logits.map(() => 0);
       const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
@@ -44,7 +44,7 @@ describe("sampling", () => {
       const { tokens } = draw(
         tensor(new Array(vocab).fill(0)).unsqueeze(0).expand(30_000, vocab),
         1,
-        new Generator(0),
+        new Rng(0),
       );
       const seen = new Set(tokens.toArray());
       // 30,000 draws miss a given one of 700 with probability e^-43.
@@ -55,7 +55,7 @@ describe("sampling", () => {
 
   it.each(["bfloat16", "float32"] as const)("the kernel equals the plain draw on %s logits", (dtype) => {
     scope(() => {
-      const generator = new Generator(4);
+      const generator = new Rng(4);
       const logits = ops.randn([64, 1000], { generator }).mul(4).to(dtype);
       logits.narrow(1, 0, 20).fill_(-Infinity);
       const places = ops.rand([64, 1], { generator, dtype: "float64" });
@@ -98,7 +98,7 @@ describe("sampling", () => {
 
   it("temperature 0 takes the likeliest", () => {
     scope(() => {
-      const { tokens } = draw(tensor([0, 3, 1]).unsqueeze(0), 0, new Generator(0));
+      const { tokens } = draw(tensor([0, 3, 1]).unsqueeze(0), 0, new Rng(0));
       expect(tokens.toArray()).toEqual([1]);
     });
   });
@@ -124,7 +124,7 @@ describe("generation", () => {
     await expect(generate(model, prompts, { maxTokens: 2, temperature: [1, 2] })).rejects.toThrow();
     await expect(generate(model, prompts, { maxTokens: 2, signal: AbortSignal.abort() })).rejects.toThrow();
     expect(memory().generators).toBe(before);
-    const generator = new Generator(1);
+    const generator = new Rng(1);
     await generate(model, prompts, { maxTokens: 2, rng: generator });
     expect(memory().generators).toBe(before + 1);
     generator.dispose();
@@ -235,7 +235,7 @@ describe("a step's attention", () => {
     const [heads, kvHeads, lengths] = [6, 2, [1, 40, 17]];
     for (const window of [Number.POSITIVE_INFINITY, 9]) {
       scope(() => {
-        const generator = new Generator(1);
+        const generator = new Rng(1);
         const random = (tokens: number, of: number) =>
           ops.randn([tokens, of, headDim], { generator }).to(dtype);
         const total = lengths.reduce((a, b) => a + b);

@@ -1,4 +1,4 @@
-import { type Generator, ops, type Tensor, tensor, where } from "../tensor/index.ts";
+import { ops, type Rng, type Tensor, tensor, where } from "../tensor/index.ts";
 import * as kernels from "../tensor/kernels.ts";
 
 export interface Sampling {
@@ -57,7 +57,7 @@ const logprobsAt = (logits: Tensor, tokens: Tensor): Tensor =>
 export function draw(
   logits: Tensor,
   temperature: Sampling["temperature"],
-  generator: Generator,
+  generator: Rng,
 ): { tokens: Tensor; logprobs: Tensor } {
   if (temperature === 0) {
     const tokens = logits.argmax(-1);

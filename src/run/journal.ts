@@ -75,12 +75,12 @@ export class Journal {
     return this.log({ type: "step", step, total, metrics });
   }
 
-  *warn(warnings: readonly Warning[]): globalThis.Generator<Event> {
+  *warn(warnings: readonly Warning[]): Generator<Event> {
     for (const warning of warnings) yield this.log({ type: "warning", ...warning });
   }
 
   /** Completions of a step. */
-  *samples(step: number, samples: readonly LoggedSample[]): globalThis.Generator<Event> {
+  *samples(step: number, samples: readonly LoggedSample[]): Generator<Event> {
     for (const [i, sample] of samples.entries())
       yield this.log({
         type: "sample",
@@ -103,13 +103,13 @@ export class Journal {
   }
 
   /** Saves a checkpoint by `write`, where there is a run. */
-  *save(step: number, write: (dir: string) => void, options: CheckpointOptions): globalThis.Generator<Event> {
+  *save(step: number, write: (dir: string) => void, options: CheckpointOptions): Generator<Event> {
     if (this.#run)
       yield this.log({ type: "checkpoint", step, path: this.#run.checkpoint(step, write, options) });
   }
 
   /** Logs the interrupt and throws `Interrupted`. */
-  *interrupt(step: number): globalThis.Generator<Event, never> {
+  *interrupt(step: number): Generator<Event, never> {
     yield this.log({ type: "interrupted", step });
     throw new Interrupted(`interrupted after step ${step}${this.#run ? "; add --resume to go on" : ""}`);
   }

@@ -1,3 +1,5 @@
+import { mean } from "../statistics/numbers.ts";
+
 /** A guard rail that spoke: `code` is stable, `message` says what it saw and what to do. */
 export interface Warning {
   code: string;
@@ -104,8 +106,4 @@ export function collapse(history: readonly Health[]): Warning[] {
       `(${before.refPerplexity.toFixed(1)} → ${after.refPerplexity.toFixed(1)}) while the score rises: the policy may be collapsing onto a pattern. ` +
       "Read samples; raise the KL coefficient or stop at an earlier checkpoint.",
   );
-}
-
-function mean(numbers: number[]): number {
-  return numbers.reduce((a, b) => a + b, 0) / numbers.length;
 }

@@ -1,9 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../data/errors.ts";
+import { readSafetensors, writeSafetensors } from "../models/files/safetensors.ts";
 import type { Model } from "../models/model.ts";
 import { openModel } from "../models/open.ts";
-import { readSafetensors, writeSafetensors } from "../models/safetensors.ts";
 import type { AdamW } from "../nn/adamw.ts";
 import type { LoraConfig } from "../nn/lora-config.ts";
 import type { Bits } from "../nn/quantise.ts";

@@ -33,8 +33,7 @@ export async function promptsWithRoom(
  * makers tuned. @throws InputError
  */
 export function refuseWithoutSft(model: Model, stage: string): void {
-  const made = (model.json.plumbline as { stage?: string } | undefined)?.stage;
-  if (made === undefined && model.tokenizer?.chatTemplate === undefined)
+  if (model.stage === undefined && model.tokenizer?.chatTemplate === undefined)
     throw new InputError(
       `${stage}: this model never had supervised fine-tuning (it has no chat template and no \`plumbline sft\` made it): ${stage} would explore from noise. Run \`plumbline sft\` first, or pass --allow-no-sft (allowNoSft: true)`,
     );

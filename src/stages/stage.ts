@@ -7,7 +7,7 @@ import type { Bits } from "../nn/quantise.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { Journal, type JournalOptions, readState } from "../run/journal.ts";
 import type { Warning } from "../run/warnings.ts";
-import { type DType, Generator as Rng, trim } from "../tensor/index.ts";
+import { type DType, Rng, trim } from "../tensor/index.ts";
 import { loadOptimizer, openLearner, quantisedBase, saveOptimizers, saveState } from "./checkpoint.ts";
 
 interface Disposable {
@@ -221,7 +221,7 @@ export class Stage<State extends StageState = StageState> {
     const { lora, seed, gradientCheckpointing } = this.#config;
     const { dtype } = this.base;
     const model = this.use(openLearner({ fresh, from: this.checkpoint, dtype, lora, seed }));
-    if (model.head === "lm") model.json.plumbline = { stage: this.name };
+    if (model.head === "lm") model.stage = this.name;
     model.checkpointing = gradientCheckpointing;
     if (!lora && !keepBase) this.release(this.base);
     this.onSave((dir) => model.save(dir));

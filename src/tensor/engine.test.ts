@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { findAddon } from "../../native/locate.mjs";
-import { capabilities, Generator, memory, ops } from "./index.ts";
+import { capabilities, memory, ops, Rng } from "./index.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -95,7 +95,7 @@ describe("the engine here", () => {
 
   it("frees generators that are disposed", () => {
     const before = memory().generators;
-    const generator = new Generator(1);
+    const generator = new Rng(1);
     ops.rand([1], { generator }).dispose();
     expect(memory().generators).toBe(before + 1);
     generator.dispose();

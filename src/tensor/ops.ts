@@ -2,7 +2,8 @@ import { type DType, dtypeCode } from "./dtype.ts";
 import { TensorError } from "./error.ts";
 import { type Argument, native, type Schema } from "./native.ts";
 import type { Ops } from "./ops.generated.ts";
-import { Generator, Tensor } from "./tensor.ts";
+import { Rng } from "./rng.ts";
+import { Tensor } from "./tensor.ts";
 
 /** Marks a value that an argument does not take. */
 const mismatch = Symbol("mismatch");
@@ -20,7 +21,7 @@ const encoders: Record<string, Encode> = {
   str: (value) => (typeof value === "string" ? value : mismatch),
   ScalarType: (value) => (typeof value === "string" ? dtypeCode(value as DType) : mismatch),
   Device: (value) => (typeof value === "string" ? value : mismatch),
-  Generator: (value) => (value instanceof Generator ? value.id : mismatch),
+  Generator: (value) => (value instanceof Rng ? value.id : mismatch),
   Layout: isInteger,
   MemoryFormat: isInteger,
 };
@@ -108,7 +109,7 @@ function encode(overload: Overload, args: readonly unknown[]): unknown[] | strin
 
 function describe(value: unknown): string {
   if (value instanceof Tensor) return value.toString();
-  if (value instanceof Generator) return "Generator";
+  if (value instanceof Rng) return "Generator";
   if (Array.isArray(value))
     return `[${value.slice(0, 8).map(describe).join(", ")}${value.length > 8 ? ", …" : ""}]`;
   if (isOptions(value))

@@ -7,13 +7,13 @@ import {
   arange,
   type DType,
   fromBytes,
-  Generator,
   keep,
   mapFile,
   memory,
   noGrad,
   operator,
   ops,
+  Rng,
   scope,
   type Tensor,
   TensorError,
@@ -234,22 +234,22 @@ describe("autograd", () => {
 });
 
 describe("random numbers", () => {
-  const draw = (generator: Generator) => scope(() => ops.rand([5], { generator }).toArray());
+  const draw = (generator: Rng) => scope(() => ops.rand([5], { generator }).toArray());
 
   it("are the seed's, and go on from a saved state", () => {
-    expect(draw(new Generator(7))).toEqual(draw(new Generator(7)));
-    expect(draw(new Generator(7))).not.toEqual(draw(new Generator(8)));
-    const generator = new Generator(7);
+    expect(draw(new Rng(7))).toEqual(draw(new Rng(7)));
+    expect(draw(new Rng(7))).not.toEqual(draw(new Rng(8)));
+    const generator = new Rng(7);
     draw(generator);
     const state = generator.state;
     const next = draw(generator);
-    const other = new Generator(0);
+    const other = new Rng(0);
     other.state = state;
     expect(draw(other)).toEqual(next);
   });
 
   it("refuse a state that is none", () => {
-    const generator = new Generator(7);
+    const generator = new Rng(7);
     expect(() => {
       generator.state = new Uint8Array(3);
     }).toThrow(TensorError);

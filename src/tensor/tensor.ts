@@ -1,5 +1,5 @@
-import { type DType, dtypeBytes, dtypeCode, dtypeName } from "./dtype.ts";
-import { TensorError } from "./error.ts";
+import { type DType, dtypeBytes, dtypeName } from "./dtype.ts";
+import { checked, TensorError } from "./error.ts";
 import { native } from "./native.ts";
 import { ops } from "./ops.ts";
 
@@ -291,23 +291,14 @@ export class Tensor {
   }
 }
 
-function checked<T>(body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    throw new TensorError((error as Error).message.trim());
-  }
-}
-
 /** The tensors inside a value: in arrays, maps and plain objects, however deep. */
-function* tensorsIn(value: unknown): Generator_<Tensor> {
+function* tensorsIn(value: unknown): Generator<Tensor> {
   if (value instanceof Tensor) yield value;
   else if (Array.isArray(value)) for (const item of value) yield* tensorsIn(item);
   else if (value instanceof Map) for (const item of value.values()) yield* tensorsIn(item);
   else if (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)
     for (const item of Object.values(value)) yield* tensorsIn(item);
 }
-type Generator_<T> = globalThis.Generator<T>;
 
 /**
  * Runs `body`, then frees every tensor it made except those in what it returns (arrays, maps and plain objects are
@@ -355,108 +346,8 @@ export function noGrad<T>(body: () => T): T {
   }
 }
 
-type TypedArray = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array;
-
-function fromTyped(data: TypedArray, shape: readonly number[], dtype: DType): Tensor {
-  return new Tensor(
-    checked(() =>
-      native().fromBytes(
-        data.buffer as ArrayBuffer,
-        data.byteOffset,
-        data.byteLength,
-        [...shape],
-        dtypeCode(dtype),
-      ),
-    ),
-  );
-}
-
-/** A tensor of these numbers, in row order; its shape is (length) unless given. */
-export function tensor(
-  values: readonly number[] | Float32Array,
-  options: { shape?: readonly number[]; dtype?: DType } = {},
-): Tensor {
-  const dtype = options.dtype ?? "float32";
-  const shape = options.shape ?? [values.length];
-  if (dtype === "int64") {
-    const wrong = values.find((value) => !Number.isSafeInteger(value));
-    if (wrong !== undefined) throw new TensorError(`tensor: ${wrong} is not an int64`);
-    return fromTyped(BigInt64Array.from(values as readonly number[], BigInt), shape, dtype);
-  }
-  if (dtype === "float64") return fromTyped(Float64Array.from(values), shape, dtype);
-  const single = fromTyped(Float32Array.from(values), shape, "float32");
-  return dtype === "float32" ? single : single.to(dtype);
-}
-
-/** A tensor of raw bytes, little-endian, in row order; a copy. */
-export function fromBytes(bytes: Uint8Array, shape: readonly number[], dtype: DType): Tensor {
-  return fromTyped(bytes, shape, dtype);
-}
-
-export const zeros = (shape: readonly number[], dtype: DType = "float32"): Tensor =>
-  ops.zeros(shape, { dtype });
-export const full = (shape: readonly number[], value: number, dtype: DType = "float32"): Tensor =>
-  ops.full(shape, value, { dtype });
-/** 0, 1, … n − 1. */
-export const arange = (n: number, dtype: DType = "int64"): Tensor => ops.arange(n, { dtype });
-export const cat = (tensors: readonly Tensor[], dim = 0): Tensor => ops.cat(tensors, { dim });
-export const stack = (tensors: readonly Tensor[], dim = 0): Tensor => ops.stack(tensors, { dim });
-export const where = (condition: Tensor, a: Tensor, b: Tensor | number): Tensor =>
-  ops.where(condition, a, b as Tensor);
-
-/**
- * Tensors that read a file in place, mapped privately: writing to them never changes the file.
- * @throws TensorError when the file is missing or too short for an entry
- */
-export function mapFile(
-  path: string,
-  entries: readonly { offset: number; shape: readonly number[]; dtype: DType }[],
-): Tensor[] {
-  const list = entries.map((e) => [e.offset, [...e.shape], dtypeCode(e.dtype)] as [number, number[], number]);
-  return checked(() => native().mapFile(path, list)).map((handle) => new Tensor(handle));
-}
-
-/** A source of random numbers with a state that can be saved. The same seed gives the same numbers. */
-export class Generator {
-  /** @internal */
-  readonly id: number;
-  constructor(seed: number, device = "cpu") {
-    this.id = checked(() => native().generator(seed, device));
-  }
-  get state(): Uint8Array {
-    return checked(() => native().generatorState(this.id));
-  }
-  set state(bytes: Uint8Array) {
-    checked(() => native().generatorState(this.id, bytes));
-  }
-  /** Frees its memory. Using it later is an error. */
-  dispose(): void {
-    native().freeGenerator(this.id);
-  }
-}
-
-/**
- * Live tensor handles and generators, the bytes of the memory behind the tensors, what native code has allocated in all (where glibc counts
- * it), and the process's resident bytes.
- */
-export const memory = () => ({ ...native().memory(), resident: process.memoryUsage.rss() });
-
-/** Gives memory that was freed back to the system: worth it after a training, not within one. */
-export const trim = (): void => native().trim();
-
-/** How many threads an operator may use; with `count`, sets it. */
-export const threads = (count?: number): number =>
-  count === undefined ? native().threads() : native().threads(count);
-
 /** Whether operators are recorded for `backward` here: false within `noGrad`. */
 export const gradEnabled = (): boolean => native().gradMode();
-
-/**
- * What the engine can use of this machine. `cpu`: the level of instructions of our kernels, `libtorch`:
- * its name for that of its own; PLUMBLINE_CPU caps both. `fastBf16`:
- * whether bfloat16 is worth computing in on the CPU.
- */
-export const capabilities = () => native().capabilities();
 
 /** Bytes one element of the tensor takes. */
 export const itemBytes = (of: Tensor): number => dtypeBytes(of.dtype);

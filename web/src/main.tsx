@@ -15,6 +15,8 @@ import { ApiError, call, type User } from "./ui/api.ts";
 import { Page } from "./ui/page.tsx";
 import { Account, Claim, Reset, SignIn } from "./ui/sign-in.tsx";
 import "./ui/style.css";
+import "./labels/label.css";
+import "./ui/text.css";
 
 const client: QueryClient = new QueryClient({
   queryCache: new QueryCache({

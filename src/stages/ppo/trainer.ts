@@ -17,7 +17,7 @@ import { parseConfig } from "../../run/config.ts";
 import type { Metrics } from "../../run/events.ts";
 import { readState } from "../../run/journal.ts";
 import type { Health, Warning } from "../../run/warnings.ts";
-import { Generator as Rng, type Tensor, trim } from "../../tensor/index.ts";
+import { Rng, type Tensor, trim } from "../../tensor/index.ts";
 import { encodeExample } from "../../text/chat.ts";
 import { loadOptimizer, openLearner, saveOptimizers, saveState } from "../checkpoint.ts";
 import { isPrecise, mismatch, mismatchWarnings } from "../mismatch.ts";
@@ -130,7 +130,7 @@ export class PpoTrainer implements Sampler {
       this.#history = state.history;
       this.#rng.state = Buffer.from(state.generator, "base64");
     }
-    this.policy.json.plumbline = { stage: "ppo" };
+    this.policy.stage = "ppo";
     this.#loadOptimizersFrom = from;
   }
   #loadOptimizersFrom: string | undefined;

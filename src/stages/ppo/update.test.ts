@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { expectClose, goldenJson, goldenPath } from "../../../test/golden.ts";
 import { noMoments } from "../../math/index.ts";
+import { readSafetensors } from "../../models/files/safetensors.ts";
 import { Model } from "../../models/model.ts";
 import { openModel } from "../../models/open.ts";
-import { readSafetensors } from "../../models/safetensors.ts";
 import { ValueHead } from "../../models/value-head.ts";
 import { AdamW } from "../../nn/adamw.ts";
 import { keep, noGrad, type Tensor } from "../../tensor/index.ts";

@@ -27,10 +27,8 @@ export function AnswerForm({
   /** Two completions that are to be marked where they differ. */
   compared?: readonly [number, number] | undefined;
 }) {
-  const { kind, rubric, flags } = settings;
+  const { kind } = settings;
   const change = (part: Partial<Draft>) => onChange({ ...draft, ...part });
-  const put = <T,>(list: readonly T[], place: number, value: T) =>
-    list.map((one, i) => (i === place ? value : one));
   if (kind === "demonstration")
     return (
       <label>
@@ -46,96 +44,137 @@ export function AnswerForm({
   return (
     <>
       <div className="completions" data-count={completions.length}>
-        {completions.map((text, i) => (
-          <section key={i} className="completion" aria-label={`Answer ${letters[i]}`}>
-            <header>
-              <h2>
-                {kind === "ranking" && <kbd>{letters[i]?.toLowerCase()}</kbd>} Answer {letters[i]}
-              </h2>
-              {kind === "ranking" && (
-                <label className="rank">
-                  Rank
-                  <select
-                    value={draft.ranks[i] ?? ""}
-                    onChange={({ target }) =>
-                      change({ ranks: put(draft.ranks, i, target.value ? Number(target.value) : null) })
-                    }
-                  >
-                    <option value="">–</option>
-                    {completions.map((_, rank) => (
-                      <option key={rank} value={rank + 1}>
-                        {rank + 1}
-                      </option>
-                    ))}
-                  </select>
-                </label>
-              )}
-            </header>
-            {compared?.includes(i) ? (
-              <Difference text={text} from={completions[compared[i === compared[0] ? 1 : 0]] as string} />
-            ) : (
-              <Text text={text} plain={plain} />
-            )}
-            {rubric.map(({ name, low, high }) => (
-              <Choices
-                key={name}
-                legend={name}
-                name={`${name} of ${letters[i]}`}
-                options={Array.from({ length: high - low + 1 }, (_, step) => ({
-                  value: low + step,
-                  label: String(low + step),
-                }))}
-                value={draft.ratings[name]?.[i] ?? null}
-                onChange={(rating) =>
-                  change({ ratings: { ...draft.ratings, [name]: put(draft.ratings[name] ?? [], i, rating) } })
-                }
-              />
-            ))}
-            {flags.length > 0 && (
-              <fieldset className="flags">
-                <legend>Mark answer {letters[i]}</legend>
-                {flags.map((flag) => (
-                  <label key={flag}>
-                    <input
-                      type="checkbox"
-                      checked={draft.flags[flag]?.[i] ?? false}
-                      onChange={({ target }) =>
-                        change({
-                          flags: { ...draft.flags, [flag]: put(draft.flags[flag] ?? [], i, target.checked) },
-                        })
-                      }
-                    />
-                    {flag}
-                  </label>
-                ))}
-              </fieldset>
-            )}
-          </section>
+        {completions.map((_, i) => (
+          <Completion
+            key={i}
+            {...{ settings, completions, draft, plain }}
+            place={i}
+            other={compared?.includes(i) ? compared[i === compared[0] ? 1 : 0] : undefined}
+            onChange={change}
+          />
         ))}
       </div>
       {kind === "ranking" && <Order ranks={draft.ranks} onChange={(ranks) => change({ ranks })} />}
-      {kind === "pairwise" && (
-        <div className="preference">
-          <Choices
-            legend="Which answer is better?"
-            name="preference"
-            options={preferences.map((label, i) => ({ value: i + 1, label, key: String(i + 1) }))}
-            value={draft.bothBad ? null : draft.preference}
-            onChange={(preference) => change({ preference, bothBad: false })}
-          />
-          <label className="both">
-            <input
-              type="checkbox"
-              checked={draft.bothBad}
-              onChange={({ target }) => change({ bothBad: target.checked, preference: null })}
-            />
-            <kbd>0</kbd> Both are bad
-          </label>
-        </div>
-      )}
+      {kind === "pairwise" && <Preference draft={draft} onChange={change} />}
     </>
   );
 }
+
+interface Part {
+  draft: Draft;
+  onChange: (part: Partial<Draft>) => void;
+}
+
+const put = <T,>(list: readonly T[], place: number, value: T) =>
+  list.map((one, i) => (i === place ? value : one));
+
+/** One completion, and what is asked about it alone. */
+function Completion({
+  settings: { kind, rubric, flags },
+  completions,
+  place,
+  other,
+  draft,
+  plain,
+  onChange,
+}: Part & {
+  settings: Settings;
+  completions: readonly string[];
+  place: number;
+  /** The completion to mark the differences from. */
+  other: number | undefined;
+  plain: boolean;
+}) {
+  const text = completions[place] as string;
+  return (
+    <section className="completion" aria-label={`Answer ${letters[place]}`}>
+      <header>
+        <h2>
+          {kind === "ranking" && <kbd>{letters[place]?.toLowerCase()}</kbd>} Answer {letters[place]}
+        </h2>
+        {kind === "ranking" && (
+          <label className="rank">
+            Rank
+            <select
+              value={draft.ranks[place] ?? ""}
+              onChange={({ target }) =>
+                onChange({ ranks: put(draft.ranks, place, target.value ? Number(target.value) : null) })
+              }
+            >
+              <option value="">–</option>
+              {completions.map((_, rank) => (
+                <option key={rank} value={rank + 1}>
+                  {rank + 1}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
+      </header>
+      {other === undefined ? (
+        <Text text={text} plain={plain} />
+      ) : (
+        <Difference text={text} from={completions[other] as string} />
+      )}
+      {rubric.map(({ name, low, high }) => (
+        <Choices
+          key={name}
+          legend={name}
+          name={`${name} of ${letters[place]}`}
+          options={Array.from({ length: high - low + 1 }, (_, step) => ({
+            value: low + step,
+            label: String(low + step),
+          }))}
+          value={draft.ratings[name]?.[place] ?? null}
+          onChange={(rating) =>
+            onChange({ ratings: { ...draft.ratings, [name]: put(draft.ratings[name] ?? [], place, rating) } })
+          }
+        />
+      ))}
+      {flags.length > 0 && <Flags flags={flags} draft={draft} place={place} onChange={onChange} />}
+    </section>
+  );
+}
+
+const Flags = ({ flags, draft, place, onChange }: Part & { flags: readonly string[]; place: number }) => (
+  <fieldset className="flags">
+    <legend>Mark answer {letters[place]}</legend>
+    {flags.map((flag) => (
+      <label key={flag}>
+        <input
+          type="checkbox"
+          checked={draft.flags[flag]?.[place] ?? false}
+          onChange={({ target }) =>
+            onChange({
+              flags: { ...draft.flags, [flag]: put(draft.flags[flag] ?? [], place, target.checked) },
+            })
+          }
+        />
+        {flag}
+      </label>
+    ))}
+  </fieldset>
+);
+
+const Preference = ({ draft, onChange }: Part) => (
+  <div className="preference">
+    <Choices
+      legend="Which answer is better?"
+      name="preference"
+      options={preferences.map((label, i) => ({ value: i + 1, label, key: String(i + 1) }))}
+      value={draft.bothBad ? null : draft.preference}
+      onChange={(preference) => onChange({ preference, bothBad: false })}
+    />
+    <label className="both">
+      <input
+        type="checkbox"
+        checked={draft.bothBad}
+        onChange={({ target }) => onChange({ bothBad: target.checked, preference: null })}
+      />
+      <kbd>0</kbd> Both are bad
+    </label>
+  </div>
+);
 
 function Choices({
   legend,

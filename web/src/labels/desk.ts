@@ -13,15 +13,50 @@ type Work = Pick<Assignment, "messages" | "completions"> & { draft: Draft } & (
 const fetchNext = async (project: string, besides: string[]) =>
   (await call("POST /api/projects/:project/next", { params: { project }, body: { besides } })).assignment;
 
-/** A labeler's work, from task to task. @param mine how many judgements they had made when the page opened */
-export function useDesk(id: string, settings: Settings, mine: number) {
-  const [work, setWork] = useState<Work | "none">();
-  const [done, setDone] = useState(mine);
-  const [said, setSaid] = useState("");
-  const [error, setError] = useState<Error | null>(null);
-  const [sending, setSending] = useState(false);
+/** A task that is fetched while the one before is judged. */
+function useAhead(project: string) {
   const ahead = useRef<{ since: number; task: Promise<Assignment | null> }>(undefined);
+  const fetchAhead = useCallback(
+    (current: string) => {
+      ahead.current = { since: performance.now(), task: fetchNext(project, [current]).catch(() => null) };
+    },
+    [project],
+  );
+  /** What was fetched ahead, unless that failed, found nothing yet, or may go to somebody else soon. */
+  const takeAhead = async (): Promise<Assignment | null> => {
+    const { since, task } = ahead.current ?? { since: 0 };
+    const found = (await task) ?? null;
+    const isOld = found && performance.now() - since > found.secondsLeft * 500;
+    return isOld ? null : found;
+  };
+  return { fetchAhead, takeAhead };
+}
+
+const sendAnswer = (work: Work, body: { answer: Answer; seconds: number }): Promise<unknown> =>
+  work.kind === "revision"
+    ? call("POST /api/judgements/:judgement/revision", { params: { judgement: work.judgement }, body })
+    : call("POST /api/leases/:lease/judgement", { params: { lease: work.lease }, body });
+
+/** The labeler's last judgement, to be changed. */
+async function lastJudgement(project: string, settings: Settings): Promise<Work | undefined> {
+  const { last } = await call("GET /api/projects/:project/last", { params: { project } });
+  if (!last) return undefined;
+  const { id: judgement, messages, completions, answer } = last;
+  return {
+    kind: "revision",
+    judgement,
+    messages,
+    completions,
+    draft: draftOf(answer, settings, completions),
+  };
+}
+
+/** What is on the desk, and how the next task comes there. */
+function useTasks(id: string, settings: Settings) {
+  const [work, setWork] = useState<Work | "none">();
+  const [error, setError] = useState<Error | null>(null);
   const waiting = useRef<Work>(undefined);
+  const { fetchAhead, takeAhead } = useAhead(id);
 
   const show = useCallback(
     (next: Assignment | null) => {
@@ -30,9 +65,9 @@ export function useDesk(id: string, settings: Settings, mine: number) {
       const saved = (unsentDraft(lease) ?? next.draft ?? {}) as Partial<Draft>;
       const draft = draftOf(saved, settings, completions);
       setWork({ kind: "task", lease, task, messages, completions, draft });
-      ahead.current = { since: performance.now(), task: fetchNext(id, [task]).catch(() => null) };
+      fetchAhead(task);
     },
-    [id, settings],
+    [settings, fetchAhead],
   );
   /** Asks for a task. Where there is none to be had, the one that was there is done with, and stays away. */
   const begin = useCallback(async () => {
@@ -46,12 +81,32 @@ export function useDesk(id: string, settings: Settings, mine: number) {
   useEffect(() => {
     begin();
   }, [begin]);
+  const next = async () => {
+    const found = await takeAhead();
+    if (found) show(found);
+    else await begin();
+  };
+  /** Puts an earlier judgement on the desk; what was there waits until `leave`. */
+  const open = (revision: Work) => {
+    waiting.current = work === "none" ? undefined : work;
+    setWork(revision);
+  };
+  const leave = () => setWork(waiting.current ?? "none");
+  return { work, setWork, error, setError, begin, next, open, leave };
+}
+
+/** A labeler's work, from task to task. @param mine how many judgements they had made when the page opened */
+export function useDesk(id: string, settings: Settings, mine: number) {
+  const [done, setDone] = useState(mine);
+  const [said, setSaid] = useState("");
+  const [sending, setSending] = useState(false);
+  const { work, setWork, error, setError, begin, next, open, leave } = useTasks(id, settings);
+  const current = work === "none" ? undefined : work;
   const again = () => {
     setError(null);
     begin();
   };
 
-  const current = work === "none" ? undefined : work;
   const name = current?.kind === "task" ? current.lease : (current?.judgement ?? "");
   const seconds = useSeconds(name);
   const saveDraft = useSavedDraft(current?.kind === "task" ? current.lease : undefined, current?.draft);
@@ -66,27 +121,15 @@ export function useDesk(id: string, settings: Settings, mine: number) {
     if (!current || sending) return;
     setSending(true);
     setError(null);
-    const body = { answer, seconds: seconds() };
     try {
+      await sendAnswer(current, { answer, seconds: seconds() });
       if (current.kind === "revision") {
-        await call("POST /api/judgements/:judgement/revision", {
-          params: { judgement: current.judgement },
-          body,
-        });
         setSaid("Changed.");
-        setWork(waiting.current ?? "none");
-        return;
+        return leave();
       }
-      await call("POST /api/leases/:lease/judgement", { params: { lease: current.lease }, body });
       setDone((count) => count + 1);
       setSaid("Saved.");
-      // What was fetched ahead, unless that failed, found nothing yet, or may go to somebody else soon.
-      const { since, task } = ahead.current ?? { since: 0 };
-      const found = await task;
-      const isOld = found && performance.now() - since > found.secondsLeft * 500;
-      const next = isOld ? null : found;
-      if (next) show(next);
-      else await begin();
+      await next();
     } catch (problem) {
       setError(problem as Error);
       // The task went to somebody else: there is nothing to try again.
@@ -104,19 +147,15 @@ export function useDesk(id: string, settings: Settings, mine: number) {
   const undo = async () => {
     if (current?.kind === "revision") return;
     try {
-      const { last } = await call("GET /api/projects/:project/last", { params: { project: id } });
+      const last = await lastJudgement(id, settings);
       if (!last) return setSaid("There is nothing to undo.");
       saveDraft();
-      waiting.current = current;
-      const { id: judgement, messages, completions, answer } = last;
-      const draft = draftOf(answer, settings, completions);
-      setWork({ kind: "revision", judgement, messages, completions, draft });
+      open(last);
       setSaid("Your last answer: change it and submit.");
     } catch (problem) {
       setError(problem as Error);
     }
   };
-  const leave = () => setWork(waiting.current ?? "none");
 
   return {
     /** Nothing is left for them. */

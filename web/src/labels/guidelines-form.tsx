@@ -1,5 +1,5 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { call } from "../ui/api.ts";
+import { call, type Guidelines } from "../ui/api.ts";
 import { useKept } from "../ui/kept.ts";
 import { Field, Problem, Unsent } from "../ui/page.tsx";
 import { Text } from "../ui/text.tsx";
@@ -20,12 +20,20 @@ interface Written {
   asked: Asked[];
 }
 
-/** What labelers read and are asked. It is kept until it is published. */
-export function GuidelinesForm({ id }: { id: string }) {
+/** Published guidelines, to be written on. */
+const begin = ({ version, text, questions }: Guidelines): Written => ({
+  version,
+  text,
+  asked: questions.map(({ question, options, correct }) => ({
+    question,
+    options: options.join("\n"),
+    correct: correct ?? "",
+  })),
+});
+
+function usePublish(id: string, onDone: () => void) {
   const client = useQueryClient();
-  const now = useGuidelines(id);
-  const [written, setWritten] = useKept<Written>(`guidelines ${id}`);
-  const publish = useMutation({
+  return useMutation({
     mutationFn: ({ text, asked }: Written) =>
       call("POST /api/projects/:project/guidelines", {
         params: { project: id },
@@ -40,22 +48,19 @@ export function GuidelinesForm({ id }: { id: string }) {
       }),
     onSuccess: async () => {
       await client.invalidateQueries();
-      setWritten(undefined);
+      onDone();
     },
   });
+}
+
+/** What labelers read and are asked. It is kept until it is published. */
+export function GuidelinesForm({ id }: { id: string }) {
+  const now = useGuidelines(id);
+  const [written, setWritten] = useKept<Written>(`guidelines ${id}`);
+  const publish = usePublish(id, () => setWritten(undefined));
   if (!now.data) return <Problem error={now.error} />;
-  const { version, text, questions } = now.data;
-  const shown: Written = written ?? {
-    version,
-    text,
-    asked: questions.map(
-      ({ question, options, correct }): Asked => ({
-        question,
-        options: options.join("\n"),
-        correct: correct ?? "",
-      }),
-    ),
-  };
+  const { version } = now.data;
+  const shown = written ?? begin(now.data);
   const { asked } = shown;
   const write = (part: Partial<Written>) => setWritten({ ...shown, ...part });
   const change = (place: number, part: Partial<Asked>) =>
@@ -83,45 +88,13 @@ export function GuidelinesForm({ id }: { id: string }) {
         </section>
       </div>
       {asked.map((one, i) => (
-        <fieldset key={i} className="fields">
-          <legend>Question {i + 1}</legend>
-          <Field label="Question">
-            <input
-              value={one.question}
-              required
-              onChange={({ target }) => change(i, { question: target.value })}
-            />
-          </Field>
-          <Field label="Answers, one a line">
-            <textarea
-              rows={3}
-              required
-              value={one.options}
-              onChange={({ target }) => change(i, { options: target.value })}
-            />
-          </Field>
-          <Field label="Right one" hint="Labelers are not told.">
-            <select
-              required
-              value={one.correct}
-              onChange={({ target }) => change(i, { correct: target.value && Number(target.value) })}
-            >
-              <option value="">Choose</option>
-              {optionsOf(one).map((option, place) => (
-                <option key={place} value={place}>
-                  {option}
-                </option>
-              ))}
-            </select>
-          </Field>
-          <button
-            type="button"
-            className="quiet"
-            onClick={() => write({ asked: asked.filter((_, other) => other !== i) })}
-          >
-            Remove question {i + 1}
-          </button>
-        </fieldset>
+        <QuestionFields
+          key={i}
+          place={i}
+          asked={one}
+          onChange={(part) => change(i, part)}
+          onRemove={() => write({ asked: asked.filter((_, other) => other !== i) })}
+        />
       ))}
       <p>
         <button
@@ -148,5 +121,55 @@ export function GuidelinesForm({ id }: { id: string }) {
         onDiscard={() => setWritten(undefined)}
       />
     </form>
+  );
+}
+
+function QuestionFields({
+  place,
+  asked,
+  onChange,
+  onRemove,
+}: {
+  place: number;
+  asked: Asked;
+  onChange: (part: Partial<Asked>) => void;
+  onRemove: () => void;
+}) {
+  return (
+    <fieldset className="fields">
+      <legend>Question {place + 1}</legend>
+      <Field label="Question">
+        <input
+          value={asked.question}
+          required
+          onChange={({ target }) => onChange({ question: target.value })}
+        />
+      </Field>
+      <Field label="Answers, one a line">
+        <textarea
+          rows={3}
+          required
+          value={asked.options}
+          onChange={({ target }) => onChange({ options: target.value })}
+        />
+      </Field>
+      <Field label="Right one" hint="Labelers are not told.">
+        <select
+          required
+          value={asked.correct}
+          onChange={({ target }) => onChange({ correct: target.value && Number(target.value) })}
+        >
+          <option value="">Choose</option>
+          {optionsOf(asked).map((option, i) => (
+            <option key={i} value={i}>
+              {option}
+            </option>
+          ))}
+        </select>
+      </Field>
+      <button type="button" className="quiet" onClick={onRemove}>
+        Remove question {place + 1}
+      </button>
+    </fieldset>
   );
 }

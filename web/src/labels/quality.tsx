@@ -27,13 +27,7 @@ export function QualityPage({ id }: { id: string }) {
     queryFn: () => call("GET /api/projects/:project/quality", { params }),
   });
   if (!quality.data) return <Page title="Quality" error={quality.error} />;
-  const { judgements, alpha, fleiss, tau, criteria, alert, pairs, worst, skipped, cohorts } = quality.data;
-  const { spent, usable, costPerUsable, currency, forecast } = quality.data;
-  const money = (sum: number) => {
-    const digits = Number.isInteger(sum) ? 0 : 2;
-    const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-    return `${currency}${sum.toLocaleString("en", options)}`;
-  };
+  const { alert, pairs, worst, skipped, cohorts } = quality.data;
   return (
     <Page title="Quality">
       <ProjectNav id={id} here="/quality" />
@@ -42,48 +36,8 @@ export function QualityPage({ id }: { id: string }) {
           {alert}
         </p>
       )}
-      <h2>Agreement</h2>
-      <p>Of labelers on the same tasks; in brackets what 95 % of resampled tasks give.</p>
-      <dl className="measures">
-        <Item name="Krippendorff's α">
-          <Measure of={alpha} />
-        </Item>
-        <Item name="Fleiss' κ">
-          <Measure of={fleiss} />
-        </Item>
-        {(tau.value || tau.reason) && (
-          <Item name="Kendall's τ of rankings">
-            <Measure of={tau} />
-          </Item>
-        )}
-        {criteria.map(({ name, alpha }) => (
-          <Item key={name} name={`α of ${name}`}>
-            <Measure of={alpha} />
-          </Item>
-        ))}
-      </dl>
-      <h2>Money</h2>
-      <dl className="measures">
-        <Item name="Judgements">{judgements.toLocaleString("en")}</Item>
-        <Item name="Usable comparisons">{usable.toLocaleString("en")}</Item>
-        <Item name="Spent">{money(spent)}</Item>
-        {costPerUsable !== undefined && <Item name="A usable comparison">{money(costPerUsable)}</Item>}
-        {forecast && (
-          <Item name={`${forecast.target.toLocaleString("en")} usable comparisons`}>
-            {money(forecast.cost)}, {forecast.judgements.toLocaleString("en")} judgements
-          </Item>
-        )}
-      </dl>
-      {forecast && (
-        <p>
-          <small>
-            The last is what as many would cost at this rate.{" "}
-            {forecast.target === 33_000 &&
-              "InstructGPT's reward model was trained on comparisons of 33,000 prompts, and 33,000 pairs at $1 each, $33,000, are the textbook's case. "}
-            <Link href={`/projects/${id}/settings`}>Another number</Link> can be set.
-          </small>
-        </p>
-      )}
+      <Agreement quality={quality.data} />
+      <Money id={id} quality={quality.data} />
       <h2>Pairs of labelers</h2>
       <Table
         label="Pairs of labelers"
@@ -97,27 +51,7 @@ export function QualityPage({ id }: { id: string }) {
           String(items),
         ])}
       />
-      {cohorts.length > 0 && (
-        <>
-          <h2>Cohorts</h2>
-          <p>
-            How often two labelers of one group agree, and two of different ones. A difference whose interval
-            is above 0 says that preferences differ by group.
-          </p>
-          <Table
-            label="Cohorts"
-            head={["by", "labelers", "within", "across", "difference"]}
-            words={["labelers"]}
-            rows={cohorts.map(({ name, values, within, across, difference }) => [
-              name,
-              values.map(({ value, labelers }) => `${value} ${labelers}`).join(", "),
-              <Measure key="within" of={within} />,
-              <Measure key="across" of={across} />,
-              <Measure key="difference" of={difference} />,
-            ])}
-          />
-        </>
-      )}
+      {cohorts.length > 0 && <Cohorts cohorts={cohorts} />}
       <h2>Most disagreed about</h2>
       <Table
         label="Most disagreed about"
@@ -142,6 +76,88 @@ export function QualityPage({ id }: { id: string }) {
     </Page>
   );
 }
+
+const Agreement = ({ quality: { alpha, fleiss, tau, criteria } }: { quality: Quality }) => (
+  <>
+    <h2>Agreement</h2>
+    <p>Of labelers on the same tasks; in brackets what 95 % of resampled tasks give.</p>
+    <dl className="measures">
+      <Item name="Krippendorff's α">
+        <Measure of={alpha} />
+      </Item>
+      <Item name="Fleiss' κ">
+        <Measure of={fleiss} />
+      </Item>
+      {(tau.value || tau.reason) && (
+        <Item name="Kendall's τ of rankings">
+          <Measure of={tau} />
+        </Item>
+      )}
+      {criteria.map(({ name, alpha }) => (
+        <Item key={name} name={`α of ${name}`}>
+          <Measure of={alpha} />
+        </Item>
+      ))}
+    </dl>
+  </>
+);
+
+function Money({ id, quality }: { id: string; quality: Quality }) {
+  const { judgements, spent, usable, costPerUsable, currency, forecast } = quality;
+  const money = (sum: number) => {
+    const digits = Number.isInteger(sum) ? 0 : 2;
+    const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    return `${currency}${sum.toLocaleString("en", options)}`;
+  };
+  return (
+    <>
+      <h2>Money</h2>
+      <dl className="measures">
+        <Item name="Judgements">{judgements.toLocaleString("en")}</Item>
+        <Item name="Usable comparisons">{usable.toLocaleString("en")}</Item>
+        <Item name="Spent">{money(spent)}</Item>
+        {costPerUsable !== undefined && <Item name="A usable comparison">{money(costPerUsable)}</Item>}
+        {forecast && (
+          <Item name={`${forecast.target.toLocaleString("en")} usable comparisons`}>
+            {money(forecast.cost)}, {forecast.judgements.toLocaleString("en")} judgements
+          </Item>
+        )}
+      </dl>
+      {forecast && (
+        <p>
+          <small>
+            The last is what as many would cost at this rate.{" "}
+            {forecast.target === 33_000 &&
+              "InstructGPT's reward model was trained on comparisons of 33,000 prompts, and 33,000 pairs at $1 each, $33,000, are the textbook's case. "}
+            <Link href={`/projects/${id}/settings`}>Another number</Link> can be set.
+          </small>
+        </p>
+      )}
+    </>
+  );
+}
+
+const Cohorts = ({ cohorts }: Pick<Quality, "cohorts">) => (
+  <>
+    <h2>Cohorts</h2>
+    <p>
+      How often two labelers of one group agree, and two of different ones. A difference whose interval is
+      above 0 says that preferences differ by group.
+    </p>
+    <Table
+      label="Cohorts"
+      head={["by", "labelers", "within", "across", "difference"]}
+      words={["labelers"]}
+      rows={cohorts.map(({ name, values, within, across, difference }) => [
+        name,
+        values.map(({ value, labelers }) => `${value} ${labelers}`).join(", "),
+        <Measure key="within" of={within} />,
+        <Measure key="across" of={across} />,
+        <Measure key="difference" of={difference} />,
+      ])}
+    />
+  </>
+);
 
 const Item = ({ name, children }: { name: string; children: React.ReactNode }) => (
   <div>

@@ -54,18 +54,6 @@ export function SettingsForm({
     },
     onSuccess: () => setChanges(undefined),
   });
-  type Numbers = {
-    [K in keyof Settings]-?: NonNullable<Settings[K]> extends number ? K : never;
-  }[keyof Settings];
-  const number = (key: Numbers, options: { min: number; max?: number; step?: number | "any" }) => (
-    <input
-      type="number"
-      required
-      {...{ step: 1, ...options }}
-      value={typed(draft[key])}
-      onChange={({ target }) => change({ [key]: target.valueAsNumber })}
-    />
-  );
   const submit = (event: FormEvent) => {
     event.preventDefault();
     save.mutate();
@@ -82,26 +70,15 @@ export function SettingsForm({
               onChange={({ target }) => change({ name: target.value })}
             />
           </Field>
-          <fieldset>
-            <legend>What labelers do</legend>
-            {(Object.keys(kinds) as Settings["kind"][]).map((kind) => (
-              <label key={kind}>
-                <input
-                  type="radio"
-                  name="kind"
-                  checked={draft.kind === kind}
-                  onChange={() => change({ kind })}
-                />
-                {kinds[kind]}
-              </label>
-            ))}
-          </fieldset>
+          <Kinds kind={draft.kind} onChange={(kind) => change({ kind })} />
         </>
       )}
       <Field label="Judgements of each task" hint="By as many labelers.">
-        {number("overlap", { min: 1, max: 50 })}
+        <NumberInput of="overlap" draft={draft} onChange={change} min={1} max={50} />
       </Field>
-      <Field label="At most, where they disagree">{number("maxOverlap", { min: 1, max: 50 })}</Field>
+      <Field label="At most, where they disagree">
+        <NumberInput of="maxOverlap" draft={draft} onChange={change} min={1} max={50} />
+      </Field>
       <Rubric rubric={draft.rubric} onChange={(rubric) => change({ rubric })} />
       <Field label="Marks" hint="What an answer can be marked with, separated by commas.">
         <input
@@ -116,43 +93,7 @@ export function SettingsForm({
           }
         />
       </Field>
-      {/* What is wrong in it is to be seen. */}
-      <details
-        onInvalidCapture={({ currentTarget }) => {
-          currentTarget.open = true;
-        }}
-      >
-        <summary>More</summary>
-        <Field
-          label="Share of tasks with a known answer"
-          hint="Labelers are measured by them. They do not see which."
-        >
-          {number("goldRate", { min: 0, max: 0.5, step: "any" })}
-        </Field>
-        <Field label="Share of tasks asked again" hint="Tells whether somebody answers the same twice.">
-          {number("repeatRate", { min: 0, max: 0.5, step: "any" })}
-        </Field>
-        <Field label="Minutes that a task is kept for somebody who does nothing">
-          {number("leaseMinutes", { min: 1, max: 1440 })}
-        </Field>
-        <Field label="Skill that labelers need" hint="Empty for none.">
-          <input value={draft.skill ?? ""} onChange={({ target }) => change({ skill: target.value })} />
-        </Field>
-        <Field label="Price of a judgement">{number("price", { min: 0, step: "any" })}</Field>
-        <Field label="Currency">
-          <input
-            value={draft.currency}
-            maxLength={8}
-            onChange={({ target }) => change({ currency: target.value })}
-          />
-        </Field>
-        <Field label="Comparisons wanted" hint="The quality page reckons what they would cost.">
-          {number("target", { min: 1, max: 1e9 })}
-        </Field>
-        <Field label="Share of the questions to be answered rightly">
-          {number("passMark", { min: 0, max: 1, step: "any" })}
-        </Field>
-      </details>
+      <MoreSettings draft={draft} onChange={change} />
       <Problem error={save.error} />
       <button type="submit" disabled={save.isPending}>
         {fresh ? "Make the project" : "Save"}
@@ -168,6 +109,94 @@ export function SettingsForm({
     </form>
   );
 }
+
+interface Part {
+  draft: Settings;
+  onChange: (part: Partial<Settings>) => void;
+}
+
+type NumberSetting = {
+  [K in keyof Settings]-?: NonNullable<Settings[K]> extends number ? K : never;
+}[keyof Settings];
+
+function NumberInput({
+  of,
+  draft,
+  onChange,
+  ...limits
+}: Part & { of: NumberSetting; min: number; max?: number; step?: number | "any" }) {
+  return (
+    <input
+      type="number"
+      required
+      step={1}
+      {...limits}
+      value={typed(draft[of])}
+      onChange={({ target }) => onChange({ [of]: target.valueAsNumber })}
+    />
+  );
+}
+
+const Kinds = ({
+  kind,
+  onChange,
+}: {
+  kind: Settings["kind"];
+  onChange: (kind: Settings["kind"]) => void;
+}) => (
+  <fieldset>
+    <legend>What labelers do</legend>
+    {(Object.keys(kinds) as Settings["kind"][]).map((one) => (
+      <label key={one}>
+        <input type="radio" name="kind" checked={one === kind} onChange={() => onChange(one)} />
+        {kinds[one]}
+      </label>
+    ))}
+  </fieldset>
+);
+
+/** Settings that most projects leave as they are. */
+const MoreSettings = ({ draft, onChange }: Part) => (
+  <details
+    onInvalidCapture={({ currentTarget }) => {
+      // What is wrong in it is to be seen.
+      currentTarget.open = true;
+    }}
+  >
+    <summary>More</summary>
+    <Field
+      label="Share of tasks with a known answer"
+      hint="Labelers are measured by them. They do not see which."
+    >
+      <NumberInput of="goldRate" draft={draft} onChange={onChange} min={0} max={0.5} step="any" />
+    </Field>
+    <Field label="Share of tasks asked again" hint="Tells whether somebody answers the same twice.">
+      <NumberInput of="repeatRate" draft={draft} onChange={onChange} min={0} max={0.5} step="any" />
+    </Field>
+    <Field label="Minutes that a task is kept for somebody who does nothing">
+      <NumberInput of="leaseMinutes" draft={draft} onChange={onChange} min={1} max={1440} />
+    </Field>
+    <Field label="Skill that labelers need" hint="Empty for none.">
+      <input value={draft.skill ?? ""} onChange={({ target }) => onChange({ skill: target.value })} />
+    </Field>
+    <Field label="Price of a judgement">
+      <NumberInput of="price" draft={draft} onChange={onChange} min={0} step="any" />
+    </Field>
+    <Field label="Currency">
+      <input
+        value={draft.currency}
+        maxLength={8}
+        onChange={({ target }) => onChange({ currency: target.value })}
+      />
+    </Field>
+    <Field label="Comparisons wanted" hint="The quality page reckons what they would cost.">
+      <NumberInput of="target" draft={draft} onChange={onChange} min={1} max={1e9} />
+    </Field>
+    <Field label="Share of the questions to be answered rightly">
+      <NumberInput of="passMark" draft={draft} onChange={onChange} min={0} max={1} step="any" />
+    </Field>
+  </details>
+);
 
 type Criterion = Settings["rubric"][number];
 

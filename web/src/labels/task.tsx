@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { call } from "../ui/api.ts";
+import { call, type TaskHistory } from "../ui/api.ts";
 import { Page, ProjectNav } from "../ui/page.tsx";
 import { Prompt, Text } from "../ui/text.tsx";
 import { Decide } from "./decide.tsx";
@@ -46,34 +46,7 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
           Decided by <bdi>{decision.name}</bdi>, {when(decision.at)}: {saying(decision.answer)}.
         </p>
       )}
-      <Table
-        label="Judgements"
-        head={["labeler", "answer", "comment", "seconds", "when"]}
-        words={["answer", "comment"]}
-        rows={judgements.map(({ name, answer, repeat, revised, right, seconds, at }) => [
-          name,
-          [
-            saying(answer),
-            ...(repeat ? ["asked again"] : []),
-            ...(revised ? ["revised since"] : []),
-            ...(right === undefined ? [] : [right ? "right" : "wrong"]),
-          ].join("; "),
-          answer.comment,
-          String(seconds),
-          when(at),
-        ])}
-      />
-      {judgements.map(
-        ({ id, name, answer, revised }) =>
-          answer.text !== undefined && (
-            <section key={id}>
-              <h3>
-                As <bdi>{name}</bdi> wrote it{revised && ", revised since"}
-              </h3>
-              <Text text={answer.text} />
-            </section>
-          ),
-      )}
+      <Judgements judgements={judgements} />
       {decision?.answer.text !== undefined && (
         <section>
           <h3>As decided</h3>
@@ -103,5 +76,38 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
     </Page>
   );
 }
+
+const Judgements = ({ judgements }: Pick<TaskHistory, "judgements">) => (
+  <>
+    <Table
+      label="Judgements"
+      head={["labeler", "answer", "comment", "seconds", "when"]}
+      words={["answer", "comment"]}
+      rows={judgements.map(({ name, answer, repeat, revised, right, seconds, at }) => [
+        name,
+        [
+          saying(answer),
+          ...(repeat ? ["asked again"] : []),
+          ...(revised ? ["revised since"] : []),
+          ...(right === undefined ? [] : [right ? "right" : "wrong"]),
+        ].join("; "),
+        answer.comment,
+        String(seconds),
+        when(at),
+      ])}
+    />
+    {judgements.map(
+      ({ id, name, answer, revised }) =>
+        answer.text !== undefined && (
+          <section key={id}>
+            <h3>
+              As <bdi>{name}</bdi> wrote it{revised && ", revised since"}
+            </h3>
+            <Text text={answer.text} />
+          </section>
+        ),
+    )}
+  </>
+);
 
 const when = (at: number): string => new Date(at).toLocaleString();

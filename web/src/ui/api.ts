@@ -57,3 +57,5 @@ export type Settings = Project["settings"];
 export type Quality = Reply<"GET /api/projects/:project/quality">;
 export type Labeler = Reply<"GET /api/projects/:project/labelers">[number];
 export type Dispute = Reply<"GET /api/projects/:project/disputes">[number];
+export type Guidelines = Reply<"GET /api/projects/:project/guidelines">;
+export type TaskHistory = Reply<"GET /api/projects/:project/tasks/:task">;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { goldenJson } from "../../test/golden.ts";
-import { uniform } from "../math/statistics.ts";
+import { uniform } from "./random.ts";
 import { dawidSkene, pairReliability, type Vote, weightOf } from "./reliability.ts";
 
 const golden = goldenJson("agreement.json") as {

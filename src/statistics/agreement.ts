@@ -1,4 +1,5 @@
-import { bootstrap, type Interval, mean } from "../math/statistics.ts";
+import { bootstrap, type Interval } from "./bootstrap.ts";
+import { mean } from "./numbers.ts";
 
 // How far labelers agree, on plain numbers. A statistic that is not defined is absent with the reason: never 1, never 0.
 

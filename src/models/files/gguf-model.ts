@@ -1,6 +1,6 @@
-import { InputError } from "../data/errors.ts";
-import type { Tensor } from "../tensor/index.ts";
-import { tokenizerFromGguf } from "../text/gguf-tokenizer.ts";
+import { InputError } from "../../data/errors.ts";
+import type { Tensor } from "../../tensor/index.ts";
+import { tokenizerFromGguf } from "../../text/gguf-tokenizer.ts";
 import type { Gguf } from "./gguf.ts";
 
 const names: [RegExp, string][] = [

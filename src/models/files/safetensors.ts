@@ -11,8 +11,8 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { InputError } from "../data/errors.ts";
-import { type DType, dtypeBytes, mapFile, noGrad, scope, type Tensor } from "../tensor/index.ts";
+import { InputError } from "../../data/errors.ts";
+import { type DType, dtypeBytes, mapFile, noGrad, scope, type Tensor } from "../../tensor/index.ts";
 
 const dtypes: Record<string, DType> = {
   F64: "float64",

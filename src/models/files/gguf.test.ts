@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { goldenJson, goldenPath } from "../../test/golden.ts";
-import { InputError } from "../data/errors.ts";
-import { scope } from "../tensor/index.ts";
+import { goldenJson, goldenPath } from "../../../test/golden.ts";
+import { InputError } from "../../data/errors.ts";
+import { scope } from "../../tensor/index.ts";
 import { readGguf } from "./gguf.ts";
 import { readSafetensors } from "./safetensors.ts";
 

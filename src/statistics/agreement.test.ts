@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { goldenJson } from "../../test/golden.ts";
-import { uniform } from "../math/statistics.ts";
 import {
   accident,
   agreementOf,
@@ -13,6 +12,7 @@ import {
   scales,
   shareOf,
 } from "./agreement.ts";
+import { uniform } from "./random.ts";
 
 interface Table {
   /** A row a labeler, a character an item; "." is missing. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
-import { InputError } from "../data/errors.ts";
-import { fromBytes, type Tensor } from "../tensor/index.ts";
+import { InputError } from "../../data/errors.ts";
+import { fromBytes, type Tensor } from "../../tensor/index.ts";
 import { blockSizes, dequantise } from "./quants.ts";
 
 // GGUF: llama.cpp's single-file model format, version 2 and 3, little-endian.

@@ -1,0 +1,35 @@
+import { argilla } from "./argilla.ts";
+import type { Format } from "./format.ts";
+import { hh } from "./hh.ts";
+import { labelStudio } from "./label-studio.ts";
+import { llmbar } from "./llmbar.ts";
+import { oasst } from "./oasst.ts";
+import { openaiSummarise } from "./openai.ts";
+import { promptAndCompletions, rankings, revisions } from "./plumbline.ts";
+import { implicitPreference, preference, ratedPreferences } from "./preference.ts";
+import { shp } from "./shp.ts";
+import { messages, plainText, promptCompletion, promptOnly, unpaired } from "./trl.ts";
+import { ultraFeedback } from "./ultrafeedback.ts";
+
+/** The formats we read. The first that fits a row wins, so the more telling ones stand first. */
+export const formats: readonly Format[] = [
+  rankings,
+  ultraFeedback,
+  openaiSummarise,
+  oasst,
+  shp,
+  llmbar,
+  labelStudio,
+  argilla,
+  ...ratedPreferences,
+  preference,
+  hh,
+  implicitPreference,
+  promptAndCompletions,
+  unpaired,
+  promptCompletion,
+  revisions,
+  messages,
+  plainText,
+  promptOnly,
+];

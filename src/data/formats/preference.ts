@@ -1,0 +1,85 @@
+import { z } from "zod";
+import {
+  comment,
+  type Draft,
+  defineFormat,
+  type Format,
+  given,
+  identifier,
+  models,
+  probability,
+  skill,
+  strength,
+  type Text,
+  text,
+  toPrompt,
+  toReply,
+  user,
+  weight,
+} from "./format.ts";
+import { parseTranscript } from "./transcript.ts";
+
+const pair = z.object({
+  prompt: text.optional(),
+  chosen: text,
+  rejected: text,
+  chosen_rating: z.number().optional(),
+  rejected_rating: z.number().optional(),
+  rating_chosen: z.number().optional(),
+  rating_rejected: z.number().optional(),
+  margin: z.number().optional(),
+  weight,
+  probability,
+  labeler: identifier,
+  comment,
+  strength,
+  models,
+  skill,
+});
+/** A format whose rows have `chosen` and `rejected`. */
+export const pairFormat = (name: string, fields: string[], matches?: Format["matches"]): Format =>
+  defineFormat({ name, kind: "comparison", fields, ...given({ matches }) }, pair, readPair);
+
+/** TRL's preference formats, the more telling ones first. */
+export const ratedPreferences = [
+  pairFormat("preference with ratings", ["chosen", "rejected", "chosen_rating", "rejected_rating"]),
+  pairFormat("preference with ratings", ["chosen", "rejected", "rating_chosen", "rating_rejected"]),
+];
+export const preference = pairFormat("preference", ["prompt", "chosen", "rejected"]);
+export const implicitPreference = pairFormat("preference, implicit prompt", ["chosen", "rejected"]);
+
+function readPair(row: z.infer<typeof pair>): Draft[] | string {
+  const good = row.chosen_rating ?? row.rating_chosen ?? 1;
+  const bad = row.rejected_rating ?? row.rating_rejected ?? 0;
+  if (good < bad) return "chosen is rated below rejected";
+  // Many public sets repeat the prompt in `chosen` and `rejected` beside a `prompt` column: what holds it decides.
+  const repeated = Array.isArray(row.chosen) && row.chosen.length > 1;
+  const split =
+    row.prompt === undefined || repeated
+      ? splitImplicit(row.chosen, row.rejected)
+      : { prompt: toPrompt(row.prompt), completions: [toReply(row.chosen), toReply(row.rejected)] };
+  if (!split) return "differing prefixes";
+  const ranks = good === bad ? [0, 0] : [0, 1];
+  const { margin: margins, weight, probability, labeler, comment, strength, models, skill } = row;
+  const rest = { margins, weight, probability, labeler, comment, strength, models, skill };
+  return [{ ...split, ranks, ...given(rest) }];
+}
+
+/** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
+function splitImplicit(chosen: Text, rejected: Text): Pick<Draft, "prompt" | "completions"> | undefined {
+  const [a, b] = [parseTranscript(chosen), parseTranscript(rejected)];
+  if (typeof a === "string" && typeof b === "string") {
+    let end = 0;
+    while (end < a.length && a[end] === b[end]) end++;
+    // Back to a word's end, as TRL does: "blue" and "black" share no "bl".
+    const prompt = a.slice(0, Math.max(0, a.lastIndexOf(" ", end)));
+    return prompt.trim() === ""
+      ? undefined
+      : { prompt: [user(prompt)], completions: [a, b].map((side) => side.slice(prompt.length).trim()) };
+  }
+  if (typeof a === "string" || typeof b === "string") return undefined;
+  const prompt = a.slice(0, -1);
+  const same = prompt.length > 0 && JSON.stringify(prompt) === JSON.stringify(b.slice(0, -1));
+  const replies = a.at(-1)?.role === "assistant" && b.at(-1)?.role === "assistant";
+  return same && replies ? { prompt, completions: [toReply(a), toReply(b)] } : undefined;
+}

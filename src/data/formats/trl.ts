@@ -1,0 +1,56 @@
+import { z } from "zod";
+import {
+  comment,
+  conversation,
+  defineFormat,
+  given,
+  identifier,
+  skill,
+  text,
+  thumb,
+  toPrompt,
+  toReply,
+} from "./format.ts";
+
+export const unpaired = defineFormat(
+  { name: "unpaired", kind: "unpaired", fields: ["prompt", "completion", "label"] },
+  z.object({ prompt: text, completion: text, label: z.boolean(), labeler: identifier }),
+  ({ prompt, completion, label, labeler }) => [
+    {
+      prompt: toPrompt(prompt),
+      completions: [toReply(completion)],
+      ratings: { [thumb]: [Number(label)] },
+      ...given({ labeler }),
+    },
+  ],
+);
+
+export const promptCompletion = defineFormat(
+  { name: "prompt-completion", kind: "demonstration", fields: ["prompt", "completion"] },
+  z.object({ prompt: text, completion: text, labeler: identifier, comment, skill }),
+  ({ prompt, completion, ...rest }) => [
+    { prompt: toPrompt(prompt), completions: [toReply(completion)], ...given(rest) },
+  ],
+);
+
+export const messages = defineFormat(
+  { name: "messages", kind: "demonstration", fields: ["messages"] },
+  z.object({ messages: conversation }),
+  ({ messages }) => {
+    const last = messages.findLastIndex((message) => message.role === "assistant");
+    if (last < 0) return "no assistant message";
+    return [{ prompt: messages.slice(0, last), completions: [messages[last]?.content ?? ""] }];
+  },
+);
+
+export const plainText = defineFormat(
+  { name: "text", kind: "text", fields: ["text"] },
+  z.object({ text: z.string() }),
+  (row) => [{ prompt: [], completions: [row.text] }],
+);
+
+export const promptOnly = defineFormat(
+  { name: "prompt-only", kind: "prompt", fields: ["prompt"] },
+  z.object({ prompt: text, id: identifier, skill }),
+  ({ prompt, ...rest }) => [{ prompt: toPrompt(prompt), completions: [], ...given(rest) }],
+);

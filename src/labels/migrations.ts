@@ -1,0 +1,192 @@
+import { type Kysely, type Migration, sql } from "kysely";
+import { projected } from "./tables.ts";
+
+/** Columns by name; `?` may be null. In Postgres an integer is too narrow for milliseconds, and a real for a double. */
+type Columns = Record<string, "text" | "integer" | "real" | "text?" | "real?" | "integer?">;
+
+const firstTables: Record<string, { columns: Columns; key: readonly string[] }> = {
+  user: {
+    columns: {
+      id: "text",
+      name: "text",
+      role: "text",
+      skills: "text",
+      cohort: "text",
+      active: "integer",
+      since: "integer",
+    },
+    key: projected.user,
+  },
+  project: {
+    columns: { id: "text", name: "text", settings: "text", guidelines: "integer", at: "integer" },
+    key: projected.project,
+  },
+  member: { columns: { project: "text", user: "text" }, key: projected.member },
+  guidelines: {
+    columns: { project: "text", version: "integer", text: "text", questions: "text", at: "integer" },
+    key: projected.guidelines,
+  },
+  qualification: {
+    columns: {
+      project: "text",
+      user: "text",
+      version: "integer",
+      correct: "integer",
+      total: "integer",
+      passed: "integer",
+      at: "integer",
+    },
+    key: projected.qualification,
+  },
+  prompt: {
+    columns: { id: "text", project: "text", messages: "text", skill: "text?", source: "text?" },
+    key: projected.prompt,
+  },
+  completion: {
+    columns: {
+      id: "text",
+      prompt: "text",
+      place: "integer",
+      text: "text",
+      model: "text?",
+      run: "text?",
+      temperature: "real?",
+      seed: "integer?",
+    },
+    key: projected.completion,
+  },
+  task: {
+    columns: {
+      id: "text",
+      project: "text",
+      prompt: "text",
+      place: "integer",
+      skill: "text?",
+      gold: "text?",
+      wanted: "integer",
+      done: "integer",
+      complete: "integer",
+    },
+    key: projected.task,
+  },
+  judgement: {
+    columns: {
+      id: "text",
+      project: "text",
+      task: "text",
+      labeler: "text",
+      version: "integer",
+      answer: "text",
+      order: "text",
+      seed: "integer",
+      seconds: "real",
+      at: "integer",
+      repeat: "integer",
+      revises: "text?",
+      current: "integer",
+    },
+    key: projected.judgement,
+  },
+  adjudication: {
+    columns: { task: "text", project: "text", user: "text", answer: "text", at: "integer" },
+    key: projected.adjudication,
+  },
+  credential: { columns: { user: "text", hash: "text" }, key: ["user"] },
+  session: { columns: { hash: "text", user: "text", expires: "integer" }, key: ["hash"] },
+  invitation: {
+    columns: { hash: "text", role: "text", project: "text?", expires: "integer", by: "text?" },
+    key: ["hash"],
+  },
+  lease: {
+    columns: {
+      id: "text",
+      project: "text",
+      task: "text",
+      labeler: "text",
+      order: "text",
+      seed: "integer",
+      repeat: "integer",
+      draft: "text?",
+      at: "integer",
+      expires: "integer",
+    },
+    key: ["id"],
+  },
+};
+
+const postgresTypes: Record<string, string> = { text: "text", integer: "bigint", real: "double precision" };
+
+async function createTable(db: Kysely<unknown>, name: string): Promise<void> {
+  const { columns, key } = firstTables[name] as (typeof firstTables)[string];
+  let table = db.schema.createTable(name).addPrimaryKeyConstraint(`${name}_key`, key as never);
+  for (const [column, kind] of Object.entries(columns)) {
+    const type = sql.raw(postgresTypes[kind.replace("?", "")] as string);
+    table = table.addColumn(column, type, (made) => (kind.endsWith("?") ? made : made.notNull()));
+  }
+  await table.execute();
+}
+
+const first: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("event")
+      .addColumn("seq", "bigint", (column) => column.primaryKey())
+      .addColumn("at", "bigint", (column) => column.notNull())
+      .addColumn("actor", "text")
+      .addColumn("type", "text", (column) => column.notNull())
+      .addColumn("data", "text", (column) => column.notNull())
+      .addColumn("hash", "text", (column) => column.notNull())
+      .execute();
+    for (const name of Object.keys(firstTables)) await createTable(db, name);
+    await db.schema.createTable("lock").addColumn("id", "integer").execute();
+    const index = (table: string, ...columns: string[]) =>
+      db.schema
+        .createIndex(`${table}_by_${columns.join("_")}`)
+        .on(table)
+        .columns(columns)
+        .execute();
+    await db.schema.createIndex("user_name").on("user").column("name").unique().execute();
+    await index("completion", "prompt", "place");
+    await index("prompt", "project");
+    await index("task", "project", "complete", "place");
+    await index("judgement", "task", "labeler");
+    await index("judgement", "project", "labeler", "at");
+    // A task is with a labeler once.
+    await db.schema.createIndex("lease_once").on("lease").columns(["task", "labeler"]).unique().execute();
+    await index("lease", "project", "labeler");
+  },
+};
+
+const imported: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema.alterTable("judgement").addColumn("source", "text").execute();
+  },
+};
+
+const resets: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("reset")
+      .addColumn("hash", "text", (column) => column.primaryKey())
+      .addColumn("user", "text", (column) => column.notNull())
+      .addColumn("expires", "bigint", (column) => column.notNull())
+      .execute();
+  },
+};
+
+const versions: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .alterTable("event")
+      .addColumn("version", "integer", (column) => column.notNull().defaultTo(1))
+      .execute();
+  },
+};
+
+/** By their order. What has been released is never changed. */
+export const migrations: Record<string, Migration> = {
+  "001_first": first,
+  "002_imported": imported,
+  "003_resets": resets,
+  "004_versions": versions,
+};

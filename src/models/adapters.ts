@@ -1,0 +1,190 @@
+import { InputError } from "../data/errors.ts";
+import { swiglu } from "../nn/block.ts";
+import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
+import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
+import { type Bits, block, dequantise, type Quantised, quantise, quantisedLinear } from "../nn/quantise.ts";
+import { type DType, keep, Rng, scope, type Tensor } from "../tensor/index.ts";
+import type { Weights } from "./architecture.ts";
+import { isTarget, type LinearLayer, type PlainWeights } from "./weights.ts";
+
+/** `base` with some of its linear layers rounded to 8 bits a weight or 4, and frozen. */
+export class QuantisedWeights implements Weights {
+  readonly #base: PlainWeights;
+  /** By the stems of their names; `base` no longer has their weights. */
+  readonly #layers = new Map<string, Quantised>();
+  readonly #borrowed = new Set<string>();
+
+  constructor(base: PlainWeights) {
+    this.#base = base;
+  }
+
+  get transposed(): boolean {
+    return this.#base.transposed;
+  }
+
+  get isEmpty(): boolean {
+    return this.#layers.size === 0;
+  }
+
+  find(name: string): Tensor | null {
+    return this.#base.find(name);
+  }
+
+  get(name: string): Tensor {
+    return this.#base.get(name);
+  }
+
+  linear(name: string, x: Tensor): Tensor {
+    const layer = this.#layers.get(name);
+    if (!layer) return this.#base.linear(name, x);
+    const y = quantisedLinear(x, layer);
+    const bias = this.find(`${name}.bias`);
+    return bias ? y.add(bias) : y;
+  }
+
+  gated(name: string, gate: Tensor, up: Tensor): Tensor {
+    return this.#layers.has(name) ? this.linear(name, swiglu(gate, up)) : this.#base.gated(name, gate, up);
+  }
+
+  linears(targets: readonly string[]): LinearLayer[] {
+    const layers = [...this.#layers].filter(([stem]) => isTarget(stem, targets));
+    return [
+      ...this.#base.linears(targets),
+      ...layers.map(([stem, { scales }]) => ({
+        stem,
+        inputs: scales.size(1) * block,
+        outputs: scales.size(0),
+        device: scales.device,
+      })),
+    ];
+  }
+
+  /** Rounds the linear layers whose names end in one of `targets`. @throws InputError */
+  quantise(targets: readonly string[], bits: Bits): void {
+    for (const { stem, inputs } of this.#base.linears(targets)) {
+      if (inputs % block !== 0)
+        throw new InputError(`quantise: ${stem} has ${inputs} inputs, which ${block} does not divide`);
+      const { values, scales } = quantise(this.get(`${stem}.weight`), bits);
+      this.#layers.set(stem, { values: keep(values), scales: keep(scales) });
+      this.#base.remove(`${stem}.weight`);
+    }
+  }
+
+  /** Uses the rounded layers of `other`, which must live as long. */
+  borrow(other: QuantisedWeights): void {
+    for (const [stem, layer] of other.#layers) {
+      this.#layers.set(stem, layer);
+      this.#borrowed.add(stem);
+    }
+  }
+
+  /** Every weight as a matrix: those of `base`, and the rounded ones in the type of the others. */
+  merged(): Map<string, Tensor> {
+    const all = new Map(this.#base.tensors);
+    const [plain] = all.values();
+    const dtype = plain?.dtype ?? "float32";
+    for (const [stem, layer] of this.#layers) all.set(`${stem}.weight`, dequantise(layer, dtype));
+    return all;
+  }
+
+  /** Copies of all weights as matrices, converted to `dtype`. */
+  copy(dtype: DType): Map<string, Tensor> {
+    const all = this.#base.copy(dtype);
+    for (const [stem, layer] of this.#layers)
+      all.set(
+        `${stem}.weight`,
+        scope(() => keep(dequantise(layer, dtype))),
+      );
+    return all;
+  }
+
+  dispose(): void {
+    for (const [stem, { values, scales }] of this.#layers)
+      if (!this.#borrowed.has(stem)) for (const part of [values, scales]) part.dispose();
+    this.#layers.clear();
+  }
+}
+
+/** `base` with low-rank adapters on some of its linear layers (Hu et al. 2021). */
+export class LoraWeights implements Weights {
+  readonly #base: QuantisedWeights;
+  readonly #adapters = new Map<string, Adapter>();
+  /** Undefined while there are no adapters. */
+  config: LoraConfig | undefined;
+
+  constructor(base: QuantisedWeights) {
+    this.#base = base;
+  }
+
+  find(name: string): Tensor | null {
+    return this.#base.find(name);
+  }
+
+  get(name: string): Tensor {
+    return this.#base.get(name);
+  }
+
+  linear(name: string, x: Tensor): Tensor {
+    const y = this.#base.linear(name, x);
+    const adapter = this.#adapters.get(name);
+    return adapter ? adapt(y, x, adapter) : y;
+  }
+
+  gated(name: string, gate: Tensor, up: Tensor): Tensor {
+    return this.#adapters.has(name) ? this.linear(name, swiglu(gate, up)) : this.#base.gated(name, gate, up);
+  }
+
+  /**
+   * Adds adapters to linear layers.
+   * @param linears the layers that can have one, by the last part of their names
+   * @throws InputError when a target is not among them
+   */
+  add(settings: Partial<LoraConfig>, linears: readonly string[], dtype: DType, seed: number): void {
+    const lora = loraConfig.parse(settings);
+    const targets = [...(lora.targets ?? linears)];
+    const unknown = targets.find((target) => !linears.includes(target));
+    if (unknown !== undefined)
+      throw new InputError(`lora: no layer is called "${unknown}" (${linears.join(", ")} are)`);
+    const generator = new Rng(seed);
+    for (const { stem, inputs, outputs, device } of this.#base.linears(targets))
+      this.#adapters.set(stem, makeAdapter([inputs, outputs], lora, dtype, device, generator));
+    this.config = { ...lora, targets };
+  }
+
+  /** What training changes, by PEFT's names: the adapters, and a scalar head. */
+  get learned(): Map<string, Tensor> {
+    const learned = new Map<string, Tensor>();
+    const set = (name: string, weight: Tensor) => learned.set(`base_model.model.${name}`, weight);
+    for (const [stem, { a, b }] of this.#adapters) {
+      set(`${stem}.lora_A.weight`, a);
+      set(`${stem}.lora_B.weight`, b);
+    }
+    for (const name of ["score.weight", "score.bias"]) {
+      const weight = this.find(name);
+      if (weight) set(name, weight);
+    }
+    return learned;
+  }
+
+  /** Every weight with its adapter added to it. */
+  merged(): Map<string, Tensor> {
+    const all = this.#base.merged();
+    for (const [stem, adapter] of this.#adapters) {
+      const name = `${stem}.weight`;
+      const weight = all.get(name) as Tensor;
+      const sum = scope(() => {
+        const change = weightChange(adapter);
+        const added = this.#base.transposed ? change.transpose(0, 1) : change;
+        return weight.to("float32").add(added).to(weight.dtype).contiguous();
+      });
+      all.set(name, sum);
+    }
+    return all;
+  }
+
+  dispose(): void {
+    for (const { a, b } of this.#adapters.values()) for (const part of [a, b]) part.dispose();
+    this.#adapters.clear();
+    this.config = undefined;
+  }
+}

@@ -1,0 +1,121 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { LoraConfig } from "../nn/lora-config.ts";
+import { type DType, noGrad, scope, type Tensor } from "../tensor/index.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Architecture, Head, Json } from "./architecture.ts";
+import { copyWeights, readSafetensors, writeSafetensors } from "./files/safetensors.ts";
+
+/** What of a model is ours alone. config.json holds it under `plumbline`. */
+export interface Provenance {
+  /** Name of the stage that trained the weights; undefined: none of ours did. */
+  stage: string | undefined;
+  /** What is added to the scores of a scalar head. */
+  scoreShift: number;
+}
+
+export function readProvenance(json: Json): Provenance {
+  const { stage, score_shift = 0 } = (json.plumbline ?? {}) as { stage?: string; score_shift?: number };
+  return { stage, scoreShift: Number(score_shift) };
+}
+
+/** A model's description. */
+export interface SavedModel extends Provenance {
+  /** config.json as it was read. */
+  json: Json;
+  head: Head;
+  dtype: DType;
+  tokenizer: Tokenizer | undefined;
+}
+
+/** A model's tensors. */
+export interface SavedWeights {
+  /** Every weight by its Hugging Face name, adapters merged. */
+  merged(): ReadonlyMap<string, Tensor>;
+  /** Of the adapters; undefined: there are none. */
+  config: LoraConfig | undefined;
+  /** The adapters' tensors and a scalar head by PEFT's names. */
+  learned: ReadonlyMap<string, Tensor>;
+}
+
+type Layout = Pick<Architecture<unknown>, "classNames" | "transposed">;
+
+/** Writes a model to a folder in Hugging Face layout, and its adapters to `adapter/` in PEFT's. */
+export function saveModel(folder: string, model: SavedModel, layout: Layout, weights: SavedWeights): void {
+  mkdirSync(folder, { recursive: true });
+  const { config, learned } = weights;
+  if (config) {
+    mkdirSync(join(folder, "adapter"), { recursive: true });
+    writeSafetensors(join(folder, adapterFile), learned);
+    writeJson(join(folder, "adapter", "adapter_config.json"), adapterConfig(config, model.head, layout));
+  }
+  noGrad(() => scope(() => writeSafetensors(join(folder, "model.safetensors"), weights.merged())));
+  if (model.tokenizer) saveTokenizer(folder, model.tokenizer);
+  writeJson(join(folder, "config.json"), modelConfig(model, layout));
+}
+
+const adapterFile = join("adapter", "adapter_model.safetensors");
+
+/** config.json of the model as it is now. */
+function modelConfig(
+  { json, head, dtype, tokenizer, stage, scoreShift }: SavedModel,
+  { classNames }: Layout,
+): Json {
+  const { plumbline: _, ...rest } = json;
+  const config: Json = {
+    ...rest,
+    architectures: [classNames[String(json.model_type)]?.[head]],
+    torch_dtype: dtype,
+  };
+  if (head === "score") {
+    config.num_labels = 1;
+    config.id2label = { 0: "score" };
+    config.label2id = { score: 0 };
+  }
+  if (stage !== undefined || scoreShift)
+    config.plumbline = {
+      ...(stage !== undefined && { stage }),
+      ...(scoreShift && { score_shift: scoreShift }),
+    };
+  if (tokenizer) {
+    const pad = tokenizer.special("pad_token");
+    if (pad) config.pad_token_id = tokenizer.id(pad);
+    config.eos_token_id = tokenizer.eos;
+  }
+  return config;
+}
+
+function saveTokenizer(folder: string, { files, chatTemplate }: Tokenizer): void {
+  const { chat_template: _, ...config } = files.config;
+  writeJson(join(folder, "tokenizer.json"), files.tokenizer, 0);
+  writeJson(
+    join(folder, "tokenizer_config.json"),
+    chatTemplate ? { ...config, chat_template: chatTemplate } : config,
+  );
+}
+
+const adapterConfig = ({ rank, alpha, targets }: LoraConfig, head: Head, { transposed }: Layout): Json => ({
+  peft_type: "LORA",
+  task_type: head === "lm" ? "CAUSAL_LM" : "SEQ_CLS",
+  r: rank,
+  lora_alpha: alpha,
+  target_modules: targets,
+  lora_dropout: 0,
+  bias: "none",
+  modules_to_save: head === "lm" ? null : ["score"],
+  fan_in_fan_out: transposed,
+  inference_mode: true,
+  base_model_name_or_path: null,
+});
+
+/** Copies the adapters that `saveModel` wrote to `folder` into `learned`. @throws InputError when they are others */
+export function restoreAdapters(folder: string, learned: ReadonlyMap<string, Tensor>): Provenance {
+  const path = join(folder, adapterFile);
+  copyWeights(learned, readSafetensors(path), path, "other lora settings?");
+  return readProvenance(JSON.parse(readFileSync(join(folder, "config.json"), "utf8")));
+}
+
+function writeJson(path: string, json: unknown, indent = 2): void {
+  writeFileSync(`${path}.tmp`, JSON.stringify(json, null, indent));
+  renameSync(`${path}.tmp`, path);
+}

@@ -1,0 +1,90 @@
+import { swiglu } from "../nn/block.ts";
+import { gatedLinear, linear } from "../nn/linear.ts";
+import { type DType, keep, ops, scope, type Tensor } from "../tensor/index.ts";
+import type { Weights } from "./architecture.ts";
+
+/** A linear layer by the stem of its weight's name, with its sizes. */
+export interface LinearLayer {
+  stem: string;
+  inputs: number;
+  outputs: number;
+  device: string;
+}
+
+/** Whether a layer's name ends in one of `targets`. */
+export const isTarget = (stem: string, targets: readonly string[]): boolean =>
+  targets.includes(stem.slice(stem.lastIndexOf(".") + 1));
+
+/** Weights in the model's dtype. Some may be borrowed from another model, which disposes them. */
+export class PlainWeights implements Weights {
+  readonly tensors: Map<string, Tensor>;
+  readonly #borrowed: Set<string>;
+  /** Whether linear weights are stored (in, out). */
+  readonly transposed: boolean;
+
+  constructor(tensors: Map<string, Tensor>, transposed: boolean, borrowed: Iterable<string>) {
+    this.tensors = keep(tensors);
+    this.transposed = transposed;
+    this.#borrowed = new Set(borrowed);
+  }
+
+  find(name: string): Tensor | null {
+    return this.tensors.get(name) ?? null;
+  }
+
+  get(name: string): Tensor {
+    const weight = this.tensors.get(name);
+    if (!weight) throw new Error(`the model has no weight "${name}"`);
+    return weight;
+  }
+
+  linear(name: string, x: Tensor): Tensor {
+    const weight = this.get(`${name}.weight`);
+    const bias = this.find(`${name}.bias`);
+    return this.transposed ? ops.linear(x, weight.transpose(0, 1), { bias }) : linear(x, weight, bias);
+  }
+
+  gated(name: string, gate: Tensor, up: Tensor): Tensor {
+    return this.tensors.has(`${name}.bias`)
+      ? this.linear(name, swiglu(gate, up))
+      : gatedLinear(gate, up, this.get(`${name}.weight`));
+  }
+
+  /** Linear layers whose names end in one of `targets`. */
+  linears(targets: readonly string[]): LinearLayer[] {
+    return [...this.tensors].flatMap(([name, weight]) => {
+      const stem = name.replace(/\.weight$/, "");
+      if (stem === name || !isTarget(stem, targets)) return [];
+      const [rows, columns] = weight.shape as [number, number];
+      const [outputs, inputs] = this.transposed ? [columns, rows] : [rows, columns];
+      return [{ stem, inputs, outputs, device: weight.device }];
+    });
+  }
+
+  /** Copies of all weights, converted to `dtype`. */
+  copy(dtype: DType): Map<string, Tensor> {
+    const copyOf = (from: Tensor) => scope(() => keep(ops.to(from.detach(), dtype, { copy: true })));
+    return new Map([...this.tensors].map(([name, from]) => [name, copyOf(from)]));
+  }
+
+  /** Removes a weight, and frees it unless it is borrowed. */
+  remove(name: string): void {
+    if (!this.#borrowed.has(name)) this.tensors.get(name)?.dispose();
+    this.tensors.delete(name);
+  }
+
+  /** Puts `weights` in place of those of the same names; afterwards nothing is borrowed. */
+  replace(weights: ReadonlyMap<string, Tensor>): void {
+    for (const [name, weight] of weights) {
+      const old = this.tensors.get(name);
+      const isBorrowed = this.#borrowed.has(name);
+      this.tensors.set(name, keep(weight === old && isBorrowed ? weight.clone() : weight));
+      if (weight !== old && !isBorrowed) old?.dispose();
+    }
+    this.#borrowed.clear();
+  }
+
+  dispose(): void {
+    for (const [name, weight] of this.tensors) if (!this.#borrowed.has(name)) weight.dispose();
+  }
+}

@@ -1,0 +1,34 @@
+export interface CalibrationBin {
+  confidence: number;
+  accuracy: number;
+  count: number;
+}
+
+/**
+ * Reliability of preference probabilities p = σ(margin), where the first of each pair is the preferred one: ten equal
+ * bins of the confidence max(p, 1 − p) over [0.5, 1], and the expected calibration error, the count-weighted mean gap
+ * between confidence and accuracy (Guo et al. 2017, eq. 3).
+ */
+export function calibration(margins: readonly number[]): { ece: number; bins: CalibrationBin[] } {
+  const sums = Array.from({ length: 10 }, () => ({ confidence: 0, correct: 0, count: 0 }));
+  for (const margin of margins) {
+    const confidence = 1 / (1 + Math.exp(-Math.abs(margin)));
+    const bin = sums[Math.min(9, Math.floor((confidence - 0.5) * 20))];
+    if (!bin) continue; // NaN
+    bin.confidence += confidence;
+    bin.correct += margin > 0 ? 1 : 0;
+    bin.count++;
+  }
+  const bins = sums
+    .filter((bin) => bin.count)
+    .map(({ confidence, correct, count }) => ({
+      confidence: confidence / count,
+      accuracy: correct / count,
+      count,
+    }));
+  const total = bins.reduce((sum, bin) => sum + bin.count, 0);
+  return {
+    ece: bins.reduce((sum, bin) => sum + (bin.count / total) * Math.abs(bin.accuracy - bin.confidence), 0),
+    bins,
+  };
+}
