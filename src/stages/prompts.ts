@@ -2,18 +2,44 @@ import { InputError } from "../data/errors.ts";
 import { readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
 import type { Model } from "../models/model.ts";
+import { openReward, type RewardInput } from "../rewards/open.ts";
+import type { Scorer } from "../rewards/scorer.ts";
+import type { Warning } from "../run/warnings.ts";
 import { encodePrompt } from "../text/chat.ts";
+import type { Stage } from "./stage.ts";
+
+/** What the stages that sample learn from. */
+interface SamplingInputs {
+  scorer: Scorer;
+  prompts: Prompt[];
+  /** Says how many prompts were dropped, if any. */
+  warnings: Warning[];
+}
 
 /**
- * Prompts that leave the model room for `maxTokens`, and what to say of the others.
- * @param source prompts, or a file of them @throws InputError when there is none
+ * Opens the reward and the prompts of a stage that samples, whose policy is `stage.base`.
+ * @throws InputError for a policy without SFT, a reward that cannot be opened, or prompts that leave no room
  */
-export async function promptsWithRoom(
+export async function openSamplingInputs(
+  stage: Stage,
+  reward: RewardInput,
+  source: string | readonly Prompt[],
+  { allowNoSft, maxTokens }: { allowNoSft: boolean; maxTokens: number },
+): Promise<SamplingInputs> {
+  const { base, name } = stage;
+  if (!allowNoSft) refuseWithoutSft(base, name);
+  const scorer = stage.use(await openReward(reward, { dtype: base.dtype }));
+  const { prompts, tooLong } = await promptsWithRoom(base, source, maxTokens, name);
+  return { scorer, prompts, warnings: tooLong };
+}
+
+/** Prompts that leave the model room for `maxTokens`, with a warning about the others. @throws InputError when there is none */
+async function promptsWithRoom(
   model: Model,
   source: string | readonly Prompt[],
   maxTokens: number,
   stage: string,
-): Promise<{ prompts: Prompt[]; tooLong: { code: string; message: string }[] }> {
+): Promise<{ prompts: Prompt[]; tooLong: Warning[] }> {
   const all = typeof source === "string" ? (await readPrompts(source)).records : [...source];
   const room = model.dimensions.context - maxTokens;
   const prompts = all.filter(({ prompt }) => encodePrompt(model.text, prompt).length <= room);
@@ -29,10 +55,10 @@ export async function promptsWithRoom(
 }
 
 /**
- * A policy that never learned to answer explores from noise: SFT must come first. A chat template tells of one that its
- * makers tuned. @throws InputError
+ * Refuses a policy that never learned to answer, since it would explore from noise. A model with a chat template was
+ * fine-tuned by its makers.
  */
-export function refuseWithoutSft(model: Model, stage: string): void {
+function refuseWithoutSft(model: Model, stage: string): void {
   if (model.stage === undefined && model.tokenizer?.chatTemplate === undefined)
     throw new InputError(
       `${stage}: this model never had supervised fine-tuning (it has no chat template and no \`plumbline sft\` made it): ${stage} would explore from noise. Run \`plumbline sft\` first, or pass --allow-no-sft (allowNoSft: true)`,

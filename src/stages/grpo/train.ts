@@ -3,7 +3,7 @@ import { InputError } from "../../data/errors.ts";
 import type { Prompt } from "../../data/records.ts";
 import { mergeMoments, noMoments, type RunningMoments } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
-import { openReward, type RewardInput, rewardNames } from "../../rewards/open.ts";
+import { type RewardInput, rewardNames } from "../../rewards/open.ts";
 import { meanParts } from "../../rewards/scorer.ts";
 import { modelSampler } from "../../rollout/generate.ts";
 import { summariseCompletions } from "../../rollout/summary.ts";
@@ -12,7 +12,7 @@ import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import { noEos } from "../../run/warnings.ts";
 import { mismatchWarnings } from "../mismatch.ts";
-import { promptsWithRoom, refuseWithoutSft } from "../prompts.ts";
+import { openSamplingInputs } from "../prompts.ts";
 import { Stage, type StageOptions, type StageState } from "../stage.ts";
 import { type GrpoSettings, grpoConfig, withAlgorithm } from "./config.ts";
 import { prepare, withTokens } from "./experience.ts";
@@ -67,9 +67,7 @@ async function* train({
   const stage = await Stage.open("grpo", from, { dtype, run, resume, signal }, config, state);
   try {
     const { base } = stage;
-    if (!config.allowNoSft) refuseWithoutSft(base, "grpo");
-    const scorer = stage.use(await openReward(reward, { dtype: base.dtype }));
-    const { prompts, tooLong } = await promptsWithRoom(base, source, config.maxTokens, "grpo");
+    const { scorer, prompts, warnings: tooLong } = await openSamplingInputs(stage, reward, source, config);
     stage.openRun({
       total: config.steps,
       data: { prompts: source },

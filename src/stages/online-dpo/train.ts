@@ -7,7 +7,7 @@ import type { Model } from "../../models/model.ts";
 import { accumulate } from "../../nn/accumulate.ts";
 import type { AdamW } from "../../nn/adamw.ts";
 import { scheduleFactor } from "../../nn/schedule.ts";
-import { openReward, type RewardInput, rewardNames } from "../../rewards/open.ts";
+import { type RewardInput, rewardNames } from "../../rewards/open.ts";
 import { meanParts } from "../../rewards/scorer.ts";
 import { modelSampler } from "../../rollout/generate.ts";
 import { type ScoredCompletion, sampleAndScore } from "../../rollout/sample-and-score.ts";
@@ -21,7 +21,7 @@ import { tensor } from "../../tensor/index.ts";
 import { completionsOf, type Reference, refer } from "../dpo/completions.ts";
 import { pairLoss } from "../dpo/loss.ts";
 import { mismatch, mismatchWarnings } from "../mismatch.ts";
-import { promptsWithRoom, refuseWithoutSft } from "../prompts.ts";
+import { openSamplingInputs } from "../prompts.ts";
 import { Stage, type StageOptions } from "../stage.ts";
 import { type OnlineConfig, type OnlineSettings, onlineConfig } from "./config.ts";
 
@@ -62,9 +62,7 @@ async function* train({
   const stage = await Stage.open("online-dpo", from, options, config, { step: 0, metrics: {} });
   try {
     const { base: reference } = stage;
-    if (!config.allowNoSft) refuseWithoutSft(reference, "online-dpo");
-    const scorer = stage.use(await openReward(reward, { dtype: reference.dtype }));
-    const { prompts, tooLong } = await promptsWithRoom(reference, source, config.maxTokens, "online-dpo");
+    const { scorer, prompts, warnings: tooLong } = await openSamplingInputs(stage, reward, source, config);
     stage.openRun({
       total: steps,
       data: { prompts: source },

@@ -4,15 +4,15 @@ import type { Demonstration, Prompt } from "../../data/records.ts";
 import { drawAt } from "../../data/split.ts";
 import type { Model } from "../../models/model.ts";
 import { scheduleFactor } from "../../nn/schedule.ts";
-import { openReward, type RewardInput, rewardNames } from "../../rewards/open.ts";
-import { meanParts } from "../../rewards/scorer.ts";
+import { type RewardInput, rewardNames } from "../../rewards/open.ts";
+import { meanParts, type Scorer } from "../../rewards/scorer.ts";
 import { type ScoredCompletion, sampleAndScore } from "../../rollout/sample-and-score.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
-import { promptsWithRoom, refuseWithoutSft } from "../prompts.ts";
+import { openSamplingInputs } from "../prompts.ts";
 import { Stage, type StageOptions, type StageState } from "../stage.ts";
-import { type PpoSettings, ppoConfig } from "./config.ts";
+import { type PpoConfig, type PpoSettings, ppoConfig, ppoStepConfig } from "./config.ts";
 import { checkPtx, type PpoState, PpoTrainer } from "./trainer.ts";
 
 export interface PpoOptions extends PpoSettings, StageOptions {
@@ -53,24 +53,11 @@ async function* train({
   ...settings
 }: PpoOptions): AsyncGenerator<Event, PpoResult> {
   const config = parseConfig(ppoConfig, settings, "ppo");
-  const {
-    steps,
-    batchSize,
-    samplesPerPrompt,
-    schedule,
-    allowNoSft,
-    saveEvery,
-    logSamples,
-    keepCheckpoints: _,
-    quantise: __,
-    ...stepConfig
-  } = config;
+  const { steps, samplesPerPrompt } = config;
   const options = { dtype, run, resume, signal };
   const stage = await Stage.open<PpoRunState>("ppo", from, options, config, { step: 0, metrics: {} });
   try {
-    if (!allowNoSft) refuseWithoutSft(stage.base, "ppo");
-    const scorer = stage.use(await openReward(reward, { dtype: stage.base.dtype }));
-    const { prompts, tooLong } = await promptsWithRoom(stage.base, source, config.maxTokens, "ppo");
+    const { scorer, prompts, warnings: tooLong } = await openSamplingInputs(stage, reward, source, config);
     const demonstrations =
       typeof ptxData === "string" ? (await readDemonstrations(ptxData)).records : ptxData;
     checkPtx(config.ptxCoef, demonstrations);
@@ -80,23 +67,9 @@ async function* train({
       config: { reward: rewardNames(reward) },
       parents: [from, reward],
     });
-    // A reward model with the policy's vocabulary is the better start for the critic.
-    const fits = scorer.model?.dimensions.vocab === stage.base.dimensions.vocab;
-    const trainer = stage.use(
-      new PpoTrainer(
-        {
-          ...stepConfig,
-          policy: stage.base,
-          criticFrom: fits ? scorer.model : undefined,
-          ptxData: demonstrations,
-          rng: stage.rng(),
-        },
-        stage.checkpoint,
-      ),
-    );
-    stage.onSave((dir) => trainer.saveModels(dir, { optimizers: !stage.ended }));
+    const trainer = openTrainer(stage, config, scorer, demonstrations);
     yield* stage.start(tooLong);
-    const perStep = Math.max(1, Math.round(batchSize / samplesPerPrompt));
+    const perStep = Math.max(1, Math.round(config.batchSize / samplesPerPrompt));
 
     const step = async () => {
       const began = performance.now();
@@ -107,10 +80,9 @@ async function* train({
         samples: samplesPerPrompt,
         signal,
       });
-      const rateFactor = scheduleFactor(schedule, taken, steps);
       const { metrics, warnings, perToken } = await trainer.step(samples, {
-        rateFactor,
-        perToken: logSamples,
+        rateFactor: scheduleFactor(config.schedule, taken, steps),
+        perToken: config.logSamples,
       });
       const seconds = (performance.now() - began) / 1000;
       const logged = perToken.map((tokens, i) => ({ ...(samples[i] as ScoredCompletion), perToken: tokens }));
@@ -128,10 +100,27 @@ async function* train({
         warnings,
       };
     };
-    yield* stage.steps({ saveEvery, step });
+    yield* stage.steps({ saveEvery: config.saveEvery, step });
     const model = yield* stage.finish(trainer.finish(), trainer);
     return { model, metrics: stage.state.metrics };
   } finally {
     stage.dispose();
   }
+}
+
+/** The trainer, as a resource of the stage, which saves it with each checkpoint. */
+function openTrainer(
+  stage: Stage<PpoRunState>,
+  config: PpoConfig,
+  scorer: Scorer,
+  ptxData: readonly Demonstration[] | undefined,
+): PpoTrainer {
+  const stepConfig = ppoStepConfig.parse(config); // without the settings of the run
+  // A reward model with the policy's vocabulary is the better start for the critic.
+  const fits = scorer.model?.dimensions.vocab === stage.base.dimensions.vocab;
+  const criticFrom = fits ? scorer.model : undefined;
+  const options = { ...stepConfig, policy: stage.base, criticFrom, ptxData, rng: stage.rng() };
+  const trainer = stage.use(new PpoTrainer(options, stage.checkpoint));
+  stage.onSave((dir) => trainer.saveModels(dir, { optimizers: !stage.ended }));
+  return trainer;
 }

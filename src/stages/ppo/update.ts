@@ -1,6 +1,7 @@
 import { batchRows, type Row } from "../../batch/pack.ts";
-import { layOut, responseStates, spread } from "../../batch/score.ts";
+import { layOut, type ResponseLayout, responseStates, spread } from "../../batch/score.ts";
 import { entropyOf, farthestFromOne, logprobsOf } from "../../math/index.ts";
+import type { Model } from "../../models/model.ts";
 import { ValueHead } from "../../models/value-head.ts";
 import { accumulate, type Loss } from "../../nn/accumulate.ts";
 import type { AdamW } from "../../nn/adamw.ts";
@@ -50,83 +51,87 @@ export function update(
   config: PpoStepConfig,
   ptx: () => void = () => {},
 ): UpdateMetrics {
-  const { temperature, clipRange, valueClipRange, vfCoef, entropyCoef, maxGradNorm } = config;
+  const { maxGradNorm, microBatchTokens } = config;
   const chosen = rows.map((index) => ({ ...(experience.rows[index] as Row), index }));
-  const count = chosen.reduce((sum, { tokens: response }) => sum + response.length, 0);
-  let worstRatio = 1;
-
-  const policyPart = ({ layout, of }: Part, states: Tensor): Loss => {
-    const [flat, entropies] = policy.readLogits(states, (logits, part) => {
-      const logprobs = logprobsOf(logits, part(layout.targets), temperature);
-      return entropyCoef ? [logprobs, entropyOf(logits, temperature)] : [logprobs];
-    }) as [Tensor, Tensor?];
-    const logprobs = spread(layout, flat);
-    const oldLogprobs = of(experience.oldLogprobs);
-    const { loss, metrics } = policyLoss(
-      logprobs,
-      oldLogprobs,
-      of(experience.advantages),
-      layout.responseMask,
-      clipRange,
-      count,
-    );
-    const ratios = logprobs.detach().sub(oldLogprobs).mul(layout.responseMask).exp();
-    worstRatio = farthestFromOne([worstRatio, ratios.min().item(), ratios.max().item()]);
-    const measured = { ...metrics, policyLoss: loss.detach() };
-    const bonus = entropies?.sum().mul(entropyCoef / count);
-    return { loss: bonus ? loss.sub(bonus) : loss, metrics: measured };
-  };
-  const criticPart = ({ layout, of }: Part, states: Tensor): Loss => {
-    const { loss, metrics } = valueLoss(
-      spread(layout, critic.scores(states)),
-      of(experience.values),
-      of(experience.returns),
-      layout.responseMask,
-      valueClipRange,
-      count,
-    );
-    return {
-      loss: loss.mul(vfCoef),
-      metrics: { valueClipFraction: metrics.clipFraction, valueLoss: loss.detach() },
-    };
-  };
-
-  const parts = batchRows(chosen, config.microBatchTokens);
-  const learned = accumulate(
+  const count = chosen.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const parts = batchRows(chosen, microBatchTokens);
+  const ratios = [1];
+  const policyMetrics = accumulate(
     parts,
     (rows) => {
-      const part = take(rows);
+      const part = take(rows, experience, count);
       const states = responseStates(policy, part.layout);
-      const own = policyPart(part, states);
-      return critic instanceof ValueHead ? together(own, criticPart(part, states)) : own;
+      const loss = policyPart(policy, states, part, config, (ratio) => ratios.push(ratio));
+      return critic instanceof ValueHead ? together(loss, criticPart(critic, states, part, config)) : loss;
     },
     policy,
   );
   if (rates.policy) ptx();
   const policyGradNorm = optimizers.policy.step(rates.policy, maxGradNorm);
-  const judged =
+  const criticMetrics =
     critic instanceof ValueHead
-      ? learned
+      ? policyMetrics
       : accumulate(
           parts,
           (rows) => {
-            const part = take(rows);
-            return criticPart(part, responseStates(critic, part.layout));
+            const part = take(rows, experience, count);
+            return criticPart(critic, responseStates(critic, part.layout), part, config);
           },
           critic,
         );
   const criticGradNorm = optimizers.critic.step(rates.critic, maxGradNorm);
   return {
-    policyLoss: learned.policyLoss as number,
-    valueLoss: judged.valueLoss as number,
-    approxKl: learned.approxKl as number,
-    clipFraction: learned.clipFraction as number,
-    ratio: learned.ratio as number,
-    ratioSquare: learned.ratioSquare as number,
-    valueClipFraction: judged.valueClipFraction as number,
+    policyLoss: policyMetrics.policyLoss as number,
+    valueLoss: criticMetrics.valueLoss as number,
+    approxKl: policyMetrics.approxKl as number,
+    clipFraction: policyMetrics.clipFraction as number,
+    ratio: policyMetrics.ratio as number,
+    ratioSquare: policyMetrics.ratioSquare as number,
+    valueClipFraction: criticMetrics.valueClipFraction as number,
     policyGradNorm,
     criticGradNorm,
-    worstRatio,
+    worstRatio: farthestFromOne(ratios),
+  };
+}
+
+/** The policy's loss on a part of a mini-batch. @param onRatio called with its smallest and its largest ratio */
+function policyPart(
+  policy: Model,
+  states: Tensor,
+  { layout, oldLogprobs, advantages, count }: Part,
+  { temperature, entropyCoef, clipRange }: PpoStepConfig,
+  onRatio: (ratio: number) => void,
+): Loss {
+  const [flat, entropies] = policy.readLogits(states, (logits, part) => {
+    const logprobs = logprobsOf(logits, part(layout.targets), temperature);
+    return entropyCoef ? [logprobs, entropyOf(logits, temperature)] : [logprobs];
+  }) as [Tensor, Tensor?];
+  const logprobs = spread(layout, flat);
+  const mask = layout.responseMask;
+  const { loss, metrics } = policyLoss(logprobs, oldLogprobs, advantages, mask, clipRange, count);
+  const ratios = logprobs.detach().sub(oldLogprobs).mul(mask).exp();
+  onRatio(ratios.min().item());
+  onRatio(ratios.max().item());
+  const bonus = entropies?.sum().mul(entropyCoef / count);
+  return {
+    loss: bonus ? loss.sub(bonus) : loss,
+    metrics: { ...metrics, policyLoss: loss.detach() },
+  };
+}
+
+/** The critic's loss on a part of a mini-batch. */
+function criticPart(
+  critic: Model | ValueHead,
+  states: Tensor,
+  { layout, values, returns, count }: Part,
+  { valueClipRange, vfCoef }: PpoStepConfig,
+): Loss {
+  const predicted = spread(layout, critic.scores(states));
+  const mask = layout.responseMask;
+  const { loss, metrics } = valueLoss(predicted, values, returns, mask, valueClipRange, count);
+  return {
+    loss: loss.mul(vfCoef),
+    metrics: { valueClipFraction: metrics.clipFraction, valueLoss: loss.detach() },
   };
 }
 
@@ -135,17 +140,26 @@ const together = (a: Loss, b: Loss): Loss => ({
   metrics: { ...a.metrics, ...b.metrics },
 });
 
-interface Part {
-  layout: ReturnType<typeof layOut>;
-  /** The part's rows of a (batch, time) tensor. */
-  of: (whole: Tensor) => Tensor;
+/** Rows of a mini-batch that are computed at once, with their part of the experience: (rows, time). */
+interface Part extends Pick<Experience, "oldLogprobs" | "advantages" | "values" | "returns"> {
+  layout: ResponseLayout;
+  /** Response tokens of the whole mini-batch. */
+  count: number;
 }
 
-function take(rows: readonly (Row & { index: number })[]): Part {
+function take(rows: readonly (Row & { index: number })[], experience: Experience, count: number): Part {
   const layout = layOut(rows);
   const index = tensor(
     rows.map((row) => row.index),
     { dtype: "int64" },
   );
-  return { layout, of: (whole) => whole.indexSelect(0, index).narrow(1, 0, layout.time) };
+  const part = (whole: Tensor) => whole.indexSelect(0, index).narrow(1, 0, layout.time);
+  return {
+    layout,
+    count,
+    oldLogprobs: part(experience.oldLogprobs),
+    advantages: part(experience.advantages),
+    values: part(experience.values),
+    returns: part(experience.returns),
+  };
 }
