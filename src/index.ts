@@ -1,6 +1,6 @@
 export type { Row } from "./batch/pack.ts";
 export { scoreAll } from "./batch/score.ts";
-export { InputError } from "./data/errors.ts";
+export { DiskError, DivergedError, InputError, PlumblineError, RemoteError } from "./data/errors.ts";
 export type { Kind } from "./data/formats/format.ts";
 export {
   checkData,

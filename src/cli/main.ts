@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { InputError } from "../data/errors.ts";
+import { PlumblineError } from "../data/errors.ts";
 import { Interrupted } from "../run/training.ts";
 import { bench } from "./bench.ts";
 import { chat } from "./chat.ts";
@@ -67,7 +67,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       console.error(error instanceof Interrupted ? error.message : "interrupted");
       process.exitCode = 130;
     } else {
-      const known = error instanceof InputError || (error as Error).name === "TensorError";
+      const known = error instanceof PlumblineError || (error as Error).name === "TensorError";
       console.error(known ? `error: ${(error as Error).message}` : (error as Error).stack);
       process.exitCode = 1;
     }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { logprobAll } from "../batch/score.ts";
-import { InputError } from "../data/errors.ts";
+import { InputError, RemoteError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
 import type { EndpointOptions } from "../http/endpoint.ts";
 import { postAll } from "../http/post.ts";
@@ -135,7 +135,7 @@ function oddsOf(text: string, address: string): number {
   try {
     tops = reply.parse(JSON.parse(text)).choices[0]?.logprobs.content[0]?.top_logprobs ?? [];
   } catch {
-    throw new InputError(
+    throw new RemoteError(
       `${address} gives no log-probabilities (logprobs, top_logprobs), which preferences are made of: ${text.slice(0, 300)}`,
     );
   }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { diskError, InputError } from "./errors.ts";
+import { DiskError, diskError, InputError } from "./errors.ts";
 import { readJsonl, writeAtomic, writeJsonl } from "./jsonl.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "plumbline-jsonl-"));
@@ -71,7 +71,7 @@ test("a write that fails leaves the old file and no other", () => {
 
 test("a full disk is told with the path", () => {
   const full = Object.assign(new Error("write"), { code: "ENOSPC" });
-  expect(diskError(full, "/runs/a")).toBeInstanceOf(InputError);
+  expect(diskError(full, "/runs/a")).toBeInstanceOf(DiskError);
   expect(String(diskError(full, "/runs/a"))).toMatch(/\/runs\/a: the disk is full.*saved/);
   expect(diskError("other", "/runs/a")).toBe("other");
 });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { InputError } from "../data/errors.ts";
+import { RemoteError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
 import { postAll } from "./post.ts";
 
@@ -21,7 +21,7 @@ export interface EndpointOptions {
 
 /**
  * Completions by an OpenAI-compatible server, in the order asked for.
- * @throws InputError when it cannot be reached, refuses, or answers what is no completion
+ * @throws RemoteError when it cannot be reached, refuses, or answers what is no completion
  */
 export async function completeAll(
   asked: readonly { prompt: readonly Message[]; temperature: number; seed: number }[],
@@ -44,6 +44,6 @@ function completionOf(text: string, address: string): string {
     const [choice] = reply.parse(JSON.parse(text)).choices;
     return choice?.message.content ?? "";
   } catch {
-    throw new InputError(`${address} answers what is no chat completion: ${text.slice(0, 300)}`);
+    throw new RemoteError(`${address} answers what is no chat completion: ${text.slice(0, 300)}`);
   }
 }

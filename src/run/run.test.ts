@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { InputError } from "../data/errors.ts";
+import { DiskError, InputError } from "../data/errors.ts";
 import { readJsonl } from "../data/jsonl.ts";
 import type { Event } from "./events.ts";
 import { openRun, type Run, type RunOptions } from "./run.ts";
@@ -174,7 +174,7 @@ test.skipIf(!existsSync("/dev/full"))("a full disk loses nothing that was saved"
   const run = openRun(dir, options);
   save(run, 1);
   const full = () => run.checkpoint(2, () => writeFileSync("/dev/full", "weights"), { keep: 1 });
-  expect(full).toThrow(InputError);
+  expect(full).toThrow(DiskError);
   expect(full).toThrow(/step-2: the disk is full\. Nothing that was already saved is lost/);
   expect(readdirSync(join(dir, "checkpoints"))).toEqual(["step-1"]);
   run.finish();

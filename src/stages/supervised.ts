@@ -1,5 +1,5 @@
 import { type Row, tokensIn } from "../batch/pack.ts";
-import { InputError } from "../data/errors.ts";
+import { DivergedError } from "../data/errors.ts";
 import type { AdamW } from "../nn/adamw.ts";
 import { type Schedule, scheduleFactor } from "../nn/schedule.ts";
 import type { Metrics } from "../run/events.ts";
@@ -22,7 +22,7 @@ export interface SupervisedStep {
 
 /**
  * A step on a batch of rows: gradients by `learn`, then the optimiser's step.
- * @returns what `learn` measured, a `loss` among it, and what all such steps tell @throws InputError when it is not finite
+ * @returns what `learn` measured, a `loss` among it, and what all such steps tell @throws DivergedError when it is not finite
  */
 export function supervisedStep(
   { stage, step, total, perEpoch, optimizer, ...config }: SupervisedStep,
@@ -36,7 +36,7 @@ export function supervisedStep(
   const { loss } = measured;
   const gradNorm = optimizer.step(lr, config.maxGradNorm);
   if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
-    throw new InputError(
+    throw new DivergedError(
       `${stage}: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate, or look for damaged weights; checkpoints are kept`,
     );
   const tokens = tokensIn(rows);

@@ -38,7 +38,7 @@ type Group = ReturnType<typeof groupByPrompt>["groups"][number] | Thumbs;
 /**
  * Direct preference optimisation (Rafailov et al. 2023) and its variants: a policy learns from comparisons, or KTO's
  * thumbs, without a reward model. The reference's log-probabilities are computed once, before the first step.
- * @throws InputError for bad data or settings, or when the loss is not finite
+ * @throws InputError for bad data or settings, DivergedError when the loss is not finite
  */
 export const dpo = (options: DpoOptions): Training<DpoResult> => training(train(options));
 

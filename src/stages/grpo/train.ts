@@ -44,7 +44,7 @@ interface GrpoState extends StageState {
 /**
  * Policy gradients without a critic: GRPO, Dr. GRPO, DAPO, GSPO, RLOO and REINFORCE, by `algorithm`. A step samples
  * several responses to each prompt, scores them, and learns from how each differs from its baseline.
- * @throws InputError for bad data or settings, or when the loss is not finite
+ * @throws InputError for bad data or settings, DivergedError when the loss is not finite
  */
 export const grpo = (options: GrpoOptions): Training<GrpoResult> => training(train(options));
 

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { batchRows } from "../../batch/pack.ts";
 import { layOut, responseLogprobs, spread } from "../../batch/score.ts";
-import { InputError } from "../../data/errors.ts";
+import { DivergedError } from "../../data/errors.ts";
 import { shuffledByGroup } from "../../data/split.ts";
 import { mean } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
@@ -34,7 +34,7 @@ export async function learn(
       const chosen = order.slice(start, start + miniBatchSize).map((i) => experience[i] as Experience);
       const measured = update(policy, optimizer, chosen, lr, config);
       if (!Number.isFinite(measured["loss/policy_avg"]) || !Number.isFinite(measured.grad_norm))
-        throw new InputError(
+        throw new DivergedError(
           `grpo: the loss is not finite at step ${step + 1}: lower learningRate; checkpoints are kept`,
         );
       updates.push(measured);

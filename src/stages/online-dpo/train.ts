@@ -1,6 +1,6 @@
 import { batchGroups } from "../../batch/groups.ts";
 import { tokensIn } from "../../batch/pack.ts";
-import { InputError } from "../../data/errors.ts";
+import { DivergedError } from "../../data/errors.ts";
 import type { Prompt } from "../../data/records.ts";
 import { drawAt } from "../../data/split.ts";
 import type { Model } from "../../models/model.ts";
@@ -42,7 +42,7 @@ export interface OnlineDpoResult {
 
 /**
  * Online DPO (Guo et al. 2024): each step samples responses of the policy as it is now, and learns to prefer the best of
- * each prompt's to the worst. @throws InputError for bad data or settings, or when the loss is not finite
+ * each prompt's to the worst. @throws InputError for bad data or settings, DivergedError when the loss is not finite
  */
 export const onlineDpo = (options: OnlineDpoOptions): Training<OnlineDpoResult> => training(train(options));
 
@@ -96,7 +96,7 @@ async function* train({
       const pairs = pairsOf(samples, config);
       const learned = pairs.length ? update(policy, reference, optimizer, pairs, lr, config) : {};
       if (Object.values(learned).some((value) => !Number.isFinite(value)))
-        throw new InputError(
+        throw new DivergedError(
           `online-dpo: the loss is not finite at step ${taken + 1}: lower learningRate; checkpoints are kept`,
         );
       const seconds = (performance.now() - began) / 1000;

@@ -37,7 +37,7 @@ type PpoRunState = StageState & Partial<PpoState>;
 /**
  * PPO against a reward under a KL penalty (Ouyang et al. 2022, §3.5; Ziegler et al. 2019). A step samples responses,
  * scores them, and makes some passes of clipped updates of policy and critic.
- * @throws InputError for bad data or settings, or when the loss is not finite
+ * @throws InputError for bad data or settings, DivergedError when the loss is not finite
  */
 export const ppo = (options: PpoOptions): Training<PpoResult> => training(train(options));
 

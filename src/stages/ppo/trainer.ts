@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { batchRows, type Row } from "../../batch/pack.ts";
 import { layOut, responseLogprobs } from "../../batch/score.ts";
-import { InputError } from "../../data/errors.ts";
+import { DivergedError, InputError } from "../../data/errors.ts";
 import type { Demonstration } from "../../data/records.ts";
 import { shuffled, shuffledByGroup } from "../../data/split.ts";
 import { adaptKlCoef, deviation, noMoments, type RunningMoments } from "../../math/index.ts";
@@ -177,7 +177,7 @@ export class PpoTrainer implements Sampler {
   /**
    * One PPO step on completions and their scores, a model's or any function's. A completion without a `finishReason` is
    * finished when it ends with a stop token.
-   * @throws InputError when a score is not a finite number or the loss becomes none
+   * @throws InputError when a score is not a finite number, DivergedError when the loss is not
    */
   async step(
     samples: readonly PpoSample[],
@@ -256,7 +256,7 @@ export class PpoTrainer implements Sampler {
           );
           const { policyLoss, valueLoss, policyGradNorm, criticGradNorm } = measured;
           if (!Number.isFinite(policyLoss + valueLoss + policyGradNorm + criticGradNorm))
-            throw new InputError(
+            throw new DivergedError(
               `ppo: the loss is not finite at step ${this.stepsTaken + 1}: lower learningRate; checkpoints are kept`,
             );
           done.push(measured);

@@ -44,7 +44,7 @@ interface RewardState extends StageState {
 /**
  * Trains a reward model on rankings (Ouyang et al. 2022, §3.5): all pairs of a prompt in one step, with one forward per
  * completion. Afterwards scores are shifted and scaled to mean 0 and deviation 1 over samples of the model it began from.
- * @throws InputError for bad data or settings, or when the loss is not finite
+ * @throws InputError for bad data or settings, DivergedError when the loss is not finite
  */
 export const reward = (options: RewardOptions): Training<RewardResult> => training(train(options));
 

@@ -36,7 +36,7 @@ interface SftState extends StageState {
 /**
  * Supervised fine-tuning on demonstrations: next-token cross-entropy on the responses (Ouyang et al. 2022, §3.5).
  * Sequences are packed without seeing each other.
- * @throws InputError for bad data or settings, or when the loss is not finite
+ * @throws InputError for bad data or settings, DivergedError when the loss is not finite
  */
 export const sft = (options: SftOptions): Training<SftResult> => training(train(options));
 
