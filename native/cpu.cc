@@ -11,6 +11,8 @@ constexpr const char* kNames[] = {"none", "avx2", "avx512", "avx512bf16"};
 Level ofProcessor() {
 #if defined(__x86_64__) && defined(__linux__)
   if (__builtin_cpu_supports("avx512bf16")) return Level::avx512bf16;
+#endif
+#ifdef PLUMBLINE_LEVELS
   if (__builtin_cpu_supports("x86-64-v4")) return Level::avx512;
   if (__builtin_cpu_supports("x86-64-v3")) return Level::avx2;
 #endif

@@ -7,6 +7,11 @@
 #define PLUMBLINE_BF16
 #endif
 
+// Whether the compiler makes code for the levels of x86-64 (elsewhere loops have the vectors of its default).
+#if defined(__x86_64__) && defined(__linux__) && __GNUC__ >= 12 && !defined(__clang__)
+#define PLUMBLINE_LEVELS
+#endif
+
 namespace cpu {
 
 enum class Level { none, avx2, avx512, avx512bf16 };
@@ -22,7 +27,7 @@ bool hasBf16();
 
 // Calls `loop`, an always_inline function, compiled for the best vectors that level() allows.
 // (With "avx512f" in place of the x86-64 level GCC leaves loops over 16-bit numbers scalar.)
-#if defined(__x86_64__) && defined(__linux__) && __GNUC__ >= 12 && !defined(__clang__)
+#ifdef PLUMBLINE_LEVELS
 template <auto loop, class... Of>
 __attribute__((target("arch=x86-64-v4"))) auto onAvx512(Of... of) { return loop(of...); }
 template <auto loop, class... Of>

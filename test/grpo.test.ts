@@ -46,8 +46,9 @@ describe("policy gradients without a critic, on a tiny model", () => {
     const policy = tinyModel();
     // Adapters leave the embedding as it is, and one this small gives no token more than 2 %.
     noGrad(() => scope(() => policy.parameters.get("model.embed_tokens.weight")?.mul_(5)));
-    // The rewarded word is rare at first, and rounding decides when it is found: with 64 responses a step, after 8 to 40
-    // steps (12 runs of 6 seeds, on AVX-512 and AVX2); with 128 after 10 to 30, and all end between 0.66 and 0.75.
+    // The rewarded word is rare at first, and rounding decides when it is found: with 64 responses a step after 8 to 40
+    // steps (six seeds each with AVX-512 and AVX2), with 128 after 10 to 32, and then all end between 0.66 and 0.75 (six
+    // seeds each with AVX2 and without).
     const sizes = { batchSize: 128, samplesPerPrompt: 16, miniBatchSize: 64 };
     const more = { ...sizes, lora: { rank: 8 }, epochs: 2, learningRate: 1e-2 };
     const { steps } = await trained({ policy, klCoef: 0, ...more });

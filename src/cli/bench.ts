@@ -21,7 +21,9 @@ export const bench = () =>
       const { capabilities, threads } = await import("../tensor/index.ts");
       const { matmulPeak, memoryRate, samplingCost, slope, trainingCost } = await import("../eval/cost.ts");
       progress.line("measuring the machine");
+      const { cpu, fastBf16 } = capabilities();
       const machine = {
+        instructions: cpu,
         threads: threads(),
         bfloat16: (await matmulPeak("bfloat16")) / 1e9,
         float32: (await matmulPeak("float32")) / 1e9,
@@ -45,7 +47,8 @@ export const bench = () =>
       print(
         table([
           ["threads", String(machine.threads)],
-          ["bfloat16 products", `${number(machine.bfloat16)} GFLOP/s${fast(capabilities().fastBf16)}`],
+          ["instructions", machine.instructions],
+          ["bfloat16 products", `${number(machine.bfloat16)} GFLOP/s${fast(fastBf16)}`],
           ["float32 products", `${number(machine.float32)} GFLOP/s`],
           ["memory, read and written", `${number(machine.memory)} GB/s`],
         ]),
