@@ -4,7 +4,15 @@ import { spawnSync } from "node:child_process";
 import { type CpuLevel, native } from "../src/tensor/native.ts";
 
 const kernels = ["src/nn", "src/models/attention.test.ts", "src/stages/ppo/sampled.test.ts"];
-const all = [...kernels, "src/batch", "src/math", "src/models", "src/rollout", "src/tensor", "test/ppo.test.ts"];
+const all = [
+  ...kernels,
+  "src/batch",
+  "src/math",
+  "src/models",
+  "src/rollout",
+  "src/tensor",
+  "test/ppo.test.ts",
+];
 
 const { cpu, fastBf16 } = native().capabilities();
 

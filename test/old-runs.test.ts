@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { cpSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,6 +56,20 @@ describe("a run that commit 55d086d stopped half way", () => {
       .filter(({ type }) => type === "step")
       .map(({ step }) => step);
     expect(steps).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it("is refused when its data changed since it began", async () => {
+    const folder = copy();
+    const file = join(folder, "sft", "run.json");
+    // Runs of that commit have no hashes; this is what one of today would have.
+    const run = JSON.parse(readFileSync(file, "utf8"));
+    const hash = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
+    const data = join(folder, "demonstrations.jsonl");
+    writeFileSync(file, JSON.stringify({ ...run, format: 2, data: { data: hash(readFileSync(data)) } }));
+    writeFileSync(data, readFileSync(data, "utf8").split("\n").slice(1).join("\n"));
+    const { code, stderr } = await resume("sft", folder);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/sft: data changed since the run began/);
   });
 
   it("is refused when it is of a newer version than the program", async () => {

@@ -1,6 +1,7 @@
 export interface CalibrationBin {
   confidence: number;
   accuracy: number;
+  /** Sum of the weights. */
   count: number;
 }
 
@@ -8,16 +9,21 @@ export interface CalibrationBin {
  * Reliability of preference probabilities p = σ(margin), where the first of each pair is the preferred one: ten equal
  * bins of the confidence max(p, 1 − p) over [0.5, 1], and the expected calibration error, the count-weighted mean gap
  * between confidence and accuracy (Guo et al. 2017, eq. 3).
+ * @param weights how much each margin counts. Default: 1
  */
-export function calibration(margins: readonly number[]): { ece: number; bins: CalibrationBin[] } {
+export function calibration(
+  margins: readonly number[],
+  weights: readonly number[] = margins.map(() => 1),
+): { ece: number; bins: CalibrationBin[] } {
   const sums = Array.from({ length: 10 }, () => ({ confidence: 0, correct: 0, count: 0 }));
-  for (const margin of margins) {
+  for (const [i, margin] of margins.entries()) {
+    const weight = weights[i] as number;
     const confidence = 1 / (1 + Math.exp(-Math.abs(margin)));
     const bin = sums[Math.min(9, Math.floor((confidence - 0.5) * 20))];
     if (!bin) continue; // NaN
-    bin.confidence += confidence;
-    bin.correct += margin > 0 ? 1 : 0;
-    bin.count++;
+    bin.confidence += weight * confidence;
+    bin.correct += margin > 0 ? weight : 0;
+    bin.count += weight;
   }
   const bins = sums
     .filter((bin) => bin.count)

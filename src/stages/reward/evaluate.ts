@@ -1,6 +1,6 @@
 import type { Group } from "../../batch/groups.ts";
 import { scoreAll } from "../../batch/score.ts";
-import { bootstrap, type CalibrationBin, calibration, mean } from "../../math/index.ts";
+import { bootstrap, type CalibrationBin, calibration } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
 import type { Metrics } from "../../run/events.ts";
 
@@ -13,53 +13,73 @@ export interface RewardReport {
   byStrength: Record<string, { accuracy: number; pairs: number }>;
 }
 
+/** A held-out pair with what the model makes of it. */
+interface Outcome {
+  /** Score of the preferred completion over the other's. */
+  margin: number;
+  /** 1 where the preferred completion is the longer one, −1 where it is the shorter, 0 for equal lengths. */
+  longer: number;
+  labeler: string;
+  strength: number;
+  /** How far its labeler can be trusted, times how likely the pair is this way round. */
+  weight: number;
+}
+
 /**
- * How well scores agree with held-out rankings: accuracy with a 95 % interval (prompts are resampled, since pairs of
- * one prompt hang together), margin, calibration, and the accuracy of saying that the longer response wins.
+ * How well scores agree with held-out rankings: accuracy with a 95 % interval (prompts are resampled, since the pairs
+ * of a prompt depend on each other), margin, calibration, and the accuracy of preferring the longer completion. Every
+ * measure is a mean under the pairs' weights; a pair with a soft label counts both ways round, by its probability.
  */
 export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
-  const judged = groups.map((group) => {
-    const scores = scoreAll(model, group.rows);
-    const lengthOf = (place: number) => group.rows[place]?.tokens.length ?? 0;
-    return group.pairs.map(({ better, worse, labeler, strength, weight }) => ({
-      margin: (scores[better] as number) - (scores[worse] as number),
-      longer: Math.sign(lengthOf(better) - lengthOf(worse)),
-      labeler: labeler ?? "",
-      strength,
-      weight,
-    }));
-  });
-  const pairs = judged.flat();
-  const right = ({ margin }: { margin: number }) => (margin > 0 ? 1 : 0);
-  // Pairs count as they do in training: one from a labeler who answers at random says nothing about the model.
-  const accuracy = bootstrap(judged, (sample) => {
-    const seen = sample.flat();
-    const total = seen.reduce((sum, { weight }) => sum + weight, 0);
-    return seen.reduce((sum, pair) => sum + pair.weight * right(pair), 0) / total;
-  });
-  const { ece, bins } = calibration(pairs.map(({ margin }) => margin));
-  const by = (key: (pair: (typeof pairs)[number]) => string) => {
-    const names = [...new Set(pairs.map(key))].sort();
-    return Object.fromEntries(
-      names.map((name) => {
-        const some = pairs.filter((pair) => key(pair) === name);
-        return [name, { accuracy: mean(some.map(right)), pairs: some.length }];
+  const byPrompt = groups.map((group) => outcomesOf(group, scoreAll(model, group.rows)));
+  const outcomes = byPrompt.flat();
+  const accuracy = bootstrap(byPrompt, (sample) => accuracyOf(sample.flat()));
+  const { ece, bins } = calibration(
+    outcomes.map(({ margin }) => margin),
+    outcomes.map(({ weight }) => weight),
+  );
+  const labelers = groups.flatMap(({ pairs }) => pairs.map(({ labeler = "" }) => labeler));
+  const strengths = groups.flatMap(({ pairs }) => pairs.map(({ strength }) => String(strength)));
+  const by = (names: readonly string[], nameOf: (outcome: Outcome) => string) =>
+    Object.fromEntries(
+      [...new Set(names)].sort().map((name) => {
+        const accuracy = accuracyOf(outcomes.filter((outcome) => nameOf(outcome) === name));
+        return [name, { accuracy, pairs: names.filter((other) => other === name).length }];
       }),
     );
-  };
   return {
     metrics: {
       eval_accuracy: accuracy.value,
       eval_accuracy_low: accuracy.low,
       eval_accuracy_high: accuracy.high,
-      eval_margin: mean(pairs.map(({ margin }) => margin)),
-      eval_pairs: pairs.length,
+      eval_margin: weightedMean(outcomes, ({ margin }) => margin),
+      eval_pairs: strengths.length,
       "calibration/ece": ece,
       // A tie in length is right half the time.
-      eval_longer_wins: mean(pairs.map(({ longer }) => (longer + 1) / 2)),
+      eval_longer_wins: weightedMean(outcomes, ({ longer }) => (longer + 1) / 2),
     },
     calibration: bins,
-    byLabeler: pairs.some(({ labeler }) => labeler) ? by(({ labeler }) => labeler) : {},
-    byStrength: by(({ strength }) => String(strength)),
+    byLabeler: labelers.some(Boolean) ? by(labelers, ({ labeler }) => labeler) : {},
+    byStrength: by(strengths, ({ strength }) => String(strength)),
   };
 }
+
+/** The pairs of a prompt; one that is not certain both ways round, each as often as it is likely. */
+function outcomesOf({ rows, pairs }: Group, scores: readonly number[]): Outcome[] {
+  const lengthOf = (place: number) => rows[place]?.tokens.length ?? 0;
+  return pairs.flatMap(({ better, worse, labeler = "", strength, weight, probability }) => {
+    const margin = (scores[better] as number) - (scores[worse] as number);
+    const longer = Math.sign(lengthOf(better) - lengthOf(worse));
+    const outcome = { margin, longer, labeler, strength, weight: weight * probability };
+    if (probability === 1) return [outcome];
+    return [outcome, { ...outcome, margin: -margin, longer: -longer, weight: weight * (1 - probability) }];
+  });
+}
+
+function weightedMean(outcomes: readonly Outcome[], measure: (outcome: Outcome) => number): number {
+  const total = outcomes.reduce((sum, { weight }) => sum + weight, 0);
+  return outcomes.reduce((sum, outcome) => sum + outcome.weight * measure(outcome), 0) / total;
+}
+
+const accuracyOf = (outcomes: readonly Outcome[]): number =>
+  weightedMean(outcomes, ({ margin }) => (margin > 0 ? 1 : 0));
