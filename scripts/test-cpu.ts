@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { type CpuLevel, native } from "../src/tensor/native.ts";
 
-const kernels = ["src/nn", "src/models/attention.test.ts", "src/stages/ppo/sampled.test.ts"];
+const kernels = ["src/nn", "src/models/attention.test.ts", "src/stages/ppo/sampled-states.test.ts"];
 const all = [
   ...kernels,
   "src/batch",

@@ -20,24 +20,28 @@ export function saveState(dir: string, state: unknown): void {
   writeFileSync(join(dir, "state.json"), JSON.stringify(state));
 }
 
+/** Loads an optimiser's tensors from a checkpoint. */
 export function loadOptimizer(dir: string, name: string, optimizer: AdamW): void {
   noGrad(() => scope(() => optimizer.load(readSafetensors(join(dir, `${name}.optimizer.safetensors`)))));
 }
 
 /**
- * The frozen model under a stage's adapters, rounded where `bits` says so: `base`, or a copy of it where it was given.
- * @throws InputError without adapters, since rounded weights do not learn
+ * Quantises the frozen model under a stage's adapters. A model that the caller gave is copied first.
+ * @param given what the caller gave as the model
+ * @param bits bits a weight; undefined leaves the model as it is
+ * @throws InputError without adapters, since quantised weights cannot learn
  */
 export function quantisedBase(base: Model, given: unknown, bits: Bits | undefined, lora: unknown): Model {
   if (bits === undefined) return base;
   if (!lora)
-    throw new InputError("quantise: rounded weights do not learn: train adapters on them, with `lora: {}`");
+    throw new InputError("quantise: quantised weights cannot learn: train adapters on them, with `lora: {}`");
   return (base === given ? base.clone() : base).quantise(bits);
 }
 
 /**
- * The model that a stage trains: a fresh one, or the checkpoint's at `from`. Under LoRA it shares the weights of the
- * model it was made from, which must live as long.
+ * Opens the model that a stage trains: a fresh one, or the one of a checkpoint. With LoRA it shares the base's weights,
+ * so the base must not be disposed before it.
+ * @param options.from folder of the checkpoint
  */
 export function openLearner(options: {
   fresh: (share: boolean) => Model;

@@ -6,23 +6,27 @@ import type { Metrics } from "../run/events.ts";
 import type { Warning } from "../run/warnings.ts";
 
 export interface SupervisedStep {
-  /** What is told of a loss that is not finite. */
+  /** Name of the stage, for errors. */
   stage: string;
-  /** From 0. */
+  /** Steps taken before this one. */
   step: number;
+  /** Steps of the run. */
   total: number;
+  /** Steps of an epoch. */
   perEpoch: number;
   optimizer: AdamW;
   learningRate: number;
   schedule: Schedule;
-  /** Share of the steps in which the learning rate rises. */
+  /** Share of the steps over which the learning rate rises from 0. */
   warmupRatio: number;
   maxGradNorm: number;
 }
 
 /**
- * A step on a batch of rows: gradients by `learn`, then the optimiser's step.
- * @returns what `learn` measured, a `loss` among it, and what all such steps tell @throws DivergedError when it is not finite
+ * Takes one optimiser step on a batch of rows.
+ * @param learn adds the gradients, and returns metrics with a `loss` among them
+ * @returns these metrics, with learning rate, gradient norm, epoch and speed
+ * @throws DivergedError when loss or gradient norm is not finite
  */
 export function supervisedStep(
   { stage, step, total, perEpoch, optimizer, ...config }: SupervisedStep,
@@ -32,8 +36,8 @@ export function supervisedStep(
   const began = performance.now();
   const warmup = Math.ceil(config.warmupRatio * total);
   const lr = config.learningRate * scheduleFactor(config.schedule, step, total, warmup);
-  const measured = learn();
-  const { loss } = measured;
+  const metrics = learn();
+  const { loss } = metrics;
   const gradNorm = optimizer.step(lr, config.maxGradNorm);
   if (!Number.isFinite(loss) || !Number.isFinite(gradNorm))
     throw new DivergedError(
@@ -41,7 +45,7 @@ export function supervisedStep(
     );
   const tokens = tokensIn(rows);
   return {
-    ...measured,
+    ...metrics,
     learning_rate: lr,
     grad_norm: gradNorm,
     epoch: (step + 1) / perEpoch,
@@ -50,7 +54,7 @@ export function supervisedStep(
   };
 }
 
-/** The warning that completions were left out for their length, if any were. */
+/** Warns of completions that were left out for their length. */
 export const completionsTooLong = (count: number, maxLength: number): Warning[] =>
   count
     ? [

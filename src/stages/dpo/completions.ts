@@ -4,18 +4,18 @@ import type { Model } from "../../models/model.ts";
 import { type Tensor, tensor } from "../../tensor/index.ts";
 import type { Completions } from "./loss.ts";
 
-/** Σ log π_ref of each completion. */
+/** Log-probability of each completion under the reference, in nats. */
 export type Reference = Map<Row, number>;
 
-/** Adds the log-probabilities of completions under the reference model. */
-export function refer(reference: Reference, model: Model, rows: readonly Row[]): void {
+/** Computes the log-probabilities of completions under the reference model, and adds them to `reference`. */
+export function addReference(reference: Reference, model: Model, rows: readonly Row[]): void {
   logprobAll(model, rows).forEach((logprob, i) => reference.set(rows[i] as Row, logprob));
 }
 
 /**
- * Completions as the losses take them.
- * @param reference log-probabilities from `refer`; undefined for losses without a reference
- * @returns also the policy's log-prob of each token, flat over the rows
+ * Computes the log-probabilities of completions that the losses take.
+ * @param reference from `addReference`; undefined for losses without a reference
+ * @returns also `tokenLogprobs` (response tokens): the policy's log-prob of each token, row after row
  */
 export function completionsOf(
   model: Model,
@@ -27,13 +27,13 @@ export function completionsOf(
   return {
     tokenLogprobs,
     policy: spread(layout, tokenLogprobs).sum(1),
-    reference: tensor(rows.map((row) => (reference ? referred(reference, row) : 0))),
+    reference: tensor(rows.map((row) => (reference ? referenceLogprob(reference, row) : 0))),
     lengths: tensor(rows.map(({ tokens }) => tokens.length)),
   };
 }
 
-/** The reference's log-probability of a completion. */
-export function referred(reference: Reference, row: Row): number {
+/** Looks up the log-probability of a completion under the reference. */
+export function referenceLogprob(reference: Reference, row: Row): number {
   const logprob = reference.get(row);
   if (logprob === undefined) throw new Error("a completion has no log-probability under the reference");
   return logprob;

@@ -1,20 +1,21 @@
 import { ops, type Tensor } from "../../tensor/index.ts";
 
-/** What a loss reads of completions: (completions) of each. */
+/** Log-probabilities of completions, as the losses read them. */
 export interface Completions {
-  /** Σ log π(token) over its tokens, of the policy and of the reference. */
+  /** (completions): log-probability of the whole completion under the policy, in nats. */
   policy: Tensor;
+  /** (completions): the same under the reference. */
   reference: Tensor;
-  /** How many tokens it has. */
+  /** (completions): tokens. */
   lengths: Tensor;
 }
 
 export interface PairOptions {
   loss: "sigmoid" | "hinge" | "ipo" | "robust" | "simpo" | "orpo";
   beta: number;
-  /** ε, the share of pairs that are taken to be the wrong way round. */
+  /** ε: share of pairs that are taken to be the wrong way round. */
   labelSmoothing: number;
-  /** SimPO's γ. */
+  /** SimPO's γ: by how much the better completion should win. */
   targetMargin: number;
 }
 
@@ -24,16 +25,16 @@ interface Loss {
 }
 
 /**
- * Loss of preference pairs, Σ weight · loss. Of a completion r = log π/π_ref, r̄ is r by its tokens and p is log π by its
- * tokens; of a pair δ = r_better − r_worse:
+ * Computes the loss of preference pairs, Σ weight · loss. For a completion, r = log π/π_ref, r̄ is r divided by its
+ * tokens, and p is log π divided by its tokens; for a pair, δ = r_better − r_worse:
  * - sigmoid: −(1 − ε) log σ(βδ) − ε log σ(−βδ) (Rafailov et al. 2023, eq. 7; ε: conservative DPO, Mitchell 2023)
  * - robust: (−(1 − ε) log σ(βδ) + ε log σ(−βδ)) / (1 − 2ε) (Chowdhury et al. 2024, eq. 11)
  * - hinge: max(0, 1 − βδ) (Zhao et al. 2023; Liu et al. 2023)
- * - ipo: (δ̄ − 1/2β)² (Azar et al. 2023, eq. 17; by tokens, as its authors have it)
+ * - ipo: (δ̄ − 1/2β)² (Azar et al. 2023, eq. 17; divided by tokens, as in its authors' code)
  * - simpo: −log σ(β(p_better − p_worse) − γ) (Meng et al. 2024, eq. 6)
  * - orpo: −p_better − β log σ(log odds(p_better) − log odds(p_worse)) (Hong et al. 2024, eq. 6)
- * @param better, worse (pairs) int64 places among the completions
- * @param weights (pairs): 1 / pairs of the prompt / prompts gives each prompt the same say
+ * @param better, worse (pairs) int64: indices of the pair's completions
+ * @param weights (pairs): 1 / pairs of the prompt / prompts weighs all prompts equally
  */
 export function pairLoss(
   completions: Completions,
@@ -43,36 +44,39 @@ export function pairLoss(
   options: PairOptions,
 ): Loss {
   const sum = (values: Tensor) => values.mul(weights).sum();
-  const of = (values: Tensor) => [values.indexSelect(0, better), values.indexSelect(0, worse)] as const;
-  const [policyBetter, policyWorse] = of(completions.policy.detach());
-  const [rewardBetter, rewardWorse] = of(rewardsOf(completions, options).detach());
-  const won = rewardBetter.sub(rewardWorse);
+  const sides: Sides = (values) => [values.indexSelect(0, better), values.indexSelect(0, worse)];
+  const [policyBetter, policyWorse] = sides(completions.policy.detach());
+  const [rewardBetter, rewardWorse] = sides(impliedRewards(completions, options).detach());
+  const margins = rewardBetter.sub(rewardWorse);
   return {
-    loss: sum(lossOfPairs(completions, of, options)),
+    loss: sum(lossOfPairs(completions, sides, options)),
     metrics: {
       "rewards/chosen": sum(rewardBetter),
       "rewards/rejected": sum(rewardWorse),
-      "rewards/accuracies": sum(won.gt(0).to("float32")),
-      "rewards/margins": sum(won),
+      "rewards/accuracies": sum(margins.gt(0).to("float32")),
+      "rewards/margins": sum(margins),
       "logps/chosen": sum(policyBetter),
       "logps/rejected": sum(policyWorse),
     },
   };
 }
 
-/** The reward that a policy's preferences imply (Rafailov et al. 2023, eq. 5); without a reference, of SimPO (eq. 4). */
-function rewardsOf({ policy, reference, lengths }: Completions, { loss, beta }: PairOptions): Tensor {
-  const free = loss === "simpo" || loss === "orpo";
-  return (free ? policy.div(lengths) : policy.sub(reference)).mul(beta);
+/** Splits values of completions, (completions), into those of the pairs' better and worse side, (pairs) each. */
+type Sides = (values: Tensor) => readonly [better: Tensor, worse: Tensor];
+
+/** The reward that the policy implies (Rafailov et al. 2023, eq. 5); SimPO's (eq. 4) for losses without a reference. */
+function impliedRewards({ policy, reference, lengths }: Completions, { loss, beta }: PairOptions): Tensor {
+  const isReferenceFree = loss === "simpo" || loss === "orpo";
+  return (isReferenceFree ? policy.div(lengths) : policy.sub(reference)).mul(beta);
 }
 
 function lossOfPairs(
   { policy, reference, lengths }: Completions,
-  of: (values: Tensor) => readonly [better: Tensor, worse: Tensor],
+  sides: Sides,
   { loss, beta, labelSmoothing: e, targetMargin }: PairOptions,
 ): Tensor {
   const difference = (values: Tensor) => {
-    const [better, worse] = of(values);
+    const [better, worse] = sides(values);
     return better.sub(worse);
   };
   const ratio = policy.sub(reference);
@@ -95,7 +99,7 @@ function lossOfPairs(
       return difference(mean).mul(beta).sub(targetMargin).logSigmoid().neg();
     case "orpo": {
       const logOdds = mean.sub(ops.expm1(mean).neg().log());
-      return of(mean)[0].add(difference(logOdds).logSigmoid().mul(beta)).neg();
+      return sides(mean)[0].add(difference(logOdds).logSigmoid().mul(beta)).neg();
     }
   }
 }
@@ -107,10 +111,11 @@ export interface KtoOptions {
 }
 
 /**
- * Loss of completions that were called good or bad, Σ weight · λ(1 − σ(±β(r − z))), + and λ_D for a good one, − and λ_U
- * for a bad one (Ethayarajh et al. 2024, eq. 8).
- * @param good (completions) 1 or 0 @param weights (completions)
- * @param kl z, how far the policy is from the reference on completions of other prompts; no gradient goes through it
+ * Computes the loss of completions that were rated good or bad, Σ weight · λ(1 − σ(±β(r − z))): + and λ_D for good ones,
+ * − and λ_U for bad ones (Ethayarajh et al. 2024, eq. 8).
+ * @param good (completions): 1 for good, 0 for bad
+ * @param weights (completions)
+ * @param kl z: the policy's KL to the reference in nats, estimated on mismatched completions; without gradient
  */
 export function ktoLoss(
   { policy, reference }: Completions,

@@ -3,23 +3,23 @@ import type { Message, Unpaired } from "../../data/records.ts";
 import type { Model } from "../../models/model.ts";
 import { encodeExample } from "../../text/chat.ts";
 
-/** All completions of one prompt that were called good or bad. */
+/** The completions of one prompt that were rated good or bad. */
 export interface Thumbs {
   prompt: Message[];
   rows: Row[];
-  /** 1 or 0 for each. */
+  /** 1 for each good completion, 0 for each bad one. */
   good: number[];
-  /** The prompt with a completion of another one, which says how far the policy has gone altogether. */
-  elsewhere: Row;
+  /** The prompt with a completion of another prompt: KTO estimates the policy's KL on such. */
+  mismatched: Row;
 }
 
-/** Thumbs gathered by prompt. Completions over `maxLength` tokens are left out and counted. */
+/** Groups thumbs by prompt. Completions over `maxLength` tokens are left out and counted. */
 export function thumbsByPrompt(
   model: Model,
   records: readonly Unpaired[],
   maxLength: number,
 ): { groups: Thumbs[]; tooLong: number } {
-  const groups = new Map<string, Omit<Thumbs, "elsewhere">>();
+  const groups = new Map<string, Omit<Thumbs, "mismatched">>();
   let tooLong = 0;
   for (const { prompt, completion, label } of records) {
     const row = encodeExample(model.text, prompt, completion);
@@ -37,9 +37,10 @@ export function thumbsByPrompt(
   return {
     tooLong,
     groups: list.map((group, i) => {
-      const [own, other] = [group.rows[0] as Row, list[(i + 1) % list.length]?.rows[0] as Row];
-      const room = maxLength - own.promptTokens.length;
-      return { ...group, elsewhere: { promptTokens: own.promptTokens, tokens: other.tokens.slice(0, room) } };
+      const { promptTokens } = group.rows[0] as Row;
+      const other = list[(i + 1) % list.length]?.rows[0] as Row;
+      const tokens = other.tokens.slice(0, maxLength - promptTokens.length);
+      return { ...group, mismatched: { promptTokens, tokens } };
     }),
   };
 }

@@ -14,7 +14,7 @@ import { type Training, training } from "../../run/training.ts";
 import { tensor } from "../../tensor/index.ts";
 import { Stage, type StageOptions } from "../stage.ts";
 import { completionsTooLong, supervisedStep } from "../supervised.ts";
-import { completionsOf, type Reference, refer, referred } from "./completions.ts";
+import { addReference, completionsOf, type Reference, referenceLogprob } from "./completions.ts";
 import { type DpoConfig, type DpoSettings, dpoConfig } from "./config.ts";
 import { ktoLoss, pairLoss } from "./loss.ts";
 import { type Thumbs, thumbsByPrompt } from "./thumbs.ts";
@@ -22,7 +22,7 @@ import { type Thumbs, thumbsByPrompt } from "./thumbs.ts";
 export interface DpoOptions extends DpoSettings, StageOptions {
   /** The SFT model, or a name or path for `loadModel`: where the policy begins, and the frozen reference. It is not changed. */
   model: Model | string;
-  /** Comparisons, or a file of them; for `kto` thumbs up and down, or a file of them or of comparisons. */
+  /** Comparisons, or a file of them. With loss `kto` also thumbs up and down. */
   data: string | readonly Comparison[] | readonly Unpaired[];
 }
 
@@ -32,7 +32,7 @@ export interface DpoResult {
   metrics: Metrics;
 }
 
-/** A prompt's completions, with pairs of them for every loss but KTO's. */
+/** The completions of a prompt: pairs of them, or for KTO completions with thumbs. */
 type Group = ReturnType<typeof groupByPrompt>["groups"][number] | Thumbs;
 
 /**
@@ -68,7 +68,7 @@ async function* train({
       yield* stage.phase("log-probabilities under the reference", async () => {
         for (const part of batchGroups([...learned, ...unseen], 2048)) {
           signal?.throwIfAborted();
-          refer(reference, stage.base, part.flatMap(allRows));
+          addReference(reference, stage.base, part.flatMap(allRows));
           await setImmediate(); // lets a signal in
         }
       });
@@ -101,7 +101,7 @@ async function* train({
   }
 }
 
-/** The data by prompt, to be learned from and held out. */
+/** Reads the data and groups it by prompt. @returns groups to learn from and held-out groups, and how many completions were too long */
 async function readGroups(
   model: Model,
   data: DpoOptions["data"],
@@ -110,13 +110,13 @@ async function readGroups(
 ): Promise<{ learned: Group[]; unseen: Group[]; tooLong: number }> {
   const kto = config.loss === "kto";
   const read = kto ? readUnpaired : readComparisons;
-  const given: readonly (Comparison | Unpaired)[] =
+  const all: readonly (Comparison | Unpaired)[] =
     typeof data === "string" ? (await read(data)).records : data;
-  const records = kto ? given.flatMap((one) => ("ranks" in one ? unpair(one) : one)) : given;
-  const group = (some: readonly (Comparison | Unpaired)[]): { groups: Group[]; tooLong: number } =>
+  const records = kto ? all.flatMap((record) => ("ranks" in record ? unpair(record) : record)) : all;
+  const group = (records: readonly (Comparison | Unpaired)[]): { groups: Group[]; tooLong: number } =>
     kto
-      ? thumbsByPrompt(model, some as Unpaired[], maxLength)
-      : groupByPrompt(model, some as Comparison[], maxLength);
+      ? thumbsByPrompt(model, records as Unpaired[], maxLength)
+      : groupByPrompt(model, records as Comparison[], maxLength);
   if (!records.length) throw new InputError("dpo: there is no data");
   const { train, heldOut } = splitByPrompt<Comparison | Unpaired>(records, config.heldOut, config.seed);
   const { groups: learned, tooLong } = group(train);
@@ -127,10 +127,11 @@ async function readGroups(
   return { learned, unseen: group(heldOut).groups, tooLong };
 }
 
+/** All rows of a group whose log-probability under the reference is needed. */
 const allRows = (group: Group): readonly Row[] =>
-  "elsewhere" in group ? [...group.rows, group.elsewhere] : group.rows;
+  "mismatched" in group ? [...group.rows, group.mismatched] : group.rows;
 
-/** Loss and metrics of some groups; with `learn`, gradients are added. */
+/** Computes loss and metrics of groups. @param learn whether to add the gradients */
 function measure(
   model: Model,
   groups: readonly Group[],
@@ -138,14 +139,14 @@ function measure(
   config: DpoConfig,
   learn: boolean,
 ): Metrics {
-  const kl = config.loss === "kto" && reference ? klElsewhere(model, groups as Thumbs[], reference) : 0;
+  const kl = config.loss === "kto" && reference ? mismatchedKl(model, groups as Thumbs[], reference) : 0;
   const measured = accumulate(
     batchGroups(groups, config.microBatchTokens),
     (part) => lossOf(model, part, groups, reference, kl, config),
     learn ? model : undefined,
   );
   if (config.loss !== "kto") return measured;
-  // What is said of one side is a mean over that side.
+  // Metrics of one side are means over that side's completions.
   const { chosen = 0, rejected = 0, ...rest } = measured;
   const share = (name: string) =>
     name.endsWith("/chosen") ? chosen : name.endsWith("/rejected") ? rejected : 1;
@@ -155,7 +156,7 @@ function measure(
   };
 }
 
-/** The loss of a part of a batch, as its share of the batch's. */
+/** Computes the loss of a part of a batch, as its share of the batch's loss. */
 function lossOf(
   model: Model,
   part: readonly Group[],
@@ -175,10 +176,10 @@ function lossOf(
   return pairLoss(completions, better, worse, weights, { loss, ...options });
 }
 
-/** KTO's z: how far the policy is from the reference on completions of other prompts, not below 0, in nats. */
-function klElsewhere(model: Model, groups: readonly Thumbs[], reference: Reference): number {
-  const rows = groups.map(({ elsewhere }) => elsewhere);
+/** Estimates KTO's z: the policy's KL to the reference on mismatched completions, not below 0, in nats. */
+function mismatchedKl(model: Model, groups: readonly Thumbs[], reference: Reference): number {
+  const rows = groups.map(({ mismatched }) => mismatched);
   const logprobs = logprobAll(model, rows);
-  const ratios = rows.map((row, i) => (logprobs[i] as number) - referred(reference, row));
+  const ratios = rows.map((row, i) => (logprobs[i] as number) - referenceLogprob(reference, row));
   return Math.max(0, ratios.reduce((a, b) => a + b, 0) / ratios.length);
 }

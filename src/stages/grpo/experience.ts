@@ -6,19 +6,19 @@ import { isFinished } from "../../rollout/sampler.ts";
 import { advantagesOf } from "./advantages.ts";
 import type { GrpoConfig } from "./config.ts";
 
-/** A completion with what its update needs, known before any update. */
+/** A completion with what the update needs, computed before any update. */
 export interface Experience extends ScoredCompletion {
   /** By how much it is better than its baseline. */
   advantage: number;
-  /** Log-prob of each token under the policy; none where the policy is the same at every update. */
+  /** Log-prob of each token under the policy before the updates. Undefined with a single update, which computes them itself. */
   oldLogprobs: number[] | undefined;
-  /** Log-prob of each token under the reference; none without one. */
+  /** Log-prob of each token under the reference; undefined without one. */
   refLogprobs: number[] | undefined;
   /** Tokens that are learned from. */
   counted: number;
 }
 
-/** What the log keeps of each token. */
+/** Adds per-token values for the log. */
 export const withTokens = (sample: Experience) => ({
   ...sample,
   perToken: {
@@ -28,11 +28,11 @@ export const withTokens = (sample: Experience) => ({
   },
 });
 
-/** Responses an optimiser step. */
+/** Completions of an optimiser step. */
 export const miniBatchOf = (samples: readonly unknown[], { miniBatchSize }: GrpoConfig): number =>
   miniBatchSize ?? samples.length;
 
-/** Log-probs and advantages of a batch before any update. */
+/** Computes log-probs and advantages of a batch before any update. */
 export function prepare(
   policy: Model,
   reference: Model | undefined,
@@ -61,7 +61,7 @@ export function prepare(
   }));
 }
 
-/** A completion's score as it is learned from: less where it did not end, or nearly did not. */
+/** Lowers the score of a completion that did not end by itself, or that is nearly too long. */
 function shapeScore(
   { score, finishReason, tokens }: ScoredCompletion,
   { missingEosScore, missingEosPenalty, overlongTokens, maxTokens }: GrpoConfig,

@@ -1,10 +1,10 @@
 import { klEstimate } from "../../math/index.ts";
 import type { Tensor } from "../../tensor/index.ts";
 
-/** Log-probabilities of response tokens: (batch, time). */
+/** Log-probabilities of response tokens, (batch, time) each. */
 export interface Logprobs {
   policy: Tensor;
-  /** Of the policy that sampled them. */
+  /** Under the policy that sampled the tokens. */
   old: Tensor;
   reference: Tensor;
 }
@@ -17,10 +17,12 @@ export interface GradientOptions {
 }
 
 /**
- * Clipped policy gradient with one advantage a response: Σ w (−min(ρA, clip(ρ, 1 − low, 1 + high) A) + β·k3).
+ * Computes the clipped policy-gradient loss with one advantage a response: Σ w (−min(ρA, clip(ρ, 1 − low, 1 + high) A) + β·k3).
  * ρ = π/π_old of each token (Shao et al. 2024, eq. 3; apart clips: Yu et al. 2025, eq. 10), of a response as the
  * geometric mean of its tokens' (Zheng et al. 2025, eq. 7), or of a response as a whole (Ahmadian et al. 2024).
- * @param mask (batch, time) 1 where a token is @param advantages (batch) @param weights (batch, time), from `tokenWeights`
+ * @param mask (batch, time): 1 for a response token, 0 for padding
+ * @param advantages (batch)
+ * @param weights (batch, time), from `tokenWeights`
  */
 export function policyGradientLoss(
   { policy, old, reference }: Logprobs,
@@ -54,19 +56,20 @@ export function policyGradientLoss(
 }
 
 /**
- * What each response's tokens count, so that a mini-batch's weights sum to 1, or with `constant` to its mean share of `maxTokens`.
- * @param counted tokens of each response that count, 0 where it is masked
+ * Computes the weight of each response's tokens in a mini-batch. Weights sum to 1; with `constant` to the mean share of
+ * `maxTokens` that the responses take.
+ * @param counted tokens of each response that are learned from; 0 for a masked response
  */
 export function tokenWeights(
   counted: readonly number[],
   length: "response" | "batch" | "constant",
   maxTokens: number,
 ): number[] {
-  const tokens = counted.reduce((a, b) => a + b, 0);
-  const whole = {
-    response: (own: number) => own * counted.length,
-    batch: () => tokens,
+  const total = counted.reduce((a, b) => a + b, 0);
+  const divisor = {
+    response: (tokens: number) => tokens * counted.length,
+    batch: () => total,
     constant: () => counted.length * maxTokens,
   }[length];
-  return counted.map((own) => (own ? 1 / whole(own) : 0));
+  return counted.map((tokens) => (tokens ? 1 / divisor(tokens) : 0));
 }

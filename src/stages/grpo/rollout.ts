@@ -6,12 +6,12 @@ import type { Sampler } from "../../rollout/sampler.ts";
 import { haveSpread } from "./advantages.ts";
 import type { GrpoConfig } from "./config.ts";
 
-/** Prompts that a step may draw in place of those that teach nothing, in batches. */
+/** How often a step may draw more prompts in place of those whose completions all scored the same. */
 const resamples = 3;
 
 /** What a step sampled. */
 interface Rollout {
-  /** `promptIndex` counts the prompts drawn in the run. */
+  /** Their `promptIndex` counts the prompts drawn over the run. */
   samples: ScoredCompletion[];
   /** Prompts drawn by now. */
   drawn: number;
@@ -45,7 +45,7 @@ export async function rollOut(
       batchSize: rolloutBatchSize,
     });
     const telling = haveSpread(scored);
-    // In the last round what is there has to do.
+    // The last round takes what it gets.
     const takesAll = !dynamicSampling || round === resamples;
     for (const sample of scored)
       if (takesAll || telling.has(sample.promptIndex))

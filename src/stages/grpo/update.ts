@@ -42,7 +42,10 @@ export async function learn(
     }
   }
   const [first] = updates as [Metrics];
-  const averages = Object.keys(first).map((name) => [name, mean(updates.map((one) => one[name] as number))]);
+  const averages = Object.keys(first).map((name) => [
+    name,
+    mean(updates.map((update) => update[name] as number)),
+  ]);
   return {
     ...Object.fromEntries(averages),
     // After the first update the policy is no longer the one that sampled.
@@ -78,12 +81,12 @@ function update(
       const flat = responseLogprobs(policy, layout, temperature);
       trainer.push(...flat.detach().toArray());
       // Where log-probs were not computed before the update, they are those of the policy as it is.
-      const known = (lists: (number[] | undefined)[]) =>
+      const padded = (lists: (number[] | undefined)[]) =>
         spread(layout, lists.includes(undefined) ? flat.detach() : tensor(lists.flat() as number[]));
       const logprobs = {
         policy: spread(layout, flat),
-        old: known(part.map(({ oldLogprobs }) => oldLogprobs)),
-        reference: known(part.map(({ refLogprobs }) => refLogprobs)),
+        old: padded(part.map(({ oldLogprobs }) => oldLogprobs)),
+        reference: padded(part.map(({ refLogprobs }) => refLogprobs)),
       };
       const { loss, metrics } = policyGradientLoss(
         logprobs,

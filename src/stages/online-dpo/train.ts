@@ -18,7 +18,7 @@ import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import { noEos } from "../../run/warnings.ts";
 import { tensor } from "../../tensor/index.ts";
-import { completionsOf, type Reference, refer } from "../dpo/completions.ts";
+import { addReference, completionsOf, type Reference } from "../dpo/completions.ts";
 import { pairLoss } from "../dpo/loss.ts";
 import { mismatch, mismatchWarnings } from "../mismatch.ts";
 import { openSamplingInputs } from "../prompts.ts";
@@ -151,28 +151,29 @@ function update(
   lr: number,
   config: OnlineConfig,
 ): Metrics {
-  const known: Reference = new Map();
+  const referenceLogprobs: Reference = new Map();
   const rows = pairs.flatMap(({ rows }) => rows);
-  refer(known, reference, rows);
-  const places = (count: number, from: number) =>
+  addReference(referenceLogprobs, reference, rows);
+  /** Indices of the pairs' better (0) or worse (1) completions: they alternate. */
+  const side = (pairs: number, offset: 0 | 1) =>
     tensor(
-      Array.from({ length: count }, (_, i) => 2 * i + from),
+      Array.from({ length: pairs }, (_, i) => 2 * i + offset),
       { dtype: "int64" },
     );
   const trainer: number[] = [];
-  const measured = accumulate(
+  const metrics = accumulate(
     batchGroups(pairs, config.microBatchTokens),
     (part) => {
       const completions = completionsOf(
         policy,
         part.flatMap(({ rows }) => rows),
-        known,
+        referenceLogprobs,
       );
       trainer.push(...completions.tokenLogprobs.detach().toArray());
       return pairLoss(
         completions,
-        places(part.length, 0),
-        places(part.length, 1),
+        side(part.length, 0),
+        side(part.length, 1),
         tensor(part.map(() => 1 / pairs.length)),
         { ...config, targetMargin: 0 },
       );
@@ -181,7 +182,7 @@ function update(
   );
   const sampler = rows.flatMap(({ logprobs }) => logprobs);
   return {
-    ...measured,
+    ...metrics,
     grad_norm: optimizer.step(lr, config.maxGradNorm),
     // The loss is of the model's own distribution, so they are comparable at temperature 1 alone.
     ...(config.temperature === 1 ? mismatch(trainer, sampler) : {}),

@@ -21,9 +21,9 @@ import { ValueHead } from "../../models/value-head.ts";
 import type { Metrics } from "../../run/events.ts";
 import { cat, noGrad, ops, scope, type Tensor, tensor } from "../../tensor/index.ts";
 import type { PpoStepConfig } from "./config.ts";
-import type { SampledStates } from "./sampled.ts";
+import type { SampledStates } from "./sampled-states.ts";
 
-/** A batch of responses with all that the update needs; (batch, time) float32, padded on the right. */
+/** A batch of completions with what the update needs. Tensors are (batch, time) float32, padded on the right. */
 export interface Experience {
   rows: readonly Row[];
   responseMask: Tensor;
@@ -42,9 +42,11 @@ export interface Networks {
 }
 
 /**
- * Score of each response as PPO uses it: for a missing stop token, normalised by the moments of all seen, clipped.
- * @param groups what each response answers: `perPrompt` takes off the mean of the other responses to the same
- * (Kool et al. 2019, the leave-one-out baseline), which the moments are then of
+ * Shapes scores as PPO uses them: normalised by the running moments of all scores, clipped, and lowered for a missing stop
+ * token. `perPrompt` first subtracts the mean score of the other responses to the same prompt (the leave-one-out baseline,
+ * Kool et al. 2019); the moments are then those of the differences.
+ * @param groups the prompt that each response answers
+ * @param moments of all earlier scores
  */
 export function shapeScores(
   scores: readonly number[],
@@ -54,16 +56,16 @@ export function shapeScores(
   config: Pick<PpoStepConfig, "normaliseScores" | "scoreClip" | "missingEosScore" | "missingEosPenalty">,
 ): { shaped: number[]; moments: RunningMoments } {
   const { normaliseScores, scoreClip = Infinity, missingEosScore, missingEosPenalty = 0 } = config;
-  const compared = normaliseScores === "perPrompt" ? aboveOthers(scores, groups) : scores;
-  const seen = normaliseScores === "none" ? moments : mergeMoments(moments, compared);
-  const center = normaliseScores === "meanStd" ? seen.mean : 0;
-  const scale = normaliseScores === "none" ? 1 : scaleOf(seen);
-  const shaped = compared.map((score, i) => {
-    const own = Math.max(-scoreClip, Math.min(scoreClip, (score - center) / scale));
-    if (finished[i]) return own;
-    return (missingEosScore ?? own) - missingEosPenalty;
+  const relative = normaliseScores === "perPrompt" ? aboveOthers(scores, groups) : scores;
+  const merged = normaliseScores === "none" ? moments : mergeMoments(moments, relative);
+  const center = normaliseScores === "meanStd" ? merged.mean : 0;
+  const scale = normaliseScores === "none" ? 1 : scaleOf(merged);
+  const shaped = relative.map((score, i) => {
+    const normalised = Math.max(-scoreClip, Math.min(scoreClip, (score - center) / scale));
+    if (finished[i]) return normalised;
+    return (missingEosScore ?? normalised) - missingEosPenalty;
   });
-  return { shaped, moments: seen };
+  return { shaped, moments: merged };
 }
 
 /** The deviation to divide scores by; 1 where they are all equal, since no scale is known then. */
@@ -72,7 +74,7 @@ function scaleOf(moments: RunningMoments): number {
   return spread > 1e-6 * Math.max(1, Math.abs(moments.mean)) ? spread + 1e-8 : 1;
 }
 
-/** What each score is above the mean of the others in its group. */
+/** Subtracts from each score the mean of the other scores in its group. */
 function aboveOthers(scores: readonly number[], groups: readonly (number | string)[]): number[] {
   const totals = new Map<number | string, { sum: number; count: number }>();
   scores.forEach((score, i) => {
@@ -89,7 +91,7 @@ function aboveOthers(scores: readonly number[], groups: readonly (number | strin
   });
 }
 
-/** Log-probs under policy and reference, values and per-token KL of a batch, some rows at a time. */
+/** Computes log-probs under policy and reference, values and per-token KL of a batch, `microBatchTokens` at a time. */
 function assess(
   networks: Networks,
   rows: readonly Row[],
@@ -103,7 +105,8 @@ function assess(
       const part = layOut(batch);
       const wide = (flat: Tensor) => ops.constant_pad_nd(spread(part, flat), [0, time - part.time]);
       const states = sampled?.of(batch) ?? responseStates(networks.policy, part);
-      const judged = networks.critic instanceof ValueHead ? states : responseStates(networks.critic, part);
+      const criticStates =
+        networks.critic instanceof ValueHead ? states : responseStates(networks.critic, part);
       const refStates = responseStates(networks.reference, part);
       const warm = (x: Tensor) => x.to("float32").div(temperature);
       const [logprobs, entropy, refLogprobs, kl] = networks.policy.readLogits(states, (logits, share) => {
@@ -122,7 +125,7 @@ function assess(
         refLogprobs: wide(refLogprobs),
         kl: wide(kl),
         entropy: wide(entropy),
-        values: wide(networks.critic.scores(judged)),
+        values: wide(networks.critic.scores(criticStates)),
       };
     }),
   );
@@ -137,8 +140,10 @@ function assess(
 }
 
 /**
- * Rewards and advantages of a batch of responses, before any update, with the metrics that follow from them.
- * @param scores shaped by `shapeScores` @param sampled the policy's states from when it sampled the responses
+ * Computes rewards and advantages of a batch of completions before any update, and their metrics.
+ * @param scores from `shapeScores`
+ * @param beta weight of the KL penalty
+ * @param sampled the policy's hidden states from when it sampled the completions; saves a pass over them
  */
 export function gather(
   networks: Networks,
@@ -154,8 +159,10 @@ export function gather(
       const { oldLogprobs, refLogprobs, kl, entropy, values } = assess(networks, rows, time, config, sampled);
       const raw = tokenRewards(tensor(scores), kl, responseMask, tensor(lengths, { dtype: "int64" }), beta);
       const rewards = config.whitenRewards ? whiten(raw, responseMask, { shiftMean: false }) : raw;
-      const found = gae(rewards, values, responseMask, config.gamma, config.lambda);
-      const advantages = config.whitenAdvantages ? whiten(found.advantages, responseMask) : found.advantages;
+      const estimates = gae(rewards, values, responseMask, config.gamma, config.lambda);
+      const advantages = config.whitenAdvantages
+        ? whiten(estimates.advantages, responseMask)
+        : estimates.advantages;
       // A sum over a response's tokens, averaged over responses.
       const perResponse = (x: Tensor) => x.mul(responseMask).sum(1).mean().item();
       const k1 = perResponse(klEstimate("k1", oldLogprobs, refLogprobs));
@@ -171,9 +178,9 @@ export function gather(
         "objective/kl_coef": beta,
         "policy/entropy_avg": maskedMean(entropy, responseMask).item(),
         "policy/ref_perplexity": Math.exp(-maskedMean(refLogprobs, responseMask).item()),
-        "val/explained_variance": explainedVariance(values, found.returns, responseMask).item(),
-        "advantages/mean": maskedMean(found.advantages, responseMask).item(),
-        "advantages/std": Math.sqrt(maskedVariance(found.advantages, responseMask).item()),
+        "val/explained_variance": explainedVariance(values, estimates.returns, responseMask).item(),
+        "advantages/mean": maskedMean(estimates.advantages, responseMask).item(),
+        "advantages/std": Math.sqrt(maskedVariance(estimates.advantages, responseMask).item()),
       };
       return {
         experience: {
@@ -183,7 +190,7 @@ export function gather(
           refLogprobs,
           values,
           advantages,
-          returns: found.returns,
+          returns: estimates.returns,
         },
         metrics,
       };

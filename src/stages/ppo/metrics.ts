@@ -12,11 +12,11 @@ import {
 } from "../../run/warnings.ts";
 import type { UpdateMetrics } from "./update.ts";
 
-// What a step measured, under the names of docs/metrics.md.
+// Metrics of a step, under the names of docs/metrics.md.
 
-/** Means over a step's updates. */
+/** Averages the metrics of a step's updates. */
 export function summariseUpdates(updates: readonly UpdateMetrics[]): Metrics {
-  const average = (name: keyof UpdateMetrics) => mean(updates.map((one) => one[name]));
+  const average = (name: keyof UpdateMetrics) => mean(updates.map((update) => update[name]));
   return {
     "policy/approxkl_avg": average("approxKl"),
     "policy/clipfrac_avg": average("clipFraction"),
@@ -39,7 +39,7 @@ export const health = (metrics: Metrics): Health => ({
   refPerplexity: metrics["policy/ref_perplexity"] as number,
 });
 
-/** The guard rails that speak after a step; `history` ends with the step itself. */
+/** Checks the guard rails after a step. @param history of the last steps, this one included */
 export function watch(
   metrics: Metrics,
   history: Health[],

@@ -24,17 +24,17 @@ import { isPrecise, mismatch, mismatchWarnings } from "../mismatch.ts";
 import { type PpoStepConfig, type PpoStepSettings, ppoStepConfig } from "./config.ts";
 import { type Experience, gather, shapeScores } from "./experience.ts";
 import { health, summariseUpdates, watch } from "./metrics.ts";
-import { SampledStates } from "./sampled.ts";
+import { SampledStates } from "./sampled-states.ts";
 import { type Optimizers, type Rates, type UpdateMetrics, update } from "./update.ts";
 
 export interface PpoTrainerOptions extends PpoStepSettings {
-  /** The SFT model. It is not changed: a copy is trained, and it stays the reference. Keep it while the trainer lives. */
+  /** The SFT model: a copy of it is trained, and it is the frozen reference. Do not dispose it before the trainer. */
   policy: Model;
-  /** Held near this in place of `policy`. */
+  /** Reference model of the KL penalty. Default: `policy`, frozen. */
   reference?: Model | undefined;
   /**
-   * A separate critic begins with this model's backbone, best the reward model's; by default the policy's. Keep it as
-   * well.
+   * Model whose backbone a separate critic begins with, best the reward model. Default: `policy`. Do not dispose it before
+   * the trainer.
    */
   criticFrom?: Model | undefined;
   /** Demonstrations that PPO-ptx mixes in. */
@@ -136,10 +136,10 @@ export class PpoTrainer implements Sampler {
   #loadOptimizersFrom: string | undefined;
   #states: SampledStates | undefined;
 
-  /** Made at the first step: generation alone, or a run that has ended, needs none of their memory. */
+  /** The optimisers, made at the first step: sampling alone, or a run that has ended, does not need their memory. */
   #optimize(): Optimizers {
     if (!this.#optimizers) {
-      trim(); // what sampling freed would else stand beside their state
+      trim(); // returns memory that sampling freed, before the optimisers take as much
       const make = (model: Model | ValueHead) => new AdamW(model.train().learned, { eps: 1e-5 });
       this.#optimizers = { policy: make(this.policy), critic: make(this.critic) };
       if (this.#loadOptimizersFrom !== undefined) {
@@ -163,11 +163,11 @@ export class PpoTrainer implements Sampler {
     });
     const options = { temperature, topK, topP, maxTokens, minTokens, stop, batchSize: rolloutBatchSize };
     const completions = await sampler.sample(prompts, { ...options, samples, signal });
-    states?.answered(completions);
+    states?.finish(completions);
     return completions;
   }
 
-  /** Room for the states of a rollout, in place of the last one's. */
+  /** Makes a new store for a rollout's states and frees the last one. */
   #newStates(): SampledStates | undefined {
     this.#states?.dispose();
     this.#states = this.policy.exact ? new SampledStates() : undefined;
@@ -281,7 +281,7 @@ export class PpoTrainer implements Sampler {
     ];
   }
 
-  /** Adds the gradient of γ·(cross-entropy of some demonstrations) to the policy's (Ouyang et al. 2022, eq. 2). */
+  /** Adds the gradient of γ · cross-entropy on random demonstrations to the policy's (Ouyang et al. 2022, eq. 2). */
   #addPtx(updates: number): void {
     const { ptxCoef, miniBatchSize, microBatchTokens, seed } = this.config;
     if (!ptxCoef) return;
@@ -312,7 +312,7 @@ export class PpoTrainer implements Sampler {
     };
   }
 
-  /** Writes the policy as a model of its own, the critic, and the optimisers unless told otherwise. */
+  /** Writes policy, critic and, unless `optimizers` is false, the optimisers. */
   saveModels(dir: string, { optimizers = true } = {}): void {
     this.policy.save(dir);
     this.critic.save(join(dir, "critic"));
@@ -380,7 +380,7 @@ function compare({ oldLogprobs }: Experience, samples: readonly PpoSample[]): Me
   return sampler.length === trainer.length ? mismatch(trainer, sampler) : {};
 }
 
-/** What the log keeps of each token. */
+/** Per-token values for the log. */
 function tokensOf(
   { refLogprobs, values, advantages }: Experience,
   samples: readonly PpoSample[],

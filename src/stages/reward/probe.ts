@@ -4,13 +4,14 @@ import { rowHidden } from "../../batch/score.ts";
 import type { Model } from "../../models/model.ts";
 import { cat, noGrad, ops, scope, type Tensor, zeros } from "../../tensor/index.ts";
 
-/** Weight of ‖w‖² / 2 for features of deviation 1: less fits the training pairs and leaves the backbone nothing to learn. */
+/** Weight of the ridge penalty ‖w‖² / 2 on features of deviation 1: with less the head fits the training pairs, and the backbone learns nothing. */
 const ridge = 1;
 
 /**
- * The linear score that ranks pairs best: logistic regression on their differences with a ridge, by Newton's method.
+ * Fits the linear score that ranks pairs best: logistic regression on their differences with a ridge, by Newton's method.
  * @param features (completions, hidden) float32
- * @param better, worse (pairs) int64 places in `features` @param weights (pairs), of sum 1
+ * @param better, worse (pairs) int64: rows of `features`
+ * @param weights (pairs), of sum 1
  * @returns (hidden)
  */
 export function fitScore(features: Tensor, better: Tensor, worse: Tensor, weights: Tensor): Tensor {
@@ -30,8 +31,8 @@ export function fitScore(features: Tensor, better: Tensor, worse: Tensor, weight
 }
 
 /**
- * Sets a model's scalar head to what ranks the groups best on its hidden states as they are: training then begins from
- * what the backbone knows (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features …").
+ * Sets a model's scalar head to the one that ranks the groups best on its hidden states, so that training begins with what
+ * the backbone already knows (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features …").
  */
 export function probeHead(model: Model, groups: readonly Group[], microBatchTokens: number): void {
   noGrad(() =>

@@ -127,7 +127,7 @@ async function* train({
   }
 }
 
-/** Comparisons by prompt, to be learned from and held out. @throws InputError when there is no pair to learn from */
+/** Groups comparisons by prompt, to learn from and held out. @throws InputError when there is no pair to learn from */
 function readGroups(model: Model, records: readonly Comparison[], maxLength: number, config: RewardConfig) {
   const { train, heldOut } = splitByPrompt(records, config.heldOut, config.seed);
   const { groups, tooLong } = groupByPrompt(model, train, maxLength);
@@ -141,31 +141,31 @@ function readGroups(model: Model, records: readonly Comparison[], maxLength: num
 /** Adds the gradients of a batch. */
 function learn(model: Model, batch: readonly Group[], microBatchTokens: number): Metrics {
   const scores: number[] = [];
-  const measured = accumulate(
+  const metrics = accumulate(
     batchGroups(batch, microBatchTokens),
     (part) => lossOf(model, part, batch.length, scores),
     model,
   );
   return {
-    ...measured,
+    ...metrics,
     min_reward: Math.min(...scores),
     mean_reward: mean(scores),
     max_reward: Math.max(...scores),
   };
 }
 
-/** Ranking loss of some groups, as their share of a batch of `prompts`; their scores are added to `seen`. */
-function lossOf(model: Model, groups: readonly Group[], prompts: number, seen: number[]) {
+/** Computes the ranking loss of groups as their share of a batch of `prompts`, and adds their scores to `allScores`. */
+function lossOf(model: Model, groups: readonly Group[], prompts: number, allScores: number[]) {
   const scores = rowScores(
     model,
     groups.flatMap(({ rows }) => rows),
   );
-  seen.push(...scores.detach().toArray());
+  allScores.push(...scores.detach().toArray());
   const { better, worse, weights, margins } = pairsOf(groups, prompts);
   return rankingLoss(scores, better, worse, weights, margins);
 }
 
-/** Brings the scores of the base model's own samples to mean 0, deviation 1; returns what they were. */
+/** Normalises scores to mean 0, deviation 1 on samples of the base model. @returns mean and deviation before */
 async function normalise(
   model: Model,
   base: Model,

@@ -94,12 +94,13 @@ async function* train({
   }
 }
 
-const tooLong = (dropped: number, of: number, limit: number): Warning[] =>
+/** Warns of demonstrations that were dropped for their length. */
+const tooLong = (dropped: number, all: number, limit: number): Warning[] =>
   dropped
     ? [
         {
           code: "too-long",
-          message: `${dropped} of ${of} demonstrations are longer than ${limit} tokens and were dropped`,
+          message: `${dropped} of ${all} demonstrations are longer than ${limit} tokens and were dropped`,
         },
       ]
     : [];
@@ -119,7 +120,7 @@ function encodeAll(model: Model, records: readonly Demonstration[], config: SftC
     );
 }
 
-/** Mean loss and accuracy over the learned tokens of a batch; with `learn`, gradients are added. */
+/** Computes mean loss and accuracy over the response tokens of a batch. @param learn whether to add the gradients */
 function lossOf(
   model: Model,
   batch: readonly Row[],

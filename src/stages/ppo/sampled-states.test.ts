@@ -3,7 +3,7 @@ import { tinyModel } from "../../../test/tiny.ts";
 import { layOut, responseStates } from "../../batch/score.ts";
 import { generate } from "../../rollout/generate.ts";
 import { capabilities, noGrad, scope } from "../../tensor/index.ts";
-import { SampledStates } from "./sampled.ts";
+import { SampledStates } from "./sampled-states.ts";
 
 // Large enough that another order of sums shows after rounding to bfloat16.
 const shape = { head_dim: 64, num_hidden_layers: 6, max_position_embeddings: 512 };
@@ -29,7 +29,7 @@ it.skipIf(!capabilities().fastBf16).each([Number.POSITIVE_INFINITY, 19])(
     });
     expect(new Set(responses.map(({ tokens }) => tokens.length)).size).toBeGreaterThan(3);
     const rows = responses;
-    sampled.answered(rows);
+    sampled.finish(rows);
     noGrad(() =>
       scope(() => {
         for (const batch of [rows, ...rows.map((row) => [row])])

@@ -2,17 +2,17 @@ import type { Row } from "../../batch/pack.ts";
 import { cat, keep, noGrad, scope, type Tensor, tensor } from "../../tensor/index.ts";
 
 /**
- * The hidden states that responses were drawn from. Where sampling and training compute the same bits they are what the
- * policy's pass over the responses would give, and save it.
+ * Stores the hidden states that a rollout's tokens were sampled from. Where sampling and training compute the same bits,
+ * they equal those of the policy's pass over the completions, which they make needless.
  */
 export class SampledStates {
   #steps: Tensor[] = [];
   #count = 0;
-  /** Where each response's states are among the steps' rows, by its tokens. */
+  /** Row numbers of each completion's states among all recorded states, by its token list. */
   #places = new Map<readonly number[], number[]>();
   #byContent = new Map<string, number[]>();
 
-  /** Takes the states (rows, hidden) that these rows' next tokens are drawn from. */
+  /** Records the states (rows, hidden) that the rows' next tokens are sampled from. */
   record(hidden: Tensor, rows: readonly { tokens: readonly number[] }[]): void {
     this.#steps.push(keep(hidden));
     for (const { tokens } of rows) {
@@ -22,8 +22,8 @@ export class SampledStates {
     }
   }
 
-  /** Tells what the recorded rows answered. */
-  answered(rows: readonly Row[]): void {
+  /** Ends the rollout: states are looked up by the content of these completions from now on. */
+  finish(rows: readonly Row[]): void {
     for (const row of rows) {
       const places = this.#places.get(row.tokens);
       if (places) this.#byContent.set(contentOf(row), places);
@@ -34,7 +34,7 @@ export class SampledStates {
     this.#steps = [whole];
   }
 
-  /** The states before each token of these rows' responses, (response tokens, hidden), if all were recorded. */
+  /** Returns the states before each token of the completions, (response tokens, hidden), if all were recorded. */
   of(rows: readonly Row[]): Tensor | undefined {
     const places = rows.flatMap((row) => this.#byContent.get(contentOf(row)) ?? [-1]);
     return places.includes(-1)
