@@ -19,7 +19,6 @@ const common = {
   schedule: "constant" as const,
   logSamples: 64,
 };
-const conversations = (...texts: string[]) => texts.map((content) => [{ role: "user" as const, content }]);
 /** Share of a text's tokens that are the word "yes". */
 const yeses = (text: string) => (text.match(/ yes/g)?.length ?? 0) / 16;
 
@@ -88,7 +87,7 @@ describe("PPO on a tiny model", () => {
       temperature: 0.8,
     });
     for (let step = 0; step < 3; step++) {
-      const completions = await trainer.sample(conversations("go", "stop a while", "run"), { samples: 4 });
+      const completions = await trainer.sample(["go", "stop a while", "run"], { samples: 4 });
       const { metrics } = await trainer.step(completions.map((one) => ({ ...one, score: one.text.length })));
       // float32: log-probs of about −6 differ in the last digits between a batch of 1 token and one of all.
       expect(Math.abs((metrics["val/first_ratio_worst"] as number) - 1)).toBeLessThan(1e-4);
@@ -100,7 +99,7 @@ describe("PPO on a tiny model", () => {
     const trainer = new PpoTrainer({ policy: tinyModel(), maxTokens: 8, miniBatchSize: 4, ppoEpochs: 1 });
     const handles: number[] = [];
     for (let step = 1; step <= 50; step++) {
-      const completions = await trainer.sample(conversations("go", "stop"), { samples: 4 });
+      const completions = await trainer.sample(["go", "stop"], { samples: 4 });
       await trainer.step(completions.map((one) => ({ ...one, score: one.text.length })));
       handles.push(memory().handles);
     }

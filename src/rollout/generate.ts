@@ -3,7 +3,13 @@ import type { Model } from "../models/model.ts";
 import { Rng, type Tensor } from "../tensor/index.ts";
 import { encodePrompt } from "../text/chat.ts";
 import { Engine } from "./engine.ts";
-import type { Completion, SampleOptions, SamplePrompt, Sampler } from "./sampler.ts";
+import {
+  type Completion,
+  conversationOf,
+  type SampleOptions,
+  type SamplePrompt,
+  type Sampler,
+} from "./sampler.ts";
 
 export interface GenerateOptions extends SampleOptions {
   /** Ids that end a completion. Default: the tokenizer's. */
@@ -68,16 +74,21 @@ export async function generate(
   return [...completions];
 }
 
-/** Token ids of prompts: conversations as the model's chat template writes them, ids as they are. */
-export const encodePrompts = (model: Model, prompts: readonly SamplePrompt[]): (readonly number[])[] =>
-  prompts.map((prompt) => (isTokens(prompt) ? prompt : encodePrompt(model.text, prompt)));
-
-const isTokens = (prompt: SamplePrompt): prompt is readonly number[] => typeof prompt[0] === "number";
+/** Token ids of a prompt: conversations as the model's chat template writes them, ids as they are. */
+function encode(model: Model, prompt: SamplePrompt): readonly number[] {
+  const conversation = conversationOf(prompt);
+  return conversation ? encodePrompt(model.text, conversation) : (prompt as readonly number[]);
+}
 
 /** A sampler on a model in this process. @param fixed options that every call takes */
 export const modelSampler = (
   model: Model,
   fixed: Pick<GenerateOptions, "rng" | "onStates"> = {},
 ): Sampler => ({
-  sample: (prompts, options) => generate(model, encodePrompts(model, prompts), { ...options, ...fixed }),
+  sample: (prompts, options) =>
+    generate(
+      model,
+      prompts.map((prompt) => encode(model, prompt)),
+      { ...options, ...fixed },
+    ),
 });

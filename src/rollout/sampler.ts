@@ -1,8 +1,16 @@
 import type { Row } from "../batch/pack.ts";
 import type { Message } from "../data/records.ts";
 
-/** A prompt to sample from: a conversation, which the model's chat template writes, or token ids. */
-export type SamplePrompt = readonly Message[] | readonly number[];
+/** A prompt to sample from: a user's message, a conversation, which the model's chat template writes, or token ids. */
+export type SamplePrompt = string | readonly Message[] | readonly number[];
+
+const isTokens = (prompt: SamplePrompt): prompt is readonly number[] => typeof prompt[0] === "number";
+
+/** The conversation of a prompt; undefined for token ids. */
+export function conversationOf(prompt: SamplePrompt): readonly Message[] | undefined {
+  if (typeof prompt === "string") return [{ role: "user", content: prompt }];
+  return isTokens(prompt) ? undefined : prompt;
+}
 
 /** How completions are sampled. A server honours what its protocol has of it. */
 export interface SampleOptions {

@@ -1,7 +1,7 @@
 import { InputError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
 import { completeAll, type EndpointOptions } from "../http/endpoint.ts";
-import type { Completion, Sampler } from "./sampler.ts";
+import { type Completion, conversationOf, type SamplePrompt, type Sampler } from "./sampler.ts";
 
 /**
  * A sampler on an OpenAI-compatible server, which gives texts alone: completions have no tokens, and none to learn from.
@@ -33,8 +33,8 @@ export const serverSampler = (server: Pick<EndpointOptions, "url" | "model" | "k
   },
 });
 
-function conversation(prompt: readonly (Message | number)[]): readonly Message[] {
-  if (typeof prompt[0] === "number")
-    throw new InputError("a chat server completes conversations: it cannot be given token ids");
-  return prompt as readonly Message[];
+function conversation(prompt: SamplePrompt): readonly Message[] {
+  const messages = conversationOf(prompt);
+  if (!messages) throw new InputError("a chat server completes conversations: it cannot be given token ids");
+  return messages;
 }
