@@ -107,12 +107,19 @@ export const compare = () =>
 
 const usual = 1024;
 
+/** The stages that improve a policy which had SFT. */
+const optimisers = stages.filter(
+  ({ makes, learnsFrom }) => makes === "policy" && learnsFrom !== "demonstrations",
+);
+
 function recipeIn(folder: string): Recipe {
-  for (const stage of stages) {
+  for (const stage of optimisers) {
     const path = join(folder, `${stage.name}.yaml`);
     if (existsSync(path)) return { optimiser: basename(folder), stage, path };
   }
-  throw new InputError(`${folder}: there is no ${stages.map(({ name }) => `${name}.yaml`).join(", ")} in it`);
+  throw new InputError(
+    `${folder}: there is no ${optimisers.map(({ name }) => `${name}.yaml`).join(", ")} in it`,
+  );
 }
 
 /** Trains by a recipe in a process of its own, as one would by hand. */
@@ -126,7 +133,7 @@ async function train(
   progress: Progress,
 ): Promise<Pick<Trial, "seconds" | "gb" | "responses">> {
   const recipe = readRecipe(path);
-  const isSampled = "prompts" in stage.inputs;
+  const isSampled = stage.learnsFrom === "reward";
   const inputs = isSampled
     ? ["--policy", join(from, "sft"), "--reward", join(from, "reward"), "--prompts", prompts]
     : ["--model", join(from, "sft"), "--data", join(from, "comparisons.jsonl")];

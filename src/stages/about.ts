@@ -13,6 +13,8 @@ interface About<C extends z.ZodRawShape, I extends z.ZodRawShape> {
   /** Its command, and its name in run.json. */
   name: string;
   description: string;
+  learnsFrom: "demonstrations" | "comparisons" | "reward";
+  makes: "policy" | "reward model";
   /** Its settings; each describes itself. */
   config: z.ZodObject<C>;
   /** Models and data that it reads, each an option of the command and a key of the recipe. */

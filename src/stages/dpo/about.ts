@@ -6,6 +6,8 @@ import { dpoConfig } from "./config.ts";
 export const about = defineStage({
   name: "dpo",
   description: "Train a policy on comparisons without a reward model: DPO, its variants, or KTO on thumbs",
+  learnsFrom: "comparisons",
+  makes: "policy",
   config: dpoConfig,
   inputs: {
     model: sftModel,

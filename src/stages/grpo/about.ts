@@ -5,6 +5,8 @@ import { grpoConfig } from "./config.ts";
 export const about = defineStage({
   name: "grpo",
   description: "Train a policy by policy gradients without a critic: GRPO and its variants, RLOO, REINFORCE",
+  learnsFrom: "reward",
+  makes: "policy",
   config: grpoConfig,
   inputs: sampledInputs,
   progress: [

@@ -5,6 +5,8 @@ import { onlineConfig } from "./config.ts";
 export const about = defineStage({
   name: "online-dpo",
   description: "Train a policy by DPO on pairs of its own responses, ordered by a reward",
+  learnsFrom: "reward",
+  makes: "policy",
   config: onlineConfig,
   inputs: sampledInputs,
   progress: [

@@ -6,6 +6,8 @@ import { ppoConfig } from "./config.ts";
 export const about = defineStage({
   name: "ppo",
   description: "Train a policy by PPO against a reward model, held near where it began",
+  learnsFrom: "reward",
+  makes: "policy",
   config: ppoConfig,
   inputs: {
     ...sampledInputs,

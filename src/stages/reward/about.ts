@@ -6,6 +6,8 @@ import { rewardConfig } from "./config.ts";
 export const about = defineStage({
   name: "reward",
   description: "Train a reward model on rankings",
+  learnsFrom: "comparisons",
+  makes: "reward model",
   config: rewardConfig,
   inputs: { model: sftModel, data: z.string().describe("file of comparisons") },
   takesLabels: true,

@@ -5,6 +5,8 @@ import { sftConfig } from "./config.ts";
 export const about = defineStage({
   name: "sft",
   description: "Fine-tune a model on demonstrations",
+  learnsFrom: "demonstrations",
+  makes: "policy",
   config: sftConfig,
   inputs: {
     model: z.string().describe("the model to begin from: name, Hub id, folder, GGUF file or run"),
