@@ -84,6 +84,10 @@ export class Engine {
       throw new InputError(
         `a prompt has ${promptTokens.length} tokens and the model's context is ${this.#model.dimensions.context}: shorten it`,
       );
+    if (samples > this.#options.rows)
+      throw new InputError(
+        `${samples} samples of a prompt: the engine decodes ${this.#options.rows} together`,
+      );
     const temperatures = [request.temperature ?? 1].flat();
     if (temperatures.length > 1 && (temperatures.length !== samples || Math.min(...temperatures) <= 0))
       throw new InputError(
