@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { torchVersion } from "../../native/locate.mjs";
 import type { Message } from "../data/records.ts";
 import type { Event, Metrics } from "./events.ts";
 import { type Checkpoint, type CheckpointOptions, openRun, type Run } from "./run.ts";
@@ -17,6 +16,8 @@ export interface JournalOptions {
   config: Record<string, unknown>;
   /** Data by the option's name: a file, or records. */
   data: Record<string, string | readonly unknown[] | undefined>;
+  /** Versions of what trains: plumbline, node, libtorch. */
+  versions: Record<string, string>;
   parents: string[];
 }
 
@@ -42,7 +43,7 @@ export class Journal {
   readonly #run: Run | undefined;
   readonly #board: TensorBoardWriter | undefined;
 
-  constructor({ run, resume = false, stage, config, data, parents }: JournalOptions) {
+  constructor({ run, resume = false, stage, config, data, versions, parents }: JournalOptions) {
     const described = mapValues(data, describeData);
     this.#run =
       run === undefined
@@ -51,7 +52,7 @@ export class Journal {
             stage,
             config: { ...config, ...described },
             data: mapValues(data, hashData),
-            versions: versions(),
+            versions,
             parents,
             resume,
           });
@@ -118,11 +119,6 @@ export class Journal {
     this.#board?.close();
     this.#run?.finish();
   }
-}
-
-function versions(): Record<string, string> {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  return { plumbline: version, node: process.version, libtorch: torchVersion };
 }
 
 const mapValues = <A, B>(record: Record<string, A | undefined>, map: (value: A) => B): Record<string, B> =>

@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
+import { torchVersion } from "../../native/locate.mjs";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { AdamW, type AdamWOptions } from "../nn/adamw.ts";
@@ -49,6 +51,12 @@ export interface StageState {
 
 const loadBase = (from: Model | string, { dtype }: StageOptions): Promise<Model> =>
   loadModel(from, dtype ? { dtype } : {});
+
+/** Versions of what trains, for run.json. */
+function versions(): Record<string, string> {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  return { plumbline: version, node: process.version, libtorch: torchVersion };
+}
 
 /** What a step returns. */
 interface StepResult<State> {
@@ -174,6 +182,7 @@ export class Stage<State extends StageState = StageState> {
       stage: this.name,
       config: { ...this.#config, ...inputs.config },
       data: inputs.data,
+      versions: versions(),
       parents: inputs.parents.filter((parent) => typeof parent === "string"),
     });
     if (this.checkpoint) this.state = { ...this.state, ...readState<State>(this.checkpoint) };
