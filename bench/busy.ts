@@ -22,7 +22,7 @@ const { values } = parseArgs({
 /** Environments by name. libgomp's own default is 300,000 turns of a loop; the engine sets fewer where nothing is set. */
 const environments: Record<string, Record<string, string>> = {
   before: { GOMP_SPINCOUNT: "300000" },
-  now: {},
+  now: {}, // what the engine sets
   passive: { OMP_WAIT_POLICY: "passive" },
   "1000": { GOMP_SPINCOUNT: "1000" },
   "3000": { GOMP_SPINCOUNT: "3000" },

@@ -78,7 +78,17 @@ function load(): Native {
   // every time: 10 MB a training step, up to 0.7 GB. A pass over any of our models uses fewer than 64.
   process.env.ONEDNN_PRIMITIVE_CACHE_CAPACITY ??= "64";
   process.env.LRU_CACHE_CAPACITY ??= "64";
+  boundSpinning();
   return createRequire(import.meta.url)(path) as Native;
+}
+
+/**
+ * Bounds how long OpenMP's threads spin at a barrier before they sleep. libgomp's default of 300,000 turns keeps a core
+ * busy with waiting whenever another process uses it (docs/log.md: "Beside other processes"). libgomp reads this when it
+ * loads. OMP_WAIT_POLICY and GOMP_SPINCOUNT of the user's come first.
+ */
+function boundSpinning(): void {
+  if (!process.env.OMP_WAIT_POLICY) process.env.GOMP_SPINCOUNT ??= "3000";
 }
 
 let loaded: Native | undefined;
