@@ -28,6 +28,12 @@ export interface StageOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Splits what a stage is called with into the options of the frame and the stage's settings. */
+export const splitOptions = <T extends StageOptions>({ dtype, run, resume, signal, ...settings }: T) => ({
+  options: { dtype, run, resume, signal },
+  settings,
+});
+
 /** The settings that the frame itself reads. */
 interface StageConfig {
   seed: number;

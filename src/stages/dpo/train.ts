@@ -12,7 +12,7 @@ import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import { tensor } from "../../tensor/index.ts";
-import { Stage, type StageOptions } from "../stage.ts";
+import { Stage, type StageOptions, splitOptions } from "../stage.ts";
 import { completionsTooLong, supervisedStep } from "../supervised.ts";
 import { addReference, completionsOf, type Reference, referenceLogprob } from "./completions.ts";
 import { type DpoConfig, type DpoSettings, dpoConfig } from "./config.ts";
@@ -42,17 +42,9 @@ type Group = ReturnType<typeof groupByPrompt>["groups"][number] | Thumbs;
  */
 export const dpo = (options: DpoOptions): Training<DpoResult> => training(train(options));
 
-async function* train({
-  model: from,
-  data,
-  dtype,
-  run,
-  resume,
-  signal,
-  ...settings
-}: DpoOptions): AsyncGenerator<Event, DpoResult> {
+async function* train({ model: from, data, ...rest }: DpoOptions): AsyncGenerator<Event, DpoResult> {
+  const { options, settings } = splitOptions(rest);
   const config = parseConfig(dpoConfig, settings, "dpo");
-  const options = { dtype, run, resume, signal };
   const stage = await Stage.open("dpo", from, options, config, { step: 0, metrics: {} });
   try {
     const maxLength = Math.min(config.maxLength, stage.base.dimensions.context);
@@ -67,7 +59,7 @@ async function* train({
     if (reference)
       yield* stage.phase("log-probabilities under the reference", async () => {
         for (const part of batchGroups([...learned, ...unseen], 2048)) {
-          signal?.throwIfAborted();
+          stage.signal?.throwIfAborted();
           addReference(reference, stage.base, part.flatMap(allRows));
           await setImmediate(); // lets a signal in
         }

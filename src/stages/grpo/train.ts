@@ -13,7 +13,7 @@ import { type Training, training } from "../../run/training.ts";
 import { noEos } from "../../run/warnings.ts";
 import { mismatchWarnings } from "../mismatch.ts";
 import { openSamplingInputs } from "../prompts.ts";
-import { Stage, type StageOptions, type StageState } from "../stage.ts";
+import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
 import { type GrpoSettings, grpoConfig, withAlgorithm } from "./config.ts";
 import { prepare, withTokens } from "./experience.ts";
 import { rollOut } from "./rollout.ts";
@@ -52,19 +52,16 @@ async function* train({
   policy: from,
   reward,
   prompts: source,
-  dtype,
-  run,
-  resume,
-  signal,
-  ...settings
+  ...rest
 }: GrpoOptions): AsyncGenerator<Event, GrpoResult> {
+  const { options, settings } = splitOptions(rest);
   const config = withAlgorithm(parseConfig(grpoConfig, settings, "grpo"));
   if (config.baseline !== "running" && config.samplesPerPrompt < 2)
     throw new InputError(
       `grpo: ${config.algorithm} compares responses to the same prompt: samplesPerPrompt must be 2 or more`,
     );
   const state: GrpoState = { step: 0, drawn: 0, moments: noMoments, metrics: {} };
-  const stage = await Stage.open("grpo", from, { dtype, run, resume, signal }, config, state);
+  const stage = await Stage.open("grpo", from, options, config, state);
   try {
     const { base } = stage;
     const { scorer, prompts, warnings: tooLong } = await openSamplingInputs(stage, reward, source, config);
@@ -83,7 +80,7 @@ async function* train({
     const step = async () => {
       const began = performance.now();
       const { state } = stage;
-      const rollout = await rollOut(sampler, scorer, prompts, state.drawn, config, signal);
+      const rollout = await rollOut(sampler, scorer, prompts, state.drawn, config, stage.signal);
       const { samples, drawn, sampled, flat } = rollout;
       const experience = prepare(policy, reference, samples, state.moments, config);
       const learned = await learn(policy, optimizer, experience, state.step, config);

@@ -22,7 +22,7 @@ import { addReference, completionsOf, type Reference } from "../dpo/completions.
 import { pairLoss } from "../dpo/loss.ts";
 import { mismatch, mismatchWarnings } from "../mismatch.ts";
 import { openSamplingInputs } from "../prompts.ts";
-import { Stage, type StageOptions } from "../stage.ts";
+import { Stage, type StageOptions, splitOptions } from "../stage.ts";
 import { type OnlineConfig, type OnlineSettings, onlineConfig } from "./config.ts";
 
 export interface OnlineDpoOptions extends OnlineSettings, StageOptions {
@@ -50,15 +50,11 @@ async function* train({
   policy: from,
   reward,
   prompts: source,
-  dtype,
-  run,
-  resume,
-  signal,
-  ...settings
+  ...rest
 }: OnlineDpoOptions): AsyncGenerator<Event, OnlineDpoResult> {
+  const { options, settings } = splitOptions(rest);
   const config = parseConfig(onlineConfig, settings, "online-dpo");
   const { steps, saveEvery, seed } = config;
-  const options = { dtype, run, resume, signal };
   const stage = await Stage.open("online-dpo", from, options, config, { step: 0, metrics: {} });
   try {
     const { base: reference } = stage;
@@ -90,7 +86,7 @@ async function* train({
         stop,
         samples: samplesPerPrompt,
         batchSize: rolloutBatchSize,
-        signal,
+        signal: stage.signal,
       });
       const lr = config.learningRate * scheduleFactor(config.schedule, taken, steps);
       const pairs = pairsOf(samples, config);

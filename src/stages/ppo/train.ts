@@ -11,7 +11,7 @@ import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import { openSamplingInputs } from "../prompts.ts";
-import { Stage, type StageOptions, type StageState } from "../stage.ts";
+import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
 import { type PpoConfig, type PpoSettings, ppoConfig, ppoStepConfig } from "./config.ts";
 import { checkPtx, type PpoState, PpoTrainer } from "./trainer.ts";
 
@@ -46,15 +46,11 @@ async function* train({
   reward,
   prompts: source,
   ptxData,
-  dtype,
-  run,
-  resume,
-  signal,
-  ...settings
+  ...rest
 }: PpoOptions): AsyncGenerator<Event, PpoResult> {
+  const { options, settings } = splitOptions(rest);
   const config = parseConfig(ppoConfig, settings, "ppo");
   const { steps, samplesPerPrompt } = config;
-  const options = { dtype, run, resume, signal };
   const stage = await Stage.open<PpoRunState>("ppo", from, options, config, { step: 0, metrics: {} });
   try {
     const { scorer, prompts, warnings: tooLong } = await openSamplingInputs(stage, reward, source, config);
@@ -78,7 +74,7 @@ async function* train({
       const samples = await sampleAndScore(trainer, scorer, batch, {
         maxTokens: config.maxTokens,
         samples: samplesPerPrompt,
-        signal,
+        signal: stage.signal,
       });
       const { metrics, warnings, perToken } = await trainer.step(samples, {
         rateFactor: scheduleFactor(config.schedule, taken, steps),

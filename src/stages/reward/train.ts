@@ -15,7 +15,7 @@ import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import { fewComparisons } from "../../run/warnings.ts";
 import { encodeAnswer } from "../../text/chat.ts";
-import { Stage, type StageOptions, type StageState } from "../stage.ts";
+import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
 import { completionsTooLong, supervisedStep } from "../supervised.ts";
 import { type RewardConfig, type RewardSettings, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
@@ -48,20 +48,13 @@ interface RewardState extends StageState {
  */
 export const reward = (options: RewardOptions): Training<RewardResult> => training(train(options));
 
-async function* train({
-  model: from,
-  data,
-  dtype,
-  run,
-  resume,
-  signal,
-  ...settings
-}: RewardOptions): AsyncGenerator<Event, RewardResult> {
+async function* train({ model: from, data, ...rest }: RewardOptions): AsyncGenerator<Event, RewardResult> {
+  const { options, settings } = splitOptions(rest);
   const config = parseConfig(rewardConfig, settings, "reward");
   const records = typeof data === "string" ? (await readComparisons(data)).records : [...data];
   if (!records.length) throw new InputError("reward: there are no comparisons");
   const state: RewardState = { step: 0, metrics: {}, report: undefined };
-  const stage = await Stage.open("reward", from, { dtype, run, resume, signal }, config, state);
+  const stage = await Stage.open("reward", from, options, config, state);
   try {
     const { base } = stage;
     if (base.head !== "lm")
@@ -109,7 +102,7 @@ async function* train({
       const what = `sampling ${config.normaliseSamples} answers to normalise the scores`;
       const prompts = groups.map(({ prompt }) => prompt);
       const scores = yield* stage.phase(what, async () =>
-        normalise(model, await stage.reopenBase(), prompts, config, signal),
+        normalise(model, await stage.reopenBase(), prompts, config, stage.signal),
       );
       const measured = { "normalisation/mean": scores.mean, "normalisation/std": scores.std };
       stage.state = { ...stage.state, metrics: { ...stage.state.metrics, ...measured } };

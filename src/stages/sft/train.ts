@@ -11,7 +11,7 @@ import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import type { Warning } from "../../run/warnings.ts";
 import { encodeExample } from "../../text/chat.ts";
-import { Stage, type StageOptions, type StageState } from "../stage.ts";
+import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
 import { supervisedStep } from "../supervised.ts";
 import { type SftConfig, type SftSettings, sftConfig } from "./config.ts";
 import { sftLoss } from "./loss.ts";
@@ -40,20 +40,13 @@ interface SftState extends StageState {
  */
 export const sft = (options: SftOptions): Training<SftResult> => training(train(options));
 
-async function* train({
-  model: from,
-  data,
-  dtype,
-  run,
-  resume,
-  signal,
-  ...settings
-}: SftOptions): AsyncGenerator<Event, SftResult> {
+async function* train({ model: from, data, ...rest }: SftOptions): AsyncGenerator<Event, SftResult> {
+  const { options, settings } = splitOptions(rest);
   const config = parseConfig(sftConfig, settings, "sft");
   const records = typeof data === "string" ? (await readDemonstrations(data)).records : [...data];
   if (!records.length) throw new InputError("sft: there are no demonstrations");
   const state: SftState = { step: 0, bestLoss: Infinity, metrics: {} };
-  const stage = await Stage.open("sft", from, { dtype, run, resume, signal }, config, state);
+  const stage = await Stage.open("sft", from, options, config, state);
   try {
     const { train: learned, heldOut } = splitByPrompt(records, config.heldOut, config.seed);
     const examples = encodeAll(stage.base, learned, config);
@@ -82,7 +75,7 @@ async function* train({
     const measure = () => {
       const { loss = Number.NaN, correct = 0 } = lossOf(policy, unseen, config.microBatchTokens, false);
       const bestLoss = stage.state.bestLoss ?? Infinity; // JSON has no infinity
-      stage.state = { ...stage.state, bestLoss: Math.min(loss, bestLoss) };
+      stage.state = { ...stage.state, bestLoss: loss < bestLoss ? loss : bestLoss };
       return { metrics: { eval_loss: loss, eval_accuracy: correct }, best: loss < bestLoss };
     };
     const { saveEvery = perEpoch, evalEvery: every = perEpoch } = config;
