@@ -75,8 +75,9 @@ async function* train({ model: from, data, ...rest }: SftOptions): AsyncGenerato
     const measure = () => {
       const { loss = Number.NaN, correct = 0 } = lossOf(policy, unseen, config.microBatchTokens, false);
       const bestLoss = stage.state.bestLoss ?? Infinity; // JSON has no infinity
-      stage.state = { ...stage.state, bestLoss: loss < bestLoss ? loss : bestLoss };
-      return { metrics: { eval_loss: loss, eval_accuracy: correct }, best: loss < bestLoss };
+      const best = loss < bestLoss;
+      if (best) stage.state = { ...stage.state, bestLoss: loss };
+      return { metrics: { eval_loss: loss, eval_accuracy: correct }, best };
     };
     const { saveEvery = perEpoch, evalEvery: every = perEpoch } = config;
     const what = `evaluating on ${unseen.length} held-out demonstrations`;
