@@ -1,5 +1,16 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { cacheDir } from "../../native/locate.mjs";
 import { fetchSmolLm2 } from "../../scripts/setup.mjs";
 import { diskError, InputError, PlumblineError, RemoteError } from "../data/errors.ts";
@@ -77,10 +88,8 @@ const wanted =
   /^(config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.jinja|model.*\.safetensors|model\.safetensors\.index\.json)$/;
 
 async function fromHub(repo: string, folder: string, { revision, onProgress }: PullOptions): Promise<void> {
+  // Imported here because only a download needs it, and every command that loads a model imports this file.
   const { downloadFile, listFiles } = await import("@huggingface/hub");
-  const { createWriteStream } = await import("node:fs");
-  const { pipeline } = await import("node:stream/promises");
-  const { Readable } = await import("node:stream");
   const common = {
     repo,
     ...(revision ? { revision } : {}),
