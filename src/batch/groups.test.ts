@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
 import type { Comparison } from "../data/records.ts";
-import { groupByPrompt, pairsOf } from "./groups.ts";
+import { groupByPrompt, pairTensors } from "./groups.ts";
 
 const model = tinyModel(1);
 const user = (content: string) => [{ role: "user" as const, content }];
@@ -15,7 +15,7 @@ const group = (comparisons: Comparison[]) => groupByPrompt(model, comparisons, 1
 
 describe("weighted comparisons", () => {
   it("count by their weight, as a share of their prompt's", () => {
-    const { weights } = pairsOf(
+    const { weights } = pairTensors(
       group([said("p", ["a", "b"], 0.5), said("p", ["c", "d"]), said("q", ["a", "b"])]),
     );
     // Two pairs of the first prompt, one of the second: each prompt has half.
@@ -23,7 +23,7 @@ describe("weighted comparisons", () => {
   });
 
   it("that are not certain are there both ways round, as often as each is likely", () => {
-    const { better, worse, weights } = pairsOf(
+    const { better, worse, weights } = pairTensors(
       group([{ ...said("p", ["a", "b"], 0.5), probability: 0.75 }, said("q", ["a", "b"])]),
     );
     expect(better.toArray()).toEqual([0, 1, 2]);

@@ -72,7 +72,7 @@ export function groupByPrompt(
  * as its share of `prompts`, less where its labelers are trusted less, and margins. A pair that is not certain is there
  * both ways round, each as often as it is likely: the loss expected (Bai et al. 2022, §4.1; Mitchell 2023).
  */
-export function pairsOf(groups: readonly Group[], prompts = groups.length) {
+export function pairTensors(groups: readonly Group[], prompts = groups.length) {
   const better: number[] = [];
   const worse: number[] = [];
   const weights: number[] = [];

@@ -8,7 +8,7 @@ export interface Row {
 }
 
 /** Tokens of rows, prompts and responses together. */
-export const tokensIn = (rows: readonly Row[]): number =>
+export const countTokens = (rows: readonly Row[]): number =>
   rows.reduce((sum, { promptTokens: prompt, tokens: response }) => sum + prompt.length + response.length, 0);
 
 /** Sequences of token ids laid end to end. @throws RangeError for an empty one */
@@ -36,7 +36,7 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
   for (const [i, row] of rows.entries()) {
     const { promptTokens: prompt, tokens: response } = row;
     if (prompt.length === 0) throw new RangeError("pack: a sequence has no tokens");
-    if (!shares(row, rows[i - 1], lengths.at(-1) ?? 0)) {
+    if (!sharesPrompt(row, rows[i - 1], lengths.at(-1) ?? 0)) {
       starts.push({ prompt: ids.length, response: ids.length + prompt.length });
       add(prompt, 0);
       lengths.push(prompt.length);
@@ -69,7 +69,7 @@ const pairsPerToken = 500;
  * Whether a row's response should branch off the sequence that ends with the previous row. That saves its prompt, but
  * attention within a sequence of branches looks at every pair of tokens, those of different branches too.
  */
-function shares(
+function sharesPrompt(
   { promptTokens: prompt, tokens: response }: Row,
   previous: Row | undefined,
   length: number,
@@ -91,7 +91,7 @@ export function batchRows<T extends Row>(rows: readonly T[], tokens: number): T[
   let sequence = 0;
   for (const row of rows) {
     const whole = row.promptTokens.length + row.tokens.length;
-    const shared = shares(row, batches.at(-1)?.at(-1), sequence);
+    const shared = sharesPrompt(row, batches.at(-1)?.at(-1), sequence);
     const cost = shared ? row.tokens.length : whole;
     if (cost > room || !batches.length) {
       batches.push([]);

@@ -1,4 +1,4 @@
-import { targetsUnder } from "../math/index.ts";
+import { tokenStatistics } from "../math/index.ts";
 import type { Batch } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
 import { noGrad, ops, scope, type Tensor, tensor, zeros } from "../tensor/index.ts";
@@ -12,16 +12,16 @@ export interface ResponseLayout {
   /** Longest response. */
   time: number;
   /** Packed places of the tokens that predict each response token, flat over rows. */
-  before: Tensor;
+  predictorIndices: Tensor;
   /** Where each flat value goes in (batch · time). */
-  places: Tensor;
+  paddedIndices: Tensor;
   /** Response tokens, flat. */
   targets: Tensor;
   /** (batch, time) float32: 1 where there is a token. */
   responseMask: Tensor;
 }
 
-export function layOut(rows: readonly Row[]): ResponseLayout {
+export function layOutResponses(rows: readonly Row[]): ResponseLayout {
   const lengths = rows.map(({ tokens: response }) => response.length);
   const time = Math.max(...lengths);
   const { batch, place } = packRows(rows);
@@ -39,32 +39,32 @@ export function layOut(rows: readonly Row[]): ResponseLayout {
     batch,
     lengths,
     time,
-    before: int(before),
-    places: int(places),
+    predictorIndices: int(before),
+    paddedIndices: int(places),
     targets: int(rows.flatMap(({ tokens: response }) => response)),
     responseMask: tensor(mask, { shape: [lengths.length, time] }),
   };
 }
 
 /** Flat values of response tokens as (batch, time), 0 where there is none. Differentiable. */
-export function spread(layout: ResponseLayout, flat: Tensor): Tensor {
-  const { lengths, time, places } = layout;
+export function padResponses(layout: ResponseLayout, flat: Tensor): Tensor {
+  const { lengths, time, paddedIndices: places } = layout;
   const empty = zeros([lengths.length * time]).toDevice(flat.device);
   return ops.index_copy(empty, 0, places, flat).view(lengths.length, time);
 }
 
 /** Hidden states before each response token: (response tokens, hidden). */
 export const responseStates = (model: Model, layout: ResponseLayout): Tensor =>
-  model.hidden({ ...layout.batch, wanted: layout.before });
+  model.hidden({ ...layout.batch, outputIndices: layout.predictorIndices });
 
 /** `targetsUnder` the model of the response tokens, flat. */
-export function responseTargets(
+export function responseStatistics(
   model: Model,
   layout: ResponseLayout,
   temperature = 1,
-): ReturnType<typeof targetsUnder> {
+): ReturnType<typeof tokenStatistics> {
   const [logprobs, entropy, correct] = model.readLogits(responseStates(model, layout), (logits, part) => {
-    const found = targetsUnder(logits, part(layout.targets), temperature);
+    const found = tokenStatistics(logits, part(layout.targets), temperature);
     return [found.logprobs, found.entropy, found.correct];
   }) as [Tensor, Tensor, Tensor];
   return { logprobs, entropy, correct };
@@ -72,7 +72,7 @@ export function responseTargets(
 
 /** Log-probability of each response token, flat. */
 export const responseLogprobs = (model: Model, layout: ResponseLayout, temperature = 1): Tensor =>
-  responseTargets(model, layout, temperature).logprobs;
+  responseStatistics(model, layout, temperature).logprobs;
 
 /** Log-probability of each token of each row's response, as numbers, without gradients. */
 export function tokenLogprobs(
@@ -82,7 +82,9 @@ export function tokenLogprobs(
   tokensPerBatch = 2048,
 ): number[][] {
   return batchRows(rows, tokensPerBatch).flatMap((batch) => {
-    const flat = noGrad(() => scope(() => responseLogprobs(model, layOut(batch), temperature).toArray()));
+    const flat = noGrad(() =>
+      scope(() => responseLogprobs(model, layOutResponses(batch), temperature).toArray()),
+    );
     let start = 0;
     return batch.map(({ tokens: { length } }) => {
       start += length;
@@ -92,30 +94,31 @@ export function tokenLogprobs(
 }
 
 /** Σ log-probability of each row's response tokens: (batch). */
-export function rowLogprobs(model: Model, rows: readonly Row[]): Tensor {
-  const layout = layOut(rows);
-  return spread(layout, responseLogprobs(model, layout)).sum(1);
+export function sequenceLogprobs(model: Model, rows: readonly Row[]): Tensor {
+  const layout = layOutResponses(rows);
+  return padResponses(layout, responseLogprobs(model, layout)).sum(1);
 }
 
 /** Hidden state at the last token of each row's response: (batch, hidden). */
-export function rowHidden(model: Model, rows: readonly Row[]): Tensor {
+export function lastHiddenStates(model: Model, rows: readonly Row[]): Tensor {
   const { batch, place } = packRows(rows);
   const last = rows.map(({ promptTokens: prompt, tokens: response }, row) =>
     place(row, prompt.length + response.length - 1),
   );
-  return model.hidden({ ...batch, wanted: tensor(last, { dtype: "int64" }) });
+  return model.hidden({ ...batch, outputIndices: tensor(last, { dtype: "int64" }) });
 }
 
 /** Score of each row, read at the last token of its response: (batch). */
-export const rowScores = (model: Model, rows: readonly Row[]): Tensor => model.scores(rowHidden(model, rows));
+export const sequenceScores = (model: Model, rows: readonly Row[]): Tensor =>
+  model.scores(lastHiddenStates(model, rows));
 
 /** Scores of rows as numbers, without gradients, some `tokensPerBatch` tokens at a time. */
 export const scoreAll = (model: Model, rows: readonly Row[], tokensPerBatch = 4096): number[] =>
-  readAll(rows, tokensPerBatch, (batch) => rowScores(model, batch));
+  readAll(rows, tokensPerBatch, (batch) => sequenceScores(model, batch));
 
 /** `rowLogprobs` as numbers, as `scoreAll` gives scores. */
-export const logprobAll = (model: Model, rows: readonly Row[], tokensPerBatch = 2048): number[] =>
-  readAll(rows, tokensPerBatch, (batch) => rowLogprobs(model, batch));
+export const allSequenceLogprobs = (model: Model, rows: readonly Row[], tokensPerBatch = 2048): number[] =>
+  readAll(rows, tokensPerBatch, (batch) => sequenceLogprobs(model, batch));
 
 const readAll = (rows: readonly Row[], tokens: number, read: (batch: Row[]) => Tensor): number[] =>
   batchRows(rows, tokens).flatMap((batch) => noGrad(() => scope(() => read(batch).toArray())));

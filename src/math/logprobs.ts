@@ -8,7 +8,7 @@ import * as kernels from "../tensor/kernels.ts";
 export function logprobsOf(logits: Tensor, targets: Tensor, temperature = 1): Tensor {
   const fused = kernels.logprobs(logits, targets, temperature);
   if (fused) return fused.logprobs;
-  const scaled = tempered(logits, temperature);
+  const scaled = temperedLogits(logits, temperature);
   return scaled.gather(-1, targets.unsqueeze(-1)).squeeze(-1).sub(scaled.logsumexp(-1));
 }
 
@@ -16,7 +16,7 @@ export function logprobsOf(logits: Tensor, targets: Tensor, temperature = 1): Te
  * `logprobsOf`, and without gradients what costs nothing more: the entropies, and 1 where no token is likelier than the
  * target, else 0.
  */
-export function targetsUnder(
+export function tokenStatistics(
   logits: Tensor,
   targets: Tensor,
   temperature = 1,
@@ -33,11 +33,11 @@ export function targetsUnder(
 
 /** Entropy of softmax(logits / temperature) in nats: (…, vocab) → (…). */
 export function entropyOf(logits: Tensor, temperature = 1): Tensor {
-  const logp = tempered(logits, temperature).logSoftmax(-1);
+  const logp = temperedLogits(logits, temperature).logSoftmax(-1);
   return logp.exp().mul(logp).sum(-1).neg();
 }
 
-function tempered(logits: Tensor, temperature: number): Tensor {
+function temperedLogits(logits: Tensor, temperature: number): Tensor {
   const exact = logits.dtype === "float64" ? logits : logits.to("float32");
   return temperature === 1 ? exact : exact.div(temperature);
 }

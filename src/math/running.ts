@@ -8,7 +8,7 @@ export interface RunningMoments {
   m2: number;
 }
 
-export const noMoments: RunningMoments = { count: 0, mean: 0, m2: 0 };
+export const emptyMoments: RunningMoments = { count: 0, mean: 0, m2: 0 };
 
 export function mergeMoments(seen: RunningMoments, batch: readonly number[]): RunningMoments {
   if (!batch.length) return seen;
@@ -23,5 +23,5 @@ export function mergeMoments(seen: RunningMoments, batch: readonly number[]): Ru
   };
 }
 
-export const deviation = (moments: RunningMoments): number =>
+export const standardDeviation = (moments: RunningMoments): number =>
   moments.count ? Math.sqrt(moments.m2 / moments.count) : 0;

@@ -1,8 +1,15 @@
 import { InputError } from "../data/errors.ts";
 import { swiglu } from "../nn/block.ts";
-import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
+import { type Adapter, addAdapterOutput, deltaWeight, makeAdapter } from "../nn/lora.ts";
 import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
-import { type Bits, block, dequantise, type Quantised, quantise, quantisedLinear } from "../nn/quantise.ts";
+import {
+  type Bits,
+  blockSize,
+  dequantise,
+  type Quantised,
+  quantise,
+  quantisedLinear,
+} from "../nn/quantise.ts";
 import { type DType, keep, Rng, scope, type Tensor } from "../tensor/index.ts";
 import type { Weights } from "./architecture.ts";
 import { isTarget, type LinearLayer, type PlainWeights } from "./weights.ts";
@@ -42,8 +49,10 @@ export class QuantisedWeights implements Weights {
     return bias ? y.add(bias) : y;
   }
 
-  gated(name: string, gate: Tensor, up: Tensor): Tensor {
-    return this.#layers.has(name) ? this.linear(name, swiglu(gate, up)) : this.#base.gated(name, gate, up);
+  gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor {
+    return this.#layers.has(name)
+      ? this.linear(name, swiglu(gate, up))
+      : this.#base.gatedLinear(name, gate, up);
   }
 
   linears(targets: readonly string[]): LinearLayer[] {
@@ -52,7 +61,7 @@ export class QuantisedWeights implements Weights {
       ...this.#base.linears(targets),
       ...layers.map(([stem, { scales }]) => ({
         stem,
-        inputs: scales.size(1) * block,
+        inputs: scales.size(1) * blockSize,
         outputs: scales.size(0),
         device: scales.device,
       })),
@@ -62,8 +71,8 @@ export class QuantisedWeights implements Weights {
   /** Rounds the linear layers whose names end in one of `targets`. @throws InputError */
   quantise(targets: readonly string[], bits: Bits): void {
     for (const { stem, inputs } of this.#base.linears(targets)) {
-      if (inputs % block !== 0)
-        throw new InputError(`quantise: ${stem} has ${inputs} inputs, which ${block} does not divide`);
+      if (inputs % blockSize !== 0)
+        throw new InputError(`quantise: ${stem} has ${inputs} inputs, which ${blockSize} does not divide`);
       const { values, scales } = quantise(this.get(`${stem}.weight`), bits);
       this.#layers.set(stem, { values: keep(values), scales: keep(scales) });
       this.#base.remove(`${stem}.weight`);
@@ -127,11 +136,13 @@ export class LoraWeights implements Weights {
   linear(name: string, x: Tensor): Tensor {
     const y = this.#base.linear(name, x);
     const adapter = this.#adapters.get(name);
-    return adapter ? adapt(y, x, adapter) : y;
+    return adapter ? addAdapterOutput(y, x, adapter) : y;
   }
 
-  gated(name: string, gate: Tensor, up: Tensor): Tensor {
-    return this.#adapters.has(name) ? this.linear(name, swiglu(gate, up)) : this.#base.gated(name, gate, up);
+  gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor {
+    return this.#adapters.has(name)
+      ? this.linear(name, swiglu(gate, up))
+      : this.#base.gatedLinear(name, gate, up);
   }
 
   /**
@@ -173,7 +184,7 @@ export class LoraWeights implements Weights {
       const name = `${stem}.weight`;
       const weight = all.get(name) as Tensor;
       const sum = scope(() => {
-        const change = weightChange(adapter);
+        const change = deltaWeight(adapter);
         const added = this.#base.transposed ? change.transpose(0, 1) : change;
         return weight.to("float32").add(added).to(weight.dtype).contiguous();
       });

@@ -15,7 +15,7 @@ export interface Weights {
   /** What the linear layer `name` makes of x, its bias and adapter included. */
   linear(name: string, x: Tensor): Tensor;
   /** linear(name, swiglu(gate, up)), without keeping what is between for the gradient where that can be. */
-  gated(name: string, gate: Tensor, up: Tensor): Tensor;
+  gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor;
 }
 
 export interface Dimensions {
@@ -58,7 +58,7 @@ export interface Architecture<Config> {
   forward(
     config: Config,
     weights: Weights,
-    batch: Pick<Batch, "ids" | "positions" | "wanted">,
+    batch: Pick<Batch, "ids" | "positions" | "outputIndices">,
     attend: Attend,
     run: RunBlock,
   ): Tensor;

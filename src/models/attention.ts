@@ -17,7 +17,7 @@ export interface Batch {
    */
   branches?: readonly (readonly number[])[];
   /** (wanted) int64: places of the tokens whose hidden states are asked for; all of them where there is none. */
-  wanted?: Tensor;
+  outputIndices?: Tensor;
 }
 
 /** Attention of one layer: q (tokens, heads, dim), k and v (tokens, kvHeads, dim) → (tokens, heads · dim). */
@@ -27,14 +27,14 @@ type Packing = Pick<Batch, "lengths" | "branches">;
 
 /** Where a sequence or branch begins among the keys: at a multiple of this, so that the order of sums over them does not
  * depend on what it is packed with. */
-export const alignment = 16;
+export const keyAlignment = 16;
 /** Keys are taken this many at a time. */
-export const block = 64;
+export const keyBlock = 64;
 
 /**
  * What the token `at` of a branch sees: of its prefix, and of the branch. @param start, branch: the places where they begin
  */
-export function rangesAt(
+export function branchKeyRanges(
   start: number,
   prefix: number,
   branch: number,
@@ -50,7 +50,7 @@ export function rangesAt(
  * its own branch. (tokens, 4)
  * @returns them, and the token in each place, −1 for none
  */
-function rangesOf({ lengths, branches = [] }: Packing, window: number, align = 1) {
+function packedKeyRanges({ lengths, branches = [] }: Packing, window: number, align = 1) {
   const ranges: number[] = [];
   const tokens: number[] = [];
   const beginAt = (multiple: number): number => {
@@ -68,14 +68,14 @@ function rangesOf({ lengths, branches = [] }: Packing, window: number, align = 1
     for (let at = 0; at < prefix; at++) add(start + Math.max(0, at + 1 - window), start + at + 1, 0, 0);
     for (const size of of) {
       const branch = beginAt(align);
-      for (let at = 0; at < size; at++) add(...rangesAt(start, prefix, branch, at, window));
+      for (let at = 0; at < size; at++) add(...branchKeyRanges(start, prefix, branch, at, window));
     }
   }
   return { ranges: Int32Array.from(ranges), tokens };
 }
 
 /** A mask (query, key) of a sequence for scaled_dot_product_attention: 0 where a query sees a key, −∞ elsewhere. */
-function maskOf(ranges: Int32Array, start: number, length: number): Tensor {
+function attentionMask(ranges: Int32Array, start: number, length: number): Tensor {
   const mask = new Float32Array(length * length).fill(-Infinity);
   for (let query = 0; query < length; query++)
     for (const range of [0, 2]) {
@@ -89,23 +89,23 @@ function maskOf(ranges: Int32Array, start: number, length: number): Tensor {
 const shortSequence = 256;
 
 /** What attention has to know of a model. */
-export interface Attending {
+export interface AttentionModel {
   dimensions: { headDim: number; window: number };
   dtype: DType;
   device: string;
 }
 
 /** Our kernels of attention for such a model, or null where libtorch's is called. */
-export const attentionKernels = ({ dimensions, device, dtype }: Attending) =>
+export const attentionKernels = ({ dimensions, device, dtype }: AttentionModel) =>
   kernels.packedAttention({ device, dtype, headDim: dimensions.headDim });
 
 /** Causal attention within each sequence of a packed batch: of all at once with our kernels, several times as fast. */
-export function packedAttention(batch: Packing, model: Attending): Attend {
+export function packedAttention(batch: Packing, model: AttentionModel): Attend {
   const { headDim, window } = model.dimensions;
   const kernel = attentionKernels(model);
   if (!kernel) return attentionBySequence(batch, window);
-  const { ranges, tokens } = rangesOf(batch, window, alignment);
-  while (tokens.length % block) tokens.push(-1);
+  const { ranges, tokens } = packedKeyRanges(batch, window, keyAlignment);
+  while (tokens.length % keyBlock) tokens.push(-1);
   const seen = fromBytes(new Uint8Array(ranges.buffer), [ranges.length / 4, 4], "int32");
   const places = tensor(tokens, { dtype: "int32" });
   return (_layer, q, k, v) =>
@@ -114,11 +114,12 @@ export function packedAttention(batch: Packing, model: Attending): Attend {
 
 /** The same by libtorch's attention, for one sequence after the other: the kernel's oracle. */
 export function attentionBySequence({ lengths, branches = [] }: Packing, window: number): Attend {
-  const { ranges } = rangesOf({ lengths, branches }, window);
+  const { ranges } = packedKeyRanges({ lengths, branches }, window);
   const short = Math.max(...lengths) <= shortSequence;
   let start = 0;
   const masks = lengths.map((length, i) => {
-    const mask = (branches[i]?.length ?? 0) > 1 || length > window ? maskOf(ranges, start, length) : null;
+    const mask =
+      (branches[i]?.length ?? 0) > 1 || length > window ? attentionMask(ranges, start, length) : null;
     start += length;
     return mask;
   });

@@ -8,7 +8,7 @@ const logitsAtOnce = 256;
 export type Part = (all: Tensor) => Tensor;
 
 /** Keeps each block's output alone for the gradient, and computes the block again for it (Chen et al. 2016). */
-export class Checkpoints {
+export class ActivationCheckpoints {
   #blocks: { block: (x: Tensor) => Tensor; input: Tensor; output: Tensor }[] = [];
 
   /** Computes a block without what its gradient needs. */

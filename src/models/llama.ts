@@ -124,7 +124,7 @@ export const llama: Architecture<LlamaConfig> = {
     return shapes;
   },
 
-  forward(config, weights: Weights, { ids, positions, wanted }, attend: Attend, run) {
+  forward(config, weights: Weights, { ids, positions, outputIndices }, attend: Attend, run) {
     const norm = (x: Tensor, name: string) => rmsNorm(x, weights.get(`${name}.weight`), config.rms_norm_eps);
     const tokens = ids.size(0);
     let x = embedding(weights.get("model.embed_tokens.weight"), ids);
@@ -140,12 +140,12 @@ export const llama: Architecture<LlamaConfig> = {
         const q = rotate(heads("q_proj"), angles);
         const k = rotate(heads("k_proj"), angles);
         const attended = attend(i, q, k, heads("v_proj"));
-        const pick = (z: Tensor) => (wanted && i === last ? z.indexSelect(0, wanted) : z);
-        const y = pick(x).add(weights.linear(`${layer}.self_attn.o_proj`, pick(attended)));
+        const select = (z: Tensor) => (outputIndices && i === last ? z.indexSelect(0, outputIndices) : z);
+        const y = select(x).add(weights.linear(`${layer}.self_attn.o_proj`, select(attended)));
         const m = norm(y, `${layer}.post_attention_layernorm`);
         const up = weights.linear(`${layer}.mlp.up_proj`, m);
         return y.add(
-          weights.gated(`${layer}.mlp.down_proj`, weights.linear(`${layer}.mlp.gate_proj`, m), up),
+          weights.gatedLinear(`${layer}.mlp.down_proj`, weights.linear(`${layer}.mlp.gate_proj`, m), up),
         );
       });
     for (let i = 0; i < config.num_hidden_layers; i++) x = run((y) => block(y, i), x);

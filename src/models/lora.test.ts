@@ -59,7 +59,7 @@ describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("adapters on %s", (na
     expect(Math.max(...expected.map((x, i) => Math.abs(x - (before[i] as number))))).toBeGreaterThan(0.1);
     model.save(join(folder, name));
     expectClose(logitsOf(openModel(join(folder, name), { dtype: "float32" })), expected, tolerance);
-    model.finish();
+    model.finishTraining();
     expectClose(logitsOf(model), expected, tolerance);
     model.dispose();
     expectClose(logitsOf(base), before, 0);
@@ -67,7 +67,7 @@ describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("adapters on %s", (na
 
   it("get the gradients that the chain rule gives from the whole weight's", () => {
     const model = adapted(base);
-    const whole = gradientsOf(adapted(base).finish());
+    const whole = gradientsOf(adapted(base).finishTraining());
     for (const [key, gradient] of gradientsOf(model)) {
       const [, stem, part] = /^base_model\.model\.(.*)\.lora_(A|B)\.weight$/.exec(key) as unknown as string[];
       const of = (which: string) =>

@@ -8,9 +8,9 @@ import { LoraWeights, QuantisedWeights } from "./adapters.ts";
 import type { Architecture, Dimensions, Head, Json, RunBlock } from "./architecture.ts";
 import { parseModelConfig } from "./architectures.ts";
 import { type Attend, attentionKernels, type Batch, packedAttention } from "./attention.ts";
-import { Checkpoints, type Part } from "./checkpointing.ts";
+import { ActivationCheckpoints, type Part } from "./checkpointing.ts";
 import { readProvenance, restoreAdapters, saveModel } from "./save.ts";
-import { type HeadOptions, scoreHead } from "./value-head.ts";
+import { type HeadOptions, makeScoreHead } from "./value-head.ts";
 import { PlainWeights } from "./weights.ts";
 
 type Tensors = Map<string, Tensor>;
@@ -31,8 +31,8 @@ export class Model {
    * Keeps only each block's output for the gradient and computes the rest again, vocabulary logits too: less memory, a
    * third more time.
    */
-  checkpointing = false;
-  readonly #checkpoints = new Checkpoints();
+  gradientCheckpointing = false;
+  readonly #checkpoints = new ActivationCheckpoints();
   /** What `scores` adds: set by normalisation on reference samples. */
   scoreShift: number;
   readonly #architecture: Architecture<unknown>;
@@ -75,7 +75,7 @@ export class Model {
    * Whether a token's hidden state has the same bits whatever is computed beside it, so in sampling and in training: all
    * of a block goes through our bfloat16 kernels, which products of adapters and of transposed weights do not.
    */
-  get exact(): boolean {
+  get isBatchInvariant(): boolean {
     return attentionKernels(this) !== null && !this.#architecture.transposed && !this.#weights.config;
   }
 
@@ -95,7 +95,7 @@ export class Model {
    * sequence unless given. With `checkpointing` gradients end here: `backwardBlocks` takes them through the blocks.
    */
   hidden(batch: Batch, attend: Attend = packedAttention(batch, this)): Tensor {
-    const run: RunBlock = this.checkpointing ? this.#checkpoints.run : (block, x) => block(x);
+    const run: RunBlock = this.gradientCheckpointing ? this.#checkpoints.run : (block, x) => block(x);
     return this.#architecture.forward(this.#config, this.#weights, batch, attend, run);
   }
 
@@ -121,7 +121,7 @@ export class Model {
    * @param hidden (tokens, hidden), from `hidden` @param read its `part` selects these tokens' values of others (tokens)
    */
   readLogits(hidden: Tensor, read: (logits: Tensor, part: Part) => Tensor[]): readonly Tensor[] {
-    if (!this.checkpointing) return read(this.logits(hidden), (all) => all);
+    if (!this.gradientCheckpointing) return read(this.logits(hidden), (all) => all);
     return this.#checkpoints.runInParts(hidden, (states, part) => read(this.logits(states), part));
   }
 
@@ -191,7 +191,7 @@ export class Model {
           if (!share) weights.get(old)?.dispose();
           weights.delete(old);
         }
-        const head = scoreHead(this.dimensions.hidden, this.dtype, options);
+        const head = makeScoreHead(this.dimensions.hidden, this.dtype, options);
         const { plumbline: _, ...json } = this.json;
         return this.#withWeights(json, "score", weights, share, head);
       }),
@@ -225,7 +225,7 @@ export class Model {
   }
 
   /** Ends what `train` began, and takes adapters into the weights: afterwards the model shares none. */
-  finish(): this {
+  finishTraining(): this {
     for (const weight of this.learned.values()) weight.requiresGrad = false;
     if (!this.#weights.config) return this;
     noGrad(() => scope(() => this.#plain.replace(this.#weights.merged())));

@@ -6,7 +6,7 @@ import { readTokenizer } from "../text/tokenizer.ts";
 import type { Head, Json } from "./architecture.ts";
 import { parseModelConfig } from "./architectures.ts";
 import { readGguf } from "./files/gguf.ts";
-import { fromGguf } from "./files/gguf-model.ts";
+import { modelFromGguf } from "./files/gguf-model.ts";
 import { readCheckpoint } from "./files/safetensors.ts";
 import { Model } from "./model.ts";
 
@@ -14,7 +14,7 @@ import { Model } from "./model.ts";
 const fastDtype = (): DType => (capabilities().fastBf16 ? "bfloat16" : "float32");
 
 /** The weights an architecture expects, taken from a checkpoint's, each checked for its shape. */
-function takeWeights(
+function selectWeights(
   json: Json,
   found: Map<string, Tensor>,
   where: string,
@@ -51,8 +51,8 @@ export function openModel(path: string, options: { dtype?: DType } = {}): Model 
   const dtype = options.dtype ?? fastDtype();
   return noGrad(() =>
     scope(() => {
-      const source = statSync(path).isDirectory() ? readFolder(path) : fromGguf(readGguf(path), path);
-      const { weights, head } = takeWeights(source.json, source.weights, path);
+      const source = statSync(path).isDirectory() ? readFolder(path) : modelFromGguf(readGguf(path), path);
+      const { weights, head } = selectWeights(source.json, source.weights, path);
       for (const [name, weight] of weights) weights.set(name, keep(weight.to(dtype)));
       return new Model(source.json, weights, head, source.tokenizer);
     }),

@@ -61,7 +61,7 @@ export interface HeadOptions {
 }
 
 /** Weights of a fresh scalar head: from N(0, std²), or zeros; a bias of 0 where `bias`. */
-export function scoreHead(
+export function makeScoreHead(
   hidden: number,
   dtype: DType,
   { std, seed = 0, bias = false }: HeadOptions,

@@ -44,7 +44,7 @@ export class PlainWeights implements Weights {
     return this.transposed ? ops.linear(x, weight.transpose(0, 1), { bias }) : linear(x, weight, bias);
   }
 
-  gated(name: string, gate: Tensor, up: Tensor): Tensor {
+  gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor {
     return this.tensors.has(`${name}.bias`)
       ? this.linear(name, swiglu(gate, up))
       : gatedLinear(gate, up, this.get(`${name}.weight`));

@@ -11,18 +11,18 @@ export const embedding: Binary = (table, ids) => kernels.embedding(table, ids) ?
 
 /** x / √(mean x² + eps) · weight (Zhang & Sennrich 2019, eq. 4): (tokens, width) → (tokens, width). */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
-  kernels.rmsNorm(x, weight, eps) ?? plain.rmsNorm(x, weight, eps);
+  kernels.rmsNorm(x, weight, eps) ?? unfused.rmsNorm(x, weight, eps);
 
 /** silu(gate) · up (Shazeer 2020). */
-export const swiglu: Binary = (gate, up) => kernels.swiglu(gate, up) ?? plain.swiglu(gate, up);
+export const swiglu: Binary = (gate, up) => kernels.swiglu(gate, up) ?? unfused.swiglu(gate, up);
 
 /**
  * Turns each pair of channels (i, i + dim / 2) of every head by its token's angle (Su et al. 2021, eq. 34).
  * @param x (tokens, heads, dim) @param angles (tokens, dim) float32: cosines of dim / 2 angles, then their sines
  */
-export const rotate: Binary = (x, angles) => kernels.rotate(x, angles) ?? plain.rotate(x, angles);
+export const rotate: Binary = (x, angles) => kernels.rotate(x, angles) ?? unfused.rotate(x, angles);
 
-export const plain = {
+export const unfused = {
   rmsNorm: (x: Tensor, weight: Tensor, eps: number): Tensor => ops.rms_norm(x, [x.size(-1)], { weight, eps }),
   swiglu: (gate: Tensor, up: Tensor): Tensor => ops.silu(gate).mul(up),
   rotate(x: Tensor, angles: Tensor): Tensor {

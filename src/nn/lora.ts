@@ -27,9 +27,9 @@ export function makeAdapter(
 }
 
 /** Adds an adapter's part to what its layer made of x: y + scale · x aᵀ bᵀ (Hu et al. 2021, eq. 3), in place. */
-export const adapt = (y: Tensor, x: Tensor, { a, b, scale }: Adapter): Tensor =>
+export const addAdapterOutput = (y: Tensor, x: Tensor, { a, b, scale }: Adapter): Tensor =>
   ops.addmm_(y, ops.linear(x, a), b.transpose(0, 1), { alpha: scale });
 
 /** What an adapter adds to its layer's weight, (out, in), in float32. */
-export const weightChange = ({ a, b, scale }: Adapter): Tensor =>
+export const deltaWeight = ({ a, b, scale }: Adapter): Tensor =>
   b.to("float32").matmul(a.to("float32")).mul(scale);

@@ -12,7 +12,7 @@ export interface Quantised {
 export type Bits = 4 | 8;
 
 /** Weights that share a scale. */
-export const block = 64;
+export const blockSize = 64;
 
 /** The 16 values of 4-bit NormalFloat: quantiles of a normal distribution (Dettmers et al. 2023, appendix E). */
 export const normalFloat = [
@@ -31,7 +31,7 @@ const borders = normalFloat.slice(1).map((code, i) => (code + (normalFloat[i] as
 export function quantise(weight: Tensor, bits: Bits): Quantised {
   return scope(() => {
     const [rows, width] = weight.shape as [number, number];
-    const blocks = weight.to("float32").view(rows, -1, block);
+    const blocks = weight.to("float32").view(rows, -1, blockSize);
     const largest = blocks.abs().amax(-1, true).clamp(1e-30, null);
     const scales = largest.squeeze(-1);
     if (bits === 8) {
@@ -46,17 +46,17 @@ export function quantise(weight: Tensor, bits: Bits): Quantised {
 
 /** The matrix again. */
 export const dequantise = (from: Quantised, dtype: DType): Tensor =>
-  kernels.dequantise(from.values, from.scales, codeTensor(), dtype) ?? plainDequantise(from).to(dtype);
+  kernels.dequantise(from.values, from.scales, codeTensor(), dtype) ?? dequantiseUnfused(from).to(dtype);
 
 /** x · weightᵀ in the type of x; the gradient is x's alone. */
 export const quantisedLinear = (x: Tensor, weight: Quantised): Tensor =>
   kernels.quantisedLinear(x, weight.values, weight.scales, codeTensor()) ??
-  ops.linear(x, plainDequantise(weight).to(x.dtype));
+  ops.linear(x, dequantiseUnfused(weight).to(x.dtype));
 
 /** `dequantise` in libtorch's operators, in float32: its oracle. */
-export function plainDequantise({ values, scales }: Quantised): Tensor {
+export function dequantiseUnfused({ values, scales }: Quantised): Tensor {
   const [rows, blocks] = scales.shape as [number, number];
-  const isWide = values.size(1) === blocks * block;
+  const isWide = values.size(1) === blocks * blockSize;
   const low = ops.bitwise_and(values, 15);
   const high = ops.__rshift__(values, 4);
   const levels = isWide
@@ -64,5 +64,5 @@ export function plainDequantise({ values, scales }: Quantised): Tensor {
     : codeTensor()
         .toDevice(values.device)
         .indexSelect(0, ops.stack([low, high], { dim: -1 }).view(-1).to("int64"));
-  return levels.view(rows, blocks, block).mul(scales.unsqueeze(-1)).view(rows, -1);
+  return levels.view(rows, blocks, blockSize).mul(scales.unsqueeze(-1)).view(rows, -1);
 }

@@ -1,10 +1,10 @@
 import {
   type Attend,
-  alignment,
   attentionKernels,
-  block,
+  branchKeyRanges,
+  keyAlignment,
+  keyBlock,
   packedAttention,
-  rangesAt,
 } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
 import { arange, keep, ops, scope, type Tensor, tensor, where, zeros } from "../tensor/index.ts";
@@ -36,7 +36,7 @@ export class KvCache {
     const { dimensions, dtype, device } = model;
     this.#model = model;
     this.#packed = attentionKernels(model);
-    this.#capacity = this.#packed ? upTo(capacity + alignment, block) : capacity;
+    this.#capacity = this.#packed ? upTo(capacity + keyAlignment, keyBlock) : capacity;
     const make = () =>
       Array.from({ length: dimensions.layers }, () =>
         scope(() =>
@@ -91,7 +91,7 @@ export class KvCache {
       // As packed attention lays out a prompt and the branch after it.
       const ranges = before.map((length, row) => {
         const prompt = this.#prompts[row] as number;
-        return rangesAt(0, prompt, upTo(prompt, alignment), length - prompt, window);
+        return branchKeyRanges(0, prompt, upTo(prompt, keyAlignment), length - prompt, window);
       });
       const seen = int32(ranges.flat());
       const places = int32(ranges.map(([, , , end]) => end - 1));

@@ -4,7 +4,7 @@ import type { Model } from "../models/model.ts";
 import { cat, noGrad, type Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./cache.ts";
 import type { Completion } from "./sampler.ts";
-import { cut, draw, forbid, type Sampling } from "./sampling.ts";
+import { filterLogits, maskTokens, type Sampling, sampleTokens } from "./sampling.ts";
 
 /** A prompt to complete, and how. */
 export interface Request {
@@ -177,8 +177,11 @@ export class Engine {
             end += length;
             return new Array<number>(samples).fill(end);
           });
-          const wanted = tensor(places, { dtype: "int64" });
-          return this.#model.hidden({ ...batch, wanted }, this.#cache.prefill(batch.lengths, samples));
+          const outputIndices = tensor(places, { dtype: "int64" });
+          return this.#model.hidden(
+            { ...batch, outputIndices },
+            this.#cache.prefill(batch.lengths, samples),
+          );
         }),
       ),
     );
@@ -253,7 +256,7 @@ function forbidStops(logits: Tensor, rows: readonly Row[]): Tensor {
     row.completion.tokens.length < row.minTokens ? [{ i, stopIds: row.stopIds }] : [],
   );
   for (const run of runsOf(tooShort, ({ stopIds }) => stopIds))
-    left = forbid(
+    left = maskTokens(
       left,
       run.map(({ i }) => i),
       run[0]?.stopIds ?? [],
@@ -294,6 +297,10 @@ function drawAlike(
   const temperature: Sampling["temperature"] = rows.every((row) => row.temperature === first)
     ? first
     : tensor(rows.map((row) => row.temperature)).unsqueeze(1);
-  const { tokens, logprobs } = draw(cut(logits, { temperature, topK, topP }), temperature, rng);
+  const { tokens, logprobs } = sampleTokens(
+    filterLogits(logits, { temperature, topK, topP }),
+    temperature,
+    rng,
+  );
   return { ids: tokens.toArray(), logprobs: logprobs.toArray() };
 }

@@ -7,7 +7,7 @@ import { type DType, memory, operator, ops, Rng, scope, type Tensor, tensor } fr
 import { KvCache } from "./cache.ts";
 import { decode, generate } from "./generate.ts";
 import { type Completion, isFinished } from "./sampler.ts";
-import { cut, draw, plainDraw } from "./sampling.ts";
+import { filterLogits, sampleTokens, sampleTokensUnfused } from "./sampling.ts";
 
 const softmax = (logits: readonly number[], temperature: number) => {
   const weights = logits.map((v) => Math.exp(v / temperature));
@@ -22,7 +22,7 @@ describe("sampling", () => {
     scope(() => {
       const n = 40_000;
       const rows = tensor(logits).unsqueeze(0).expand(n, logits.length);
-      const { tokens, logprobs } = draw(rows, temperature, new Rng(3));
+      const { tokens, logprobs } = sampleTokens(rows, temperature, new Rng(3));
       const expected = softmax(logits, temperature);
       const counts = logits.map(() => 0);
       const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
@@ -41,7 +41,7 @@ describe("sampling", () => {
   it("reaches every token of a vocabulary that is no multiple of its chunk", () => {
     scope(() => {
       const vocab = 700;
-      const { tokens } = draw(
+      const { tokens } = sampleTokens(
         tensor(new Array(vocab).fill(0)).unsqueeze(0).expand(30_000, vocab),
         1,
         new Rng(0),
@@ -66,7 +66,7 @@ describe("sampling", () => {
         Tensor,
         Tensor,
       ];
-      const [wanted, wantedLogprobs] = plainDraw(logits, places, temperatures);
+      const [wanted, wantedLogprobs] = sampleTokensUnfused(logits, places, temperatures);
       // Sums in float32 may put a place that is within 1e-6 of a border on its other side: here none is.
       expect(tokens.toArray()).toEqual(wanted.toArray());
       expect(Math.min(...tokens.toArray())).toBeGreaterThanOrEqual(20);
@@ -81,7 +81,7 @@ describe("sampling", () => {
     scope(() => {
       const row = tensor(logits).unsqueeze(0);
       const p = (options: { topK?: number; topP?: number }) =>
-        cut(row, { temperature: 1, ...options })
+        filterLogits(row, { temperature: 1, ...options })
           .softmax(-1)
           .toArray();
       const all = softmax(logits, 1);
@@ -98,7 +98,7 @@ describe("sampling", () => {
 
   it("temperature 0 takes the likeliest", () => {
     scope(() => {
-      const { tokens } = draw(tensor([0, 3, 1]).unsqueeze(0), 0, new Rng(0));
+      const { tokens } = sampleTokens(tensor([0, 3, 1]).unsqueeze(0), 0, new Rng(0));
       expect(tokens.toArray()).toEqual([1]);
     });
   });

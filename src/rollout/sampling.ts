@@ -11,7 +11,7 @@ export interface Sampling {
 }
 
 /** Logits (batch, vocab) with −∞ for tokens that the cut-offs leave out. */
-export function cut(logits: Tensor, { temperature, topK, topP }: Sampling): Tensor {
+export function filterLogits(logits: Tensor, { temperature, topK, topP }: Sampling): Tensor {
   let left = logits;
   if (topK !== undefined && topK < left.size(-1)) {
     const [best] = ops.topk(left, topK) as [Tensor, Tensor];
@@ -33,7 +33,7 @@ export function cut(logits: Tensor, { temperature, topK, topP }: Sampling): Tens
 type Draw = (logits: Tensor, places: Tensor, temperatures: Tensor) => [tokens: Tensor, logprobs: Tensor];
 
 /** Inverts the cumulative distribution at `places` (batch, 1), float64 in [0, 1). */
-export const plainDraw: Draw = (logits, places, temperatures) => {
+export const sampleTokensUnfused: Draw = (logits, places, temperatures) => {
   const scaled = logits.to("float64").div(temperatures);
   const p = scaled.softmax(-1);
   const last = p.size(-1) - 1;
@@ -54,7 +54,7 @@ const logprobsAt = (logits: Tensor, tokens: Tensor): Tensor =>
  * @param logits (batch, vocab) @returns tokens (batch) int64, and their log-probs (batch) float32, of the greedy ones at
  * temperature 1
  */
-export function draw(
+export function sampleTokens(
   logits: Tensor,
   temperature: Sampling["temperature"],
   generator: Rng,
@@ -69,12 +69,12 @@ export function draw(
   // In float64: float32 would never draw what is rarer than 2⁻²⁴.
   const places = ops.rand([logits.size(0), 1], { generator, dtype: "float64" }).toDevice(logits.device);
   const [tokens, logprobs] =
-    kernels.draw(logits, places, temperatures) ?? plainDraw(logits, places, temperatures);
+    kernels.draw(logits, places, temperatures) ?? sampleTokensUnfused(logits, places, temperatures);
   return { tokens, logprobs };
 }
 
 /** Logits (batch, vocab) under which these rows cannot draw these tokens. */
-export function forbid(logits: Tensor, rows: readonly number[], tokens: readonly number[]): Tensor {
+export function maskTokens(logits: Tensor, rows: readonly number[], tokens: readonly number[]): Tensor {
   const vocab = logits.size(1);
   const places = rows.flatMap((row) => tokens.map((token) => row * vocab + token));
   if (!places.length) return logits;

@@ -24,7 +24,7 @@ function unpermute(weight: Tensor, heads: number): Tensor {
 }
 
 /** A GGUF file's llama model under Hugging Face's names, with its config and tokenizer. */
-export function fromGguf({ metadata, tensors }: Gguf, path: string) {
+export function modelFromGguf({ metadata, tensors }: Gguf, path: string) {
   const architecture = metadata.get("general.architecture");
   if (architecture !== "llama")
     throw new InputError(`${path}: GGUF architecture "${architecture}" is not supported (llama is)`);

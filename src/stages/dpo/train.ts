@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import { batchGroups, groupByPrompt, pairsOf } from "../../batch/groups.ts";
+import { batchGroups, groupByPrompt, pairTensors } from "../../batch/groups.ts";
 import type { Row } from "../../batch/pack.ts";
-import { logprobAll } from "../../batch/score.ts";
+import { allSequenceLogprobs } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import { readComparisons, readUnpaired, unpair } from "../../data/readers.ts";
 import type { Comparison, Unpaired } from "../../data/records.ts";
@@ -171,14 +171,14 @@ function lossOf(
     const weight = 1 / batch.reduce((sum, { rows }) => sum + rows.length, 0);
     return ktoLoss(completions, tensor(good), tensor(good.map(() => weight)), kl, options);
   }
-  const { better, worse, weights } = pairsOf(part as Exclude<Group, Thumbs>[], batch.length);
+  const { better, worse, weights } = pairTensors(part as Exclude<Group, Thumbs>[], batch.length);
   return pairLoss(completions, better, worse, weights, { loss, ...options });
 }
 
 /** KTO's z: how far the policy is from the reference on completions of other prompts, not below 0, in nats. */
 function klElsewhere(model: Model, groups: readonly Thumbs[], reference: Reference): number {
   const rows = groups.map(({ elsewhere }) => elsewhere);
-  const logprobs = logprobAll(model, rows);
+  const logprobs = allSequenceLogprobs(model, rows);
   const ratios = rows.map((row, i) => (logprobs[i] as number) - referred(reference, row));
   return Math.max(0, ratios.reduce((a, b) => a + b, 0) / ratios.length);
 }
