@@ -61,13 +61,15 @@ describe.each(names)("%s against transformers", (name) => {
       promptTokens: prompt,
       tokens,
     }));
-    const { batch, place } = packRows([...rows, { promptTokens: other, tokens: prompt }]);
+    const { batch, packedIndex } = packRows([...rows, { promptTokens: other, tokens: prompt }]);
     const logits = noGrad(() => model.logits(model.hidden(batch)));
     expect(logits.size(0)).toBeLessThan(rows.length * (prompt.length + other.length));
     [...rows, { promptTokens: other, tokens: prompt }].forEach((row, i) => {
       const ids = [...row.promptTokens, ...row.tokens];
       const alone = noGrad(() => model.logits(model.hidden(pack([ids]))));
-      ids.forEach((_, t) => expectClose(logits.narrow(0, place(i, t), 1), alone.narrow(0, t, 1), tolerance));
+      ids.forEach((_, t) =>
+        expectClose(logits.narrow(0, packedIndex(i, t), 1), alone.narrow(0, t, 1), tolerance),
+      );
     });
   });
 

@@ -178,10 +178,7 @@ export class Engine {
             return new Array<number>(samples).fill(end);
           });
           const outputIndices = tensor(places, { dtype: "int64" });
-          return this.#model.hidden(
-            { ...batch, outputIndices },
-            this.#cache.prefill(batch.lengths, samples),
-          );
+          return this.#model.hidden({ ...batch, outputIndices }, this.#cache.prefill(batch.lengths, samples));
         }),
       ),
     );
