@@ -4,8 +4,8 @@ import { completeAll, type EndpointOptions } from "../http/endpoint.ts";
 import type { Completion, Sampler } from "./sampler.ts";
 
 /**
- * A sampler on an OpenAI-compatible server, which gives texts alone: completions have no tokens, and none to learn from.
- * The completions of a prompt are asked for with the seeds `seed`, `seed + 1`, ….
+ * Makes a sampler of an OpenAI-compatible chat server. It returns text only: completions have no tokens, so no stage
+ * can train on them. The completions of a prompt are requested with the seeds `seed`, `seed + 1`, ….
  */
 export const serverSampler = (server: Pick<EndpointOptions, "url" | "model" | "key">): Sampler => ({
   async sample(prompts, { temperature = 1, samples = 1, seed = 0, maxTokens, signal, onProgress }) {
@@ -35,6 +35,6 @@ export const serverSampler = (server: Pick<EndpointOptions, "url" | "model" | "k
 
 function conversation(prompt: readonly (Message | number)[]): readonly Message[] {
   if (typeof prompt[0] === "number")
-    throw new InputError("a chat server completes conversations: it cannot be given token ids");
+    throw new InputError("a chat server completes conversations: it takes no token ids");
   return prompt as readonly Message[];
 }

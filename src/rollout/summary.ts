@@ -1,7 +1,7 @@
 import { emptyMoments, mean, mergeMoments, standardDeviation } from "../math/index.ts";
 import { type Completion, isFinished } from "./sampler.ts";
 
-/** Scores and lengths of a step's completions, under the names of docs/metrics.md. */
+/** Summarises the scores and lengths of a step's completions, as the metrics that docs/metrics.md lists. */
 export function summariseCompletions(
   completions: readonly (Pick<Completion, "finishReason"> & { tokens: readonly number[]; score: number })[],
 ): Record<string, number> {
