@@ -2,7 +2,7 @@ import { noGrad, type Tensor } from "../tensor/index.ts";
 import * as kernels from "../tensor/kernels.ts";
 
 /**
- * Log-probability of each target under softmax(logits / temperature), in float32.
+ * Computes the log-probability of each target under softmax(logits / temperature), in float32.
  * @param logits (tokens, vocab) @param targets (tokens) int64 @returns (tokens)
  */
 export function logprobsOf(logits: Tensor, targets: Tensor, temperature = 1): Tensor {
@@ -13,8 +13,10 @@ export function logprobsOf(logits: Tensor, targets: Tensor, temperature = 1): Te
 }
 
 /**
- * `logprobsOf`, and without gradients what costs nothing more: the entropies, and 1 where no token is likelier than the
- * target, else 0.
+ * Computes `logprobsOf`, and in the same pass over the logits, without gradients, two more statistics of each token.
+ * @param logits (tokens, vocab) @param targets (tokens) int64
+ * @returns each (tokens) float32: `logprobs` of the targets; `entropy` of the distribution in nats; `correct`: 1 where no
+ * token is likelier than the target, else 0
  */
 export function tokenStatistics(
   logits: Tensor,
@@ -31,13 +33,14 @@ export function tokenStatistics(
   });
 }
 
-/** Entropy of softmax(logits / temperature) in nats: (…, vocab) → (…). */
+/** Computes the entropy of softmax(logits / temperature) in nats: (…, vocab) → (…). */
 export function entropyOf(logits: Tensor, temperature = 1): Tensor {
   const logp = temperedLogits(logits, temperature).logSoftmax(-1);
   return logp.exp().mul(logp).sum(-1).neg();
 }
 
+/** Logits / temperature, in float32 or float64. */
 function temperedLogits(logits: Tensor, temperature: number): Tensor {
-  const exact = logits.dtype === "float64" ? logits : logits.to("float32");
-  return temperature === 1 ? exact : exact.div(temperature);
+  const wide = logits.dtype === "float64" ? logits : logits.to("float32");
+  return temperature === 1 ? wide : wide.div(temperature);
 }

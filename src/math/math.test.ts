@@ -100,7 +100,7 @@ describe("log-probabilities", () => {
     // bfloat16 keeps 8 bits of a gradient of up to 3 / 0.7.
     expectClose(ours.grad, (exact.grad as Tensor).toArray(), dtype === "float32" ? 1e-5 : 0.02);
   });
-  it("say so when a logit is no number, and give −∞ no weight", () => {
+  it("are NaN when a logit is NaN, and give a logit of −∞ no weight", () => {
     const logits = tensor([0, NaN, 0, -Infinity], { shape: [2, 2] });
     const { logprobs, entropy } = tokenStatistics(logits, i64([0, 0]));
     expect(logprobs.toArray()).toEqual([NaN, 0]);
@@ -189,7 +189,7 @@ describe("statistics", () => {
     const expected = overHalf.bins.filter((bin: { count: number }) => bin.count);
     expect(bins.map((bin) => bin.count)).toEqual(expected.map((bin: { count: number }) => bin.count));
   });
-  it("a bootstrap interval covers the mean about as often as it says", () => {
+  it("a 95 % bootstrap interval covers the true mean about as often", () => {
     // 200 samples of 40 uniform numbers: a right 95 % interval covers 0.5 in 180–199 of them (±3.5 sd).
     let covered = 0;
     for (let seed = 1; seed <= 200; seed++) {

@@ -26,14 +26,14 @@ describe("weights in fewer bits", () => {
     expect(worst(got, dequantiseUnfused(narrow))).toBeLessThanOrEqual(tolerance);
   });
 
-  it("8: off by half a step of the block's largest, 1/254 of it", () => {
+  it("8 bits: off by at most half a step of the block's largest, 1/254 of it", () => {
     const weight = random(10, 128);
     const largest = weight.view(10, 2, 64).abs().amax(-1, true).expand(10, 2, 64).reshape(10, 128);
     const off = dequantiseUnfused(quantise(weight, 8)).sub(weight).abs().div(largest);
     expect(off.max().item()).toBeLessThan(1 / 254 + 1e-6);
   });
 
-  it("4: every code of NormalFloat comes back, and what lies between goes to the nearer", () => {
+  it("4 bits: every code of NormalFloat comes back, and what lies between goes to the nearer", () => {
     const row = [...normalFloat, ...new Array(48).fill(0)];
     const exact = tensor(row, { shape: [1, 64] }).mul(3);
     expect(worst(dequantiseUnfused(quantise(exact, 4)), exact)).toBeLessThan(1e-6);
