@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import type { inTheOpen } from "./sandbox/open.ts";
 import { type Language, type SomeLimits, limits as usual } from "./sandbox/program.ts";
 import { runProgram } from "./sandbox/sandbox.ts";
+import type { inTheOpen } from "./sandbox/unsandboxed.ts";
 import type { RewardFunction } from "./scorer.ts";
 
 const output = z.object({ stdin: z.string().default(""), stdout: z.string() });

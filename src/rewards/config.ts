@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { inTheOpen } from "./sandbox/open.ts";
+import { inTheOpen } from "./sandbox/unsandboxed.ts";
 
 const answerOptions = { field: z.string().default("answer"), extract: z.string().optional() };
 

@@ -1,7 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { InputError } from "../../data/errors.ts";
-import { inTheOpen } from "./open.ts";
 import {
   type Begun,
   extensionOf,
@@ -13,6 +12,7 @@ import {
   write,
 } from "./program.ts";
 import { seccompFilter } from "./seccomp.ts";
+import { inTheOpen } from "./unsandboxed.ts";
 
 // Namespaces of its own for processes, the network, users and mounts; of the file system only what the interpreter needs,
 // read-only; no environment; a filter of system calls.

@@ -6,8 +6,8 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { noSandbox } from "./bubblewrap.ts";
-import { inTheOpen } from "./open.ts";
 import { type Outcome, runProgram } from "./sandbox.ts";
+import { inTheOpen } from "./unsandboxed.ts";
 
 const problem = noSandbox();
 if (problem) console.log(`sandbox: skipped, ${problem}`);

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { beginSandboxed } from "./bubblewrap.ts";
 import { beginInContainer } from "./container.ts";
-import { beginInTheOpen, inTheOpen } from "./open.ts";
 import { type Language, type Limits, limits, type SomeLimits, write } from "./program.ts";
+import { beginInTheOpen, inTheOpen } from "./unsandboxed.ts";
 
 // Programs that nobody has read, such as a model writes, run in a sandbox: by bubblewrap, or in a container.
 
