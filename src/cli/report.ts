@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { writeAtomic } from "../data/jsonl.ts";
 import { renderReport } from "../run/report/render.ts";
-import { reportOfRun } from "../run/report/run.ts";
+import { runReport } from "../run/report/run.ts";
 import { plotsOf } from "../stages/registry.ts";
 import { print } from "./terminal.ts";
 
@@ -11,7 +11,7 @@ export const define = (command: Command): Command =>
     .argument("<run>", "run directory")
     .option("--out <file>", "where to write (default: report.html in the run)")
     .action(async (run: string, { out = join(run, "report.html") }: { out?: string }) => {
-      const page = renderReport(reportOfRun(run, plotsOf));
+      const page = renderReport(runReport(run, plotsOf));
       writeAtomic(out, (write) => write(page));
       print(out);
     });

@@ -14,7 +14,7 @@ import { pipeline } from "node:stream/promises";
 import { cacheDir } from "../../native/locate.mjs";
 import { fetchSmolLm2 } from "../../scripts/setup.mjs";
 import { diskError, InputError, PlumblineError, RemoteError } from "../data/errors.ts";
-import { modelOfRun } from "../run/run.ts";
+import { checkpointOfRun } from "../run/run.ts";
 import type { DType } from "../tensor/index.ts";
 import { Model } from "./model.ts";
 import { openModel } from "./open.ts";
@@ -42,7 +42,7 @@ export function cachedModels(): string[] {
 /** Returns the path of a model: an existing path, a run's newest checkpoint, or the folder in the cache for its name. */
 function modelPath(name: string): string {
   return existsSync(name)
-    ? (modelOfRun(name) ?? resolve(name))
+    ? (checkpointOfRun(name) ?? resolve(name))
     : join(modelsDir(), name.replace("/", "--").toLowerCase());
 }
 

@@ -55,12 +55,12 @@ interface Kernels {
 const fused = operators<Kernels>("plumbline");
 
 /** A tensor, or what a model computes with. */
-interface Placed {
+interface Placement {
   device: string;
   dtype: DType;
 }
 
-const onCpu = ({ device, dtype }: Placed): boolean =>
+const hasKernels = ({ device, dtype }: Placement): boolean =>
   device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
 
 let bf16: boolean | undefined;
@@ -68,59 +68,60 @@ let bf16: boolean | undefined;
 const hasBf16 = (): boolean => (bf16 ??= native().capabilities().fastBf16);
 
 /** Rows of a table; their gradient is added to the rows alone, not to a table of zeros. */
-export const embedding = (table: Tensor, ids: Tensor) => (onCpu(table) ? fused.embedding(table, ids) : null);
+export const embedding = (table: Tensor, ids: Tensor) =>
+  hasKernels(table) ? fused.embedding(table, ids) : null;
 
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number) =>
-  onCpu(x) ? fused.rms_norm(x, weight, eps) : null;
+  hasKernels(x) ? fused.rms_norm(x, weight, eps) : null;
 
-export const swiglu = (gate: Tensor, up: Tensor) => (onCpu(gate) ? fused.swiglu(gate, up) : null);
+export const swiglu = (gate: Tensor, up: Tensor) => (hasKernels(gate) ? fused.swiglu(gate, up) : null);
 
-export const rotate = (x: Tensor, angles: Tensor) => (onCpu(x) ? fused.rotate(x, angles) : null);
+export const rotate = (x: Tensor, angles: Tensor) => (hasKernels(x) ? fused.rotate(x, angles) : null);
 
 /** Our products in bfloat16 where the processor has them, else libtorch's: the kernel itself chooses. */
 export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null) =>
-  onCpu(x) ? fused.linear(x, weight, { bias }) : null;
+  hasKernels(x) ? fused.linear(x, weight, { bias }) : null;
 
 /** swiglu(gate, up) · weightᵀ, whose backward computes swiglu again in place of keeping it. */
 export const gatedLinear = (gate: Tensor, up: Tensor, weight: Tensor) =>
-  onCpu(gate) ? fused.swiglu_linear(gate, up, weight) : null;
+  hasKernels(gate) ? fused.swiglu_linear(gate, up, weight) : null;
 
 export const dequantise = (values: Tensor, scales: Tensor, codes: Tensor, dtype: DType) =>
-  onCpu({ device: values.device, dtype }) ? fused.dequantise(values, scales, codes, dtype) : null;
+  hasKernels({ device: values.device, dtype }) ? fused.dequantise(values, scales, codes, dtype) : null;
 
 /** x · weightᵀ; the whole weight is there for one layer at a time. */
 export const quantisedLinear = (x: Tensor, values: Tensor, scales: Tensor, codes: Tensor) =>
-  onCpu(x) ? fused.quantised_linear(x, values, scales, codes) : null;
+  hasKernels(x) ? fused.quantised_linear(x, values, scales, codes) : null;
 
 /** One pass over the logits, without float32 copies of them. */
 export function logprobs(logits: Tensor, targets: Tensor, temperature: number) {
-  if (!onCpu(logits)) return null;
+  if (!hasKernels(logits)) return null;
   const [logprobs, entropy, correct] = fused.logprobs(logits, targets, temperature);
   return { logprobs, entropy, correct };
 }
 
 export const draw = (logits: Tensor, places: Tensor, temperatures: Tensor) =>
-  onCpu(logits) ? fused.draw(logits, places, temperatures) : null;
+  hasKernels(logits) ? fused.draw(logits, places, temperatures) : null;
 
 /** √ Σ x² over all numbers of all tensors. */
 export const globalNorm = (tensors: readonly Tensor[]) =>
-  tensors.every(onCpu) ? fused.global_norm(tensors) : null;
+  tensors.every(hasKernels) ? fused.global_norm(tensors) : null;
 
 /** A step of AdamW on a bfloat16 parameter and its master's low half. @returns whether there is a kernel for it */
 export function adamwSplit(...of: Parameters<Kernels["adamw_split_"]>): boolean {
-  if (!onCpu(of[0])) return false;
+  if (!hasKernels(of[0])) return false;
   fused.adamw_split_(...of);
   return true;
 }
 
 /** Attention of one new token a row over a cache (rows, kvHeads, capacity, dim), which it adds the token to. */
-export const cachedAttention = (model: Placed) => (onCpu(model) ? fused.attend_cached : null);
+export const cachedAttention = (model: Placement) => (hasKernels(model) ? fused.attend_cached : null);
 
 /**
  * Attention in bfloat16 over packed sequences, and the same over a cache in its own layout (native/attention.cc): a
  * sampled token has the same bits as a learned one.
  */
-export const packedAttention = ({ device, dtype, headDim }: Placed & { headDim: number }) =>
+export const packedAttention = ({ device, dtype, headDim }: Placement & { headDim: number }) =>
   device === "cpu" && dtype === "bfloat16" && headDim % 16 === 0 && hasBf16()
     ? { attend: fused.attention, store: fused.store_tokens_, step: fused.attend_step }
     : null;
