@@ -33,14 +33,14 @@ const forward = (tokens: number, done: (loss: ReturnType<typeof logprobsOf>) => 
     done(logprobsOf(model.logits(hidden), tensor(ids, { dtype: "int64" })).mean());
   });
 for (const checkpointing of [false, true]) {
-  model.checkpointing = checkpointing;
+  model.gradientCheckpointing = checkpointing;
   const before = allocated();
   forward(512, () => {
     const kept = checkpointing ? ", checkpointed" : "";
     parts.push([`activations and logits of 512 tokens${kept}`, allocated() - before]);
   });
 }
-model.checkpointing = false;
+model.gradientCheckpointing = false;
 measured("gradients, bfloat16 (2 bytes each)", () => forward(512, (loss) => loss.backward()));
 optimizer.step(1e-6, 1);
 const peak = process.resourceUsage().maxRSS * 1024;

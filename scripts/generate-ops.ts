@@ -78,7 +78,7 @@ import type { DType } from "./dtype.ts";
 import type { Rng } from "./rng.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** libtorch's aten operators: values without a default by place, the others by name in a last object. */
+/** libtorch's aten operators. Arguments without a default are positional; the others go by name in a last object. */
 export interface Ops {
 ${lines.join("\n")}
 }

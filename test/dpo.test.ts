@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { logprobAll } from "../src/batch/score.ts";
+import { allSequenceLogprobs } from "../src/batch/score.ts";
 import type { Comparison, Unpaired } from "../src/data/records.ts";
 import type { Model } from "../src/models/model.ts";
 import type { RewardInput } from "../src/rewards/open.ts";
@@ -44,7 +44,7 @@ function gains(before: Model, after: Model): number[] {
   const rows = comparisons.flatMap((one) =>
     one.completions.map((text) => encodeExample(before.text, one.prompt, text)),
   );
-  const [old, now] = [logprobAll(before, rows), logprobAll(after, rows)];
+  const [old, now] = [allSequenceLogprobs(before, rows), allSequenceLogprobs(after, rows)];
   const ratio = (i: number) => (now[i] as number) - (old[i] as number);
   return comparisons.map((_, i) => ratio(2 * i) - ratio(2 * i + 1));
 }

@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { fetchSmolLm2 } from "../scripts/setup.mjs";
 import { pack } from "../src/batch/pack.ts";
-import { layOut, responseLogprobs } from "../src/batch/score.ts";
+import { layOutResponses, responseLogprobs } from "../src/batch/score.ts";
 import { readDemonstrations } from "../src/data/readers.ts";
 import { logprobsOf } from "../src/math/index.ts";
 import { readSafetensors } from "../src/models/files/safetensors.ts";
@@ -123,7 +123,7 @@ describe("SmolLM2-135M-Instruct in fewer bits", () => {
     const meanOf = (of: Model, count = 12) =>
       noGrad(() =>
         scope(() =>
-          responseLogprobs(of, layOut(rows.slice(0, count)))
+          responseLogprobs(of, layOutResponses(rows.slice(0, count)))
             .mean()
             .item(),
         ),

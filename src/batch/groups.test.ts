@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
 import type { Comparison } from "../data/records.ts";
-import { groupByPrompt, pairsOf } from "./groups.ts";
+import { groupByPrompt, pairTensors } from "./groups.ts";
 
 const model = tinyModel(1);
 const user = (content: string) => [{ role: "user" as const, content }];
-const said = (prompt: string, completions: string[], weight?: number): Comparison => ({
+const ranking = (prompt: string, completions: string[], weight?: number): Comparison => ({
   prompt: user(prompt),
   completions,
   ranks: completions.map((_, i) => i),
@@ -14,25 +14,25 @@ const said = (prompt: string, completions: string[], weight?: number): Compariso
 const group = (comparisons: Comparison[]) => groupByPrompt(model, comparisons, 100).groups;
 
 describe("weighted comparisons", () => {
-  it("count by their weight, as a share of their prompt's", () => {
-    const { weights } = pairsOf(
-      group([said("p", ["a", "b"], 0.5), said("p", ["c", "d"]), said("q", ["a", "b"])]),
+  it("give each prompt the same total weight, and each pair its share of it", () => {
+    const { weights } = pairTensors(
+      group([ranking("p", ["a", "b"], 0.5), ranking("p", ["c", "d"]), ranking("q", ["a", "b"])]),
     );
     // Two pairs of the first prompt, one of the second: each prompt has half.
     expect(weights.toArray()).toEqual([0.5 / 2 / 2, 1 / 2 / 2, 1 / 2]);
   });
 
-  it("that are not certain are there both ways round, as often as each is likely", () => {
-    const { better, worse, weights } = pairsOf(
-      group([{ ...said("p", ["a", "b"], 0.5), probability: 0.75 }, said("q", ["a", "b"])]),
+  it("with a probability below 1 become a pair in each order, weighted by its probability", () => {
+    const { better, worse, weights } = pairTensors(
+      group([{ ...ranking("p", ["a", "b"], 0.5), probability: 0.75 }, ranking("q", ["a", "b"])]),
     );
     expect(better.toArray()).toEqual([0, 1, 2]);
     expect(worse.toArray()).toEqual([1, 0, 3]);
     expect(weights.toArray()).toEqual([0.5 * 0.75 * 0.5, 0.5 * 0.25 * 0.5, 0.5]);
   });
 
-  it("of weight 0 are as if they were not there", () => {
-    const all = [said("p", ["a", "b"]), said("p", ["b", "a"], 0), said("q", ["a", "b"], 0)];
+  it("of weight 0 make no pairs", () => {
+    const all = [ranking("p", ["a", "b"]), ranking("p", ["b", "a"], 0), ranking("q", ["a", "b"], 0)];
     const without = group(all.slice(0, 1));
     expect(group(all).map(({ pairs }) => pairs)).toEqual(without.map(({ pairs }) => pairs));
   });

@@ -1,27 +1,31 @@
 import type { Batch } from "../models/attention.ts";
 import { tensor } from "../tensor/index.ts";
 
-/** Token ids of a prompt and of a response to it. */
+/** A prompt and a response to it, as token ids. */
 export interface Row {
   promptTokens: readonly number[];
   tokens: readonly number[];
 }
 
-/** Tokens of rows, prompts and responses together. */
-export const tokensIn = (rows: readonly Row[]): number =>
+/** Counts the tokens of all prompts and responses. */
+export const countTokens = (rows: readonly Row[]): number =>
   rows.reduce((sum, { promptTokens: prompt, tokens: response }) => sum + prompt.length + response.length, 0);
 
-/** Sequences of token ids laid end to end. @throws RangeError for an empty one */
+/** Packs sequences of token ids end to end, without padding. @throws RangeError for an empty sequence */
 export function pack(sequences: readonly (readonly number[])[]): Batch {
   return packRows(sequences.map((promptTokens) => ({ promptTokens, tokens: [] }))).batch;
 }
 
 /**
- * Prompts with their responses, laid end to end. Where rows that follow each other have the same prompt and it is long
- * enough, it is there once and their responses branch off it: the same numbers for less work.
- * @returns the batch, and where token `t` of a row (prompt and response together) is in it
+ * Packs prompts with their responses end to end, without padding. Consecutive rows with the same prompt share one copy
+ * of it where that saves time: their responses become branches, which gives the same numbers for less work.
+ * @returns `batch`; `packedIndex(row, t)`: index in the batch of token `t` of a row, counted from the prompt's first
+ * @throws RangeError for an empty prompt
  */
-export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: number, t: number) => number } {
+export function packRows(rows: readonly Row[]): {
+  batch: Batch;
+  packedIndex: (row: number, t: number) => number;
+} {
   const ids: number[] = [];
   const positions: number[] = [];
   const lengths: number[] = [];
@@ -36,7 +40,7 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
   for (const [i, row] of rows.entries()) {
     const { promptTokens: prompt, tokens: response } = row;
     if (prompt.length === 0) throw new RangeError("pack: a sequence has no tokens");
-    if (!shares(row, rows[i - 1], lengths.at(-1) ?? 0)) {
+    if (!sharesPrompt(row, rows[i - 1], lengths.at(-1) ?? 0)) {
       starts.push({ prompt: ids.length, response: ids.length + prompt.length });
       add(prompt, 0);
       lengths.push(prompt.length);
@@ -46,15 +50,15 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
     lengths[lengths.length - 1] = (lengths.at(-1) as number) + response.length;
     branches.at(-1)?.push(response.length);
   }
-  const int = (values: number[]) => tensor(values, { dtype: "int64" });
+  const int64 = (values: number[]) => tensor(values, { dtype: "int64" });
   return {
     batch: {
-      ids: int(ids),
-      positions: int(positions),
+      ids: int64(ids),
+      positions: int64(positions),
       lengths,
-      branches: branches.map((of) => of.filter((size) => size > 0)),
+      branches: branches.map((sizes) => sizes.filter((size) => size > 0)),
     },
-    place(row, t) {
+    packedIndex(row, t) {
       const { prompt, response } = starts[row] as { prompt: number; response: number };
       const length = (rows[row] as Row).promptTokens.length;
       return t < length ? prompt + t : response + t - length;
@@ -62,21 +66,23 @@ export function packRows(rows: readonly Row[]): { batch: Batch; place: (row: num
   };
 }
 
-/** Pairs of tokens whose attention takes as long as all else that is computed for one token: some hundreds, measured. */
+/** Pairs of tokens whose attention takes as long as the rest of the model takes for one token: measured, some hundreds. */
 const pairsPerToken = 500;
 
 /**
- * Whether a row's response should branch off the sequence that ends with the previous row. That saves its prompt, but
- * attention within a sequence of branches looks at every pair of tokens, those of different branches too.
+ * Whether a row should share the prompt of the previous row, as a branch of its sequence. That saves computing the
+ * prompt again, but attention in a sequence with branches costs time for every pair of tokens, those of different
+ * branches included.
+ * @param length tokens of the sequence so far
  */
-function shares(
+function sharesPrompt(
   { promptTokens: prompt, tokens: response }: Row,
   previous: Row | undefined,
   length: number,
 ): boolean {
-  const more = response.length;
-  if (!more || !previous?.tokens.length) return false;
-  if (prompt.length * pairsPerToken < 2 * length * more + more * more) return false;
+  const added = response.length;
+  if (!added || !previous?.tokens.length) return false;
+  if (prompt.length * pairsPerToken < 2 * length * added + added * added) return false;
   return (
     previous.promptTokens === prompt ||
     (previous.promptTokens.length === prompt.length &&
@@ -84,14 +90,14 @@ function shares(
   );
 }
 
-/** Rows that follow each other in groups that pack into at most `tokens` tokens, or of one. */
+/** Splits rows, in their order, into batches that pack into at most `tokens` tokens. A longer row makes a batch by itself. */
 export function batchRows<T extends Row>(rows: readonly T[], tokens: number): T[][] {
   const batches: T[][] = [];
   let room = 0;
   let sequence = 0;
   for (const row of rows) {
     const whole = row.promptTokens.length + row.tokens.length;
-    const shared = shares(row, batches.at(-1)?.at(-1), sequence);
+    const shared = sharesPrompt(row, batches.at(-1)?.at(-1), sequence);
     const cost = shared ? row.tokens.length : whole;
     if (cost > room || !batches.length) {
       batches.push([]);

@@ -1,80 +1,88 @@
-import { targetsUnder } from "../math/index.ts";
+import { tokenStatistics } from "../math/index.ts";
 import type { Batch } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
 import { noGrad, ops, scope, type Tensor, tensor, zeros } from "../tensor/index.ts";
 import { batchRows, packRows, type Row } from "./pack.ts";
 
-/** Responses laid out for a loss: everything about their tokens as (batch, time), padded on the right. */
+/** A packed batch, with the indices that take values of its response tokens to (batch, time), padded on the right. */
 export interface ResponseLayout {
   batch: Batch;
-  /** Tokens of each response. */
+  /** Number of tokens of each response. */
   lengths: number[];
-  /** Longest response. */
+  /** Number of tokens of the longest response. */
   time: number;
-  /** Packed places of the tokens that predict each response token, flat over rows. */
-  before: Tensor;
-  /** Where each flat value goes in (batch · time). */
-  places: Tensor;
-  /** Response tokens, flat. */
+  /** (response tokens) int64: packed index of the token before each response token, whose logits predict it. */
+  predictorIndices: Tensor;
+  /** (response tokens) int64: index of each response token in a flattened (batch, time). */
+  paddedIndices: Tensor;
+  /** (response tokens) int64: ids of the response tokens of all rows, end to end. */
   targets: Tensor;
-  /** (batch, time) float32: 1 where there is a token. */
+  /** (batch, time) float32: 1 where there is a token, 0 for padding. */
   responseMask: Tensor;
 }
 
-export function layOut(rows: readonly Row[]): ResponseLayout {
+/** Packs rows and lays out their responses for a loss. @throws RangeError for an empty prompt */
+export function layOutResponses(rows: readonly Row[]): ResponseLayout {
   const lengths = rows.map(({ tokens: response }) => response.length);
   const time = Math.max(...lengths);
-  const { batch, place } = packRows(rows);
-  const before: number[] = [];
-  const places: number[] = [];
+  const { batch, packedIndex } = packRows(rows);
+  const predictorIndices: number[] = [];
+  const paddedIndices: number[] = [];
   rows.forEach(({ promptTokens: prompt, tokens: response }, row) => {
     for (let t = 0; t < response.length; t++) {
-      before.push(place(row, prompt.length - 1 + t));
-      places.push(row * time + t);
+      predictorIndices.push(packedIndex(row, prompt.length - 1 + t));
+      paddedIndices.push(row * time + t);
     }
   });
-  const int = (values: number[]) => tensor(values, { dtype: "int64" });
+  const int64 = (values: number[]) => tensor(values, { dtype: "int64" });
   const mask = lengths.flatMap((length) => Array.from({ length: time }, (_, t) => (t < length ? 1 : 0)));
   return {
     batch,
     lengths,
     time,
-    before: int(before),
-    places: int(places),
-    targets: int(rows.flatMap(({ tokens: response }) => response)),
+    predictorIndices: int64(predictorIndices),
+    paddedIndices: int64(paddedIndices),
+    targets: int64(rows.flatMap(({ tokens: response }) => response)),
     responseMask: tensor(mask, { shape: [lengths.length, time] }),
   };
 }
 
-/** Flat values of response tokens as (batch, time), 0 where there is none. Differentiable. */
-export function spread(layout: ResponseLayout, flat: Tensor): Tensor {
-  const { lengths, time, places } = layout;
+/**
+ * Pads values of response tokens: (response tokens) → (batch, time), 0 for padding. Differentiable.
+ * @param flat (response tokens), in the order of `layout.targets`
+ */
+export function padResponses(layout: ResponseLayout, flat: Tensor): Tensor {
+  const { lengths, time, paddedIndices: places } = layout;
   const empty = zeros([lengths.length * time]).toDevice(flat.device);
   return ops.index_copy(empty, 0, places, flat).view(lengths.length, time);
 }
 
-/** Hidden states before each response token: (response tokens, hidden). */
+/** Computes the hidden states that predict each response token: (response tokens, hidden). */
 export const responseStates = (model: Model, layout: ResponseLayout): Tensor =>
-  model.hidden({ ...layout.batch, wanted: layout.before });
+  model.hidden({ ...layout.batch, outputIndices: layout.predictorIndices });
 
-/** `targetsUnder` the model of the response tokens, flat. */
-export function responseTargets(
+/** Computes `tokenStatistics` of the response tokens under the model, each (response tokens). */
+export function responseStatistics(
   model: Model,
   layout: ResponseLayout,
   temperature = 1,
-): ReturnType<typeof targetsUnder> {
+): ReturnType<typeof tokenStatistics> {
   const [logprobs, entropy, correct] = model.readLogits(responseStates(model, layout), (logits, part) => {
-    const found = targetsUnder(logits, part(layout.targets), temperature);
-    return [found.logprobs, found.entropy, found.correct];
+    const { logprobs, entropy, correct } = tokenStatistics(logits, part(layout.targets), temperature);
+    return [logprobs, entropy, correct];
   }) as [Tensor, Tensor, Tensor];
   return { logprobs, entropy, correct };
 }
 
-/** Log-probability of each response token, flat. */
+/** Computes the log-probability of each response token: (response tokens). */
 export const responseLogprobs = (model: Model, layout: ResponseLayout, temperature = 1): Tensor =>
-  responseTargets(model, layout, temperature).logprobs;
+  responseStatistics(model, layout, temperature).logprobs;
 
-/** Log-probability of each token of each row's response, as numbers, without gradients. */
+/**
+ * Computes log-probabilities of all response tokens as numbers, without gradients.
+ * @param tokensPerBatch most tokens of a forward pass
+ * @returns for each row a list with the log-probability of each response token
+ */
 export function tokenLogprobs(
   model: Model,
   rows: readonly Row[],
@@ -82,7 +90,9 @@ export function tokenLogprobs(
   tokensPerBatch = 2048,
 ): number[][] {
   return batchRows(rows, tokensPerBatch).flatMap((batch) => {
-    const flat = noGrad(() => scope(() => responseLogprobs(model, layOut(batch), temperature).toArray()));
+    const flat = noGrad(() =>
+      scope(() => responseLogprobs(model, layOutResponses(batch), temperature).toArray()),
+    );
     let start = 0;
     return batch.map(({ tokens: { length } }) => {
       start += length;
@@ -91,31 +101,37 @@ export function tokenLogprobs(
   });
 }
 
-/** Σ log-probability of each row's response tokens: (batch). */
-export function rowLogprobs(model: Model, rows: readonly Row[]): Tensor {
-  const layout = layOut(rows);
-  return spread(layout, responseLogprobs(model, layout)).sum(1);
+/** Computes the log-probability of each row's response, the sum over its tokens: (batch). */
+export function sequenceLogprobs(model: Model, rows: readonly Row[]): Tensor {
+  const layout = layOutResponses(rows);
+  return padResponses(layout, responseLogprobs(model, layout)).sum(1);
 }
 
-/** Hidden state at the last token of each row's response: (batch, hidden). */
-export function rowHidden(model: Model, rows: readonly Row[]): Tensor {
-  const { batch, place } = packRows(rows);
+/** Computes the hidden state at the last token of each row: (batch, hidden). */
+export function lastHiddenStates(model: Model, rows: readonly Row[]): Tensor {
+  const { batch, packedIndex } = packRows(rows);
   const last = rows.map(({ promptTokens: prompt, tokens: response }, row) =>
-    place(row, prompt.length + response.length - 1),
+    packedIndex(row, prompt.length + response.length - 1),
   );
-  return model.hidden({ ...batch, wanted: tensor(last, { dtype: "int64" }) });
+  return model.hidden({ ...batch, outputIndices: tensor(last, { dtype: "int64" }) });
 }
 
-/** Score of each row, read at the last token of its response: (batch). */
-export const rowScores = (model: Model, rows: readonly Row[]): Tensor => model.scores(rowHidden(model, rows));
+/** Scores each row with the model's scalar head, at the last token of its response: (batch). */
+export const sequenceScores = (model: Model, rows: readonly Row[]): Tensor =>
+  model.scores(lastHiddenStates(model, rows));
 
-/** Scores of rows as numbers, without gradients, some `tokensPerBatch` tokens at a time. */
+/**
+ * Scores rows with the model's scalar head, as numbers and without gradients.
+ * @param tokensPerBatch most tokens of a forward pass
+ * @throws InputError for a model without a scalar head
+ */
 export const scoreAll = (model: Model, rows: readonly Row[], tokensPerBatch = 4096): number[] =>
-  readAll(rows, tokensPerBatch, (batch) => rowScores(model, batch));
+  computeAll(rows, tokensPerBatch, (batch) => sequenceScores(model, batch));
 
-/** `rowLogprobs` as numbers, as `scoreAll` gives scores. */
-export const logprobAll = (model: Model, rows: readonly Row[], tokensPerBatch = 2048): number[] =>
-  readAll(rows, tokensPerBatch, (batch) => rowLogprobs(model, batch));
+/** Computes the log-probability of each row's response, as numbers and without gradients. */
+export const allSequenceLogprobs = (model: Model, rows: readonly Row[], tokensPerBatch = 2048): number[] =>
+  computeAll(rows, tokensPerBatch, (batch) => sequenceLogprobs(model, batch));
 
-const readAll = (rows: readonly Row[], tokens: number, read: (batch: Row[]) => Tensor): number[] =>
-  batchRows(rows, tokens).flatMap((batch) => noGrad(() => scope(() => read(batch).toArray())));
+/** Computes a number for each row, in batches of at most `tokens` tokens. */
+const computeAll = (rows: readonly Row[], tokens: number, compute: (batch: Row[]) => Tensor): number[] =>
+  batchRows(rows, tokens).flatMap((batch) => noGrad(() => scope(() => compute(batch).toArray())));

@@ -1,4 +1,8 @@
-import { Command, Option } from "commander";
+import type { Command } from "commander";
+import { matmulPeak, memoryRate, samplingCost, slope, trainingCost } from "../eval/cost.ts";
+import { loadModel } from "../models/pull.ts";
+import { capabilities, threads } from "../tensor/index.ts";
+import { dtypeOption } from "./options.ts";
 import { number, Progress, print, table } from "./terminal.ts";
 
 /** One line of the result: `cost` in seconds, and in tokens a second. */
@@ -10,16 +14,13 @@ interface Cost {
   tokensPerSecond: number;
 }
 
-export const bench = () =>
-  new Command("bench")
-    .description("What this machine reaches; how long a recipe takes tells --estimate of sft, reward and ppo")
+export const define = (command: Command): Command =>
+  command
     .option("--model <name>", "also what training and sampling cost with this model")
-    .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
+    .addOption(dtypeOption())
     .option("--json", "print one JSON object")
     .action(async ({ model: name, dtype, json }) => {
       const progress = new Progress(json === true);
-      const { capabilities, threads } = await import("../tensor/index.ts");
-      const { matmulPeak, memoryRate, samplingCost, slope, trainingCost } = await import("../eval/cost.ts");
       progress.line("measuring the machine");
       const { cpu, fastBf16 } = capabilities();
       const machine = {
@@ -31,7 +32,6 @@ export const bench = () =>
       };
       const costs: Cost[] = [];
       if (name !== undefined) {
-        const { loadModel } = await import("../models/pull.ts");
         const model = (await loadModel(name, dtype ? { dtype } : {})).clone();
         const add = async (what: "training" | "sampling", rows: number, length: number) => {
           progress.line(`${what}: ${rows} × ${length} tokens`);

@@ -1,24 +1,23 @@
 import { createInterface } from "node:readline/promises";
 import { setImmediate } from "node:timers/promises";
-import { Command, Option } from "commander";
+import type { Command } from "commander";
 import type { Message } from "../data/records.ts";
-import { numeric } from "./generate.ts";
+import { loadModel } from "../models/pull.ts";
+import { decode } from "../rollout/generate.ts";
+import { Rng } from "../tensor/index.ts";
+import { encodePrompt } from "../text/chat.ts";
+import { dtypeOption, numeric } from "./options.ts";
 
-export const chat = () =>
-  new Command("chat")
-    .description("Talk with a model; /reset forgets, /exit or Ctrl-D leaves")
+export const define = (command: Command): Command =>
+  command
     .requiredOption("--model <name>", "name, Hub id, folder, GGUF file or run")
     .option("--system <text>", "system message")
     .option("--max-tokens <n>", "most tokens of an answer", numeric(1, true), 512)
     .option("--temperature <t>", "0 takes the likeliest token", numeric(0), 0.7)
     .option("--top-p <p>", "sample among the likeliest tokens of this probability", numeric(0))
     .option("--seed <n>", "seed of the sampling", numeric(0, true), 0)
-    .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
+    .addOption(dtypeOption())
     .action(async ({ model: name, system, maxTokens, temperature, topP, seed, dtype }) => {
-      const { loadModel } = await import("../models/pull.ts");
-      const { decode } = await import("../rollout/generate.ts");
-      const { encodePrompt } = await import("../text/chat.ts");
-      const { Rng } = await import("../tensor/index.ts");
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),
         onProgress: (text) => console.error(text),

@@ -3,15 +3,18 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
-import type { Trial } from "../quickstart/compare.ts";
+import { comparisonReport, comparisonTable, standings, type Trial } from "../quickstart/compare.ts";
+import { measurer } from "../quickstart/measure.ts";
+import { loadInstructions } from "../quickstart/task.ts";
 import { readRecipe } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
+import { renderReport } from "../run/report/render.ts";
 import type { StageEntry } from "../stages/about.ts";
 import { stages } from "../stages/registry.ts";
-import { numeric } from "./generate.ts";
+import { numeric } from "./options.ts";
 import { interruptible, Progress, print, table } from "./terminal.ts";
 
 // The paths are the same from src/cli and from dist/cli.
@@ -35,11 +38,8 @@ interface Recipe {
   path: string;
 }
 
-export const compare = () =>
-  new Command("compare")
-    .description(
-      "Run optimisers on the quickstart's task with equal budgets, and draw what each gave and cost",
-    )
+export const define = (command: Command): Command =>
+  command
     .argument(
       "[folders...]",
       "recipes, each a folder with a stage's recipe, such as ppo.yaml (default: all that come with plumbline)",
@@ -68,14 +68,12 @@ export const compare = () =>
       );
       const signal = interruptible();
       const progress = new Progress(false);
-      const { loadInstructions } = await import("../quickstart/task.ts");
       mkdirSync(options.out, { recursive: true });
       const prompts = join(options.out, "prompts.jsonl");
       writeJsonl(
         prompts,
         loadInstructions("train").map(({ id, prompt }) => ({ id, prompt })),
       );
-      const { measurer } = await import("../quickstart/measure.ts");
       const measure = await measurer(options.from, { limit: options.limit, signal });
       const trials: Trial[] = [];
       for (let seed = 0; seed < options.seeds; seed++)
@@ -92,8 +90,6 @@ export const compare = () =>
           }
           trials.push(JSON.parse(readFileSync(kept, "utf8")) as Trial);
         }
-      const { comparisonReport, comparisonTable, standings } = await import("../quickstart/compare.ts");
-      const { renderReport } = await import("../run/report/render.ts");
       const budget = options.minutes
         ? `Each learns for about ${options.minutes} minutes.`
         : `Those that sample draw ${options.responses ?? usual} responses; the others take one pass over the comparisons.`;

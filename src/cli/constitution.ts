@@ -1,14 +1,17 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Command, Option } from "commander";
-import type { Calibration } from "../constitution/calibrate.ts";
-import type { Constitution } from "../constitution/constitution.ts";
-import type { Feedback } from "../constitution/feedback.ts";
-import type { Judged, Pair } from "../constitution/prefer.ts";
-import type { Revised } from "../constitution/revise.ts";
+import { Command } from "commander";
+import { type Calibration, calibrate } from "../constitution/calibrate.ts";
+import { type Constitution, readConstitution } from "../constitution/constitution.ts";
+import { type Feedback, feedbackByModel, feedbackByServer } from "../constitution/feedback.ts";
+import { comparisonOf, type Judged, type Pair, prefer } from "../constitution/prefer.ts";
+import { lastOf, type Revised, revise } from "../constitution/revise.ts";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
-import { numeric } from "./generate.ts";
+import { readComparisons, readDrafts, readPrompts } from "../data/readers.ts";
+import { readRows } from "../data/tables.ts";
+import { loadModel } from "../models/pull.ts";
+import { dtypeOption, numeric } from "./options.ts";
 import { interruptible, Progress, print, table } from "./terminal.ts";
 
 interface Common {
@@ -24,14 +27,8 @@ interface Common {
   dtype?: "float32" | "bfloat16";
 }
 
-export const constitution = () =>
-  new Command("constitution")
-    .description(
-      "AI feedback by written principles: critiques and revisions for SFT, preferences for a reward model",
-    )
-    .addCommand(check())
-    .addCommand(reviseCommand())
-    .addCommand(judgeCommand());
+export const define = (command: Command): Command =>
+  command.addCommand(check()).addCommand(reviseCommand()).addCommand(judgeCommand());
 
 const check = () =>
   new Command("check")
@@ -39,7 +36,6 @@ const check = () =>
     .argument("<file>", "YAML file")
     .option("--json", "print it as JSON")
     .action(async (file: string, { json }: { json?: boolean }) => {
-      const { readConstitution } = await import("../constitution/constitution.ts");
       const read = readConstitution(file);
       if (json) return console.log(JSON.stringify(read));
       const rows = read.principles.map(({ name, weight, critique, preference }) => [
@@ -58,7 +54,7 @@ const common = (command: Command) =>
     .option("--temperature <t>", "of what is written", numeric(0), 0.7)
     .option("--seed <n>", "seed of principles and sampling", numeric(0, true), 0)
     .option("--at-once <n>", "rows worked on together, and logged together", numeric(1, true), 64)
-    .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]));
+    .addOption(dtypeOption());
 
 const reviseCommand = () =>
   common(
@@ -69,9 +65,6 @@ const reviseCommand = () =>
       .requiredOption("--data <file>", "file of prompts")
       .option("--rounds <n>", "critiques and revisions of each answer", numeric(1, true), 2),
   ).action(async (options: Common & { feedback?: string; rounds: number }) => {
-    const { readConstitution } = await import("../constitution/constitution.ts");
-    const { readPrompts } = await import("../data/readers.ts");
-    const { lastOf, revise } = await import("../constitution/revise.ts");
     const read = readConstitution(options.constitution);
     const { records } = await readPrompts(options.data);
     const progress = new Progress(false);
@@ -123,11 +116,6 @@ const judgeCommand = () =>
       )
       .option("--think", "think aloud before each answer"),
   ).action(async (options: Common & { people?: string; think?: boolean }) => {
-    const { readConstitution } = await import("../constitution/constitution.ts");
-    const { readComparisons, readDrafts } = await import("../data/readers.ts");
-    const { readRows } = await import("../data/tables.ts");
-    const { comparisonOf, prefer } = await import("../constitution/prefer.ts");
-    const { calibrate } = await import("../constitution/calibrate.ts");
     const read = readConstitution(options.constitution);
     const people = options.people === undefined ? undefined : (await readComparisons(options.people)).records;
     const { drafts } = readDrafts(options.data, await readRows(options.data));
@@ -190,10 +178,8 @@ async function open(
   endpoint: string | undefined,
   { dtype }: Common,
 ): Promise<[Feedback, end: () => void]> {
-  const { feedbackByModel, feedbackByServer } = await import("../constitution/feedback.ts");
   if (endpoint !== undefined)
     return [feedbackByServer({ url: endpoint, model: name, key: process.env.OPENAI_API_KEY }), () => {}];
-  const { loadModel } = await import("../models/pull.ts");
   const model = await loadModel(name, dtype ? { dtype } : {});
   return [feedbackByModel(model, name), () => model.dispose()];
 }

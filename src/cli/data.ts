@@ -1,16 +1,15 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
+import { checkData } from "../data/readers.ts";
 import { print } from "./terminal.ts";
 
-export const data = () => {
-  const group = new Command("data").description("Look at data");
+export function define(group: Command): Command {
   group
     .command("check")
     .description("Name a file's format, and count the records kept and dropped, by reason")
     .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
     .option("--json", "print the counts as JSON")
     .action(async (file: string, { json }: { json?: boolean }) => {
-      const { checkData } = await import("../data/readers.ts");
       const report = await checkData(file);
       if (json) print(JSON.stringify(report));
       else {
@@ -25,4 +24,4 @@ export const data = () => {
       if (report.kept === 0) throw new InputError(`${file}: no record can be used`);
     });
   return group;
-};
+}

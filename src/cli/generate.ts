@@ -1,23 +1,18 @@
 import { readFileSync } from "node:fs";
-import { Command, Option } from "commander";
+import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
+import { readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
+import { loadModel } from "../models/pull.ts";
+import { openReward } from "../rewards/open.ts";
 import type { Answer, Score } from "../rewards/scorer.ts";
+import { modelSampler } from "../rollout/generate.ts";
+import { isFinished } from "../rollout/sampler.ts";
+import { dtypeOption, numeric } from "./options.ts";
 import { interruptible, lines, Progress } from "./terminal.ts";
 
-/** An option's number. @throws InputError when it is none or under `min` */
-export const numeric =
-  (min: number, whole = false) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (text.trim() === "" || !(value >= min) || (whole && !Number.isInteger(value)))
-      throw new InputError(`"${text}" should be ${whole ? "a whole number" : "a number"}, ${min} or more`);
-    return value;
-  };
-
-export const generate = () =>
-  new Command("generate")
-    .description("Answer prompts, as JSON lines")
+export const define = (command: Command): Command =>
+  command
     .requiredOption("--model <name>", "name, Hub id, folder, GGUF file or run")
     .option("--prompt <text>", "one prompt; without it and --data, standard input is one")
     .option("--data <file>", "file of prompts")
@@ -39,19 +34,15 @@ export const generate = () =>
     )
     .option("--seed <n>", "seed of the sampling", numeric(0, true), 0)
     .option("--batch-size <n>", "answers decoded together", numeric(1, true), 32)
-    .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
+    .addOption(dtypeOption())
     .action(async ({ model: name, prompt, data, out, dtype, reward, ...options }) => {
       if (reward !== undefined && options.samples < 2)
         throw new InputError("generate: --reward chooses among answers: give --samples of 2 or more");
-      const { readPrompts } = await import("../data/readers.ts");
       const prompts: Prompt[] = data
         ? (await readPrompts(data)).records
         : [{ prompt: [{ role: "user", content: prompt ?? readFileSync(0, "utf8").trim() }] }];
       if (!prompts[0]?.prompt.at(-1)?.content) throw new InputError("generate: the prompt is empty");
       const signal = interruptible();
-      const { loadModel } = await import("../models/pull.ts");
-      const { isFinished } = await import("../rollout/sampler.ts");
-      const { modelSampler } = await import("../rollout/generate.ts");
       const progress = new Progress(false);
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),
@@ -86,7 +77,6 @@ async function bestOf<T extends Answer & { promptIndex: number }>(
   answers: readonly T[],
   signal: AbortSignal,
 ): Promise<(T & Score)[]> {
-  const { openReward } = await import("../rewards/open.ts");
   const scorer = await openReward(reward);
   const scores = await scorer.score(answers, signal);
   const best = new Map<number, T & Score>();

@@ -1,21 +1,18 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
 import { print } from "./terminal.ts";
 
-export const init = () =>
-  new Command("init")
-    .description("Write a folder with commented recipes and sample data to begin from")
-    .argument("[folder]", "where", "plumbline-project")
-    .action((folder: string) => {
-      if (existsSync(folder) && readdirSync(folder).length)
-        throw new InputError(`${folder}: the folder is not empty; give a new one`);
-      const from = fileURLToPath(new URL("../../recipes/starter", import.meta.url));
-      mkdirSync(folder, { recursive: true });
-      for (const name of readdirSync(from)) copyFileSync(join(from, name), join(folder, name));
-      print(
-        `wrote ${readdirSync(folder).join(", ")} to ${folder}\n\nnext:\n  cd ${folder}\n  npx plumbline sft sft.yaml\n  npx plumbline reward reward.yaml\n  npx plumbline ppo ppo.yaml\n  npx plumbline dpo dpo.yaml   # in place of reward and ppo\n  npx plumbline grpo grpo.yaml # in place of ppo`,
-      );
-    });
+export const define = (command: Command): Command =>
+  command.argument("[folder]", "where", "plumbline-project").action((folder: string) => {
+    if (existsSync(folder) && readdirSync(folder).length)
+      throw new InputError(`${folder}: the folder is not empty; give a new one`);
+    const from = fileURLToPath(new URL("../../recipes/starter", import.meta.url));
+    mkdirSync(folder, { recursive: true });
+    for (const name of readdirSync(from)) copyFileSync(join(from, name), join(folder, name));
+    print(
+      `wrote ${readdirSync(folder).join(", ")} to ${folder}\n\nnext:\n  cd ${folder}\n  npx plumbline sft sft.yaml\n  npx plumbline reward reward.yaml\n  npx plumbline ppo ppo.yaml\n  npx plumbline dpo dpo.yaml   # in place of reward and ppo\n  npx plumbline grpo grpo.yaml # in place of ppo`,
+    );
+  });

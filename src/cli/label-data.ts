@@ -5,7 +5,6 @@ import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { writeJsonl } from "../data/jsonl.ts";
 import type { StageEntry } from "../stages/about.ts";
-import { withStore } from "./store.ts";
 
 /** A stage's inputs where its `data` can also come from a label store. */
 export const withLabelInputs = ({ data, ...inputs }: z.ZodRawShape): z.ZodRawShape => ({
@@ -68,7 +67,11 @@ async function snapshot(
 }
 
 async function write(labels: string, name: string | undefined, path: string): Promise<void> {
-  const { collect, exportRows } = await import("../labels/export.ts");
+  // Imported here because the database drivers of the store load slowly, and most trainings read a file.
+  const [{ collect, exportRows }, { withStore }] = await Promise.all([
+    import("../labels/export.ts"),
+    import("./store.ts"),
+  ]);
   await withStore(labels, async (store, find) => {
     const project = await find(name);
     const rows = await collect(exportRows(store, project, "rankings", { margins: true }));

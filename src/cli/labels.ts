@@ -1,10 +1,17 @@
 import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic } from "../data/jsonl.ts";
+import { readDrafts } from "../data/readers.ts";
+import { encodeRows, encodingOf, readRows } from "../data/tables.ts";
+import { collect, exportRows } from "../labels/export.ts";
 import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
+import { importTasks, rubricOf } from "../labels/intake.ts";
+import { readRatings } from "../labels/ratings.ts";
 import { kinds, type TaskKind } from "../labels/settings.ts";
-import { type Agreement, type Estimate, type Scale, scales } from "../statistics/agreement.ts";
-import { storeOption } from "./serve.ts";
+import { verify } from "../labels/verify.ts";
+import { type Agreement, agreementOf, type Estimate, type Scale, scales } from "../statistics/agreement.ts";
+import { labelerAccuracy } from "../statistics/reliability.ts";
+import { storeOption } from "./options.ts";
 import { withStore } from "./store.ts";
 import { lines, number, print, table } from "./terminal.ts";
 
@@ -14,12 +21,11 @@ interface InStore {
   json?: boolean;
 }
 
-export const labels = () => {
-  const group = new Command("labels").description("Labels of a store: import, export, check, measure");
+export function define(group: Command): Command {
   for (const make of [importCommand, exportCommand, agreementCommand, verifyCommand])
     group.addCommand(make());
   return group;
-};
+}
 
 const importCommand = () =>
   new Command("import")
@@ -47,9 +53,6 @@ const importCommand = () =>
           ...options
         }: InStore & { kind?: TaskKind; gold?: true; judgements?: true },
       ) => {
-        const { importTasks, rubricOf } = await import("../labels/intake.ts");
-        const { readDrafts } = await import("../data/readers.ts");
-        const { readRows } = await import("../data/tables.ts");
         const read = readDrafts(file, await readRows(file));
         await withStore(
           options.store,
@@ -91,8 +94,6 @@ const exportCommand = () =>
         out,
         ...options
       }: InStore & { format: ExportFormat; margins?: boolean; out?: string }) => {
-        const { collect, exportRows } = await import("../labels/export.ts");
-        const { encodeRows, encodingOf } = await import("../data/tables.ts");
         const dropped = new Map<string, number>();
         const drop = (reason: string) => dropped.set(reason, (dropped.get(reason) ?? 0) + 1);
         await withStore(options.store, async (store, find) => {
@@ -120,9 +121,6 @@ const agreementCommand = () =>
     .addOption(new Option("--scale <scale>", "what labels are").choices(scales).default("nominal"))
     .option("--json", "print everything as JSON")
     .action(async (file: string, { scale, json }: { scale: Scale; json?: boolean }) => {
-      const { readRatings } = await import("../labels/ratings.ts");
-      const { agreementOf } = await import("../statistics/agreement.ts");
-      const { labelerAccuracy } = await import("../statistics/reliability.ts");
       const ratings = readRatings(file, scale);
       const found = agreementOf(ratings, scale);
       const accuracy = scale === "nominal" ? labelerAccuracy(ratings) : undefined;
@@ -136,7 +134,6 @@ const verifyCommand = () =>
     .option(...storeOption)
     .option("--json", "print what was found as JSON")
     .action(async (options: InStore) => {
-      const { verify } = await import("../labels/verify.ts");
       await withStore(options.store, async (store) => {
         const found = await verify(store);
         if (options.json) print(JSON.stringify(found));

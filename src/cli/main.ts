@@ -1,53 +1,159 @@
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help } from "commander";
 import { PlumblineError } from "../data/errors.ts";
 import { Interrupted } from "../run/training.ts";
-import { bench } from "./bench.ts";
-import { chat } from "./chat.ts";
-import { compare } from "./compare.ts";
-import { constitution } from "./constitution.ts";
-import { data } from "./data.ts";
-import { generate } from "./generate.ts";
-import { init } from "./init.ts";
-import { labels } from "./labels.ts";
-import { model } from "./model.ts";
-import { quickstart } from "./quickstart.ts";
-import { report } from "./report.ts";
-import { runs } from "./runs.ts";
-import { sample } from "./sample.ts";
-import { score } from "./score.ts";
-import { serve } from "./serve.ts";
-import { setup } from "./setup.ts";
-import { stageCommands } from "./stage.ts";
+import { stages } from "../stages/registry.ts";
 
-// Commands load the engine inside their actions, so that --help starts at once.
-export function program(): Command {
+/** Adds a command's options, arguments and action to a `Command` that has its name and description. */
+type Define = (command: Command) => Command;
+
+interface CommandEntry {
+  name: string;
+  /** Options and arguments, as the list of commands shows them. */
+  usage: string;
+  description: string;
+  /** Imports the command's module. Only the module of the command that is called is loaded, so that `--help` starts at once. */
+  load: () => Promise<{ define: Define }>;
+}
+
+/** All commands, in the order of `plumbline --help`. */
+export const commands: readonly CommandEntry[] = [
+  {
+    name: "quickstart",
+    usage: "[options]",
+    description:
+      "Align SmolLM2-135M on a small task whose truth a program checks: SFT, reward model, PPO, a report",
+    load: () => import("./quickstart.ts"),
+  },
+  ...stages.map((stage) => ({
+    name: stage.name,
+    usage: "[options] [recipe]",
+    description: stage.description,
+    load: async () => {
+      const { defineStage } = await import("./stage.ts");
+      return { define: (command: Command) => defineStage(command, stage) };
+    },
+  })),
+  {
+    name: "generate",
+    usage: "[options]",
+    description: "Answer prompts, as JSON lines",
+    load: () => import("./generate.ts"),
+  },
+  {
+    name: "chat",
+    usage: "[options]",
+    description: "Talk with a model; /reset forgets, /exit or Ctrl-D leaves",
+    load: () => import("./chat.ts"),
+  },
+  {
+    name: "score",
+    usage: "[options]",
+    description: "Score completions with a reward model, as JSON lines",
+    load: () => import("./score.ts"),
+  },
+  {
+    name: "model",
+    usage: "",
+    description: "Get and list models",
+    load: () => import("./model.ts"),
+  },
+  {
+    name: "data",
+    usage: "",
+    description: "Look at data",
+    load: () => import("./data.ts"),
+  },
+  {
+    name: "runs",
+    usage: "[options] [folder]",
+    description: "List the runs in a folder",
+    load: () => import("./runs.ts"),
+  },
+  {
+    name: "sample",
+    usage: "[options]",
+    description: "Draw completions that differ, for people to compare",
+    load: () => import("./sample.ts"),
+  },
+  {
+    name: "constitution",
+    usage: "",
+    description:
+      "AI feedback by written principles: critiques and revisions for SFT, preferences for a reward model",
+    load: () => import("./constitution.ts"),
+  },
+  {
+    name: "labels",
+    usage: "",
+    description: "Labels of a store: import, export, check, measure",
+    load: () => import("./labels.ts"),
+  },
+  {
+    name: "serve",
+    usage: "[options]",
+    description: "Serve the label app: people compare answers in their browsers",
+    load: () => import("./serve.ts"),
+  },
+  {
+    name: "report",
+    usage: "[options] <run>",
+    description: "Write a run's curves, numbers and samples as one HTML page",
+    load: () => import("./report.ts"),
+  },
+  {
+    name: "compare",
+    usage: "[options] [folders...]",
+    description:
+      "Run optimisers on the quickstart's task with equal budgets, and draw what each gave and cost",
+    load: () => import("./compare.ts"),
+  },
+  {
+    name: "bench",
+    usage: "[options]",
+    description: "What this machine reaches; how long a recipe takes tells --estimate of sft, reward and ppo",
+    load: () => import("./bench.ts"),
+  },
+  {
+    name: "init",
+    usage: "[folder]",
+    description: "Write a folder with commented recipes and sample data to begin from",
+    load: () => import("./init.ts"),
+  },
+  {
+    name: "setup",
+    usage: "[options]",
+    description: "Get libtorch and build the engine: once on each machine",
+    load: () => import("./setup.ts"),
+  },
+];
+
+/** Name of the command that a command line calls; `help x` shows the help of `x`. */
+function calledCommand(argv: readonly string[]): string | undefined {
+  const [first, second] = argv.slice(2).filter((argument) => !argument.startsWith("-"));
+  return first === "help" ? second : first;
+}
+
+/** The command line for these arguments. Commands that they do not call have a name and a description only. */
+export async function program(argv: readonly string[]): Promise<Command> {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   const root = new Command("plumbline")
     .description("Align a language model with human preferences: labels, SFT, reward model, PPO, GRPO, DPO")
     .version(version)
-    .showHelpAfterError("(--help lists the options)");
-  root.addCommand(quickstart());
-  for (const command of stageCommands()) root.addCommand(command);
-  for (const make of [
-    generate,
-    chat,
-    score,
-    model,
-    data,
-    runs,
-    sample,
-    constitution,
-    labels,
-    serve,
-    report,
-    compare,
-    bench,
-    init,
-    setup,
-  ])
-    root.addCommand(make());
-  for (const command of [root, ...root.commands, ...root.commands.flatMap((one) => one.commands)])
+    .showHelpAfterError("(--help lists the options)")
+    .configureHelp({
+      subcommandTerm(command) {
+        const entry = commands.find(({ name }) => name === command.name());
+        return entry ? `${entry.name} ${entry.usage}`.trim() : new Help().subcommandTerm(command);
+      },
+    });
+  const called = calledCommand(argv);
+  for (const { name, description, load } of commands) {
+    const command = new Command(name).description(description);
+    root.addCommand(command);
+    if (name === called) (await load()).define(command);
+  }
+  for (const command of [root, ...root.commands.flatMap((command) => [command, ...command.commands])])
     command.exitOverride();
   return root;
 }
@@ -60,7 +166,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     throw error;
   });
   try {
-    await program().parseAsync(argv);
+    await (await program(argv)).parseAsync(argv);
   } catch (error) {
     if (error instanceof CommanderError) process.exitCode = error.exitCode;
     else if (error instanceof Interrupted || (error as Error).name === "AbortError") {

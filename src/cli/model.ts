@@ -1,15 +1,14 @@
-import { Command } from "commander";
+import type { Command } from "commander";
+import { cachedModels, pullModel } from "../models/pull.ts";
 import { Progress, print } from "./terminal.ts";
 
-export const model = () => {
-  const group = new Command("model").description("Get and list models");
+export function define(group: Command): Command {
   group
     .command("pull")
     .description("Get a model into the cache and print its folder")
     .argument("<name>", "smollm2-135m-instruct, a Hugging Face id (owner/name), or a path")
     .option("--revision <name>", "branch, tag or commit on the Hub")
     .action(async (name: string, { revision }: { revision?: string }) => {
-      const { pullModel } = await import("../models/pull.ts");
       const progress = new Progress(false);
       print(
         await pullModel(name, {
@@ -22,8 +21,7 @@ export const model = () => {
     .command("list")
     .description("List the models in the cache")
     .action(async () => {
-      const { cachedModels } = await import("../models/pull.ts");
       for (const name of cachedModels()) print(name);
     });
   return group;
-};
+}

@@ -1,15 +1,15 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { writeAtomic } from "../data/jsonl.ts";
-import { numeric } from "./generate.ts";
+import * as pipeline from "../quickstart/pipeline.ts";
+import { quickstartReport } from "../quickstart/report.ts";
+import { renderReport } from "../run/report/render.ts";
+import { numeric } from "./options.ts";
 import { duration, interruptible, number, Progress, print, table } from "./terminal.ts";
 
-export const quickstart = () =>
-  new Command("quickstart")
-    .description(
-      "Align SmolLM2-135M on a small task whose truth a program checks: SFT, reward model, PPO, a report",
-    )
+export const define = (command: Command): Command =>
+  command
     .option("--fast", "a small version of everything, in 3 minutes")
     .option("--out <folder>", "where the runs and the report go", "runs/quickstart")
     .option("--seed <n>", "seed of everything", numeric(0, true), 0)
@@ -28,7 +28,6 @@ export const quickstart = () =>
       }) => {
         const signal = interruptible();
         const progress = new Progress(json);
-        const pipeline = await import("../quickstart/pipeline.ts");
         // Only what an earlier quickstart wrote goes.
         for (const name of ["sft", "reward", "ppo"])
           if (existsSync(join(out, name, "run.json"))) rmSync(join(out, name), { recursive: true });
@@ -47,8 +46,6 @@ export const quickstart = () =>
         writeAtomic(join(out, "result.json"), (write) =>
           write(`${JSON.stringify({ ...summary, table: rows }, null, 2)}\n`),
         );
-        const { renderReport } = await import("../run/report/render.ts");
-        const { quickstartReport } = await import("../quickstart/report.ts");
         const page = renderReport(quickstartReport(result, out));
         writeAtomic(join(out, "report.html"), (write) => write(page));
         if (json) return print(JSON.stringify({ type: "result", ...summary }));

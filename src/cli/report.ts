@@ -1,18 +1,17 @@
 import { join } from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
+import { writeAtomic } from "../data/jsonl.ts";
+import { renderReport } from "../run/report/render.ts";
+import { runReport } from "../run/report/run.ts";
 import { plotsOf } from "../stages/registry.ts";
 import { print } from "./terminal.ts";
 
-export const report = () =>
-  new Command("report")
-    .description("Write a run's curves, numbers and samples as one HTML page")
+export const define = (command: Command): Command =>
+  command
     .argument("<run>", "run directory")
     .option("--out <file>", "where to write (default: report.html in the run)")
     .action(async (run: string, { out = join(run, "report.html") }: { out?: string }) => {
-      const { reportOfRun } = await import("../run/report/run.ts");
-      const { renderReport } = await import("../run/report/render.ts");
-      const { writeAtomic } = await import("../data/jsonl.ts");
-      const page = renderReport(reportOfRun(run, plotsOf));
+      const page = renderReport(runReport(run, plotsOf));
       writeAtomic(out, (write) => write(page));
       print(out);
     });

@@ -1,10 +1,9 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { findRuns } from "../run/read.ts";
 import { print, table } from "./terminal.ts";
 
-export const runs = () =>
-  new Command("runs")
-    .description("List the runs in a folder")
+export const define = (command: Command): Command =>
+  command
     .argument("[folder]", "where to look", "runs")
     .option("--json", "print one JSON line a run")
     .action((folder: string, { json }: { json?: boolean }) => {

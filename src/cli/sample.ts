@@ -1,8 +1,12 @@
-import { Command, Option } from "commander";
+import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
+import { readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
-import type { Candidate } from "../rollout/diverse.ts";
-import { numeric } from "./generate.ts";
+import { loadModel } from "../models/pull.ts";
+import { type Candidate, chooseDiverse } from "../rollout/diverse.ts";
+import { modelSampler } from "../rollout/generate.ts";
+import { serverSampler } from "../rollout/server.ts";
+import { dtypeOption, numeric } from "./options.ts";
 import { withStore } from "./store.ts";
 import { interruptible, lines, Progress, print } from "./terminal.ts";
 
@@ -23,9 +27,8 @@ interface Options {
 /** Drawn for each completion that is kept, so that there are different ones to choose from. */
 const drawnForEach = 2;
 
-export const sample = () =>
-  new Command("sample")
-    .description("Draw completions that differ, for people to compare")
+export const define = (command: Command): Command =>
+  command
     .requiredOption(
       "--model <name>",
       "name, Hub id, folder, GGUF file or run; may be given again",
@@ -45,10 +48,8 @@ export const sample = () =>
     .option("--out <file>", "JSONL file to write (default: stdout, without --store)")
     .option("--store <where>", "label store to add them to, as tasks")
     .option("--project <name>", "its project; not needed where there is one")
-    .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
+    .addOption(dtypeOption())
     .action(async (options: Options) => {
-      const { readPrompts } = await import("../data/readers.ts");
-      const { chooseDiverse } = await import("../rollout/diverse.ts");
       const { records } = await readPrompts(options.data);
       const progress = new Progress(false);
       const drawn = records.map(() => [] as Candidate[]);
@@ -136,12 +137,9 @@ async function drawFrom(
 
 async function openSampler(name: string, { endpoint: url, dtype }: Options, progress: Progress) {
   if (url !== undefined) {
-    const { serverSampler } = await import("../rollout/server.ts");
     const sampler = serverSampler({ url, model: name, key: process.env.OPENAI_API_KEY });
     return { sampler, dispose: () => {}, isServer: true };
   }
-  const { loadModel } = await import("../models/pull.ts");
-  const { modelSampler } = await import("../rollout/generate.ts");
   const onProgress = (text: string) => progress.line(text);
   const model = await loadModel(name, { ...(dtype && { dtype }), onProgress });
   return { sampler: modelSampler(model), dispose: () => model.dispose(), isServer: false };

@@ -1,17 +1,20 @@
 import { setImmediate } from "node:timers/promises";
-import { Command, Option } from "commander";
+import type { Command } from "commander";
+import { scoreAll } from "../batch/score.ts";
 import { InputError } from "../data/errors.ts";
+import { checkData, readComparisons, readDemonstrations } from "../data/readers.ts";
+import { loadModel } from "../models/pull.ts";
+import { encodeExample } from "../text/chat.ts";
+import { dtypeOption } from "./options.ts";
 import { interruptible, lines, Progress } from "./terminal.ts";
 
-export const score = () =>
-  new Command("score")
-    .description("Score completions with a reward model, as JSON lines")
+export const define = (command: Command): Command =>
+  command
     .requiredOption("--model <name>", "reward model: folder or run")
     .requiredOption("--data <file>", "file of prompts with a completion each, or of comparisons")
     .option("--out <file>", "where to write (default: standard output)")
-    .addOption(new Option("--dtype <type>").choices(["float32", "bfloat16"]))
+    .addOption(dtypeOption())
     .action(async ({ model: name, data, out, dtype }) => {
-      const { checkData, readComparisons, readDemonstrations } = await import("../data/readers.ts");
       const compared = (await checkData(data)).kind === "comparison";
       const rows = compared
         ? (await readComparisons(data)).records.map(({ prompt, completions, ranks }) => ({
@@ -25,9 +28,6 @@ export const score = () =>
             ranks: undefined,
           }));
       const signal = interruptible();
-      const { loadModel } = await import("../models/pull.ts");
-      const { encodeExample } = await import("../text/chat.ts");
-      const { scoreAll } = await import("../batch/score.ts");
       const progress = new Progress(false);
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),

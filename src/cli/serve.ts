@@ -1,5 +1,9 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
+import { invite } from "../labels/accounts.ts";
+import { LabelStore } from "../labels/store.ts";
+import { buildApp } from "../server/app.ts";
+import { storeOption } from "./options.ts";
 import { interruptible, print } from "./terminal.ts";
 
 interface Options {
@@ -9,15 +13,8 @@ interface Options {
   json?: boolean;
 }
 
-export const storeOption = [
-  "--store <where>",
-  "SQLite file, or a Postgres address (postgres://…)",
-  "labels.db",
-] as const;
-
-export const serve = () =>
-  new Command("serve")
-    .description("Serve the label app: people compare answers in their browsers")
+export const define = (command: Command): Command =>
+  command
     .option(...storeOption)
     .option("--host <address>", "address to listen at; others than this machine reach 0.0.0.0", "127.0.0.1")
     .option("--port <number>", "port to listen at; 0 for any that is free", "3210")
@@ -25,9 +22,6 @@ export const serve = () =>
     .action(async ({ store: where, host, port, json }: Options) => {
       if (!/^\d+$/.test(port) || Number(port) > 65535)
         throw new InputError(`--port ${port}: expected a number up to 65535`);
-      const { LabelStore } = await import("../labels/store.ts");
-      const { invite } = await import("../labels/accounts.ts");
-      const { buildApp } = await import("../server/app.ts");
       const store = await LabelStore.open(where);
       const app = await buildApp(store);
       try {

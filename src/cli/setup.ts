@@ -1,17 +1,16 @@
-import { Command } from "commander";
+import type { Command } from "commander";
+import { SetupError, setup } from "../../scripts/setup.mjs";
 import { InputError } from "../data/errors.ts";
 import { print } from "./terminal.ts";
 
-export const setup = () =>
-  new Command("setup")
-    .description("Get libtorch and build the engine: once on each machine")
+export const define = (command: Command): Command =>
+  command
     .option("--model", "get the quickstart's model too")
     .action(async ({ model = false }: { model?: boolean }) => {
-      const script = await import("../../scripts/setup.mjs");
       try {
-        await script.setup({ model });
+        await setup({ model });
       } catch (error) {
-        throw error instanceof script.SetupError ? new InputError(error.message) : error;
+        throw error instanceof SetupError ? new InputError(error.message) : error;
       }
       print("the engine is ready");
     });

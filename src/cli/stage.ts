@@ -1,31 +1,28 @@
-import { Command, Option } from "commander";
+import { type Command, Option } from "commander";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { applySet, parseConfig, readRecipe } from "../run/config.ts";
 import type { Event } from "../run/events.ts";
 import type { StageEntry } from "../stages/about.ts";
-import { stages } from "../stages/registry.ts";
 import type { StageOptions } from "../stages/stage.ts";
 import { withData, withLabelInputs } from "./label-data.ts";
+import { dtypes } from "./options.ts";
 import { duration, interruptible, number, Progress, print, table } from "./terminal.ts";
 
 const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-/** A command for each training stage. */
-export const stageCommands = (): Command[] => stages.map(stageCommand);
-
-const dtypes = ["float32", "bfloat16"] as const;
-
 /** Keys of a recipe that every stage has beside its inputs and settings. */
 const runOptions = { run: z.string(), dtype: z.enum(dtypes).optional() };
 
-/** A command that trains: a YAML recipe, options over it, `--set name=value` over those. */
-function stageCommand(stage: StageEntry): Command {
-  const { name, description, config } = stage;
+/**
+ * Defines the command of a training stage. Settings come from a YAML recipe; options take precedence over it, and
+ * `--set name=value` over both.
+ */
+export function defineStage(command: Command, stage: StageEntry): Command {
+  const { name, config } = stage;
   const inputs: z.ZodRawShape = stage.takesLabels ? withLabelInputs(stage.inputs) : stage.inputs;
   const schema = stage.schema.extend({ ...inputs, ...runOptions });
-  const command = new Command(name)
-    .description(description)
+  command
     .argument("[recipe]", "YAML file of settings")
     .option(
       "--set <name=value>",

@@ -1,5 +1,6 @@
+import { findProject } from "../labels/export.ts";
 import type { Project } from "../labels/records.ts";
-import type { LabelStore } from "../labels/store.ts";
+import { LabelStore } from "../labels/store.ts";
 
 /**
  * Opens a label store for as long as `body` runs; one that is not there only where `isNew`.
@@ -10,8 +11,6 @@ export async function withStore<T>(
   body: (store: LabelStore, find: (name: string | undefined) => Promise<Project>) => Promise<T>,
   isNew = false,
 ): Promise<T> {
-  const { LabelStore } = await import("../labels/store.ts");
-  const { findProject } = await import("../labels/export.ts");
   const store = await (isNew ? LabelStore.open(where) : LabelStore.openExisting(where));
   try {
     return await body(store, (name) => findProject(store, name));

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { logprobAll } from "../batch/score.ts";
+import { allSequenceLogprobs } from "../batch/score.ts";
 import { InputError, RemoteError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
 import type { EndpointOptions } from "../http/endpoint.ts";
@@ -75,7 +75,7 @@ export function feedbackByModel(model: Model, name: string): Feedback {
       for (let start = 0; start < asked.length; start += questionsAtOnce) {
         signal?.throwIfAborted();
         const some = asked.slice(start, start + questionsAtOnce);
-        const logprobs = logprobAll(
+        const logprobs = allSequenceLogprobs(
           model,
           some.flatMap((prompt) => [a, b].map((tokens) => ({ promptTokens: prompt, tokens }))),
         );

@@ -1,5 +1,5 @@
 import { batchRows, type Row } from "../batch/pack.ts";
-import { layOut, responseLogprobs, spread } from "../batch/score.ts";
+import { layOutResponses, padResponses, responseLogprobs } from "../batch/score.ts";
 import type { Prompt } from "../data/records.ts";
 import { bootstrap, type Interval, klEstimate, mean } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
@@ -86,8 +86,8 @@ export function responseKl(model: Model, reference: Model, rows: readonly Row[],
   return batchRows(rows, 2048).flatMap((batch) =>
     noGrad(() =>
       scope(() => {
-        const layout = layOut(batch);
-        const logprobs = (of: Model) => spread(layout, responseLogprobs(of, layout, temperature));
+        const layout = layOutResponses(batch);
+        const logprobs = (of: Model) => padResponses(layout, responseLogprobs(of, layout, temperature));
         return klEstimate("k1", logprobs(model), logprobs(reference)).sum(1).toArray();
       }),
     ),

@@ -1,9 +1,11 @@
 import { stack, type Tensor } from "../tensor/index.ts";
 
 /**
- * Generalised advantage estimation (Schulman et al. 2016, eq. 16) over responses padded on the right; the value after
- * a response's last token is 0. Masked places give 0.
- * @param rewards (batch, time) @param values (batch, time) @param mask (batch, time)
+ * Computes generalised advantage estimates (Schulman et al. 2016, eq. 16) of responses padded on the right. The value
+ * after a response's last token is 0.
+ * @param rewards (batch, time) @param values (batch, time)
+ * @param mask (batch, time): 1 for response tokens, 0 for padding
+ * @returns `advantages` and `returns`, both (batch, time) and 0 for padding
  */
 export function gae(
   rewards: Tensor,
@@ -17,12 +19,12 @@ export function gae(
   let advantage = rewards.select(1, 0).mul(0);
   let nextValue = advantage;
   for (let t = time - 1; t >= 0; t--) {
-    const counts = mask.select(1, t);
+    const isToken = mask.select(1, t);
     const value = values.select(1, t);
     const delta = rewards.select(1, t).add(nextValue.mul(gamma)).sub(value);
-    // Beyond the end of a response everything is 0, so that its last token bootstraps from nothing.
-    advantage = delta.add(advantage.mul(gamma * lambda)).mul(counts);
-    nextValue = value.mul(counts);
+    // Padding gives 0, so that the last token of a response bootstraps from 0.
+    advantage = delta.add(advantage.mul(gamma * lambda)).mul(isToken);
+    nextValue = value.mul(isToken);
     columns[t] = advantage;
   }
   const advantages = stack(columns, 1);
@@ -30,8 +32,11 @@ export function gae(
 }
 
 /**
- * Reward of each response token: −β·KL there, plus the response's score at its last token (Ouyang et al. 2022, eq. 2).
- * @param scores (batch) @param kl (batch, time) @param lengths tokens of each response
+ * Computes the reward of each response token: −β · KL, plus the response's score at its last token (Ouyang et al. 2022,
+ * eq. 2).
+ * @param scores (batch) @param kl (batch, time) @param mask (batch, time)
+ * @param lengths (batch) int64: number of tokens of each response
+ * @returns (batch, time)
  */
 export function tokenRewards(
   scores: Tensor,

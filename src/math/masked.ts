@@ -1,20 +1,21 @@
 import type { Tensor } from "../tensor/index.ts";
 
-// A mask has 1 where a value counts and 0 elsewhere, in float32, and the shape of the values.
+// A mask is float32 of the values' shape: 1 where a value counts, 0 elsewhere.
 
-/** Mean of the values that count, a scalar. 0/0 = NaN when none does. */
+/** Computes the mean of the values where the mask is 1: a scalar, NaN when the mask is all 0. */
 export function maskedMean(values: Tensor, mask: Tensor): Tensor {
   return values.mul(mask).sum().div(mask.sum());
 }
 
-/** Biased variance of the values that count, a scalar. */
+/** Computes the biased variance of the values where the mask is 1: a scalar. */
 export function maskedVariance(values: Tensor, mask: Tensor): Tensor {
   return maskedMean(values.sub(maskedMean(values, mask)).square(), mask);
 }
 
 /**
- * Whitens to mean 0 (or, without `shiftMean`, the mean it had) and variance 1 over what counts: biased variance,
- * 1e-8 inside the root, as in OpenAI's lm-human-preferences. What does not count becomes 0.
+ * Whitens the values where the mask is 1 to mean 0 and variance 1; elsewhere the result is 0. Uses the biased variance,
+ * with 1e-8 inside the root, as OpenAI's lm-human-preferences does.
+ * @param options `shiftMean`: false keeps the mean. Default: true
  */
 export function whiten(values: Tensor, mask: Tensor, options: { shiftMean?: boolean } = {}): Tensor {
   const mean = maskedMean(values, mask);
@@ -22,7 +23,7 @@ export function whiten(values: Tensor, mask: Tensor, options: { shiftMean?: bool
   return (options.shiftMean === false ? whitened.add(mean) : whitened).mul(mask);
 }
 
-/** 1 − Var(returns − values) / Var(returns): 1 for a perfect critic, 0 for one that says the same always. */
+/** Computes the explained variance, 1 − Var(returns − values) / Var(returns): 1 for a perfect critic, 0 for a constant one. */
 export function explainedVariance(values: Tensor, returns: Tensor, mask: Tensor): Tensor {
   return maskedVariance(returns.sub(values), mask).div(maskedVariance(returns, mask)).neg().add(1);
 }

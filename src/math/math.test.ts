@@ -5,7 +5,7 @@ import {
   adaptKlCoef,
   bootstrap,
   calibration,
-  deviation,
+  emptyMoments,
   entropyOf,
   explainedVariance,
   gae,
@@ -16,9 +16,9 @@ import {
   maskedMean,
   maskedVariance,
   mergeMoments,
-  noMoments,
-  targetsUnder,
+  standardDeviation,
   tokenRewards,
+  tokenStatistics,
   whiten,
 } from "./index.ts";
 
@@ -88,8 +88,8 @@ describe("log-probabilities", () => {
     const targets = i64([best[0] as number, 17, best[2] as number, 1002, 0]);
     const weights = [1, -2, 0.5, 3, 1];
     const [wanted, found] = [
-      targetsUnder(exact, targets, temperature),
-      targetsUnder(ours, targets, temperature),
+      tokenStatistics(exact, targets, temperature),
+      tokenStatistics(ours, targets, temperature),
     ];
     // Float32 sums of 1,003 terms, of values up to 100.
     for (const name of ["logprobs", "entropy"] as const)
@@ -100,9 +100,9 @@ describe("log-probabilities", () => {
     // bfloat16 keeps 8 bits of a gradient of up to 3 / 0.7.
     expectClose(ours.grad, (exact.grad as Tensor).toArray(), dtype === "float32" ? 1e-5 : 0.02);
   });
-  it("say so when a logit is no number, and give −∞ no weight", () => {
+  it("are NaN when a logit is NaN, and give a logit of −∞ no weight", () => {
     const logits = tensor([0, NaN, 0, -Infinity], { shape: [2, 2] });
-    const { logprobs, entropy } = targetsUnder(logits, i64([0, 0]));
+    const { logprobs, entropy } = tokenStatistics(logits, i64([0, 0]));
     expect(logprobs.toArray()).toEqual([NaN, 0]);
     expect(entropy.toArray()[1]).toBeCloseTo(0);
   });
@@ -173,12 +173,12 @@ describe("GAE", () => {
 
 describe("statistics", () => {
   it("running moments equal the reference after every batch", () => {
-    let seen = noMoments;
+    let seen = emptyMoments;
     for (const { scores, count, mean, std } of golden.runningNorm.batches) {
       seen = mergeMoments(seen, scores);
       expect(seen.count).toBe(count);
       expect(seen.mean).toBeCloseTo(mean, 10);
-      expect(deviation(seen)).toBeCloseTo(std, 10);
+      expect(standardDeviation(seen)).toBeCloseTo(std, 10);
     }
   });
   it("calibration error equals the reference, bin by bin", () => {
@@ -189,7 +189,7 @@ describe("statistics", () => {
     const expected = overHalf.bins.filter((bin: { count: number }) => bin.count);
     expect(bins.map((bin) => bin.count)).toEqual(expected.map((bin: { count: number }) => bin.count));
   });
-  it("a bootstrap interval covers the mean about as often as it says", () => {
+  it("a 95 % bootstrap interval covers the true mean about as often", () => {
     // 200 samples of 40 uniform numbers: a right 95 % interval covers 0.5 in 180–199 of them (±3.5 sd).
     let covered = 0;
     for (let seed = 1; seed <= 200; seed++) {

@@ -1,6 +1,6 @@
 import { mean } from "../statistics/numbers.ts";
 
-/** Mean and population standard deviation of every score seen, merged batch by batch (Chan et al. 1979). */
+/** Running mean and variance of a stream of numbers, merged batch by batch (Chan et al. 1979). */
 export interface RunningMoments {
   count: number;
   mean: number;
@@ -8,20 +8,23 @@ export interface RunningMoments {
   m2: number;
 }
 
-export const noMoments: RunningMoments = { count: 0, mean: 0, m2: 0 };
+/** Moments of no numbers. */
+export const emptyMoments: RunningMoments = { count: 0, mean: 0, m2: 0 };
 
-export function mergeMoments(seen: RunningMoments, batch: readonly number[]): RunningMoments {
-  if (!batch.length) return seen;
+/** Returns the moments after adding a batch of numbers. */
+export function mergeMoments(moments: RunningMoments, batch: readonly number[]): RunningMoments {
+  if (!batch.length) return moments;
   const batchMean = mean(batch);
   const m2 = batch.reduce((sum, x) => sum + (x - batchMean) ** 2, 0);
-  const count = seen.count + batch.length;
-  const delta = batchMean - seen.mean;
+  const count = moments.count + batch.length;
+  const delta = batchMean - moments.mean;
   return {
     count,
-    mean: seen.mean + (delta * batch.length) / count,
-    m2: seen.m2 + m2 + (delta ** 2 * seen.count * batch.length) / count,
+    mean: moments.mean + (delta * batch.length) / count,
+    m2: moments.m2 + m2 + (delta ** 2 * moments.count * batch.length) / count,
   };
 }
 
-export const deviation = (moments: RunningMoments): number =>
+/** Population standard deviation; 0 for no numbers. */
+export const standardDeviation = (moments: RunningMoments): number =>
   moments.count ? Math.sqrt(moments.m2 / moments.count) : 0;

@@ -1,17 +1,25 @@
 import { InputError } from "../data/errors.ts";
 import { swiglu } from "../nn/block.ts";
-import { type Adapter, adapt, makeAdapter, weightChange } from "../nn/lora.ts";
+import { type Adapter, addAdapterOutput, deltaWeight, makeAdapter } from "../nn/lora.ts";
 import { type LoraConfig, loraConfig } from "../nn/lora-config.ts";
-import { type Bits, block, dequantise, type Quantised, quantise, quantisedLinear } from "../nn/quantise.ts";
+import {
+  type Bits,
+  blockSize,
+  dequantise,
+  type Quantised,
+  quantise,
+  quantisedLinear,
+} from "../nn/quantise.ts";
 import { type DType, keep, Rng, scope, type Tensor } from "../tensor/index.ts";
 import type { Weights } from "./architecture.ts";
 import { isTarget, type LinearLayer, type PlainWeights } from "./weights.ts";
 
-/** `base` with some of its linear layers rounded to 8 bits a weight or 4, and frozen. */
+/** Weights whose linear layers may be quantised to 8 or 4 bits. Quantised layers are frozen. */
 export class QuantisedWeights implements Weights {
   readonly #base: PlainWeights;
-  /** By the stems of their names; `base` no longer has their weights. */
+  /** Quantised layers by the stems of their names. Their weights are removed from `#base`. */
   readonly #layers = new Map<string, Quantised>();
+  /** Stems of layers that belong to another model, which disposes them. */
   readonly #borrowed = new Set<string>();
 
   constructor(base: PlainWeights) {
@@ -42,8 +50,10 @@ export class QuantisedWeights implements Weights {
     return bias ? y.add(bias) : y;
   }
 
-  gated(name: string, gate: Tensor, up: Tensor): Tensor {
-    return this.#layers.has(name) ? this.linear(name, swiglu(gate, up)) : this.#base.gated(name, gate, up);
+  gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor {
+    return this.#layers.has(name)
+      ? this.linear(name, swiglu(gate, up))
+      : this.#base.gatedLinear(name, gate, up);
   }
 
   linears(targets: readonly string[]): LinearLayer[] {
@@ -52,25 +62,28 @@ export class QuantisedWeights implements Weights {
       ...this.#base.linears(targets),
       ...layers.map(([stem, { scales }]) => ({
         stem,
-        inputs: scales.size(1) * block,
+        inputs: scales.size(1) * blockSize,
         outputs: scales.size(0),
         device: scales.device,
       })),
     ];
   }
 
-  /** Rounds the linear layers whose names end in one of `targets`. @throws InputError */
+  /**
+   * Quantises the linear layers whose names end in one of `targets`.
+   * @throws InputError when the number of inputs is not a multiple of the block size
+   */
   quantise(targets: readonly string[], bits: Bits): void {
     for (const { stem, inputs } of this.#base.linears(targets)) {
-      if (inputs % block !== 0)
-        throw new InputError(`quantise: ${stem} has ${inputs} inputs, which ${block} does not divide`);
+      if (inputs % blockSize !== 0)
+        throw new InputError(`quantise: ${stem} has ${inputs} inputs, which ${blockSize} does not divide`);
       const { values, scales } = quantise(this.get(`${stem}.weight`), bits);
       this.#layers.set(stem, { values: keep(values), scales: keep(scales) });
       this.#base.remove(`${stem}.weight`);
     }
   }
 
-  /** Uses the rounded layers of `other`, which must live as long. */
+  /** Shares the quantised layers of `other`, which must not be disposed before this. */
   borrow(other: QuantisedWeights): void {
     for (const [stem, layer] of other.#layers) {
       this.#layers.set(stem, layer);
@@ -78,16 +91,16 @@ export class QuantisedWeights implements Weights {
     }
   }
 
-  /** Every weight as a matrix: those of `base`, and the rounded ones in the type of the others. */
+  /** Returns all weights as matrices, the quantised ones dequantised to the model's dtype. */
   merged(): Map<string, Tensor> {
     const all = new Map(this.#base.tensors);
-    const [plain] = all.values();
-    const dtype = plain?.dtype ?? "float32";
+    const [first] = all.values();
+    const dtype = first?.dtype ?? "float32";
     for (const [stem, layer] of this.#layers) all.set(`${stem}.weight`, dequantise(layer, dtype));
     return all;
   }
 
-  /** Copies of all weights as matrices, converted to `dtype`. */
+  /** Copies all weights as matrices in `dtype`, the quantised ones dequantised. */
   copy(dtype: DType): Map<string, Tensor> {
     const all = this.#base.copy(dtype);
     for (const [stem, layer] of this.#layers)
@@ -105,11 +118,11 @@ export class QuantisedWeights implements Weights {
   }
 }
 
-/** `base` with low-rank adapters on some of its linear layers (Hu et al. 2021). */
+/** Weights whose linear layers may have low-rank adapters (LoRA; Hu et al. 2021). */
 export class LoraWeights implements Weights {
   readonly #base: QuantisedWeights;
   readonly #adapters = new Map<string, Adapter>();
-  /** Undefined while there are no adapters. */
+  /** Settings of the adapters; undefined while there are none. */
   config: LoraConfig | undefined;
 
   constructor(base: QuantisedWeights) {
@@ -127,16 +140,18 @@ export class LoraWeights implements Weights {
   linear(name: string, x: Tensor): Tensor {
     const y = this.#base.linear(name, x);
     const adapter = this.#adapters.get(name);
-    return adapter ? adapt(y, x, adapter) : y;
+    return adapter ? addAdapterOutput(y, x, adapter) : y;
   }
 
-  gated(name: string, gate: Tensor, up: Tensor): Tensor {
-    return this.#adapters.has(name) ? this.linear(name, swiglu(gate, up)) : this.#base.gated(name, gate, up);
+  gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor {
+    return this.#adapters.has(name)
+      ? this.linear(name, swiglu(gate, up))
+      : this.#base.gatedLinear(name, gate, up);
   }
 
   /**
    * Adds adapters to linear layers.
-   * @param linears the layers that can have one, by the last part of their names
+   * @param linears last parts of the names of the layers that can have one
    * @throws InputError when a target is not among them
    */
   add(settings: Partial<LoraConfig>, linears: readonly string[], dtype: DType, seed: number): void {
@@ -151,7 +166,7 @@ export class LoraWeights implements Weights {
     this.config = { ...lora, targets };
   }
 
-  /** What training changes, by PEFT's names: the adapters, and a scalar head. */
+  /** Trainable tensors by PEFT's names: the adapters, and the scalar head if there is one. */
   get learned(): Map<string, Tensor> {
     const learned = new Map<string, Tensor>();
     const set = (name: string, weight: Tensor) => learned.set(`base_model.model.${name}`, weight);
@@ -166,16 +181,16 @@ export class LoraWeights implements Weights {
     return learned;
   }
 
-  /** Every weight with its adapter added to it. */
+  /** Returns all weights with the adapters merged into them. */
   merged(): Map<string, Tensor> {
     const all = this.#base.merged();
     for (const [stem, adapter] of this.#adapters) {
       const name = `${stem}.weight`;
       const weight = all.get(name) as Tensor;
       const sum = scope(() => {
-        const change = weightChange(adapter);
-        const added = this.#base.transposed ? change.transpose(0, 1) : change;
-        return weight.to("float32").add(added).to(weight.dtype).contiguous();
+        const delta = deltaWeight(adapter);
+        const oriented = this.#base.transposed ? delta.transpose(0, 1) : delta;
+        return weight.to("float32").add(oriented).to(weight.dtype).contiguous();
       });
       all.set(name, sum);
     }

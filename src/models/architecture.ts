@@ -2,22 +2,24 @@ import type { z } from "zod";
 import type { Tensor } from "../tensor/index.ts";
 import type { Attend, Batch } from "./attention.ts";
 
-/** "lm": vocabulary logits; "score": one number a token. */
+/** Head of a model: "lm" computes vocabulary logits, "score" one number for each token (a reward or a value). */
 export type Head = "lm" | "score";
 /** A parsed config.json. */
 export type Json = Record<string, unknown>;
 
-/** A model's tensors by their Hugging Face names. */
+/** Weights of a model by their Hugging Face names. */
 export interface Weights {
-  /** @throws Error naming the weight when there is none */
+  /** Returns a weight. @throws Error when there is none of this name */
   get(name: string): Tensor;
+  /** Returns a weight, or null. */
   find(name: string): Tensor | null;
-  /** What the linear layer `name` makes of x, its bias and adapter included. */
+  /** Applies the linear layer `name` with its bias and adapter: (tokens, in) → (tokens, out). */
   linear(name: string, x: Tensor): Tensor;
-  /** linear(name, swiglu(gate, up)), without keeping what is between for the gradient where that can be. */
-  gated(name: string, gate: Tensor, up: Tensor): Tensor;
+  /** Computes linear(name, swiglu(gate, up)), where possible without storing swiglu's output for the backward pass. */
+  gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor;
 }
 
+/** Sizes of a model. */
 export interface Dimensions {
   hidden: number;
   vocab: number;
@@ -27,38 +29,40 @@ export interface Dimensions {
   headDim: number;
   /** Most tokens of a sequence. */
   context: number;
-  /** How many tokens back one sees, itself included. */
+  /** Number of positions that a token attends to, itself included; Infinity without a sliding window. */
   window: number;
-  /** Whether the vocabulary head is the embedding. */
+  /** Whether the vocabulary head shares the embedding's weight. */
   tied: boolean;
 }
 
-/** Computes one block: `block(x)`, or something that amounts to it. */
+/** Runs one block: returns `block(x)`, perhaps with gradient checkpointing. */
 export type RunBlock = (block: (x: Tensor) => Tensor, x: Tensor) => Tensor;
 
-/** One model family: one file, named after its `model_type`. */
+/** A model family. Each is in a file named after its `model_type`. */
 export interface Architecture<Config> {
-  /** Parses config.json. */
+  /** Schema of config.json. */
   schema: z.ZodType<Config>;
-  /** What backbone weights' names begin with. */
+  /** Prefix of the backbone's weight names. */
   prefix: string;
+  /** Name of the token embedding's weight. */
   embedding: string;
-  /** transformers' class of each head, by model_type. */
+  /** Class names of transformers, by model_type and head. */
   classNames: Record<string, Record<Head, string>>;
   dimensions(config: Config): Dimensions;
   /** Last parts of the names of the blocks' linear layers. */
   linears: readonly string[];
-  /** Whether linear weights are stored (in, out). */
+  /** Whether linear weights are stored as (in, out), not (out, in). */
   transposed: boolean;
-  /** Shape of every backbone weight. */
+  /** Returns the shape of every backbone weight by name. */
   shapes(config: Config): Map<string, number[]>;
   /**
-   * Hidden states after the last norm, of the tokens that are wanted: (wanted tokens, hidden). Blocks and that norm go through `run`.
+   * Computes the hidden states after the last norm: (tokens, hidden), or (outputs, hidden) with `batch.outputIndices`.
+   * @param attend attention of each layer @param run runs each block, and the last norm
    */
   forward(
     config: Config,
     weights: Weights,
-    batch: Pick<Batch, "ids" | "positions" | "wanted">,
+    batch: Pick<Batch, "ids" | "positions" | "outputIndices">,
     attend: Attend,
     run: RunBlock,
   ): Tensor;

@@ -7,7 +7,10 @@ import { llama } from "./llama.ts";
 // biome-ignore lint/suspicious/noExplicitAny: each architecture has its own config type, which only it reads
 const architectures: Record<string, Architecture<any>> = { llama, mistral: llama, gpt2 };
 
-/** The architecture that config.json names, and its parsed settings. @throws InputError */
+/**
+ * Finds the architecture that config.json names and parses its settings.
+ * @throws InputError for an architecture that is not supported, or a setting that is missing or wrong
+ */
 export function parseModelConfig(json: Json): { architecture: Architecture<unknown>; config: unknown } {
   const type = String(json.model_type);
   const architecture = architectures[type];

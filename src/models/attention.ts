@@ -2,39 +2,45 @@ import { cat, type DType, fromBytes, ops, type Tensor, tensor } from "../tensor/
 import * as kernels from "../tensor/kernels.ts";
 
 /**
- * Sequences laid end to end without padding: every layer but attention sees one long row of tokens, and attention
- * runs per sequence. So padding cannot leak, and nothing is computed for it.
+ * A packed batch: sequences end to end, without padding. Attention stays within each sequence; all other layers work on
+ * single tokens. So no padding can leak into results, and no time is spent on it.
  */
 export interface Batch {
-  /** (tokens) int64 */
+  /** (tokens) int64: token ids. */
   ids: Tensor;
-  /** (tokens) int64: each token's place in its own sequence. */
+  /** (tokens) int64: position of each token in its sequence. */
   positions: Tensor;
+  /** Number of tokens of each sequence, its branches included. */
   lengths: readonly number[];
   /**
-   * For each sequence the lengths of the branches at its end, none for a plain one: every branch follows what stands
-   * before the first, and sees none of the others.
+   * For each sequence the lengths of the branches at its end, such as responses to one prompt. A branch attends to the
+   * shared prefix and to itself, not to other branches. Default: no branches.
    */
   branches?: readonly (readonly number[])[];
-  /** (wanted) int64: places of the tokens whose hidden states are asked for; all of them where there is none. */
-  wanted?: Tensor;
+  /** (outputs) int64: packed indices of the tokens whose hidden states are returned. Default: all tokens. */
+  outputIndices?: Tensor;
 }
 
 /** Attention of one layer: q (tokens, heads, dim), k and v (tokens, kvHeads, dim) → (tokens, heads · dim). */
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
+/** Layout of a packed batch. */
 type Packing = Pick<Batch, "lengths" | "branches">;
 
-/** Where a sequence or branch begins among the keys: at a multiple of this, so that the order of sums over them does not
- * depend on what it is packed with. */
-export const alignment = 16;
-/** Keys are taken this many at a time. */
-export const block = 64;
+/**
+ * Sequences and branches start at a multiple of this among the keys. So the order of sums over keys, and with it the
+ * bits of the result, does not depend on what a sequence is packed with.
+ */
+export const keyAlignment = 16;
+/** Number of keys that the kernel processes at a time. */
+export const keyBlock = 64;
 
 /**
- * What the token `at` of a branch sees: of its prefix, and of the branch. @param start, branch: the places where they begin
+ * Computes the keys that token `at` of a branch attends to, as two ranges [from, to): in the prefix and in the branch.
+ * @param start first key of the prefix @param prefix number of tokens of the prefix @param branch first key of the branch
+ * @param at position of the token in its branch
  */
-export function rangesAt(
+export function branchKeyRanges(
   start: number,
   prefix: number,
   branch: number,
@@ -46,14 +52,15 @@ export function rangesAt(
 }
 
 /**
- * What each token of a packed batch sees, as two ranges [from, to) of keys' places: what stands before the branches, and
- * its own branch. (tokens, 4)
- * @returns them, and the token in each place, −1 for none
+ * Computes the keys that each token of a packed batch attends to, as two ranges [from, to): in the prefix and in the
+ * token's branch.
+ * @param align keys of each sequence and branch start at a multiple of this
+ * @returns `ranges`: (tokens, 4) key ranges; `tokens`: token index at each padded key position, −1 for padding
  */
-function rangesOf({ lengths, branches = [] }: Packing, window: number, align = 1) {
+function packedKeyRanges({ lengths, branches = [] }: Packing, window: number, align = 1) {
   const ranges: number[] = [];
   const tokens: number[] = [];
-  const beginAt = (multiple: number): number => {
+  const padTo = (multiple: number): number => {
     while (tokens.length % multiple) tokens.push(-1);
     return tokens.length;
   };
@@ -62,20 +69,23 @@ function rangesOf({ lengths, branches = [] }: Packing, window: number, align = 1
     ranges.push(...range);
   };
   for (const [i, length] of lengths.entries()) {
-    const of = branches[i] ?? [];
-    const prefix = length - of.reduce((a, b) => a + b, 0);
-    const start = beginAt(align);
+    const branchLengths = branches[i] ?? [];
+    const prefix = length - branchLengths.reduce((a, b) => a + b, 0);
+    const start = padTo(align);
     for (let at = 0; at < prefix; at++) add(start + Math.max(0, at + 1 - window), start + at + 1, 0, 0);
-    for (const size of of) {
-      const branch = beginAt(align);
-      for (let at = 0; at < size; at++) add(...rangesAt(start, prefix, branch, at, window));
+    for (const size of branchLengths) {
+      const branch = padTo(align);
+      for (let at = 0; at < size; at++) add(...branchKeyRanges(start, prefix, branch, at, window));
     }
   }
   return { ranges: Int32Array.from(ranges), tokens };
 }
 
-/** A mask (query, key) of a sequence for scaled_dot_product_attention: 0 where a query sees a key, −∞ elsewhere. */
-function maskOf(ranges: Int32Array, start: number, length: number): Tensor {
+/**
+ * Makes the mask of a sequence for scaled_dot_product_attention: 0 where a query attends to a key, −∞ elsewhere.
+ * @param ranges (tokens, 4), of `packedKeyRanges` @returns (length, length)
+ */
+function attentionMask(ranges: Int32Array, start: number, length: number): Tensor {
   const mask = new Float32Array(length * length).fill(-Infinity);
   for (let query = 0; query < length; query++)
     for (const range of [0, 2]) {
@@ -85,47 +95,48 @@ function maskOf(ranges: Int32Array, start: number, length: number): Tensor {
   return tensor(mask, { shape: [length, length] });
 }
 
-/** Up to here float32 attention is faster: libtorch's bfloat16 backward on the CPU takes twice the time at 60 tokens. */
+/** Longest sequence for which float32 is faster: at 60 tokens libtorch's bfloat16 backward takes twice the time on a CPU. */
 const shortSequence = 256;
 
-/** What attention has to know of a model. */
-export interface Attending {
+/** Properties of a model that attention depends on. */
+export interface AttentionModel {
   dimensions: { headDim: number; window: number };
   dtype: DType;
   device: string;
 }
 
-/** Our kernels of attention for such a model, or null where libtorch's is called. */
-export const attentionKernels = ({ dimensions, device, dtype }: Attending) =>
+/** Returns our attention kernels for a model, or null where there are none and libtorch's attention is used. */
+export const attentionKernels = ({ dimensions, device, dtype }: AttentionModel) =>
   kernels.packedAttention({ device, dtype, headDim: dimensions.headDim });
 
-/** Causal attention within each sequence of a packed batch: of all at once with our kernels, several times as fast. */
-export function packedAttention(batch: Packing, model: Attending): Attend {
+/** Makes causal attention within each sequence of a packed batch. Our kernels do all sequences in one call. */
+export function packedAttention(batch: Packing, model: AttentionModel): Attend {
   const { headDim, window } = model.dimensions;
   const kernel = attentionKernels(model);
   if (!kernel) return attentionBySequence(batch, window);
-  const { ranges, tokens } = rangesOf(batch, window, alignment);
-  while (tokens.length % block) tokens.push(-1);
-  const seen = fromBytes(new Uint8Array(ranges.buffer), [ranges.length / 4, 4], "int32");
-  const places = tensor(tokens, { dtype: "int32" });
+  const { ranges, tokens } = packedKeyRanges(batch, window, keyAlignment);
+  while (tokens.length % keyBlock) tokens.push(-1);
+  const keyRanges = fromBytes(new Uint8Array(ranges.buffer), [ranges.length / 4, 4], "int32");
+  const keyTokens = tensor(tokens, { dtype: "int32" });
   return (_layer, q, k, v) =>
-    kernel.attend(q, k, v, seen, places, 1 / Math.sqrt(headDim))[0].view(q.size(0), -1);
+    kernel.attend(q, k, v, keyRanges, keyTokens, 1 / Math.sqrt(headDim))[0].view(q.size(0), -1);
 }
 
-/** The same by libtorch's attention, for one sequence after the other: the kernel's oracle. */
+/** Makes the same attention from libtorch's operators, one sequence after the other. The kernels are tested against it. */
 export function attentionBySequence({ lengths, branches = [] }: Packing, window: number): Attend {
-  const { ranges } = rangesOf({ lengths, branches }, window);
-  const short = Math.max(...lengths) <= shortSequence;
+  const { ranges } = packedKeyRanges({ lengths, branches }, window);
+  const isShort = Math.max(...lengths) <= shortSequence;
   let start = 0;
   const masks = lengths.map((length, i) => {
-    const mask = (branches[i]?.length ?? 0) > 1 || length > window ? maskOf(ranges, start, length) : null;
+    const mask =
+      (branches[i]?.length ?? 0) > 1 || length > window ? attentionMask(ranges, start, length) : null;
     start += length;
     return mask;
   });
   return (_layer, q, k, v) => {
-    const exact = short && q.device === "cpu";
+    const inFloat32 = isShort && q.device === "cpu";
     const heads = (x: Tensor) =>
-      (exact ? x.to("float32") : x).split(lengths, 0).map((part) => part.transpose(0, 1).unsqueeze(0));
+      (inFloat32 ? x.to("float32") : x).split(lengths, 0).map((part) => part.transpose(0, 1).unsqueeze(0));
     const keys = heads(k);
     const values = heads(v);
     const queries = heads(q);

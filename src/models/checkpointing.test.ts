@@ -22,7 +22,7 @@ function learn(model: Model): { loss: number; gradients: Map<string, number[]> }
         return [logprobsOf(logits, part(targets)), entropyOf(logits)];
       }) as [Tensor, Tensor];
       const whole = targets.size(0);
-      expect(sizes).toEqual(model.checkpointing && whole > 256 ? [256, whole - 256] : [whole]);
+      expect(sizes).toEqual(model.gradientCheckpointing && whole > 256 ? [256, whole - 256] : [whole]);
       return { loss: logprobs.add(entropy.mul(0.5)).sum().div(272), metrics: {} };
     },
     model,
@@ -49,7 +49,7 @@ describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("gradient checkpointi
       }
       model.train();
       const plain = learn(model);
-      model.checkpointing = true;
+      model.gradientCheckpointing = true;
       const before = memory().handles;
       const checkpointed = learn(model);
       expect(memory().handles).toBe(before);

@@ -64,7 +64,7 @@ export const gpt2: Architecture<Gpt2Config> = {
     return shapes;
   },
 
-  forward(config, weights, { ids, positions, wanted }, attend, run) {
+  forward(config, weights, { ids, positions, outputIndices }, attend, run) {
     const linear = (x: Tensor, name: string) => weights.linear(name, x);
     const norm = (x: Tensor, name: string) =>
       ops.layer_norm(x, [config.n_embd], {
@@ -87,8 +87,8 @@ export const gpt2: Architecture<Gpt2Config> = {
           -1,
         );
         const attended = attend(i, qkv.select(1, 0), qkv.select(1, 1), qkv.select(1, 2));
-        const pick = (z: Tensor) => (wanted && i === last ? z.indexSelect(0, wanted) : z);
-        const y = pick(x).add(linear(pick(attended), `${layer}.attn.c_proj`));
+        const select = (z: Tensor) => (outputIndices && i === last ? z.indexSelect(0, outputIndices) : z);
+        const y = select(x).add(linear(select(attended), `${layer}.attn.c_proj`));
         const inner = ops.gelu(linear(norm(y, `${layer}.ln_2`), `${layer}.mlp.c_fc`), { approximate });
         return y.add(linear(inner, `${layer}.mlp.c_proj`));
       });

@@ -14,7 +14,7 @@ const rope = z.looseObject({
   original_max_position_embeddings: z.number().optional(),
 });
 
-/** What of config.json the llama family uses; Mistral adds `sliding_window`. */
+/** Settings in config.json that the llama family uses; Mistral adds `sliding_window`. */
 const schema = z
   .looseObject({
     model_type: z.enum(["llama", "mistral"]),
@@ -45,7 +45,10 @@ const schema = z
 
 type LlamaConfig = z.output<typeof schema>;
 
-/** Rotation frequency of each pair of channels, in radians a position; Llama 3.1 stretches the slow ones. */
+/**
+ * Computes the rotary frequency of each pair of channels, in radians per position. Llama 3.1 scales the low ones.
+ * @throws Error for a rope type that is not supported
+ */
 export function inverseFrequencies(config: LlamaConfig): Float32Array {
   const parameters = { ...config.rope_scaling, ...config.rope_parameters };
   const theta = parameters.rope_theta ?? config.rope_theta ?? 10000;
@@ -72,7 +75,7 @@ export function inverseFrequencies(config: LlamaConfig): Float32Array {
   });
 }
 
-/** Cosines and sines of every position's angles, (positions, headDim), for `rotate`. */
+/** Computes cosines and sines of the rotary angles for `rotate`: (tokens) → (tokens, headDim). */
 function rotations(config: LlamaConfig, positions: Tensor): Tensor {
   const frequencies = tensor(inverseFrequencies(config)).toDevice(positions.device);
   const angles = positions.to("float32").unsqueeze(1).mul(frequencies);
@@ -124,13 +127,13 @@ export const llama: Architecture<LlamaConfig> = {
     return shapes;
   },
 
-  forward(config, weights: Weights, { ids, positions, wanted }, attend: Attend, run) {
+  forward(config, weights: Weights, { ids, positions, outputIndices }, attend: Attend, run) {
     const norm = (x: Tensor, name: string) => rmsNorm(x, weights.get(`${name}.weight`), config.rms_norm_eps);
     const tokens = ids.size(0);
     let x = embedding(weights.get("model.embed_tokens.weight"), ids);
     const angles = rotations(config, positions);
     const last = config.num_hidden_layers - 1;
-    // A scope of its own frees what a layer computes on the way, as soon as nothing needs it for gradients.
+    // A scope for each layer frees its intermediate tensors as soon as the backward pass does not need them.
     const block = (x: Tensor, i: number) =>
       scope(() => {
         const layer = `model.layers.${i}`;
@@ -140,12 +143,12 @@ export const llama: Architecture<LlamaConfig> = {
         const q = rotate(heads("q_proj"), angles);
         const k = rotate(heads("k_proj"), angles);
         const attended = attend(i, q, k, heads("v_proj"));
-        const pick = (z: Tensor) => (wanted && i === last ? z.indexSelect(0, wanted) : z);
-        const y = pick(x).add(weights.linear(`${layer}.self_attn.o_proj`, pick(attended)));
+        const select = (z: Tensor) => (outputIndices && i === last ? z.indexSelect(0, outputIndices) : z);
+        const y = select(x).add(weights.linear(`${layer}.self_attn.o_proj`, select(attended)));
         const m = norm(y, `${layer}.post_attention_layernorm`);
         const up = weights.linear(`${layer}.mlp.up_proj`, m);
         return y.add(
-          weights.gated(`${layer}.mlp.down_proj`, weights.linear(`${layer}.mlp.gate_proj`, m), up),
+          weights.gatedLinear(`${layer}.mlp.down_proj`, weights.linear(`${layer}.mlp.gate_proj`, m), up),
         );
       });
     for (let i = 0; i < config.num_hidden_layers; i++) x = run((y) => block(y, i), x);

@@ -9,7 +9,7 @@ import { memory, noGrad, ops, Rng, scope, type Tensor } from "../tensor/index.ts
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
 
-// The adapters' oracle is the plain model on the weights they amount to, whose logits and gradients models.test.ts
+// Adapters are compared with a model whose weights have them merged, whose logits and gradients models.test.ts
 // compares with transformers. Two orders of float32 sums differ by 1e-5 at most here.
 const tolerance = 1e-4;
 const folder = mkdtempSync(join(tmpdir(), "plumbline-lora-"));
@@ -52,14 +52,14 @@ describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("adapters on %s", (na
     model.dispose();
   });
 
-  it("give the logits of W + (alpha / rank) B A, also when taken in and when saved", () => {
+  it("give the logits of W + (alpha / rank) B A, also when merged and when saved", () => {
     const model = adapted(base);
     const before = logitsOf(base).toArray();
     const expected = logitsOf(model).toArray();
     expect(Math.max(...expected.map((x, i) => Math.abs(x - (before[i] as number))))).toBeGreaterThan(0.1);
     model.save(join(folder, name));
     expectClose(logitsOf(openModel(join(folder, name), { dtype: "float32" })), expected, tolerance);
-    model.finish();
+    model.finishTraining();
     expectClose(logitsOf(model), expected, tolerance);
     model.dispose();
     expectClose(logitsOf(base), before, 0);
@@ -67,15 +67,15 @@ describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("adapters on %s", (na
 
   it("get the gradients that the chain rule gives from the whole weight's", () => {
     const model = adapted(base);
-    const whole = gradientsOf(adapted(base).finish());
+    const whole = gradientsOf(adapted(base).finishTraining());
     for (const [key, gradient] of gradientsOf(model)) {
       const [, stem, part] = /^base_model\.model\.(.*)\.lora_(A|B)\.weight$/.exec(key) as unknown as string[];
-      const of = (which: string) =>
+      const trained = (which: string) =>
         model.learned.get(`base_model.model.${stem}.lora_${which}.weight`) as Tensor;
-      const given = whole.get(`${stem}.weight`) as Tensor;
-      const g = name === "gpt2-tiny" ? given.transpose(0, 1) : given;
+      const full = whole.get(`${stem}.weight`) as Tensor;
+      const g = name === "gpt2-tiny" ? full.transpose(0, 1) : full;
       const expected = noGrad(() =>
-        (part === "A" ? of("B").transpose(0, 1).matmul(g) : g.matmul(of("A").transpose(0, 1))).mul(
+        (part === "A" ? trained("B").transpose(0, 1).matmul(g) : g.matmul(trained("A").transpose(0, 1))).mul(
           alpha / rank,
         ),
       );
@@ -85,7 +85,7 @@ describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("adapters on %s", (na
 });
 
 describe("adapters", () => {
-  it("learn beside a scalar head, go on from a checkpoint, and leave nothing behind", () => {
+  it("train together with a scalar head, load from a checkpoint, and free all tensors", () => {
     const base = open("llama-tiny");
     const scoresOf = (model: Model) => noGrad(() => model.scores(model.hidden(pack([ids])))).toArray();
     const before = memory().handles;
@@ -107,7 +107,7 @@ describe("adapters", () => {
       expect(() => other.addLora({ rank: 8 }, { from: join(folder, "head") })).toThrow(
         /another shape: other lora settings/,
       );
-      for (const one of [model, again, other]) one.dispose();
+      for (const opened of [model, again, other]) opened.dispose();
     });
     const config = JSON.parse(readFileSync(join(folder, "head", "adapter", "adapter_config.json"), "utf8"));
     expect(config).toMatchObject({
@@ -119,7 +119,7 @@ describe("adapters", () => {
     expect(memory().handles).toBeLessThanOrEqual(before);
   });
 
-  it("go to the layers asked for", () => {
+  it("are added to the target layers", () => {
     const base = open("llama-tiny");
     const { learned } = base.clone({ share: true }).addLora({ targets: ["q_proj", "down_proj"] });
     expect([...learned.keys()].every((name) => /q_proj|down_proj/.test(name))).toBe(true);

@@ -8,16 +8,16 @@ import { LoraWeights, QuantisedWeights } from "./adapters.ts";
 import type { Architecture, Dimensions, Head, Json, RunBlock } from "./architecture.ts";
 import { parseModelConfig } from "./architectures.ts";
 import { type Attend, attentionKernels, type Batch, packedAttention } from "./attention.ts";
-import { Checkpoints, type Part } from "./checkpointing.ts";
+import { ActivationCheckpoints, type Part } from "./checkpointing.ts";
 import { readProvenance, restoreAdapters, saveModel } from "./save.ts";
-import { type HeadOptions, scoreHead } from "./value-head.ts";
+import { type HeadOptions, makeScoreHead } from "./value-head.ts";
 import { PlainWeights } from "./weights.ts";
 
 type Tensors = Map<string, Tensor>;
 
 /**
- * A transformer with one head: "lm" gives vocabulary logits, "score" one number a token (a reward or a value).
- * Its weights live until `dispose()`.
+ * A transformer with one head: "lm" computes vocabulary logits, "score" one number for each token (a reward or a value).
+ * Its weights stay in memory until `dispose()`.
  */
 export class Model {
   /** config.json as it was read. */
@@ -25,24 +25,24 @@ export class Model {
   readonly head: Head;
   readonly dimensions: Dimensions;
   readonly tokenizer: Tokenizer | undefined;
-  /** Name of the stage that trained the weights, saved in config.json; undefined: none of ours did. */
+  /** Name of the stage that trained the weights, saved in config.json; undefined for a model from elsewhere. */
   stage: string | undefined;
   /**
-   * Keeps only each block's output for the gradient and computes the rest again, vocabulary logits too: less memory, a
-   * third more time.
+   * Stores only each block's output and recomputes its activations, and the vocabulary logits, in the backward pass:
+   * less memory, a third more time. Call `backwardBlocks` after `backward` of the loss.
    */
-  checkpointing = false;
-  readonly #checkpoints = new Checkpoints();
-  /** What `scores` adds: set by normalisation on reference samples. */
+  gradientCheckpointing = false;
+  readonly #checkpoints = new ActivationCheckpoints();
+  /** Constant that `scores` adds to the head's output, set by `normaliseScores`. */
   scoreShift: number;
   readonly #architecture: Architecture<unknown>;
   readonly #config: unknown;
   readonly #plain: PlainWeights;
   readonly #quantised: QuantisedWeights;
-  /** The weights that `forward` reads: `#plain` under `#quantised` under adapters. */
+  /** The weights that the forward pass reads: `#plain`, wrapped by quantised layers, wrapped by adapters. */
   readonly #weights: LoraWeights;
 
-  /** @param borrowed names of weights that another model disposes */
+  /** @param borrowed names of weights that belong to another model, which disposes them */
   constructor(
     json: Json,
     weights: Map<string, Tensor>,
@@ -72,14 +72,14 @@ export class Model {
   }
 
   /**
-   * Whether a token's hidden state has the same bits whatever is computed beside it, so in sampling and in training: all
-   * of a block goes through our bfloat16 kernels, which products of adapters and of transposed weights do not.
+   * Whether a token's hidden state has the same bits whatever it is batched with, so also in sampling and in training.
+   * That holds where all of a block runs in our bfloat16 kernels; adapters and transposed weights do not.
    */
-  get exact(): boolean {
+  get isBatchInvariant(): boolean {
     return attentionKernels(this) !== null && !this.#architecture.transposed && !this.#weights.config;
   }
 
-  /** Every weight by its Hugging Face name. */
+  /** All weights that are neither quantised nor adapters, by their Hugging Face names. */
   get parameters(): ReadonlyMap<string, Tensor> {
     return this.#plain.tensors;
   }
@@ -91,23 +91,28 @@ export class Model {
   }
 
   /**
-   * Hidden states after the last norm, (tokens, hidden), or those that the batch wants. Attention stays within each
-   * sequence unless given. With `checkpointing` gradients end here: `backwardBlocks` takes them through the blocks.
+   * Computes the hidden states after the last norm: (tokens, hidden), or (outputs, hidden) with `batch.outputIndices`.
+   * With `gradientCheckpointing`, `backward` of a loss stops at these states: `backwardBlocks` continues it.
+   * @param attend attention of each layer. Default: causal, within each sequence of the batch
    */
   hidden(batch: Batch, attend: Attend = packedAttention(batch, this)): Tensor {
-    const run: RunBlock = this.checkpointing ? this.#checkpoints.run : (block, x) => block(x);
+    const run: RunBlock = this.gradientCheckpointing ? this.#checkpoints.run : (block, x) => block(x);
     return this.#architecture.forward(this.#config, this.#weights, batch, attend, run);
   }
 
   /**
-   * What `backward` of a loss leaves to do under `checkpointing`: computes each block again, from the last, and takes
-   * the gradient through it. Without it there is nothing to do.
+   * Finishes the backward pass under `gradientCheckpointing`: recomputes each block, from the last to the first, and
+   * propagates the gradient through it. Call it after `backward` of the loss. Without checkpointing it does nothing.
    */
   backwardBlocks(): void {
     this.#checkpoints.backward();
   }
 
-  /** Vocabulary logits of hidden states: (tokens, hidden) → (tokens, vocab). @throws InputError for a scalar head */
+  /**
+   * Computes vocabulary logits.
+   * @param hidden (tokens, hidden) @returns (tokens, vocab)
+   * @throws InputError for a model with a scalar head
+   */
   logits(hidden: Tensor): Tensor {
     if (this.head !== "lm")
       throw new InputError("this model has a scalar head: it scores text and cannot write it");
@@ -116,16 +121,19 @@ export class Model {
   }
 
   /**
-   * What `read` makes of each token's vocabulary logits: tensors of (tokens), joined. With `checkpointing` it is given
-   * some tokens at a time, so that no more logits than theirs are in memory.
-   * @param hidden (tokens, hidden), from `hidden` @param read its `part` selects these tokens' values of others (tokens)
+   * Calls `read` with vocabulary logits and returns its tensors. With `gradientCheckpointing` it is called for a chunk
+   * of the tokens at a time, so that the logits of all tokens are never in memory together.
+   * @param hidden (tokens, hidden), from `hidden`
+   * @param read takes the logits (chunk tokens, vocab) and returns tensors of (chunk tokens); its `part` selects the
+   * chunk's values from a tensor (tokens)
+   * @returns the tensors of all chunks, concatenated: (tokens)
    */
   readLogits(hidden: Tensor, read: (logits: Tensor, part: Part) => Tensor[]): readonly Tensor[] {
-    if (!this.checkpointing) return read(this.logits(hidden), (all) => all);
+    if (!this.gradientCheckpointing) return read(this.logits(hidden), (all) => all);
     return this.#checkpoints.runInParts(hidden, (states, part) => read(this.logits(states), part));
   }
 
-  /** The scalar head on hidden states, in float32: (tokens, hidden) → (tokens). */
+  /** Applies the scalar head, in float32: (tokens, hidden) → (tokens). */
   scores(hidden: Tensor): Tensor {
     // In bfloat16 a score of 3 would be rounded to 1/64.
     const weight = this.#weights.get("score.weight").to("float32");
@@ -134,7 +142,10 @@ export class Model {
     return this.scoreShift ? raw.add(this.scoreShift) : raw;
   }
 
-  /** Rescales the head so that scores of this mean and deviation become 0 and 1. */
+  /**
+   * Rescales the scalar head so that scores of this mean and standard deviation get mean 0 and deviation 1.
+   * @throws InputError when `std` is not positive
+   */
   normaliseScores(mean: number, std: number): void {
     if (!(std > 0)) throw new InputError(`scores cannot be normalised: their standard deviation is ${std}`);
     for (const name of ["score.weight", "score.bias"])
@@ -143,32 +154,35 @@ export class Model {
   }
 
   /**
-   * A copy whose weights share nothing with this one's; with `share` a model on the same weights, which stay this one's:
-   * keep this one while it lives.
+   * Copies the model. With `share` the copy uses this model's weights: do not dispose this model before the copy.
+   * @param dtype of the copy; ignored with `share`
    */
   clone({ dtype = this.dtype, share = false }: { dtype?: DType; share?: boolean } = {}): Model {
-    const made = this.#withWeights(this.json, this.head, this.#copy(share, dtype), share);
-    made.stage = this.stage;
-    made.scoreShift = this.scoreShift;
-    return made;
+    const copy = this.#withWeights(this.json, this.head, this.#copyWeights(share, dtype), share);
+    copy.stage = this.stage;
+    copy.scoreShift = this.scoreShift;
+    return copy;
   }
 
-  #copy(share: boolean, dtype: DType): Tensors {
+  #copyWeights(share: boolean, dtype: DType): Tensors {
     return share ? new Map(this.#plain.tensors) : noGrad(() => this.#quantised.copy(dtype));
   }
 
-  /** @param weights borrowed where `share` @param added weights that the new model owns beside them */
+  /**
+   * Makes a model with these weights.
+   * @param share whether `weights` stay this model's @param added more weights, which the new model disposes
+   */
   #withWeights(json: Json, head: Head, weights: Tensors, share: boolean, added: Tensors = new Map()): Model {
     const borrowed = share ? weights.keys() : [];
-    const made = new Model(json, new Map([...weights, ...added]), head, this.tokenizer, borrowed);
-    if (share) made.#quantised.borrow(this.#quantised);
-    return made;
+    const model = new Model(json, new Map([...weights, ...added]), head, this.tokenizer, borrowed);
+    if (share) model.#quantised.borrow(this.#quantised);
+    return model;
   }
 
   /**
-   * Rounds the blocks' linear layers to 8 bits a weight or 4 (NormalFloat; Dettmers et al. 2023, QLoRA) and frees what
-   * they were. Such a model can be sampled from, and learns through adapters: models that share it are made after this.
-   * @throws InputError for another dtype than bfloat16 on the CPU, or layers that cannot be cut into blocks of 64
+   * Quantises the blocks' linear layers to 8 bits or to 4 (NormalFloat; Dettmers et al. 2023, QLoRA), in place. The
+   * model can then be sampled from, and be trained through adapters. Make copies that share its weights after this call.
+   * @throws InputError for a model that is not in bfloat16 on the CPU, or a layer whose inputs are no multiple of 64
    */
   quantise(bits: Bits): this {
     if (this.dtype !== "bfloat16" || this.device !== "cpu" || this.#architecture.transposed)
@@ -180,18 +194,18 @@ export class Model {
   }
 
   /**
-   * A copy with a fresh scalar head in place of the head it has: weights from N(0, std²), or zeros; with a bias of 0
-   * where `bias`. With `share` the rest stays this model's: keep it while the new one lives.
+   * Copies the model with a new scalar head in place of its head: weights from N(0, std²), and with `bias` a bias of 0.
+   * With `share` the copy uses this model's other weights: do not dispose this model before the copy.
    */
   withScoreHead({ share = false, ...options }: HeadOptions & { share?: boolean }): Model {
     return noGrad(() =>
       scope(() => {
-        const weights = this.#copy(share, this.dtype);
+        const weights = this.#copyWeights(share, this.dtype);
         for (const old of ["lm_head.weight", "score.weight", "score.bias"]) {
           if (!share) weights.get(old)?.dispose();
           weights.delete(old);
         }
-        const head = scoreHead(this.dimensions.hidden, this.dtype, options);
+        const head = makeScoreHead(this.dimensions.hidden, this.dtype, options);
         const { plumbline: _, ...json } = this.json;
         return this.#withWeights(json, "score", weights, share, head);
       }),
@@ -199,10 +213,10 @@ export class Model {
   }
 
   /**
-   * Gives linear layers low-rank adapters (Hu et al. 2021), which then learn in place of the weights; a scalar head
-   * learns with them.
-   * @param from a checkpoint of a model with adapters, to go on from
-   * @throws InputError when a target names no layer, or the checkpoint has other adapters
+   * Adds low-rank adapters to linear layers (LoRA; Hu et al. 2021). The adapters are then trained in place of the
+   * weights, together with a scalar head if there is one.
+   * @param from folder of a checkpoint to load the adapters from
+   * @throws InputError when a target names no layer, or the checkpoint's adapters have other settings
    */
   addLora(
     settings: Partial<LoraConfig> = {},
@@ -213,19 +227,19 @@ export class Model {
     return this;
   }
 
-  /** What training changes: every weight; under LoRA the adapters and a scalar head, by PEFT's names. */
+  /** Trainable tensors: all weights by name; with LoRA the adapters and a scalar head, by PEFT's names. */
   get learned(): ReadonlyMap<string, Tensor> {
     return this.#weights.config ? this.#weights.learned : this.#plain.tensors;
   }
 
-  /** Marks what training changes as what gradients are computed for. */
+  /** Sets `requiresGrad` of the trainable tensors. */
   train(): this {
     for (const weight of this.learned.values()) weight.requiresGrad = true;
     return this;
   }
 
-  /** Ends what `train` began, and takes adapters into the weights: afterwards the model shares none. */
-  finish(): this {
+  /** Clears `requiresGrad`, and merges adapters into the weights: the model then shares no weights with another. */
+  finishTraining(): this {
     for (const weight of this.learned.values()) weight.requiresGrad = false;
     if (!this.#weights.config) return this;
     noGrad(() => scope(() => this.#plain.replace(this.#weights.merged())));
@@ -235,13 +249,14 @@ export class Model {
   }
 
   /**
-   * Writes the model to a folder in Hugging Face layout, as transformers loads it. Adapters are taken into the weights
-   * written, and written apart to `adapter/` as PEFT loads them.
+   * Saves the model in Hugging Face layout, which transformers loads. Adapters are merged into the saved weights, and
+   * saved by themselves in `adapter/`, which PEFT loads.
    */
   save(folder: string): void {
     saveModel(folder, this, this.#architecture, this.#weights);
   }
 
+  /** Frees the weights, except those that it shares with another model. */
   dispose(): void {
     this.#weights.dispose();
     this.#quantised.dispose();

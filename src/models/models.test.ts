@@ -61,13 +61,15 @@ describe.each(names)("%s against transformers", (name) => {
       promptTokens: prompt,
       tokens,
     }));
-    const { batch, place } = packRows([...rows, { promptTokens: other, tokens: prompt }]);
+    const { batch, packedIndex } = packRows([...rows, { promptTokens: other, tokens: prompt }]);
     const logits = noGrad(() => model.logits(model.hidden(batch)));
     expect(logits.size(0)).toBeLessThan(rows.length * (prompt.length + other.length));
     [...rows, { promptTokens: other, tokens: prompt }].forEach((row, i) => {
       const ids = [...row.promptTokens, ...row.tokens];
       const alone = noGrad(() => model.logits(model.hidden(pack([ids]))));
-      ids.forEach((_, t) => expectClose(logits.narrow(0, place(i, t), 1), alone.narrow(0, t, 1), tolerance));
+      ids.forEach((_, t) =>
+        expectClose(logits.narrow(0, packedIndex(i, t), 1), alone.narrow(0, t, 1), tolerance),
+      );
     });
   });
 
@@ -171,7 +173,7 @@ describe("llama-tiny-reward against transformers", () => {
     expect(openModel(join(folder, "stage")).stage).toBe("reward");
   });
 
-  it("has a value head of zeros, and a seeded head of the deviation asked for", () => {
+  it("has a value head of zeros, and a seeded head of the given standard deviation", () => {
     const base = open("llama-tiny");
     expectClose(
       noGrad(() => scoresOf(base.withScoreHead({ std: 0, bias: true }))),
@@ -185,7 +187,7 @@ describe("llama-tiny-reward against transformers", () => {
   });
 });
 
-describe("what is not a model", () => {
+describe("a folder or file that is no model", () => {
   const copy = (name: string, change: (dir: string) => void) => {
     const dir = join(folder, name);
     cpSync(goldenPath("models/llama-tiny"), dir, { recursive: true });
@@ -214,6 +216,6 @@ describe("what is not a model", () => {
   ])("%s: says so", (name, change, message) => {
     expect(() => openModel(copy(name.replace(" ", "-"), change))).toThrow(message);
   });
-  it("a missing folder: says so", () =>
+  it("a missing folder", () =>
     expect(() => openModel(join(folder, "nowhere"))).toThrow(/no such file or folder/));
 });

@@ -6,35 +6,39 @@ import { readTokenizer } from "../text/tokenizer.ts";
 import type { Head, Json } from "./architecture.ts";
 import { parseModelConfig } from "./architectures.ts";
 import { readGguf } from "./files/gguf.ts";
-import { fromGguf } from "./files/gguf-model.ts";
+import { modelFromGguf } from "./files/gguf-model.ts";
 import { readCheckpoint } from "./files/safetensors.ts";
 import { Model } from "./model.ts";
 
-/** bfloat16 where the CPU computes faster in it, else float32: models open on the CPU, whatever else the machine has. */
+/** Default precision: bfloat16 where the CPU is fast at it, else float32. Models are opened on the CPU. */
 const fastDtype = (): DType => (capabilities().fastBf16 ? "bfloat16" : "float32");
 
-/** The weights an architecture expects, taken from a checkpoint's, each checked for its shape. */
-function takeWeights(
+/**
+ * Selects the weights of the architecture from those of a checkpoint, and checks their shapes.
+ * @param path of the checkpoint, for errors
+ * @throws InputError when a weight is missing or has another shape
+ */
+function selectWeights(
   json: Json,
-  found: Map<string, Tensor>,
-  where: string,
+  saved: Map<string, Tensor>,
+  path: string,
 ): { weights: Map<string, Tensor>; head: Head } {
   const { architecture, config } = parseModelConfig(json);
   const { hidden, vocab, tied } = architecture.dimensions(config);
-  const head: Head = found.has("score.weight") ? "score" : "lm";
-  const wanted = architecture.shapes(config);
+  const head: Head = saved.has("score.weight") ? "score" : "lm";
+  const shapes = architecture.shapes(config);
   if (head === "score") {
-    wanted.set("score.weight", [1, hidden]);
-    if (found.has("score.bias")) wanted.set("score.bias", [1]);
-  } else if (!tied) wanted.set("lm_head.weight", [vocab, hidden]);
+    shapes.set("score.weight", [1, hidden]);
+    if (saved.has("score.bias")) shapes.set("score.bias", [1]);
+  } else if (!tied) shapes.set("lm_head.weight", [vocab, hidden]);
   const weights = new Map<string, Tensor>();
-  for (const [name, shape] of wanted) {
+  for (const [name, shape] of shapes) {
     // Base models on the Hub leave the prefix out.
-    const weight = found.get(name) ?? found.get(name.slice(architecture.prefix.length));
-    if (!weight) throw new InputError(`${where}: the checkpoint has no weight "${name}"`);
+    const weight = saved.get(name) ?? saved.get(name.slice(architecture.prefix.length));
+    if (!weight) throw new InputError(`${path}: the checkpoint has no weight "${name}"`);
     if (weight.shape.join() !== shape.join())
       throw new InputError(
-        `${where}: "${name}" has the shape (${weight.shape.join(", ")}), config.json says (${shape.join(", ")})`,
+        `${path}: "${name}" has the shape (${weight.shape.join(", ")}), config.json says (${shape.join(", ")})`,
       );
     weights.set(name, weight);
   }
@@ -43,16 +47,16 @@ function takeWeights(
 
 /**
  * Opens a model from a folder in Hugging Face layout or from a GGUF file.
- * @param dtype what to compute in; by default bfloat16 where the machine is fast at it
- * @throws InputError when it is not a model, or one we cannot run
+ * @param dtype precision to compute in. Default: bfloat16 where the CPU is fast at it, else float32
+ * @throws InputError when there is no model at `path`, it is damaged, or its architecture is not supported
  */
 export function openModel(path: string, options: { dtype?: DType } = {}): Model {
   if (!existsSync(path)) throw new InputError(`${path}: no such file or folder`);
   const dtype = options.dtype ?? fastDtype();
   return noGrad(() =>
     scope(() => {
-      const source = statSync(path).isDirectory() ? readFolder(path) : fromGguf(readGguf(path), path);
-      const { weights, head } = takeWeights(source.json, source.weights, path);
+      const source = statSync(path).isDirectory() ? readFolder(path) : modelFromGguf(readGguf(path), path);
+      const { weights, head } = selectWeights(source.json, source.weights, path);
       for (const [name, weight] of weights) weights.set(name, keep(weight.to(dtype)));
       return new Model(source.json, weights, head, source.tokenizer);
     }),
@@ -68,6 +72,6 @@ function readFolder(path: string) {
   } catch (error) {
     throw new InputError(`${configPath}: not JSON: ${(error as Error).message}`);
   }
-  parseModelConfig(json); // before the weights: a model we cannot run is better told so
+  parseModelConfig(json); // before the weights are read, so that an unsupported architecture is the error that is shown
   return { json, weights: readCheckpoint(path), tokenizer: readTokenizer(path) };
 }

@@ -6,20 +6,21 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Architecture, Head, Json } from "./architecture.ts";
 import { copyWeights, readSafetensors, writeSafetensors } from "./files/safetensors.ts";
 
-/** What of a model is ours alone. config.json holds it under `plumbline`. */
+/** What plumbline stores of a model beyond transformers' settings: the `plumbline` entry of config.json. */
 export interface Provenance {
-  /** Name of the stage that trained the weights; undefined: none of ours did. */
+  /** Name of the stage that trained the weights; undefined for a model from elsewhere. */
   stage: string | undefined;
-  /** What is added to the scores of a scalar head. */
+  /** Constant added to the scores of a scalar head. */
   scoreShift: number;
 }
 
+/** Reads the `plumbline` entry of config.json. */
 export function readProvenance(json: Json): Provenance {
   const { stage, score_shift = 0 } = (json.plumbline ?? {}) as { stage?: string; score_shift?: number };
   return { stage, scoreShift: Number(score_shift) };
 }
 
-/** A model's description. */
+/** What `saveModel` reads of a model beside its tensors. */
 export interface SavedModel extends Provenance {
   /** config.json as it was read. */
   json: Json;
@@ -28,19 +29,19 @@ export interface SavedModel extends Provenance {
   tokenizer: Tokenizer | undefined;
 }
 
-/** A model's tensors. */
+/** Tensors of a model to save. */
 export interface SavedWeights {
-  /** Every weight by its Hugging Face name, adapters merged. */
+  /** Returns all weights by their Hugging Face names, with adapters merged into them. */
   merged(): ReadonlyMap<string, Tensor>;
-  /** Of the adapters; undefined: there are none. */
+  /** Settings of the adapters; undefined for a model without adapters. */
   config: LoraConfig | undefined;
-  /** The adapters' tensors and a scalar head by PEFT's names. */
+  /** Tensors of the adapters and a scalar head by PEFT's names. */
   learned: ReadonlyMap<string, Tensor>;
 }
 
 type Layout = Pick<Architecture<unknown>, "classNames" | "transposed">;
 
-/** Writes a model to a folder in Hugging Face layout, and its adapters to `adapter/` in PEFT's. */
+/** Saves a model in Hugging Face layout, and its adapters in `adapter/` in PEFT's. */
 export function saveModel(folder: string, model: SavedModel, layout: Layout, weights: SavedWeights): void {
   mkdirSync(folder, { recursive: true });
   const { config, learned } = weights;
@@ -56,7 +57,7 @@ export function saveModel(folder: string, model: SavedModel, layout: Layout, wei
 
 const adapterFile = join("adapter", "adapter_model.safetensors");
 
-/** config.json of the model as it is now. */
+/** Makes config.json for the model in its present state. */
 function modelConfig(
   { json, head, dtype, tokenizer, stage, scoreShift }: SavedModel,
   { classNames }: Layout,
@@ -108,7 +109,7 @@ const adapterConfig = ({ rank, alpha, targets }: LoraConfig, head: Head, { trans
   base_model_name_or_path: null,
 });
 
-/** Copies the adapters that `saveModel` wrote to `folder` into `learned`. @throws InputError when they are others */
+/** Loads adapters that `saveModel` wrote into `learned`. @throws InputError when their names or shapes differ */
 export function restoreAdapters(folder: string, learned: ReadonlyMap<string, Tensor>): Provenance {
   const path = join(folder, adapterFile);
   copyWeights(learned, readSafetensors(path), path, "other lora settings?");

@@ -3,23 +3,24 @@ import { gatedLinear, linear } from "../nn/linear.ts";
 import { type DType, keep, ops, scope, type Tensor } from "../tensor/index.ts";
 import type { Weights } from "./architecture.ts";
 
-/** A linear layer by the stem of its weight's name, with its sizes. */
+/** A linear layer. */
 export interface LinearLayer {
+  /** Name of its weight, without `.weight`. */
   stem: string;
   inputs: number;
   outputs: number;
   device: string;
 }
 
-/** Whether a layer's name ends in one of `targets`. */
+/** Whether the last part of a layer's name is one of `targets`. */
 export const isTarget = (stem: string, targets: readonly string[]): boolean =>
   targets.includes(stem.slice(stem.lastIndexOf(".") + 1));
 
-/** Weights in the model's dtype. Some may be borrowed from another model, which disposes them. */
+/** Weights in the model's dtype. Some may belong to another model, which disposes them. */
 export class PlainWeights implements Weights {
   readonly tensors: Map<string, Tensor>;
   readonly #borrowed: Set<string>;
-  /** Whether linear weights are stored (in, out). */
+  /** Whether linear weights are stored as (in, out), not (out, in). */
   readonly transposed: boolean;
 
   constructor(tensors: Map<string, Tensor>, transposed: boolean, borrowed: Iterable<string>) {
@@ -44,13 +45,13 @@ export class PlainWeights implements Weights {
     return this.transposed ? ops.linear(x, weight.transpose(0, 1), { bias }) : linear(x, weight, bias);
   }
 
-  gated(name: string, gate: Tensor, up: Tensor): Tensor {
+  gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor {
     return this.tensors.has(`${name}.bias`)
       ? this.linear(name, swiglu(gate, up))
       : gatedLinear(gate, up, this.get(`${name}.weight`));
   }
 
-  /** Linear layers whose names end in one of `targets`. */
+  /** Lists the linear layers whose names end in one of `targets`. */
   linears(targets: readonly string[]): LinearLayer[] {
     return [...this.tensors].flatMap(([name, weight]) => {
       const stem = name.replace(/\.weight$/, "");
@@ -61,19 +62,19 @@ export class PlainWeights implements Weights {
     });
   }
 
-  /** Copies of all weights, converted to `dtype`. */
+  /** Copies all weights, converted to `dtype`. */
   copy(dtype: DType): Map<string, Tensor> {
     const copyOf = (from: Tensor) => scope(() => keep(ops.to(from.detach(), dtype, { copy: true })));
     return new Map([...this.tensors].map(([name, from]) => [name, copyOf(from)]));
   }
 
-  /** Removes a weight, and frees it unless it is borrowed. */
+  /** Removes a weight, and frees it unless it belongs to another model. */
   remove(name: string): void {
     if (!this.#borrowed.has(name)) this.tensors.get(name)?.dispose();
     this.tensors.delete(name);
   }
 
-  /** Puts `weights` in place of those of the same names; afterwards nothing is borrowed. */
+  /** Replaces the weights of these names. The model then owns all its weights. */
   replace(weights: ReadonlyMap<string, Tensor>): void {
     for (const [name, weight] of weights) {
       const old = this.tensors.get(name);

@@ -1,19 +1,21 @@
 import { noGrad, scope, type Tensor } from "../tensor/index.ts";
 
-/** What a loss function gives: metrics stay tensors until they are read, once a step. */
+/** Result of a loss function. Metrics stay tensors, which are read once per step. */
 export interface Loss {
   loss: Tensor;
   metrics: Record<string, Tensor>;
 }
 
-/** Something whose gradients `backward` of a loss may leave to be finished. */
+/** A model that may use gradient checkpointing: `backwardBlocks` finishes the backward pass. */
 export interface Learner {
   backwardBlocks(): void;
 }
 
 /**
- * Sums loss and metrics over a batch's micro-batches, one at a time so that only one's activations are in memory; with
- * a `learner`, adds their gradients. Each micro-batch's loss must be its share of the whole: a sum over the batch's count.
+ * Sums loss and metrics over the micro-batches of a batch, and accumulates gradients if there is a `learner`. Only one
+ * micro-batch's activations are in memory at a time.
+ * @param lossOf computes a micro-batch's part of the batch's loss: its sum divided by the count of the whole batch
+ * @returns the sums, by name; the loss is `loss`
  */
 export function accumulate<T>(
   microBatches: readonly T[],
@@ -21,7 +23,7 @@ export function accumulate<T>(
   learner?: Learner,
 ): Record<string, number> {
   const total: Record<string, number> = {};
-  const one = (microBatch: T) =>
+  const run = (microBatch: T) =>
     scope(() => {
       const { loss, metrics } = lossOf(microBatch);
       if (learner) {
@@ -31,6 +33,6 @@ export function accumulate<T>(
       for (const [name, value] of Object.entries({ loss, ...metrics }))
         total[name] = (total[name] ?? 0) + value.item();
     });
-  for (const microBatch of microBatches) learner ? one(microBatch) : noGrad(() => one(microBatch));
+  for (const microBatch of microBatches) learner ? run(microBatch) : noGrad(() => run(microBatch));
   return total;
 }

@@ -2,29 +2,35 @@ import { type DType, keep, noGrad, ops, scope, type Tensor, tensor, zeros } from
 import * as kernels from "../tensor/kernels.ts";
 
 export interface AdamWOptions {
+  /** Decay rates of the first and second moment. Default: 0.9 and 0.999. */
   betas?: readonly [number, number];
+  /** Added to the root of the second moment. Default: 1e-8. */
   eps?: number;
-  /** Applied to matrices only: norms and biases are not decayed. */
+  /** Decoupled weight decay, applied to matrices only, not to norms and biases. Default: 0. */
   weightDecay?: number;
 }
 
+/** Optimiser state of a parameter. */
 interface Slot {
   parameter: Tensor;
   /**
-   * For a bfloat16 parameter what its float32 master has beyond it, so that a rate of 1e-6 moves it: the master's bits
-   * are the parameter's, followed by 16 zeros, plus this int16.
+   * Low half of the float32 master weight of a bfloat16 parameter, so that updates of 1e-6 are not lost to rounding.
+   * The master's bits are the parameter's, followed by 16 zeros, plus this int16.
    */
   low: Tensor | null;
+  /** First moment, float32. */
   m: Tensor;
+  /** Second moment, float32. */
   v: Tensor;
+  /** Weight decay. */
   decay: number;
 }
 
-/** The float32 master of a bfloat16 parameter and its low half. */
+/** Joins a bfloat16 parameter and the low half, int16, to its float32 master weight. */
 export const joinMaster = (parameter: Tensor, low: Tensor): Tensor =>
   ops.view(ops.__lshift__(ops.view(parameter, "int16").to("int32"), 16).add(low.to("int32")), "float32");
 
-/** A float32 master as the nearest bfloat16, and what is left. */
+/** Splits a float32 master weight into the nearest bfloat16 and the low half, int16. */
 export function splitMaster(master: Tensor): { parameter: Tensor; low: Tensor } {
   const bits = ops.view(master, "int32");
   const high = ops.__rshift__(bits.add(0x8000), 16);
@@ -32,26 +38,32 @@ export function splitMaster(master: Tensor): { parameter: Tensor; low: Tensor } 
   return { parameter: ops.view(high.to("int16"), "bfloat16"), low };
 }
 
-/** A slot for each parameter. Their tensors are views of one a kind: apart, hundreds of them would scatter the heap. */
+/** Makes the state of each parameter: views of one tensor for each of m, v and low, since hundreds of small tensors would fragment the heap. */
 function makeSlots(parameters: ReadonlyMap<string, Tensor>, weightDecay: number): Map<string, Slot> {
   const total = [...parameters.values()].reduce((sum, { numel }) => sum + numel, 0);
   const device = [...parameters.values()][0]?.device ?? "cpu";
-  const whole = (dtype: DType) => zeros([total], dtype).toDevice(device);
-  const someNarrow = [...parameters.values()].some(({ dtype }) => dtype === "bfloat16");
-  const [m, v, low] = [whole("float32"), whole("float32"), someNarrow ? whole("int16") : null];
+  const allocate = (dtype: DType) => zeros([total], dtype).toDevice(device);
+  const hasBfloat16 = [...parameters.values()].some(({ dtype }) => dtype === "bfloat16");
+  const [m, v, low] = [allocate("float32"), allocate("float32"), hasBfloat16 ? allocate("int16") : null];
   let start = 0;
   const slots = [...parameters].map(([name, parameter]) => {
-    const part = (of: Tensor) => keep(of.narrow(0, start, parameter.numel).view(...parameter.shape));
-    const narrow = parameter.dtype === "bfloat16";
+    const slice = (flat: Tensor) => keep(flat.narrow(0, start, parameter.numel).view(...parameter.shape));
+    const isBfloat16 = parameter.dtype === "bfloat16";
     const decay = parameter.shape.length > 1 ? weightDecay : 0;
-    const slot: Slot = { parameter, low: low && narrow ? part(low) : null, m: part(m), v: part(v), decay };
+    const slot: Slot = {
+      parameter,
+      low: low && isBfloat16 ? slice(low) : null,
+      m: slice(m),
+      v: slice(v),
+      decay,
+    };
     start += parameter.numel;
     return [name, slot] as const;
   });
   return new Map(slots);
 }
 
-/** Decoupled weight decay Adam (Loshchilov & Hutter 2019), with float32 masters for bfloat16 parameters. */
+/** AdamW (Loshchilov & Hutter 2019), with float32 master weights for bfloat16 parameters. */
 export class AdamW {
   #slots: Map<string, Slot>;
   #step: Tensor;
@@ -66,8 +78,9 @@ export class AdamW {
   }
 
   /**
-   * One step along the accumulated gradients, scaled so that their global norm is at most `maxNorm`; frees them.
-   * @returns the norm before clipping. When it is not finite nothing moves.
+   * Updates the parameters by their accumulated gradients, and frees the gradients. The gradients are scaled so that
+   * their global norm is at most `maxNorm`. If the norm is not finite, no parameter changes.
+   * @returns the norm before clipping
    */
   step(lr: number, maxNorm = Infinity): number {
     return noGrad(() =>
@@ -78,7 +91,7 @@ export class AdamW {
         const scale = Math.min(1, maxNorm / (norm + 1e-6));
         if (Number.isFinite(norm)) this.#step.add_(1);
         for (const slot of slots) {
-          if (Number.isFinite(norm)) scope(() => this.#move(slot, lr, scale));
+          if (Number.isFinite(norm)) scope(() => this.#update(slot, lr, scale));
           slot.parameter.grad = null;
         }
         return norm;
@@ -86,6 +99,7 @@ export class AdamW {
     );
   }
 
+  /** Computes the global L2 norm of the gradients. */
   #norm(slots: Slot[]): number {
     const gradients = slots.map(({ parameter }) => parameter.grad as Tensor);
     const norm = kernels.globalNorm(gradients);
@@ -94,7 +108,7 @@ export class AdamW {
     return norms.length ? ops.linalg_vector_norm(ops.stack(norms)).item() : 0;
   }
 
-  #move({ parameter, low, m, v, decay }: Slot, lr: number, scale: number): void {
+  #update({ parameter, low, m, v, decay }: Slot, lr: number, scale: number): void {
     const { beta1, beta2, eps } = this.#options;
     const gradient = parameter.grad as Tensor;
     if (low !== null) {
@@ -103,17 +117,17 @@ export class AdamW {
         return;
     }
     const master = low === null ? parameter : joinMaster(parameter, low);
-    const own = gradient.to("float32");
-    if (scale < 1) own.mul_(scale);
+    const scaled = gradient.to("float32");
+    if (scale < 1) scaled.mul_(scale);
     const options = { lr, beta1, beta2, eps, weight_decay: decay, amsgrad: false, maximize: false };
-    ops._fused_adamw_([master], [own], [m], [v], [], [this.#step], options);
+    ops._fused_adamw_([master], [scaled], [m], [v], [], [this.#step], options);
     if (low === null) return;
     const halves = splitMaster(master);
     parameter.copy_(halves.parameter);
     low.copy_(halves.low);
   }
 
-  /** Every tensor of the optimiser's state, by name: what a checkpoint saves and `load` restores. */
+  /** Returns the tensors of the optimiser's state by name, for a checkpoint. */
   state(): Map<string, Tensor> {
     const state = new Map([["step", this.#step]]);
     for (const [name, { low, m, v }] of this.#slots) {
@@ -124,19 +138,19 @@ export class AdamW {
     return state;
   }
 
-  /** Restores what `state` gave; the parameters are their owner's to restore. */
+  /** Restores tensors that `state` returned. Does not restore the parameters. @throws Error when one is missing */
   load(saved: ReadonlyMap<string, Tensor>): void {
     noGrad(() => {
-      for (const [name, own] of this.state()) {
+      for (const [name, tensor] of this.state()) {
         const from = saved.get(name);
         if (!from) throw new Error(`the optimiser's checkpoint has no "${name}"`);
-        own.copy_(from);
+        tensor.copy_(from);
       }
     });
   }
 
   dispose(): void {
     this.#step.dispose();
-    for (const { low, m, v } of this.#slots.values()) for (const own of [m, v, low]) own?.dispose();
+    for (const { low, m, v } of this.#slots.values()) for (const tensor of [m, v, low]) tensor?.dispose();
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type DType, ops, Rng, type Tensor } from "../tensor/index.ts";
-import { embedding, plain, rmsNorm, rotate, swiglu } from "./block.ts";
+import { embedding, rmsNorm, rotate, swiglu, unfused } from "./block.ts";
 import { gatedLinear, linear } from "./linear.ts";
 
 // Oracle: libtorch's operators in float64. A result in bfloat16 is off by its rounding, 2⁻⁹ a number at most, and so in
@@ -48,7 +48,7 @@ describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients",
       dtype,
       [x, weight],
       (a, w) => rmsNorm(a, w, eps),
-      (a, w) => plain.rmsNorm(a, w, eps),
+      (a, w) => unfused.rmsNorm(a, w, eps),
     );
     expect(off).toBeLessThan(tolerance[dtype]);
   });
@@ -56,13 +56,13 @@ describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients",
     // −90 is where e^x leaves float32.
     const gate = random(70, 301);
     gate.narrow(1, 0, 2).fill_(-90);
-    expect(compare(dtype, [gate, random(70, 301)], swiglu, plain.swiglu)).toBeLessThan(tolerance[dtype]);
+    expect(compare(dtype, [gate, random(70, 301)], swiglu, unfused.swiglu)).toBeLessThan(tolerance[dtype]);
   });
   it("rotate", () => {
     const angles = ops.rand([50, 5], { generator }).mul(6);
     const both = ops.cat([ops.cos(angles), ops.sin(angles)], { dim: -1 });
     const turn = (f: typeof rotate) => (x: Tensor) => f(x, both);
-    expect(compare(dtype, [random(50, 3, 10)], turn(rotate), turn(plain.rotate))).toBeLessThan(
+    expect(compare(dtype, [random(50, 3, 10)], turn(rotate), turn(unfused.rotate))).toBeLessThan(
       tolerance[dtype],
     );
   });
@@ -85,7 +85,7 @@ describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients",
     expect(off).toBeLessThan(2 * tolerance[dtype]);
   });
   it.each([7, 70])("gatedLinear of %i rows", (rows) => {
-    const oracle = (gate: Tensor, up: Tensor, w: Tensor) => ops.linear(plain.swiglu(gate, up), w);
+    const oracle = (gate: Tensor, up: Tensor, w: Tensor) => ops.linear(unfused.swiglu(gate, up), w);
     const inputs = [random(rows, 70), random(rows, 70), random(45, 70)];
     // The gated activations are rounded too.
     expect(compare(dtype, inputs, gatedLinear, oracle)).toBeLessThan(2 * tolerance[dtype]);

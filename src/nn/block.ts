@@ -1,28 +1,30 @@
 import { cat, ops, type Tensor } from "../tensor/index.ts";
 import * as kernels from "../tensor/kernels.ts";
 
-// What a transformer block does besides its products. On the CPU each is one kernel (native/kernels.cc), which reads
-// its inputs once; elsewhere, and as the kernels' oracle, libtorch's operators.
+// The operations of a transformer block other than matrix products. On the CPU each is one fused kernel
+// (native/kernels.cc), which reads its inputs once; elsewhere libtorch's operators, which the kernels are tested against.
 
-type Binary = (a: Tensor, b: Tensor) => Tensor;
+type BinaryOp = (a: Tensor, b: Tensor) => Tensor;
 
-/** Rows of a table: (vocab, width) and int64 (tokens) → (tokens, width). */
-export const embedding: Binary = (table, ids) => kernels.embedding(table, ids) ?? ops.embedding(table, ids);
+/** Looks up rows of a table: (vocab, width) and int64 (tokens) → (tokens, width). */
+export const embedding: BinaryOp = (table, ids) => kernels.embedding(table, ids) ?? ops.embedding(table, ids);
 
-/** x / √(mean x² + eps) · weight (Zhang & Sennrich 2019, eq. 4): (tokens, width) → (tokens, width). */
+/** RMS norm: x / √(mean x² + eps) · weight (Zhang & Sennrich 2019, eq. 4): (tokens, width) → (tokens, width). */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number): Tensor =>
-  kernels.rmsNorm(x, weight, eps) ?? plain.rmsNorm(x, weight, eps);
+  kernels.rmsNorm(x, weight, eps) ?? unfused.rmsNorm(x, weight, eps);
 
-/** silu(gate) · up (Shazeer 2020). */
-export const swiglu: Binary = (gate, up) => kernels.swiglu(gate, up) ?? plain.swiglu(gate, up);
+/** SwiGLU: silu(gate) · up (Shazeer 2020): (tokens, width), (tokens, width) → (tokens, width). */
+export const swiglu: BinaryOp = (gate, up) => kernels.swiglu(gate, up) ?? unfused.swiglu(gate, up);
 
 /**
- * Turns each pair of channels (i, i + dim / 2) of every head by its token's angle (Su et al. 2021, eq. 34).
+ * Applies rotary position embedding: rotates the channel pairs (i, i + dim / 2) of every head by the token's angles
+ * (Su et al. 2021, eq. 34).
  * @param x (tokens, heads, dim) @param angles (tokens, dim) float32: cosines of dim / 2 angles, then their sines
  */
-export const rotate: Binary = (x, angles) => kernels.rotate(x, angles) ?? plain.rotate(x, angles);
+export const rotate: BinaryOp = (x, angles) => kernels.rotate(x, angles) ?? unfused.rotate(x, angles);
 
-export const plain = {
+/** The same operations in libtorch's operators. */
+export const unfused = {
   rmsNorm: (x: Tensor, weight: Tensor, eps: number): Tensor => ops.rms_norm(x, [x.size(-1)], { weight, eps }),
   swiglu: (gate: Tensor, up: Tensor): Tensor => ops.silu(gate).mul(up),
   rotate(x: Tensor, angles: Tensor): Tensor {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** Settings of low-rank adapters; PEFT's names. */
+/** Settings of low-rank adapters (LoRA), under PEFT's names. */
 export const loraConfig = z.object({
   rank: z.int().positive().default(16).describe("Rank of the adapters"),
   alpha: z.number().positive().default(32).describe("The adapters' output is multiplied by alpha / rank"),

@@ -3,8 +3,8 @@ import { type DType, ops, Rng, type Tensor, tensor } from "../tensor/index.ts";
 import {
   type Bits,
   dequantise,
+  dequantiseUnfused,
   normalFloat,
-  plainDequantise,
   quantise,
   quantisedLinear,
 } from "./quantise.ts";
@@ -23,22 +23,22 @@ describe("weights in fewer bits", () => {
     expect(narrow.values.shape).toEqual([37, (192 * count) / 8]);
     const got = dequantise(narrow, dtype);
     expect(got.dtype).toBe(dtype);
-    expect(worst(got, plainDequantise(narrow))).toBeLessThanOrEqual(tolerance);
+    expect(worst(got, dequantiseUnfused(narrow))).toBeLessThanOrEqual(tolerance);
   });
 
-  it("8: off by half a step of the block's largest, 1/254 of it", () => {
+  it("8 bits: off by at most half a step of the block's largest, 1/254 of it", () => {
     const weight = random(10, 128);
     const largest = weight.view(10, 2, 64).abs().amax(-1, true).expand(10, 2, 64).reshape(10, 128);
-    const off = plainDequantise(quantise(weight, 8)).sub(weight).abs().div(largest);
+    const off = dequantiseUnfused(quantise(weight, 8)).sub(weight).abs().div(largest);
     expect(off.max().item()).toBeLessThan(1 / 254 + 1e-6);
   });
 
-  it("4: every code of NormalFloat comes back, and what lies between goes to the nearer", () => {
+  it("4 bits: every code of NormalFloat comes back, and what lies between goes to the nearer", () => {
     const row = [...normalFloat, ...new Array(48).fill(0)];
     const exact = tensor(row, { shape: [1, 64] }).mul(3);
-    expect(worst(plainDequantise(quantise(exact, 4)), exact)).toBeLessThan(1e-6);
+    expect(worst(dequantiseUnfused(quantise(exact, 4)), exact)).toBeLessThan(1e-6);
     const between = row.map((code, i) => (i === 8 ? 0.119 : i === 9 ? 0.122 : code)); // half way: 0.1203
-    const got = plainDequantise(quantise(tensor(between, { shape: [1, 64] }), 4)).toArray();
+    const got = dequantiseUnfused(quantise(tensor(between, { shape: [1, 64] }), 4)).toArray();
     expect(got[8]).toBeCloseTo(normalFloat[8] as number, 6);
     expect(got[9]).toBeCloseTo(normalFloat[9] as number, 6);
   });

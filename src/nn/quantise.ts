@@ -1,18 +1,19 @@
 import { type DType, keep, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import * as kernels from "../tensor/kernels.ts";
 
-/** A frozen matrix (out, in) in 8 or 4 bits a weight, each 64 along `in` with a scale of their own. */
+/** A quantised matrix (out, in) of 8 or 4 bits per weight. Every 64 weights along `in` share a scale. */
 export interface Quantised {
-  /** uint8 (out, in · bits / 8): int8, or two 4-bit codes to a byte, the first in the low half. */
+  /** uint8 (out, in · bits / 8): int8 values, or two 4-bit codes per byte, the first in the low half. */
   values: Tensor;
   /** float32 (out, in / 64) */
   scales: Tensor;
 }
 
+/** Bits per weight. */
 export type Bits = 4 | 8;
 
-/** Weights that share a scale. */
-export const block = 64;
+/** Number of weights that share a scale. */
+export const blockSize = 64;
 
 /** The 16 values of 4-bit NormalFloat: quantiles of a normal distribution (Dettmers et al. 2023, appendix E). */
 export const normalFloat = [
@@ -21,48 +22,51 @@ export const normalFloat = [
   0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
 ];
 let codes: Tensor | undefined;
-/** `normalFloat` as a tensor, made at its first use. */
+/** Returns `normalFloat` as a tensor, made at its first use. */
 const codeTensor = (): Tensor => (codes ??= scope(() => keep(tensor(normalFloat))));
 
-/** Half way between neighbours: what is above the i-th of them is nearer to code i + 1. */
-const borders = normalFloat.slice(1).map((code, i) => (code + (normalFloat[i] as number)) / 2);
+/** Midpoints between neighbouring codes: a value above the i-th is nearest to code i + 1 or a later one. */
+const midpoints = normalFloat.slice(1).map((code, i) => (code + (normalFloat[i] as number)) / 2);
 
-/** A matrix whose second size is a multiple of 64, rounded: to int8 of the largest's share, or to NormalFloat. */
+/**
+ * Quantises a matrix: to int8, scaled so that the largest of a block is 127, or to 4-bit NormalFloat.
+ * @param weight (out, in), `in` a multiple of 64
+ */
 export function quantise(weight: Tensor, bits: Bits): Quantised {
   return scope(() => {
     const [rows, width] = weight.shape as [number, number];
-    const blocks = weight.to("float32").view(rows, -1, block);
+    const blocks = weight.to("float32").view(rows, -1, blockSize);
     const largest = blocks.abs().amax(-1, true).clamp(1e-30, null);
     const scales = largest.squeeze(-1);
     if (bits === 8) {
       const steps = ops.round(blocks.div(largest).mul(127)).to("int8");
       return { values: ops.view(steps.view(rows, width), "uint8"), scales: scales.div(127) };
     }
-    const code = ops.bucketize(blocks.div(largest), tensor(borders)).view(rows, width / 2, 2);
+    const code = ops.bucketize(blocks.div(largest), tensor(midpoints)).view(rows, width / 2, 2);
     const values = code.select(-1, 0).add(code.select(-1, 1).mul(16)).to("uint8");
     return { values, scales };
   });
 }
 
-/** The matrix again. */
+/** Dequantises a matrix: (out, in). */
 export const dequantise = (from: Quantised, dtype: DType): Tensor =>
-  kernels.dequantise(from.values, from.scales, codeTensor(), dtype) ?? plainDequantise(from).to(dtype);
+  kernels.dequantise(from.values, from.scales, codeTensor(), dtype) ?? dequantiseUnfused(from).to(dtype);
 
-/** x · weightᵀ in the type of x; the gradient is x's alone. */
+/** Computes x · weightᵀ in the dtype of x: (rows, in) → (rows, out). Only x gets a gradient. */
 export const quantisedLinear = (x: Tensor, weight: Quantised): Tensor =>
   kernels.quantisedLinear(x, weight.values, weight.scales, codeTensor()) ??
-  ops.linear(x, plainDequantise(weight).to(x.dtype));
+  ops.linear(x, dequantiseUnfused(weight).to(x.dtype));
 
-/** `dequantise` in libtorch's operators, in float32: its oracle. */
-export function plainDequantise({ values, scales }: Quantised): Tensor {
+/** Dequantises a matrix with libtorch's operators, to float32. The kernel is tested against it. */
+export function dequantiseUnfused({ values, scales }: Quantised): Tensor {
   const [rows, blocks] = scales.shape as [number, number];
-  const isWide = values.size(1) === blocks * block;
+  const isInt8 = values.size(1) === blocks * blockSize;
   const low = ops.bitwise_and(values, 15);
   const high = ops.__rshift__(values, 4);
-  const levels = isWide
+  const levels = isInt8
     ? ops.view(values, "int8").to("float32")
     : codeTensor()
         .toDevice(values.device)
         .indexSelect(0, ops.stack([low, high], { dim: -1 }).view(-1).to("int64"));
-  return levels.view(rows, blocks, block).mul(scales.unsqueeze(-1)).view(rows, -1);
+  return levels.view(rows, blocks, blockSize).mul(scales.unsqueeze(-1)).view(rows, -1);
 }

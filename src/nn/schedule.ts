@@ -1,8 +1,10 @@
+/** Shape of the learning rate over the steps. */
 export type Schedule = "constant" | "linear" | "cosine";
 
 /**
- * Factor of the learning rate at `step` (from 0) of `total`: rises over `warmup` steps, then stays, or falls to 0 by
- * a line or half a cosine, as transformers' schedules do.
+ * Computes the factor of the learning rate at a step, as transformers' schedules do. It rises linearly over `warmup`
+ * steps, then stays at 1, or falls to 0 linearly or along half a cosine.
+ * @param step from 0 @param total number of steps
  */
 export function scheduleFactor(schedule: Schedule, step: number, total: number, warmup = 0): number {
   if (step < warmup) return step / Math.max(1, warmup);

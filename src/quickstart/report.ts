@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Report } from "../run/report/render.ts";
-import { chartsOf } from "../run/report/run.ts";
+import { runCharts } from "../run/report/run.ts";
 import { plotsOf } from "../stages/registry.ts";
 import { describeSampling, examples, type QuickstartResult, resultTable } from "./pipeline.ts";
 
@@ -9,7 +9,7 @@ export function quickstartReport(result: QuickstartResult, out: string): Report 
   const { gain, curve, reward, seconds, residentBytes, labelerAccuracy } = result;
   const [columns = [], ...rows] = resultTable(result);
   const stage = (name: string, title: string) =>
-    chartsOf(join(out, name), plotsOf).map((chart) => ({ ...chart, title: `${title}: ${chart.title}` }));
+    runCharts(join(out, name), plotsOf).map((chart) => ({ ...chart, title: `${title}: ${chart.title}` }));
   const accuracy = reward?.metrics.eval_accuracy;
   return {
     title: "From demonstrations to PPO: SmolLM2-135M",

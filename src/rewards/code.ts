@@ -1,15 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import type { inTheOpen } from "./sandbox/open.ts";
-import { type Language, type SomeLimits, limits as usual } from "./sandbox/program.ts";
+import { type Language, type PartialLimits, defaultLimits as usual } from "./sandbox/program.ts";
 import { runProgram } from "./sandbox/sandbox.ts";
+import type { noSandboxPhrase } from "./sandbox/unsandboxed.ts";
 import type { RewardFunction } from "./scorer.ts";
 
 const output = z.object({ stdin: z.string().default(""), stdout: z.string() });
 
 /** A row's tests: statements that raise where the code is wrong, or what a program should print for what it is given. */
-const testsOf = z.union([z.array(z.string()).min(1), z.array(output).min(1)]);
+const testsSchema = z.union([z.array(z.string()).min(1), z.array(output).min(1)]);
 
 export interface CodeOptions {
   language: Language;
@@ -17,17 +17,17 @@ export interface CodeOptions {
   field: string;
   /** The share of tests passed, 1 where all are, how fast all were passed, or how tidy the text is. */
   measure: "passed" | "all" | "speed" | "style";
-  limits?: SomeLimits | undefined;
+  limits?: PartialLimits | undefined;
   container?: string | undefined;
-  withoutSandbox?: typeof inTheOpen | undefined;
+  withoutSandbox?: typeof noSandboxPhrase | undefined;
 }
 
 /** Runs the code of a completion, in a sandbox unless told otherwise, against the tests of its prompt's row: from 0 to 1. */
 export function code({ language, field, measure, ...options }: CodeOptions): RewardFunction {
   return async (_, completion, metadata) => {
-    const source = codeIn(completion);
+    const source = extractCode(completion);
     if (measure === "style") return style(source, language);
-    const tests = testsOf.safeParse(metadata[field]);
+    const tests = testsSchema.safeParse(metadata[field]);
     if (!tests.success)
       throw new InputError(
         `reward: "${field}" of a prompt's row should be a list of tests, statements or {stdin, stdout}; it is ${JSON.stringify(metadata[field])?.slice(0, 200)}`,
@@ -41,13 +41,13 @@ export function code({ language, field, measure, ...options }: CodeOptions): Rew
 }
 
 /** The last fenced block; where there is none, all of the text. */
-export const codeIn = (text: string): string =>
+export const extractCode = (text: string): string =>
   [...text.matchAll(/```[^\n]*\n([\s\S]*?)(?:\n```|$)/g)].at(-1)?.[1] ?? text;
 
 async function runTests(
   language: Language,
   source: string,
-  tests: z.output<typeof testsOf>,
+  tests: z.output<typeof testsSchema>,
   options: Pick<CodeOptions, "limits" | "container" | "withoutSandbox">,
 ): Promise<{ passed: number; seconds: number }> {
   if (typeof tests[0] === "string") {

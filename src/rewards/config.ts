@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { inTheOpen } from "./sandbox/open.ts";
+import { noSandboxPhrase } from "./sandbox/unsandboxed.ts";
 
 const answerOptions = { field: z.string().default("answer"), extract: z.string().optional() };
 
@@ -45,7 +45,7 @@ export const termConfig = z.strictObject({
         .partial()
         .optional(),
       container: z.string().min(1).optional(),
-      withoutSandbox: z.literal(inTheOpen).optional(),
+      withoutSandbox: z.literal(noSandboxPhrase).optional(),
     })
     .optional(),
   /** Longest that a program may take, for a completion or, by command or server, for a batch. */

@@ -11,12 +11,12 @@ import { loadModel } from "../models/pull.ts";
 import { parseConfig } from "../run/config.ts";
 import type { DType } from "../tensor/index.ts";
 import { encodeAnswer } from "../text/chat.ts";
+import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./builtin.ts";
 import { code } from "./code.ts";
 import { type Term, termConfig } from "./config.ts";
-import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./ready.ts";
 import { scoreByCommand, scoreByServer } from "./remote.ts";
-import { noSandbox, refusal } from "./sandbox/bubblewrap.ts";
-import { engineFor } from "./sandbox/container.ts";
+import { noSandboxMessage, sandboxProblem } from "./sandbox/bubblewrap.ts";
+import { findContainerEngine } from "./sandbox/container.ts";
 import type { Answer, RewardFunction, Scorer } from "./scorer.ts";
 
 type TermInput = z.input<typeof termConfig>;
@@ -45,13 +45,13 @@ export async function openReward(given: RewardInput, options: { dtype?: DType } 
     for (const { model, owned } of parts) if (owned) model?.dispose();
   };
   try {
-    if (given instanceof Model) parts.push({ name: "model", weight: 1, ...byModel(given) });
+    if (given instanceof Model) parts.push({ name: "model", weight: 1, ...modelPart(given) });
     else if (typeof given === "function")
-      parts.push({ name: given.name || "function", weight: 1, ...byFunction(given, 60) });
+      parts.push({ name: given.name || "function", weight: 1, ...functionPart(given, 60) });
     else
-      for (const [i, one] of [typeof given === "string" ? termOf(given) : given].flat().entries()) {
+      for (const [i, one] of [typeof given === "string" ? parseTerm(given) : given].flat().entries()) {
         const term = parseConfig(termConfig, one, Array.isArray(given) ? `reward.${i}` : "reward");
-        const kind = kindOf(term);
+        const kind = termKind(term);
         parts.push({ name: term.name ?? kind, weight: term.weight, ...(await open(term, kind, options)) });
       }
     const twice = parts.find(({ name }, i) => parts.findIndex((other) => other.name === name) < i);
@@ -76,7 +76,7 @@ export async function openReward(given: RewardInput, options: { dtype?: DType } 
 }
 
 /** A name, path or address as the part that it looks like. */
-function termOf(given: string): TermInput {
+function parseTerm(given: string): TermInput {
   if (/^https?:\/\//.test(given)) return { url: given };
   return /\.[cm]?[jt]s$/.test(given) ? { module: given } : { model: given };
 }
@@ -92,7 +92,7 @@ export const rewardNames = (given: RewardInput): unknown =>
       ? given.name || "a function"
       : given;
 
-function kindOf(term: Term): Kind {
+function termKind(term: Term): Kind {
   const names = Object.keys(kinds) as Kind[];
   const given = names.filter((kind) => term[kind] !== undefined);
   if (given.length === 1) return given[0] as Kind;
@@ -108,9 +108,9 @@ async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise
   const of = <K extends Kind>(key: K) => term[key] as NonNullable<Term[K]>;
   switch (kind) {
     case "model":
-      return { ...byModel(await loadModel(of("model"), options)), owned: true };
+      return { ...modelPart(await loadModel(of("model"), options)), owned: true };
     case "module":
-      return byFunction(await importReward(of("module")), timeoutSeconds);
+      return functionPart(await importReward(of("module")), timeoutSeconds);
     case "command":
       return {
         score: (samples, signal) => scoreByCommand(of("command"), samples, { timeoutSeconds, signal }),
@@ -119,19 +119,19 @@ async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise
       return { score: (samples, signal) => scoreByServer(of("url"), samples, { timeoutSeconds, signal }) };
     case "code": {
       const { language, measure, container, withoutSandbox } = of("code");
-      if (container !== undefined) engineFor(container, language);
+      if (container !== undefined) findContainerEngine(container, language);
       const elsewhere = measure === "style" || container || withoutSandbox;
-      const problem = elsewhere ? undefined : noSandbox();
-      if (problem) throw new InputError(`reward: ${refusal(problem)}`);
+      const problem = elsewhere ? undefined : sandboxProblem();
+      if (problem) throw new InputError(`reward: ${noSandboxMessage(problem)}`);
       // Its tests have limits of their own.
-      return byFunction(code(of("code")), undefined, availableParallelism());
+      return functionPart(code(of("code")), undefined, availableParallelism());
     }
     default:
-      return byFunction(ready[kind](of(kind) as never), timeoutSeconds);
+      return functionPart(ready[kind](of(kind) as never), timeoutSeconds);
   }
 }
 
-function byModel(model: Model): Part {
+function modelPart(model: Model): Part {
   if (model.head !== "score")
     throw new InputError(
       "the reward model has no scalar head: train one with `plumbline reward`, or give a function",
@@ -147,7 +147,7 @@ function byModel(model: Model): Part {
 }
 
 /** @param seconds longest that it may take for a completion, where it waits for something */
-function byFunction(reward: RewardFunction, seconds: number | undefined, concurrency = atOnce): Part {
+function functionPart(reward: RewardFunction, seconds: number | undefined, concurrency = atOnce): Part {
   const one = async ({ prompt, text, metadata = {} }: Answer): Promise<number> => {
     if (seconds === undefined) return reward(prompt, text, metadata);
     let timer: NodeJS.Timeout | undefined;

@@ -2,21 +2,26 @@ import { batchRows, pack } from "../batch/pack.ts";
 import { InputError } from "../data/errors.ts";
 import type { Model } from "../models/model.ts";
 import { cat, noGrad, type Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
-import { KvCache } from "./cache.ts";
+import { KvCache } from "./kv-cache.ts";
 import type { Completion } from "./sampler.ts";
-import { cut, draw, forbid, type Sampling } from "./sampling.ts";
+import { filterLogits, maskTokens, type Sampling, sampleTokens } from "./sampling.ts";
 
-/** A prompt to complete, and how. */
+/** A prompt to complete, with its sampling settings. */
 export interface Request {
   promptTokens: readonly number[];
   /** Completions of the prompt. Default: 1. */
   samples?: number;
+  /** Copied to the completions. Default: 0. */
   promptIndex?: number;
   /** Divides the logits; 0 takes the likeliest token. A list gives each completion its own. Default: 1. */
   temperature?: number | readonly number[] | undefined;
+  /** Samples among this many likeliest tokens. */
   topK?: number | undefined;
+  /** Samples among the likeliest tokens that together have this probability. */
   topP?: number | undefined;
+  /** Most tokens of a completion, its stop token included. */
   maxTokens: number;
+  /** Stop tokens are not sampled before this many tokens. */
   minTokens?: number | undefined;
   /** Ids that end a completion. Default: the tokenizer's. */
   stopIds?: readonly number[] | undefined;
@@ -34,38 +39,38 @@ export interface EngineOptions {
   onStates?: ((hidden: Tensor, rows: readonly Completion[]) => void) | undefined;
 }
 
-/** A completion that grows, with what decides how. */
-interface Row {
+/** A completion that is being decoded, with its sampling settings. */
+interface DecodingRow {
   completion: Completion;
   temperature: number;
   topK: number | undefined;
   topP: number | undefined;
   minTokens: number;
-  /** Tokens it may grow to. */
+  /** Most tokens that it may have: `maxTokens`, or what the context leaves. */
   limit: number;
   stopIds: readonly number[];
   stop: readonly string[];
 }
 
-/** Share of the rows that must be free before waiting prompts enter: a prompt alone reads all weights for few tokens. */
-const roomToEnter = 0.25;
+/** Share of the rows that must be free before prompts are prefilled: a prefill of few tokens reads all weights too. */
+const minFreeShare = 0.25;
 
-/** Tokens of prompts computed at once. */
+/** Most prompt tokens of a prefill pass. */
 const prefillTokens = 4096;
 
 /**
- * Decodes the completions of many requests together, a token each at every step. Requests may be added between any two
- * steps: they wait until there is room, and their completions leave when they end.
+ * Decodes completions with continuous batching: each step adds a token to every completion in progress. Requests may be
+ * added between steps; they wait until rows of the cache are free, and a completion that ends frees its row.
  */
 export class Engine {
   readonly #model: Model;
   readonly #options: EngineOptions;
   readonly #capacity: number;
   readonly #cache: KvCache;
-  /** Completions by prompt, in the order in which they enter. */
-  #waiting: Row[][] = [];
-  /** The rows of the cache. */
-  #rows: Row[] = [];
+  /** Completions of requests that wait for free rows, by prompt, first come first. */
+  #waiting: DecodingRow[][] = [];
+  /** Completions in progress, in the order of the cache's rows. */
+  #rows: DecodingRow[] = [];
 
   constructor(model: Model, options: EngineOptions) {
     this.#model = model;
@@ -75,8 +80,8 @@ export class Engine {
   }
 
   /**
-   * Adds a request. @returns its completions, which grow with every step that they take part in
-   * @throws InputError when the prompt does not fit the model's context, or for a bad list of temperatures
+   * Adds a request. @returns its completions, empty as yet; steps add tokens to these objects
+   * @throws InputError when the prompt does not fit the model's context, or when the number of temperatures is wrong
    */
   add(request: Request): Completion[] {
     const { promptTokens, samples = 1, promptIndex = 0, topK, topP, maxTokens, minTokens = 0 } = request;
@@ -93,7 +98,7 @@ export class Engine {
       throw new InputError(
         `${temperatures.length} temperatures: give one, or one over 0 for each of ${samples} samples`,
       );
-    const rows = Array.from({ length: samples }, (_, i): Row => {
+    const rows = Array.from({ length: samples }, (_, i): DecodingRow => {
       const completion: Completion = {
         promptIndex,
         promptTokens,
@@ -118,36 +123,38 @@ export class Engine {
     return rows.map(({ completion }) => completion);
   }
 
-  /** Whether no completion waits or grows. */
+  /** Whether no request waits and no completion is in progress. */
   get isIdle(): boolean {
     return !this.#rows.length && !this.#waiting.length;
   }
 
   /**
-   * Lets waiting prompts in where enough rows are free, or else gives every completion its next token.
+   * Prefills waiting prompts when enough rows are free; otherwise samples the next token of every completion in progress.
    * @returns the completions that got a token; those with a `finishReason` have ended
    */
   step(): Completion[] {
-    const entering = this.#entering();
-    if (!entering.length && !this.#rows.length) return [];
-    const grown = noGrad(() => scope(() => (entering.length ? this.#enter(entering) : this.#decode())));
-    const ended = new Set(grown.filter((row) => this.#end(row)));
+    const admitted = this.#admit();
+    if (!admitted.length && !this.#rows.length) return [];
+    const updated = noGrad(() => scope(() => (admitted.length ? this.#start(admitted) : this.#decode())));
+    const ended = new Set(updated.filter((row) => this.#endIfDone(row)));
     if (ended.size) {
       const before = this.#rows;
-      const going = before.flatMap((row, i) => (ended.has(row) ? [] : [i]));
-      this.#rows = noGrad(() => scope(() => this.#cache.keepRows(going))).map((i) => before[i] as Row);
+      const remaining = before.flatMap((row, i) => (ended.has(row) ? [] : [i]));
+      this.#rows = noGrad(() => scope(() => this.#cache.keepRows(remaining))).map(
+        (i) => before[i] as DecodingRow,
+      );
     }
-    return grown.map(({ completion }) => completion);
+    return updated.map(({ completion }) => completion);
   }
 
-  /** Takes from the waiting prompts those that may enter now. */
-  #entering(): Row[][] {
+  /** Takes from the queue the prompts that there are free rows for. */
+  #admit(): DecodingRow[][] {
     const { rows } = this.#options;
     const size = this.#waiting[0]?.length ?? 0;
     if (!size) return [];
-    // Rows are given out by the prompt, so those of a prompt that has partly ended are not free.
+    // Rows are counted by whole prompts: those of a prompt that has completions in progress are not free.
     let free = rows - Math.ceil(this.#rows.length / size) * size;
-    if (this.#rows.length && free < Math.floor(rows / size) * size * roomToEnter) return [];
+    if (this.#rows.length && free < Math.floor(rows / size) * size * minFreeShare) return [];
     let count = 0;
     for (const { length } of this.#waiting) {
       if (length > free && (count || this.#rows.length)) break;
@@ -157,39 +164,41 @@ export class Engine {
     return this.#waiting.splice(0, count);
   }
 
-  #enter(prompts: readonly Row[][]): Row[] {
-    const fresh = prompts.flat();
-    this.#sample(this.#prefill(prompts), fresh);
-    this.#rows = [...this.#rows, ...fresh];
-    return fresh;
+  /** Prefills prompts and samples the first token of their completions. */
+  #start(prompts: readonly DecodingRow[][]): DecodingRow[] {
+    const rows = prompts.flat();
+    this.#sample(this.#prefill(prompts), rows);
+    this.#rows = [...this.#rows, ...rows];
+    return rows;
   }
 
-  /** Adds prompts to the cache. @returns the hidden state at the end of each row's prompt */
-  #prefill(prompts: readonly Row[][]): Tensor {
+  /** Adds prompts to the cache. @returns the hidden state at the last prompt token of each completion: (rows, hidden) */
+  #prefill(prompts: readonly DecodingRow[][]): Tensor {
     const requests = prompts.map((rows) => ({
-      promptTokens: (rows[0] as Row).completion.promptTokens,
+      promptTokens: (rows[0] as DecodingRow).completion.promptTokens,
       tokens: [],
       samples: rows.length,
     }));
-    const ends = batchRows(requests, prefillTokens).flatMap((chunk) =>
-      runsOf(chunk, ({ samples }) => samples).map((run) =>
+    const lastStates = batchRows(requests, prefillTokens).flatMap((chunk) =>
+      groupConsecutive(chunk, ({ samples }) => samples).map((group) =>
         scope(() => {
-          const { samples } = run[0] as (typeof requests)[number];
-          const batch = pack(run.map(({ promptTokens }) => promptTokens));
-          let end = -1;
-          const places = batch.lengths.flatMap((length) => {
-            end += length;
-            return new Array<number>(samples).fill(end);
+          const { samples } = group[0] as (typeof requests)[number];
+          const batch = pack(group.map(({ promptTokens }) => promptTokens));
+          let last = -1;
+          const lastTokens = batch.lengths.flatMap((length) => {
+            last += length;
+            return new Array<number>(samples).fill(last);
           });
-          const wanted = tensor(places, { dtype: "int64" });
-          return this.#model.hidden({ ...batch, wanted }, this.#cache.prefill(batch.lengths, samples));
+          const outputIndices = tensor(lastTokens, { dtype: "int64" });
+          return this.#model.hidden({ ...batch, outputIndices }, this.#cache.prefill(batch.lengths, samples));
         }),
       ),
     );
-    return cat(ends);
+    return cat(lastStates);
   }
 
-  #decode(): Row[] {
+  /** Samples the next token of every completion in progress. */
+  #decode(): DecodingRow[] {
     const last = this.#rows.map(({ completion }) => completion.tokens.at(-1) as number);
     const batch = {
       ids: tensor(last, { dtype: "int64" }),
@@ -200,12 +209,12 @@ export class Engine {
     return this.#rows;
   }
 
-  /** Gives each row a token, sampled from its hidden state. */
-  #sample(hidden: Tensor, rows: readonly Row[]): void {
+  /** Samples a token for each completion. @param hidden (rows, hidden) */
+  #sample(hidden: Tensor, rows: readonly DecodingRow[]): void {
     const completions = rows.map(({ completion }) => completion);
     this.#options.onStates?.(hidden, completions);
-    const logits = forbidStops(this.#model.logits(hidden), rows);
-    const { ids, logprobs } = drawRows(logits, rows, this.#options.rng);
+    const logits = maskEarlyStops(this.#model.logits(hidden), rows);
+    const { ids, logprobs } = sampleRows(logits, rows, this.#options.rng);
     completions.forEach((completion, i) => {
       completion.tokens.push(ids[i] as number);
       completion.logprobs.push(logprobs[i] as number);
@@ -213,17 +222,17 @@ export class Engine {
     });
   }
 
-  /** Ends a row that has reached a stop token, a stop text or its limit. @returns whether it has */
-  #end({ completion, stopIds, stop, limit }: Row): boolean {
+  /** Ends a completion that has reached a stop token, a stop text or its limit. @returns whether it has */
+  #endIfDone({ completion, stopIds, stop, limit }: DecodingRow): boolean {
     const { tokens } = completion;
     const { tokenizer } = this.#model;
     const isStopped = stopIds.includes(tokens.at(-1) as number);
     if (!isStopped && stop.length) {
       const text = this.#model.text.decode(tokens);
-      const at = Math.min(...stop.map((end) => text.indexOf(end)).filter((i) => i >= 0));
-      if (Number.isFinite(at)) {
+      const cut = Math.min(...stop.map((stopText) => text.indexOf(stopText)).filter((i) => i >= 0));
+      if (Number.isFinite(cut)) {
         completion.finishReason = "stop";
-        completion.text = text.slice(0, at);
+        completion.text = text.slice(0, cut);
         return true;
       }
     }
@@ -233,6 +242,7 @@ export class Engine {
     return true;
   }
 
+  /** Frees the cache and drops all requests. */
   dispose(): void {
     this.#cache.dispose();
     this.#waiting = [];
@@ -240,64 +250,70 @@ export class Engine {
   }
 }
 
-/** Items that follow each other and have the same key, together. */
-function runsOf<T>(items: readonly T[], key: (item: T) => unknown): T[][] {
-  const runs: T[][] = [];
+/** Groups consecutive items that have the same key. */
+function groupConsecutive<T>(items: readonly T[], key: (item: T) => unknown): T[][] {
+  const groups: T[][] = [];
   for (const [i, item] of items.entries()) {
-    if (i && key(items[i - 1] as T) === key(item)) runs.at(-1)?.push(item);
-    else runs.push([item]);
+    if (i && key(items[i - 1] as T) === key(item)) groups.at(-1)?.push(item);
+    else groups.push([item]);
   }
-  return runs;
+  return groups;
 }
 
-/** Logits (rows, vocab) under which rows below their least length cannot draw their stop tokens. */
-function forbidStops(logits: Tensor, rows: readonly Row[]): Tensor {
-  let left = logits;
+/** Masks the stop tokens of completions that have fewer than `minTokens` tokens: (rows, vocab) → (rows, vocab). */
+function maskEarlyStops(logits: Tensor, rows: readonly DecodingRow[]): Tensor {
+  let masked = logits;
   const tooShort = rows.flatMap((row, i) =>
     row.completion.tokens.length < row.minTokens ? [{ i, stopIds: row.stopIds }] : [],
   );
-  for (const run of runsOf(tooShort, ({ stopIds }) => stopIds))
-    left = forbid(
-      left,
-      run.map(({ i }) => i),
-      run[0]?.stopIds ?? [],
+  for (const group of groupConsecutive(tooShort, ({ stopIds }) => stopIds))
+    masked = maskTokens(
+      masked,
+      group.map(({ i }) => i),
+      group[0]?.stopIds ?? [],
     );
-  return left;
+  return masked;
 }
 
-type Settings = Pick<Row, "temperature" | "topK" | "topP">;
+type RowSettings = Pick<DecodingRow, "temperature" | "topK" | "topP">;
 
-/** Draws a token for each row by the row's settings. */
-function drawRows(
+/** Samples a token for each row with the row's settings. @param logits (rows, vocab) */
+function sampleRows(
   logits: Tensor,
-  rows: readonly Settings[],
+  rows: readonly RowSettings[],
   rng: Rng,
 ): { ids: number[]; logprobs: number[] } {
-  const sameCut = rows.every(({ topK, topP }) => topK === rows[0]?.topK && topP === rows[0]?.topP);
+  const sameCutoffs = rows.every(({ topK, topP }) => topK === rows[0]?.topK && topP === rows[0]?.topP);
   const mixesGreedy = rows.some(({ temperature }) => (temperature === 0) !== (rows[0]?.temperature === 0));
-  if (sameCut && !mixesGreedy) return drawAlike(logits, rows, rng);
-  // Rows of one request stand together, so there are as many draws as requests at most.
+  if (sameCutoffs && !mixesGreedy) return sampleWithCutoffs(logits, rows, rng);
+  // Rows of a request are consecutive, so there are at most as many groups as requests.
   const result = { ids: [] as number[], logprobs: [] as number[] };
   let start = 0;
-  for (const run of runsOf(rows, ({ topK, topP, temperature }) => [topK, topP, temperature === 0].join())) {
-    const drawn = drawAlike(logits.narrow(0, start, run.length), run, rng);
-    result.ids.push(...drawn.ids);
-    result.logprobs.push(...drawn.logprobs);
-    start += run.length;
+  for (const group of groupConsecutive(rows, ({ topK, topP, temperature }) =>
+    [topK, topP, temperature === 0].join(),
+  )) {
+    const sampled = sampleWithCutoffs(logits.narrow(0, start, group.length), group, rng);
+    result.ids.push(...sampled.ids);
+    result.logprobs.push(...sampled.logprobs);
+    start += group.length;
   }
   return result;
 }
 
-/** Draws for rows of the same cut-offs. */
-function drawAlike(
+/** Samples a token for each of several rows that have the same top-k and top-p. @param logits (rows, vocab) */
+function sampleWithCutoffs(
   logits: Tensor,
-  rows: readonly Settings[],
+  rows: readonly RowSettings[],
   rng: Rng,
 ): { ids: number[]; logprobs: number[] } {
-  const [{ temperature: first, topK, topP }] = rows as [Settings];
+  const [{ temperature: first, topK, topP }] = rows as [RowSettings];
   const temperature: Sampling["temperature"] = rows.every((row) => row.temperature === first)
     ? first
     : tensor(rows.map((row) => row.temperature)).unsqueeze(1);
-  const { tokens, logprobs } = draw(cut(logits, { temperature, topK, topP }), temperature, rng);
+  const { tokens, logprobs } = sampleTokens(
+    filterLogits(logits, { temperature, topK, topP }),
+    temperature,
+    rng,
+  );
   return { ids: tokens.toArray(), logprobs: logprobs.toArray() };
 }

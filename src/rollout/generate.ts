@@ -14,16 +14,16 @@ import {
 export interface GenerateOptions extends SampleOptions {
   /** Ids that end a completion. Default: the tokenizer's. */
   stopIds?: readonly number[] | undefined;
-  /** Random generator in place of `seed`; sampling advances it. */
+  /** Random generator to use in place of `seed`. Sampling advances its state. */
   rng?: Rng | undefined;
   /** Called at each step with the hidden states (rows, hidden) that the rows' next tokens are sampled from. */
   onStates?: ((hidden: Tensor, rows: readonly Completion[]) => void) | undefined;
 }
 
 /**
- * Completions as they grow: every step yields those that got a token in it, the same objects throughout. Prompts that
- * wait take the places of completions that have ended.
- * @param prompts token ids
+ * Samples completions and streams them: each step yields the completions that got a token, the same objects every time.
+ * Prompts beyond `batchSize` wait and start as completions end.
+ * @param prompts token ids of each prompt
  * @throws InputError when a prompt does not fit the model's context
  */
 export function* decode(
@@ -44,11 +44,11 @@ export function* decode(
     });
     let done = 0;
     while (!engine.isIdle) {
-      const grown = engine.step();
-      const ended = grown.filter(({ finishReason }) => finishReason !== null).length;
+      const updated = engine.step();
+      const ended = updated.filter(({ finishReason }) => finishReason !== null).length;
       done += ended;
       if (ended) onProgress?.(done, prompts.length * samples);
-      yield grown;
+      yield updated;
     }
   } finally {
     engine.dispose();
@@ -57,7 +57,9 @@ export function* decode(
 }
 
 /**
- * Samples completions of prompts (token ids), in the prompts' order, all of one together, `batchSize` at a time.
+ * Samples completions of prompts, `batchSize` at a time.
+ * @param prompts token ids of each prompt
+ * @returns completions in the order of the prompts, all completions of a prompt together
  * @throws InputError when a prompt does not fit the model's context
  */
 export async function generate(
@@ -66,9 +68,9 @@ export async function generate(
   options: GenerateOptions,
 ): Promise<Completion[]> {
   const completions = new Set<Completion>();
-  for (const grown of decode(model, prompts, options)) {
-    for (const completion of grown) completions.add(completion);
-    await setImmediate(); // lets a signal in
+  for (const updated of decode(model, prompts, options)) {
+    for (const completion of updated) completions.add(completion);
+    await setImmediate(); // lets signal handlers run
     options.signal?.throwIfAborted();
   }
   return [...completions];
@@ -80,15 +82,18 @@ function encode(model: Model, prompt: SamplePrompt): readonly number[] {
   return conversation ? encodePrompt(model.text, conversation) : (prompt as readonly number[]);
 }
 
-/** A sampler on a model in this process. @param fixed options that every call takes */
+/**
+ * Makes a sampler of a model in this process.
+ * @param overrides options that replace those of every call
+ */
 export const modelSampler = (
   model: Model,
-  fixed: Pick<GenerateOptions, "rng" | "onStates"> = {},
+  overrides: Pick<GenerateOptions, "rng" | "onStates"> = {},
 ): Sampler => ({
   sample: (prompts, options) =>
     generate(
       model,
       prompts.map((prompt) => encode(model, prompt)),
-      { ...options, ...fixed },
+      { ...options, ...overrides },
     ),
 });

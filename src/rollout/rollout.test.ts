@@ -4,10 +4,10 @@ import { scoreAll } from "../batch/score.ts";
 import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
 import { type DType, memory, operator, ops, Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
-import { KvCache } from "./cache.ts";
 import { decode, generate } from "./generate.ts";
+import { KvCache } from "./kv-cache.ts";
 import { type Completion, isFinished } from "./sampler.ts";
-import { cut, draw, plainDraw } from "./sampling.ts";
+import { filterLogits, sampleTokens, sampleTokensUnfused } from "./sampling.ts";
 
 const softmax = (logits: readonly number[], temperature: number) => {
   const weights = logits.map((v) => Math.exp(v / temperature));
@@ -22,7 +22,7 @@ describe("sampling", () => {
     scope(() => {
       const n = 40_000;
       const rows = tensor(logits).unsqueeze(0).expand(n, logits.length);
-      const { tokens, logprobs } = draw(rows, temperature, new Rng(3));
+      const { tokens, logprobs } = sampleTokens(rows, temperature, new Rng(3));
       const expected = softmax(logits, temperature);
       const counts = logits.map(() => 0);
       const [ids, lps] = [tokens.toArray(), logprobs.toArray()];
@@ -41,7 +41,7 @@ describe("sampling", () => {
   it("reaches every token of a vocabulary that is no multiple of its chunk", () => {
     scope(() => {
       const vocab = 700;
-      const { tokens } = draw(
+      const { tokens } = sampleTokens(
         tensor(new Array(vocab).fill(0)).unsqueeze(0).expand(30_000, vocab),
         1,
         new Rng(0),
@@ -58,21 +58,21 @@ describe("sampling", () => {
       const generator = new Rng(4);
       const logits = ops.randn([64, 1000], { generator }).mul(4).to(dtype);
       logits.narrow(1, 0, 20).fill_(-Infinity);
-      const places = ops.rand([64, 1], { generator, dtype: "float64" });
-      places.narrow(0, 0, 1).fill_(0);
-      places.narrow(0, 1, 1).fill_(1 - 2 ** -53);
+      const uniforms = ops.rand([64, 1], { generator, dtype: "float64" });
+      uniforms.narrow(0, 0, 1).fill_(0);
+      uniforms.narrow(0, 1, 1).fill_(1 - 2 ** -53);
       const temperatures = ops.rand([64, 1], { generator }).add(0.5);
-      const [tokens, logprobs] = operator("plumbline::draw")(logits, places, temperatures) as [
+      const [tokens, logprobs] = operator("plumbline::draw")(logits, uniforms, temperatures) as [
         Tensor,
         Tensor,
       ];
-      const [wanted, wantedLogprobs] = plainDraw(logits, places, temperatures);
+      const [expectedTokens, expectedLogprobs] = sampleTokensUnfused(logits, uniforms, temperatures);
       // Sums in float32 may put a place that is within 1e-6 of a border on its other side: here none is.
-      expect(tokens.toArray()).toEqual(wanted.toArray());
+      expect(tokens.toArray()).toEqual(expectedTokens.toArray());
       expect(Math.min(...tokens.toArray())).toBeGreaterThanOrEqual(20);
-      expect(logprobs.sub(wantedLogprobs).abs().max().item()).toBeLessThan(1e-5);
+      expect(logprobs.sub(expectedLogprobs).abs().max().item()).toBeLessThan(1e-5);
       // What training makes of the same logits: no ratio but 1.
-      const [same, drawn] = operator("plumbline::draw")(logits, places, tensor([0.9])) as [Tensor, Tensor];
+      const [same, drawn] = operator("plumbline::draw")(logits, uniforms, tensor([0.9])) as [Tensor, Tensor];
       expect(drawn.toArray()).toEqual(logprobsOf(logits, same, 0.9).toArray());
     });
   });
@@ -81,7 +81,7 @@ describe("sampling", () => {
     scope(() => {
       const row = tensor(logits).unsqueeze(0);
       const p = (options: { topK?: number; topP?: number }) =>
-        cut(row, { temperature: 1, ...options })
+        filterLogits(row, { temperature: 1, ...options })
           .softmax(-1)
           .toArray();
       const all = softmax(logits, 1);
@@ -98,7 +98,7 @@ describe("sampling", () => {
 
   it("temperature 0 takes the likeliest", () => {
     scope(() => {
-      const { tokens } = draw(tensor([0, 3, 1]).unsqueeze(0), 0, new Rng(0));
+      const { tokens } = sampleTokens(tensor([0, 3, 1]).unsqueeze(0), 0, new Rng(0));
       expect(tokens.toArray()).toEqual([1]);
     });
   });
@@ -109,7 +109,7 @@ describe("generation", () => {
   const prompts = ["a", "a longer prompt", "b"].map((text) => model.text.encode(text));
   const eos = model.text.eos;
 
-  it("gives the same for the same seed, and other for another", async () => {
+  it("gives the same completions for the same seed, and others for another seed", async () => {
     const sample = (seed: number) => generate(model, prompts, { maxTokens: 8, seed, samples: 3 });
     const [a, b, c] = [await sample(1), await sample(1), await sample(2)];
     expect(a).toEqual(b);
@@ -118,7 +118,7 @@ describe("generation", () => {
     expect(new Set(a.map(({ tokens }) => tokens.join())).size).toBe(9);
   });
 
-  it("frees the generator it made, also when it fails, and leaves a given one", async () => {
+  it("frees the generator it made, also when it fails, and leaves the caller's", async () => {
     const before = memory().generators;
     await generate(model, prompts, { maxTokens: 2 });
     await expect(generate(model, prompts, { maxTokens: 2, temperature: [1, 2] })).rejects.toThrow();
@@ -158,22 +158,22 @@ describe("generation", () => {
     expect(cut?.text).toBe(whole.slice(0, whole.indexOf(stop)));
   });
 
-  it("goes on with waiting prompts where responses have ended: each as it would be alone", async () => {
+  it("starts waiting prompts as responses end, and gives each what it would get alone", async () => {
     const many = Array.from({ length: 9 }, (_, i) => model.text.encode(`${"x".repeat(20 - 2 * i)} ${i}`));
     const options = { temperature: 0, maxTokens: 24, stopIds: [7, 20, 33, 50, 81, 120, 200] };
     let most = 0;
     let steps = 0;
-    const found = new Set<Completion>();
+    const completions = new Set<Completion>();
     for (const rows of decode(model, many, { ...options, batchSize: 4 })) {
-      for (const row of rows) found.add(row);
+      for (const row of rows) completions.add(row);
       most = Math.max(most, rows.length);
       steps++;
     }
-    expect([...found].map(({ promptIndex }) => promptIndex)).toEqual(many.map((_, i) => i));
+    expect([...completions].map(({ promptIndex }) => promptIndex)).toEqual(many.map((_, i) => i));
     expect(most).toBeLessThanOrEqual(4);
     const alone = [];
     for (const prompt of many) alone.push(...(await generate(model, [prompt], options)));
-    expect([...found].map(({ tokens }) => tokens)).toEqual(alone.map(({ tokens }) => tokens));
+    expect([...completions].map(({ tokens }) => tokens)).toEqual(alone.map(({ tokens }) => tokens));
     // Three batches one after the other take as many steps as their longest responses together.
     const lengths = alone.map(({ tokens }) => tokens.length);
     const inTurn = [0, 4, 8].reduce((sum, at) => sum + Math.max(...lengths.slice(at, at + 4)), 0);
@@ -190,7 +190,7 @@ describe("generation", () => {
     expect(grown).toBe(5);
   });
 
-  it("ends a response at the context's end, whatever the others have left, and answers no prompts with none", async () => {
+  it("ends a response at the end of the context, whatever the others have left, and returns nothing for no prompts", async () => {
     const [short, long] = [2, 250].map((n) => new Array<number>(n).fill(65)) as [number[], number[]];
     const rows = await generate(model, [short, long], { maxTokens: 30, seed: 0, stopIds: [] });
     expect(rows.map(({ tokens }) => tokens.length)).toEqual([30, 6]);
@@ -202,29 +202,29 @@ describe("generation", () => {
     await expect(generate(model, long, { maxTokens: 4 })).rejects.toThrow(/256 tokens/);
   });
 
-  it("stops when its signal says so", async () => {
+  it("stops when its signal is aborted", async () => {
     const signal = AbortSignal.abort();
     await expect(generate(model, prompts, { maxTokens: 50, signal })).rejects.toThrow(/abort/i);
   });
 });
 
 describe("scores", () => {
-  it("are the same one by one and together, whatever the order", () => {
-    const judge = tinyModel(2).withScoreHead({ std: 1 });
+  it("are the same one by one and in a batch, whatever the order", () => {
+    const rewardModel = tinyModel(2).withScoreHead({ std: 1 });
     const rows = [3, 9, 1, 30, 4].map((n) => ({
       promptTokens: Array.from({ length: 5 }, (_, i) => 10 + i),
       tokens: Array.from({ length: n }, (_, i) => (i * 7 + n) % 256),
     }));
-    const together = scoreAll(judge, rows);
-    rows.forEach((row, i) => expect(scoreAll(judge, [row])[0]).toBeCloseTo(together[i] as number, 4));
-    expect(scoreAll(judge, [...rows].reverse())).toEqual(
+    const together = scoreAll(rewardModel, rows);
+    rows.forEach((row, i) => expect(scoreAll(rewardModel, [row])[0]).toBeCloseTo(together[i] as number, 4));
+    expect(scoreAll(rewardModel, [...rows].reverse())).toEqual(
       [...together].reverse().map((value) => expect.closeTo(value, 4)),
     );
-    expect(scoreAll(judge, [])).toEqual([]);
+    expect(scoreAll(rewardModel, [])).toEqual([]);
   });
 });
 
-describe("a step's attention", () => {
+describe("attention of a decoding step", () => {
   // The kernels' oracle is libtorch's attention, which the cache calls for float64. 4e-3: a rounding to bfloat16 or two.
   it.each([
     { dtype: "bfloat16", headDim: 64, tolerance: 4e-3 },
@@ -236,11 +236,13 @@ describe("a step's attention", () => {
     for (const window of [Number.POSITIVE_INFINITY, 9]) {
       scope(() => {
         const generator = new Rng(1);
-        const random = (tokens: number, of: number) =>
-          ops.randn([tokens, of, headDim], { generator }).to(dtype);
+        const random = (tokens: number, heads: number) =>
+          ops.randn([tokens, heads, headDim], { generator }).to(dtype);
         const total = lengths.reduce((a, b) => a + b);
-        const prompt = [heads, kvHeads, kvHeads].map((of) => random(total, of));
-        const steps = [1, 2].map(() => [heads, kvHeads, kvHeads].map((of) => random(lengths.length, of)));
+        const prompt = [heads, kvHeads, kvHeads].map((heads) => random(total, heads));
+        const steps = [1, 2].map(() =>
+          [heads, kvHeads, kvHeads].map((heads) => random(lengths.length, heads)),
+        );
         const attended = (as: DType): Tensor[] => {
           const dimensions = { layers: 1, heads, kvHeads, headDim, window } as Dimensions;
           const cache = new KvCache({ dimensions, dtype: as, device: "cpu" }, lengths.length, 50);
@@ -253,9 +255,9 @@ describe("a step's attention", () => {
           cache.dispose();
           return outputs;
         };
-        const wanted = attended("float64");
+        const exact = attended("float64");
         for (const [i, x] of attended(dtype).entries()) {
-          const oracle = wanted[i] as Tensor;
+          const oracle = exact[i] as Tensor;
           const off = ops.linalg_vector_norm(x.sub(oracle)).item() / ops.linalg_vector_norm(oracle).item();
           expect(off).toBeLessThan(tolerance);
         }

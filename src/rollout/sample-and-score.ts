@@ -2,10 +2,13 @@ import type { Prompt } from "../data/records.ts";
 import type { Answer, Score, Scorer } from "../rewards/scorer.ts";
 import type { Completion, SampleOptions, Sampler } from "./sampler.ts";
 
-/** A completion with the prompt that it answers and its score. */
+/** A completion with its prompt and its score. */
 export interface ScoredCompletion extends Completion, Answer, Score {}
 
-/** Samples completions of prompts, all of one together, and scores them. */
+/**
+ * Samples completions of prompts and scores them.
+ * @returns completions in the order of the prompts, all completions of a prompt together
+ */
 export async function sampleAndScore(
   sampler: Sampler,
   scorer: Scorer,

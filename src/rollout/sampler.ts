@@ -12,7 +12,7 @@ export function conversationOf(prompt: SamplePrompt): readonly Message[] | undef
   return isTokens(prompt) ? undefined : prompt;
 }
 
-/** How completions are sampled. A server honours what its protocol has of it. */
+/** Sampling options. A server is sent those that its protocol knows: `temperature`, `maxTokens` and `seed`. */
 export interface SampleOptions {
   /** Divides the logits; 0 takes the likeliest token. A list gives each of a prompt's completions its own. */
   temperature?: number | readonly number[] | undefined;
@@ -22,7 +22,7 @@ export interface SampleOptions {
   topP?: number | undefined;
   /** Most tokens of a completion, its stop token included. */
   maxTokens: number;
-  /** Stop tokens are not drawn before this many. */
+  /** Stop tokens are not sampled before this many tokens. */
   minTokens?: number | undefined;
   /** Texts that end a completion; they are cut from its text. */
   stop?: readonly string[] | undefined;
@@ -30,40 +30,42 @@ export interface SampleOptions {
   samples?: number | undefined;
   /** Completions decoded together. */
   batchSize?: number | undefined;
+  /** Seed of the sampling. Default: 0. */
   seed?: number | undefined;
+  /** Aborting it ends the sampling with an `AbortError`. */
   signal?: AbortSignal | undefined;
-  /** Called with how many completions have ended, of how many. */
+  /** Called when completions end: how many have ended, of how many. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
- * One sampled answer, as the sampler knows it. It stays one object from the sampler to the loss: what is known later (a
- * score, an advantage) is added beside it.
+ * A sampled completion. Later steps extend this object (with a score, an advantage) in place of keeping parallel arrays.
  */
 export interface Completion extends Row {
-  /** Index of the prompt that it answers, among those sampled from. */
+  /** Index of its prompt in the list of prompts. */
   promptIndex: number;
   promptTokens: readonly number[];
-  /** Sampled ids, with the stop token when there is one. Empty where a server gives texts alone. */
+  /** Sampled token ids, including the stop token if there is one. Empty from a server, which returns text only. */
   tokens: number[];
   /** Log-probability of each token under the distribution that it was sampled from. */
   logprobs: number[];
-  /** 1 for each token that was sampled, 0 for one that was given. */
+  /** For each token 1 if the model sampled it, 0 if it was inserted. The engine inserts none. */
   mask: number[];
-  /** The decoded tokens, without stop token or stop text. */
+  /** Decoded text, without the stop token or stop text. */
   text: string;
-  /** Why it ended: a stop token or text, or its longest length. Null while it grows. */
+  /** Why it ended: "stop" at a stop token or stop text, "length" at its most tokens. Null while it is decoded. */
   finishReason: "stop" | "length" | null;
 }
 
-/** Whether a completion ended by itself. */
+/** Whether a completion ended at a stop token or stop text, not at its most tokens. */
 export const isFinished = ({ finishReason }: Pick<Completion, "finishReason">): boolean =>
   finishReason === "stop";
 
-/** What completes prompts: a model in this process, or a server. */
+/** Source of completions: a model in this process, or a server. */
 export interface Sampler {
   /**
-   * Samples completions, in the prompts' order, all completions of a prompt together.
+   * Samples completions of prompts.
+   * @returns completions in the order of the prompts, all completions of a prompt together
    * @throws InputError when a prompt leaves no room for a completion
    */
   sample(prompts: readonly SamplePrompt[], options: SampleOptions): Promise<Completion[]>;

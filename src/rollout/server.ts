@@ -4,8 +4,8 @@ import { completeAll, type EndpointOptions } from "../http/endpoint.ts";
 import { type Completion, conversationOf, type SamplePrompt, type Sampler } from "./sampler.ts";
 
 /**
- * A sampler on an OpenAI-compatible server, which gives texts alone: completions have no tokens, and none to learn from.
- * The completions of a prompt are asked for with the seeds `seed`, `seed + 1`, ….
+ * Makes a sampler of an OpenAI-compatible chat server. It returns text only: completions have no tokens, so no stage
+ * can train on them. The completions of a prompt are requested with the seeds `seed`, `seed + 1`, ….
  */
 export const serverSampler = (server: Pick<EndpointOptions, "url" | "model" | "key">): Sampler => ({
   async sample(prompts, { temperature = 1, samples = 1, seed = 0, maxTokens, signal, onProgress }) {

@@ -8,7 +8,7 @@ import { errorCode, InputError } from "../data/errors.ts";
 export function takeLock(path: string): void {
   const mine = `${path}.${process.pid}`;
   // Linked and not written in place: the lock is never seen without its content, even after a kill.
-  writeFileSync(mine, `${process.pid} ${birth(process.pid)}`);
+  writeFileSync(mine, `${process.pid} ${startTime(process.pid)}`);
   try {
     while (!link(mine, path)) removeStale(path, mine);
   } finally {
@@ -29,7 +29,7 @@ function link(from: string, to: string): boolean {
 function removeStale(path: string, mine: string): void {
   const holder = read(path);
   const [pid, born] = holder.split(" ");
-  if (pid && birth(Number(pid)) === born) {
+  if (pid && startTime(Number(pid)) === born) {
     throw new InputError(
       `${path}: process ${pid} is writing this run; wait for it, stop it, or use another name`,
     );
@@ -59,7 +59,7 @@ function read(path: string): string {
  * What tells a living process from an earlier one of the same pid (a restarted container gives out the same few):
  * its start time on Linux, "alive" elsewhere. Undefined for a dead process.
  */
-function birth(pid: number): string | undefined {
+function startTime(pid: number): string | undefined {
   try {
     process.kill(pid, 0);
   } catch (error) {

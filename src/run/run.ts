@@ -62,7 +62,7 @@ export function openRun(dir: string, options: RunOptions): Run {
   const lock = join(dir, "lock");
   takeLock(lock);
   try {
-    if (options.resume) checkSame(dir, options);
+    if (options.resume) checkSameRun(dir, options);
     else create(dir, options);
     mkdirSync(join(dir, "checkpoints"), { recursive: true });
     const run = new Run(dir);
@@ -89,7 +89,7 @@ function create(dir: string, { stage, config, data = {}, versions, parents }: Ru
   writeJson(join(dir, "run.json"), { format, stage, config, data, ...seed, versions, created, parents });
 }
 
-function checkSame(dir: string, { stage, config, data = {} }: RunOptions): void {
+function checkSameRun(dir: string, { stage, config, data = {} }: RunOptions): void {
   const path = join(dir, "run.json");
   const before = readJson(path, runFile);
   if (before.format > format)
@@ -166,12 +166,12 @@ export class Run {
         rmSync(temporary, { recursive: true, force: true });
         mkdirSync(temporary);
         write(temporary);
-        sync(temporary);
+        syncTree(temporary);
         writeJson(join(temporary, "complete.json"), { step, created: new Date().toISOString() });
         const replaced = join(this.#checkpoints, `.replaced-${step}`);
         if (existsSync(dir)) renameSync(dir, replaced); // a kill before the next line is mended by rewind()
         renameSync(temporary, dir);
-        syncOne(this.#checkpoints);
+        syncPath(this.#checkpoints);
         rmSync(replaced, { recursive: true, force: true });
       }
       if (best) writeJson(join(this.#checkpoints, "best.json"), { step });
@@ -252,7 +252,7 @@ export interface Checkpoint {
 }
 
 /** Where the model of a run is: its newest complete checkpoint. Undefined where `dir` is no run directory. */
-export function modelOfRun(dir: string): string | undefined {
+export function checkpointOfRun(dir: string): string | undefined {
   if (!existsSync(join(dir, "run.json"))) return undefined;
   const newest = newestCheckpoint(dir);
   if (!newest) throw new InputError(`${dir}: the run has no checkpoint yet`);
@@ -303,16 +303,16 @@ function stepOf(line: string): number | undefined {
 }
 
 /** Makes sure that the directory and all in it are on the disk. */
-function sync(dir: string): void {
+function syncTree(dir: string): void {
   for (const entry of readdirSync(dir, { withFileTypes: true })) {
     const path = join(dir, entry.name);
-    if (entry.isDirectory()) sync(path);
-    else syncOne(path);
+    if (entry.isDirectory()) syncTree(path);
+    else syncPath(path);
   }
-  syncOne(dir);
+  syncPath(dir);
 }
 
-function syncOne(path: string): void {
+function syncPath(path: string): void {
   const file = openSync(path, "r");
   try {
     fsyncSync(file);

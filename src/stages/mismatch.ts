@@ -33,4 +33,4 @@ export function mismatchWarnings(metrics: Metrics, model: Model, sampling: Sampl
 }
 
 /** Whether sampler and trainer compute a token's log-prob to float32 rounding. */
-export const isPrecise = (model: Model): boolean => model.exact || model.dtype === "float32";
+export const isPrecise = (model: Model): boolean => model.isBatchInvariant || model.dtype === "float32";

@@ -237,7 +237,7 @@ export class Stage<State extends StageState = StageState> {
     const { dtype } = this.base;
     const model = this.use(openLearner({ fresh, from: this.checkpoint, dtype, lora, seed }));
     if (model.head === "lm") model.stage = this.name;
-    model.checkpointing = gradientCheckpointing;
+    model.gradientCheckpointing = gradientCheckpointing;
     if (!lora && !keepBase) this.release(this.base);
     this.onSave((dir) => model.save(dir));
     return model;
@@ -346,7 +346,7 @@ export class Stage<State extends StageState = StageState> {
    */
   *finish(model: Model, owner: Disposable = model): Generator<Event, Model> {
     for (const optimizer of Object.values(this.#optimizers)) this.release(optimizer);
-    model.finish();
+    model.finishTraining();
     yield this.journal.log({ type: "done", step: this.state.step, metrics: this.state.metrics });
     this.#resources.delete(owner);
     return model;

@@ -1,4 +1,4 @@
-import { type Row, tokensIn } from "../batch/pack.ts";
+import { countTokens, type Row } from "../batch/pack.ts";
 import { DivergedError } from "../data/errors.ts";
 import type { AdamW } from "../nn/adamw.ts";
 import { type Schedule, scheduleFactor } from "../nn/schedule.ts";
@@ -43,7 +43,7 @@ export function supervisedStep(
     throw new DivergedError(
       `${stage}: the loss is not finite at step ${step + 1} (loss ${loss}, gradient norm ${gradNorm}): lower learningRate, or look for damaged weights; checkpoints are kept`,
     );
-  const tokens = tokensIn(rows);
+  const tokens = countTokens(rows);
   return {
     ...metrics,
     learning_rate: lr,

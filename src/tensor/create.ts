@@ -20,7 +20,11 @@ function fromTyped(data: TypedArray, shape: readonly number[], dtype: DType): Te
   );
 }
 
-/** A tensor of these numbers, in row order; its shape is (length) unless given. */
+/**
+ * Makes a tensor from numbers in row-major order, as `torch.tensor`.
+ * @param options `shape`: default (length); `dtype`: default float32
+ * @throws TensorError when an int64 is no safe integer, or the numbers do not fill the shape
+ */
 export function tensor(
   values: readonly number[] | Float32Array,
   options: { shape?: readonly number[]; dtype?: DType } = {},
@@ -37,24 +41,30 @@ export function tensor(
   return dtype === "float32" ? single : single.to(dtype);
 }
 
-/** A tensor of raw bytes, little-endian, in row order; a copy. */
+/** Makes a tensor from a copy of raw little-endian bytes in row-major order. */
 export function fromBytes(bytes: Uint8Array, shape: readonly number[], dtype: DType): Tensor {
   return fromTyped(bytes, shape, dtype);
 }
 
+/** Makes a tensor of zeros. */
 export const zeros = (shape: readonly number[], dtype: DType = "float32"): Tensor =>
   ops.zeros(shape, { dtype });
+/** Makes a tensor filled with `value`. */
 export const full = (shape: readonly number[], value: number, dtype: DType = "float32"): Tensor =>
   ops.full(shape, value, { dtype });
-/** 0, 1, … n − 1. */
+/** Makes the tensor 0, 1, … n − 1. */
 export const arange = (n: number, dtype: DType = "int64"): Tensor => ops.arange(n, { dtype });
+/** Concatenates tensors along an existing dimension. */
 export const cat = (tensors: readonly Tensor[], dim = 0): Tensor => ops.cat(tensors, { dim });
+/** Stacks tensors along a new dimension. */
 export const stack = (tensors: readonly Tensor[], dim = 0): Tensor => ops.stack(tensors, { dim });
+/** Selects elements of `a` where the condition holds, else of `b`. */
 export const where = (condition: Tensor, a: Tensor, b: Tensor | number): Tensor =>
   ops.where(condition, a, b as Tensor);
 
 /**
- * Tensors that read a file in place, mapped privately: writing to them never changes the file.
+ * Memory-maps tensors from a file. Pages are read at their first use; writing to a tensor does not change the file.
+ * @param entries of each tensor its byte offset, shape and dtype
  * @throws TensorError when the file is missing or too short for an entry
  */
 export function mapFile(

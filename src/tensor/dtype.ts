@@ -1,4 +1,4 @@
-/** Element types, by the code libtorch gives them. */
+/** libtorch's codes of element types. */
 const codes = {
   uint8: 0,
   int8: 1,
@@ -12,6 +12,7 @@ const codes = {
   bfloat16: 15,
 } as const;
 
+/** Element type of a tensor. */
 export type DType = keyof typeof codes;
 
 const names = new Map<number, DType>(Object.entries(codes).map(([name, code]) => [code, name as DType]));
@@ -29,6 +30,7 @@ const widths: Record<DType, number> = {
   bfloat16: 2,
 };
 
+/** Returns libtorch's code of a dtype. @throws TypeError for an unknown one */
 export function dtypeCode(dtype: DType): number {
   const code = codes[dtype];
   if (code === undefined)
@@ -36,7 +38,8 @@ export function dtypeCode(dtype: DType): number {
   return code;
 }
 
+/** Returns the dtype of libtorch's code. */
 export const dtypeName = (code: number): DType => names.get(code) ?? (`dtype#${code}` as DType);
 
-/** Bytes of one element. */
+/** Returns the number of bytes of one element. */
 export const dtypeBytes = (dtype: DType): number => widths[dtype];

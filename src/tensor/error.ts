@@ -1,9 +1,9 @@
-/** What the engine refused, with the operator's name and what it was given; or why there is no engine. */
+/** Error of the engine: an operator rejected its arguments, or the engine is not built on this machine. */
 export class TensorError extends Error {
   override name = "TensorError";
 }
 
-/** The result of `body`; what the addon throws becomes a TensorError. */
+/** Runs `body`. Errors of the native addon are thrown as TensorError. */
 export function checked<T>(body: () => T): T {
   try {
     return body();

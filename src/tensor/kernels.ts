@@ -3,12 +3,12 @@ import { native } from "./native.ts";
 import { operators } from "./ops.ts";
 import type { Tensor } from "./tensor.ts";
 
-// Our own kernels (native/), and the only place that decides whether there is one for a tensor on this machine. Where
-// there is none these functions give null, and the caller goes through libtorch's operators: the same formula, which
-// is also the kernel's oracle in tests.
+// Bindings of our kernels (native/). Each function returns null where there is no kernel for the tensor's device and
+// dtype on this machine. The caller then computes the same formula with libtorch's operators, which the kernels are
+// also tested against. Nothing else decides where kernels are used.
 
-/** Keys and values (tokens, kvHeads, dim), and the cache that they are added to. */
-type IntoCache = [k: Tensor, v: Tensor, keys: Tensor, values: Tensor];
+/** New keys and values (tokens, kvHeads, dim), and the cache's that they are written to (rows, kvHeads, capacity, dim). */
+type CacheWrite = [k: Tensor, v: Tensor, keys: Tensor, values: Tensor];
 
 interface Kernels {
   rms_norm(x: Tensor, weight: Tensor, eps: number): Tensor;
@@ -24,10 +24,10 @@ interface Kernels {
     targets: Tensor,
     temperature: number,
   ): [logprobs: Tensor, entropy: Tensor, correct: Tensor, sums: Tensor];
-  draw(logits: Tensor, places: Tensor, temperatures: Tensor): [tokens: Tensor, logprobs: Tensor];
+  draw(logits: Tensor, uniforms: Tensor, temperatures: Tensor): [tokens: Tensor, logprobs: Tensor];
   global_norm(tensors: readonly Tensor[]): number;
   adamw_split_(
-    ...of: [
+    ...args: [
       weight: Tensor,
       low: Tensor,
       m: Tensor,
@@ -43,84 +43,93 @@ interface Kernels {
     ]
   ): void;
   attend_cached(
-    ...of: [q: Tensor, ...into: IntoCache, lengths: Tensor, window: number, scale: number]
+    ...args: [q: Tensor, ...write: CacheWrite, lengths: Tensor, window: number, scale: number]
   ): Tensor;
   attention(
-    ...of: [q: Tensor, k: Tensor, v: Tensor, seen: Tensor, tokens: Tensor, scale: number]
+    ...args: [q: Tensor, k: Tensor, v: Tensor, keyRanges: Tensor, tokens: Tensor, scale: number]
   ): [attended: Tensor, logs: Tensor];
-  store_tokens_(...of: [...into: IntoCache, tokens: Tensor, rows: Tensor, places: Tensor]): void;
-  attend_step(...of: [q: Tensor, ...into: IntoCache, seen: Tensor, places: Tensor, scale: number]): Tensor;
+  store_tokens_(...args: [...write: CacheWrite, tokens: Tensor, rows: Tensor, positions: Tensor]): void;
+  attend_step(
+    ...args: [q: Tensor, ...write: CacheWrite, keyRanges: Tensor, positions: Tensor, scale: number]
+  ): Tensor;
 }
 
 const fused = operators<Kernels>("plumbline");
 
-/** A tensor, or what a model computes with. */
-interface Placed {
+/** Device and dtype of a tensor, or of a model. */
+interface Placement {
   device: string;
   dtype: DType;
 }
 
-const onCpu = ({ device, dtype }: Placed): boolean =>
+/** Whether our kernels support this device and dtype. */
+const hasKernels = ({ device, dtype }: Placement): boolean =>
   device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
 
-let bf16: boolean | undefined;
-/** Whether the processor (or its emulation in tests) has AVX-512 bf16, which attention's kernels are written for. */
-const hasBf16 = (): boolean => (bf16 ??= native().capabilities().fastBf16);
+let fastBf16: boolean | undefined;
+/** Whether the processor (or its emulation in tests) has AVX-512 bf16, which the attention kernels need. */
+const hasBf16 = (): boolean => (fastBf16 ??= native().capabilities().fastBf16);
 
-/** Rows of a table; their gradient is added to the rows alone, not to a table of zeros. */
-export const embedding = (table: Tensor, ids: Tensor) => (onCpu(table) ? fused.embedding(table, ids) : null);
+/** Looks up rows of a table: (vocab, width), int64 (tokens) → (tokens, width). The backward pass adds to these rows only, without a dense gradient of zeros. */
+export const embedding = (table: Tensor, ids: Tensor) =>
+  hasKernels(table) ? fused.embedding(table, ids) : null;
 
+/** See `rmsNorm` in nn/block.ts. */
 export const rmsNorm = (x: Tensor, weight: Tensor, eps: number) =>
-  onCpu(x) ? fused.rms_norm(x, weight, eps) : null;
+  hasKernels(x) ? fused.rms_norm(x, weight, eps) : null;
 
-export const swiglu = (gate: Tensor, up: Tensor) => (onCpu(gate) ? fused.swiglu(gate, up) : null);
+/** See `swiglu` in nn/block.ts. */
+export const swiglu = (gate: Tensor, up: Tensor) => (hasKernels(gate) ? fused.swiglu(gate, up) : null);
 
-export const rotate = (x: Tensor, angles: Tensor) => (onCpu(x) ? fused.rotate(x, angles) : null);
+/** See `rotate` in nn/block.ts. */
+export const rotate = (x: Tensor, angles: Tensor) => (hasKernels(x) ? fused.rotate(x, angles) : null);
 
-/** Our products in bfloat16 where the processor has them, else libtorch's: the kernel itself chooses. */
+/** Linear layer. The kernel itself chooses between our bfloat16 product and libtorch's, by what the processor supports. */
 export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null) =>
-  onCpu(x) ? fused.linear(x, weight, { bias }) : null;
+  hasKernels(x) ? fused.linear(x, weight, { bias }) : null;
 
-/** swiglu(gate, up) · weightᵀ, whose backward computes swiglu again in place of keeping it. */
+/** Computes swiglu(gate, up) · weightᵀ. The backward pass recomputes swiglu in place of storing it. */
 export const gatedLinear = (gate: Tensor, up: Tensor, weight: Tensor) =>
-  onCpu(gate) ? fused.swiglu_linear(gate, up, weight) : null;
+  hasKernels(gate) ? fused.swiglu_linear(gate, up, weight) : null;
 
+/** See `dequantise` in nn/quantise.ts. */
 export const dequantise = (values: Tensor, scales: Tensor, codes: Tensor, dtype: DType) =>
-  onCpu({ device: values.device, dtype }) ? fused.dequantise(values, scales, codes, dtype) : null;
+  hasKernels({ device: values.device, dtype }) ? fused.dequantise(values, scales, codes, dtype) : null;
 
-/** x · weightᵀ; the whole weight is there for one layer at a time. */
+/** Computes x · weightᵀ with a quantised weight, which is dequantised for one layer at a time. */
 export const quantisedLinear = (x: Tensor, values: Tensor, scales: Tensor, codes: Tensor) =>
-  onCpu(x) ? fused.quantised_linear(x, values, scales, codes) : null;
+  hasKernels(x) ? fused.quantised_linear(x, values, scales, codes) : null;
 
-/** One pass over the logits, without float32 copies of them. */
+/** Computes `tokenStatistics` (math/logprobs.ts) in one pass over the logits, without a float32 copy of them. */
 export function logprobs(logits: Tensor, targets: Tensor, temperature: number) {
-  if (!onCpu(logits)) return null;
+  if (!hasKernels(logits)) return null;
   const [logprobs, entropy, correct] = fused.logprobs(logits, targets, temperature);
   return { logprobs, entropy, correct };
 }
 
-export const draw = (logits: Tensor, places: Tensor, temperatures: Tensor) =>
-  onCpu(logits) ? fused.draw(logits, places, temperatures) : null;
+/** Samples tokens by inverting the cumulative distribution: see `sampleTokensUnfused` in rollout/sampling.ts. */
+export const draw = (logits: Tensor, uniforms: Tensor, temperatures: Tensor) =>
+  hasKernels(logits) ? fused.draw(logits, uniforms, temperatures) : null;
 
-/** √ Σ x² over all numbers of all tensors. */
+/** Computes the global L2 norm of tensors: √ Σ x² over all their elements. */
 export const globalNorm = (tensors: readonly Tensor[]) =>
-  tensors.every(onCpu) ? fused.global_norm(tensors) : null;
+  tensors.every(hasKernels) ? fused.global_norm(tensors) : null;
 
-/** A step of AdamW on a bfloat16 parameter and its master's low half. @returns whether there is a kernel for it */
-export function adamwSplit(...of: Parameters<Kernels["adamw_split_"]>): boolean {
-  if (!onCpu(of[0])) return false;
-  fused.adamw_split_(...of);
+/** Takes an AdamW step of a bfloat16 parameter and the low half of its master weight, in place. @returns whether there is a kernel */
+export function adamwSplit(...args: Parameters<Kernels["adamw_split_"]>): boolean {
+  if (!hasKernels(args[0])) return false;
+  fused.adamw_split_(...args);
   return true;
 }
 
-/** Attention of one new token a row over a cache (rows, kvHeads, capacity, dim), which it adds the token to. */
-export const cachedAttention = (model: Placed) => (onCpu(model) ? fused.attend_cached : null);
+/** Returns the kernel of decoding attention: of one new token per row, which it also writes to the cache. */
+export const cachedAttention = (model: Placement) => (hasKernels(model) ? fused.attend_cached : null);
 
 /**
- * Attention in bfloat16 over packed sequences, and the same over a cache in its own layout (native/attention.cc): a
- * sampled token has the same bits as a learned one.
+ * Returns the bfloat16 attention kernels (native/attention.cc) for packed sequences and for the key-value cache. Both sum
+ * in the same order, so that a token has the same bits in sampling and in training.
  */
-export const packedAttention = ({ device, dtype, headDim }: Placed & { headDim: number }) =>
+export const packedAttention = ({ device, dtype, headDim }: Placement & { headDim: number }) =>
   device === "cpu" && dtype === "bfloat16" && headDim % 16 === 0 && hasBf16()
     ? { attend: fused.attention, store: fused.store_tokens_, step: fused.attend_step }
     : null;

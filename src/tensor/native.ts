@@ -2,25 +2,30 @@ import { createRequire } from "node:module";
 import { findAddon } from "../../native/locate.mjs";
 import { TensorError } from "./error.ts";
 
-/** One argument of an operator, as libtorch's schema gives it. */
+/** An argument in libtorch's schema of an operator. */
 export interface Argument {
   name: string;
   type: string;
+  /** Whether it is a list of fixed length, such as `int[2]`. */
   sized: boolean;
+  /** Whether it has a default. */
   optional: boolean;
+  /** Whether it can be given by name only. */
   named: boolean;
 }
 
-/** One overload of an operator. `id` is what `call` takes. */
+/** An overload of an operator. */
 export interface Schema {
+  /** First argument of `Native.call`. */
   id: number;
   overload: string;
   arguments: Argument[];
   returns: string[];
+  /** Whether it returns its first argument, as in-place operators do. */
   returnsSelf: boolean;
 }
 
-/** The addon's functions. Tensors are handles here: only this folder sees them. */
+/** Functions of the native addon. They take and return tensors as handles, which only this folder uses. */
 interface Native {
   call(operator: number, ...values: unknown[]): unknown;
   free(handles: number[]): void;
@@ -45,7 +50,7 @@ interface Native {
   capabilities(): { cuda: boolean; mps: boolean; cpu: CpuLevel; libtorch: string; fastBf16: boolean };
 }
 
-/** Levels of instructions that PLUMBLINE_CPU may cap the engine at, and how libtorch and its libraries are capped. */
+/** Instruction sets that PLUMBLINE_CPU may cap the engine at, with the settings that cap libtorch, oneDNN and MKL. */
 const levels = {
   avx512bf16: ["avx512", "AVX512_CORE_BF16", "AVX512"],
   avx512: ["avx512", "AVX512_CORE", "AVX512"],
@@ -53,10 +58,10 @@ const levels = {
   none: ["default", "SSE41", "SSE4_2"],
 } as const;
 
-/** Highest level of instructions that kernels use here. */
+/** Highest instruction set that the kernels use. */
 export type CpuLevel = keyof typeof levels;
 
-/** @throws TensorError when PLUMBLINE_CPU names no level */
+/** Caps the instruction sets by PLUMBLINE_CPU. @throws TensorError for an unknown value */
 function capInstructions(): void {
   const cap = process.env.PLUMBLINE_CPU;
   if (!cap) return;
@@ -68,14 +73,15 @@ function capInstructions(): void {
   process.env.MKL_ENABLE_INSTRUCTIONS = mkl;
 }
 
+/** Loads the addon with the environment that libtorch reads at its start. */
 function load(): Native {
   const path = findAddon();
   if (!path) throw new TensorError("the engine is not set up on this machine: run `npx plumbline setup`");
   capInstructions();
-  // Huge pages for large tensors: measured, a quarter off a training step. libtorch reads this at its first allocation.
+  // Huge pages for large tensors make a training step a quarter faster, measured. libtorch reads this at its first allocation.
   process.env.THP_MEM_ALLOC_ENABLE ??= "1";
-  // oneDNN and libtorch's layer over it each keep code for 1,024 shapes of matrices, and packed batches have a new shape
-  // every time: 10 MB a training step, up to 0.7 GB. A pass over any of our models uses fewer than 64.
+  // oneDNN and libtorch's layer over it each cache generated code for 1,024 matrix shapes. Every packed batch has a new
+  // shape, so the caches would grow by 10 MB per training step up to 0.7 GB. A pass over our models uses fewer than 64.
   process.env.ONEDNN_PRIMITIVE_CACHE_CAPACITY ??= "64";
   process.env.LRU_CACHE_CAPACITY ??= "64";
   boundSpinning();
@@ -92,5 +98,5 @@ function boundSpinning(): void {
 }
 
 let loaded: Native | undefined;
-/** The addon, loaded at its first use. @throws TensorError when set-up has not built it */
+/** Returns the addon, and loads it at the first call. @throws TensorError when `plumbline setup` has not built it */
 export const native = (): Native => (loaded ??= load());

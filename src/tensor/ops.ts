@@ -5,9 +5,10 @@ import type { Ops } from "./ops.generated.ts";
 import { Rng } from "./rng.ts";
 import { Tensor } from "./tensor.ts";
 
-/** Marks a value that an argument does not take. */
+/** Result of an encoder for a value of the wrong type. */
 const mismatch = Symbol("mismatch");
 
+/** Converts a JavaScript value to what the addon takes, or returns `mismatch`. */
 type Encode = (value: unknown) => unknown;
 
 const isInteger: Encode = (value) => (Number.isInteger(value) ? value : mismatch);
@@ -26,6 +27,7 @@ const encoders: Record<string, Encode> = {
   MemoryFormat: isInteger,
 };
 
+/** Returns the encoder of a schema's type. @param sized whether it is a list of fixed length */
 function encoder(type: string, sized: boolean): Encode {
   if (type.endsWith("?")) {
     const inner = encoder(type.slice(0, -1), sized);
@@ -47,7 +49,7 @@ function encoder(type: string, sized: boolean): Encode {
   return encoders[type] ?? (() => mismatch);
 }
 
-/** Arguments given by place: those without a default, up to the first that may be null or must be named. */
+/** Counts the positional arguments: those without a default, up to the first that may be null or must be named. */
 export function positionalCount(args: readonly Argument[]): number {
   const end = args.findIndex((arg) => arg.optional || arg.named || arg.type.endsWith("?"));
   return end < 0 ? args.length : end;
@@ -57,12 +59,13 @@ interface Overload {
   schema: Schema;
   positional: number;
   encoders: Encode[];
-  /** Place in the schema of each argument given by name. */
+  /** Index in the schema of each argument given by name. */
   named: Map<string, number>;
-  /** Those of them that have no default. */
+  /** Names of the arguments given by name that have no default. */
   required: string[];
 }
 
+/** Prepares the encoders of an overload. */
 function compile(schema: Schema): Overload {
   const positional = positionalCount(schema.arguments);
   const rest = schema.arguments.slice(positional);
@@ -79,10 +82,11 @@ function isOptions(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
-/** The values of a call in schema order (after a first place left for the operator's id), or why they do not fit. */
+/** Encodes the arguments of a call: the overload's id, then the values in schema order. Returns a message if they do not fit. */
 function encode(overload: Overload, args: readonly unknown[]): unknown[] | string {
   const { positional, encoders, schema } = overload;
-  if (args.length < positional || args.length > positional + 1) return `takes ${positional} values by place`;
+  if (args.length < positional || args.length > positional + 1)
+    return `takes ${positional} positional arguments`;
   const values = new Array(positional + 1);
   values[0] = schema.id;
   for (let i = 0; i < positional; i++) {
@@ -94,19 +98,20 @@ function encode(overload: Overload, args: readonly unknown[]): unknown[] | strin
     return overload.required.length ? `needs { ${overload.required.join(", ")} }` : values;
   }
   const options = args[positional];
-  if (!isOptions(options)) return "takes its other values by name, in an object";
+  if (!isOptions(options)) return "takes its other arguments by name, in an object";
   for (const name of overload.required) if (options[name] === undefined) return `needs { ${name} }`;
   for (const name in options) {
-    const place = overload.named.get(name);
-    if (place === undefined) return `has no argument "${name}"`;
+    const index = overload.named.get(name);
+    if (index === undefined) return `has no argument "${name}"`;
     if (options[name] === undefined) continue;
-    const value = (encoders[place] as Encode)(options[name]);
-    if (value === mismatch) return `"${name}" must be ${schema.arguments[place]?.type}`;
-    values[place + 1] = value;
+    const value = (encoders[index] as Encode)(options[name]);
+    if (value === mismatch) return `"${name}" must be ${schema.arguments[index]?.type}`;
+    values[index + 1] = value;
   }
   return values;
 }
 
+/** Describes an argument for an error message. */
 function describe(value: unknown): string {
   if (value instanceof Tensor) return value.toString();
   if (value instanceof Rng) return "Generator";
@@ -119,6 +124,7 @@ function describe(value: unknown): string {
   return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
 
+/** Wraps the handles of a result in tensors. */
 function wrap(type: string | undefined, value: unknown): unknown {
   if (value === null || value === undefined || type === undefined) return value;
   if (type.startsWith("Tensor")) {
@@ -128,8 +134,9 @@ function wrap(type: string | undefined, value: unknown): unknown {
   return value;
 }
 
+/** Makes a function that calls the first overload of an operator whose schema the arguments fit. */
 function bind(name: string): (...args: unknown[]) => unknown {
-  // Overloads that write to `out` come last: they are never meant by a call that does not name it.
+  // Overloads that write to `out` come last: only a call that names `out` should reach them.
   const overloads = native()
     .schemas(name)
     .map(compile)
@@ -158,23 +165,24 @@ function bind(name: string): (...args: unknown[]) => unknown {
         : wrap(returns[0], result);
     }
     throw new TensorError(
-      `${shown}: no form of this operator takes (${args.map(describe).join(", ")})\n${reasons.slice(0, 8).join("\n")}`,
+      `${shown}: no overload of this operator takes (${args.map(describe).join(", ")})\n${reasons.slice(0, 8).join("\n")}`,
     );
   };
 }
 
 /**
- * Any operator by its full name, such as `operator("mkldnn::_linear_pointwise")`: untyped, checked against its schema
- * at every call. @throws TensorError when libtorch has no such operator
+ * Returns an operator by its full name, such as `operator("mkldnn::_linear_pointwise")`. It is untyped; its arguments are
+ * checked against its schema at every call.
+ * @throws TensorError when libtorch has no such operator
  */
 export function operator(name: string): (...args: unknown[]) => unknown {
   if (!native().schemas(name).length) throw new TensorError(`libtorch has no operator "${name}"`);
   return bind(name);
 }
 
-/** The operators of a namespace, each looked up and bound at its first use; what there is none of is undefined. */
+/** Returns the operators of a namespace as an object. Each is looked up at its first use; a missing one is undefined. */
 export function operators<Typed extends object>(namespace: string): Typed {
-  // Bound operators become properties of the object itself, so that the proxy behind it is asked once for each.
+  // Bound operators become properties of the object, so that the proxy behind it is used once for each.
   const unbound = new Proxy(
     {},
     {
@@ -192,7 +200,7 @@ export function operators<Typed extends object>(namespace: string): Typed {
 }
 
 /**
- * Every operator of libtorch's `aten` namespace. Arguments without a default come by place, the others by name in a
+ * The operators of libtorch's `aten` namespace. Arguments without a default are positional; the others go by name in a
  * last object: `ops.sum(x, { dim: [1], keepdim: true })`.
  */
 export const ops = operators<Ops>("aten");

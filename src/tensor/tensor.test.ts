@@ -26,7 +26,7 @@ import {
 const untyped = ops as any;
 
 describe("operators", () => {
-  it("take values by place and by name, as their schemas say", () => {
+  it("take positional and named arguments, as their schemas say", () => {
     scope(() => {
       const x = tensor([1, 2, 3, 4], { shape: [2, 2] });
       expect(ops.sum(x, { dim: [1], keepdim: true }).toArray()).toEqual([3, 7]);

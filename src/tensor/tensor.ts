@@ -3,12 +3,12 @@ import { checked, TensorError } from "./error.ts";
 import { native } from "./native.ts";
 import { ops } from "./ops.ts";
 
-/** Tensors made since each open scope began, innermost last. */
+/** Tensors made in each open scope, innermost scope last. */
 const scopes: Tensor[][] = [];
 
 /**
- * A libtorch tensor. Its memory belongs to the `scope` it was made in; outside any scope it lives until `dispose()`.
- * Operators beyond these methods are in `ops`.
+ * A libtorch tensor. The `scope` it was made in frees it; outside any scope it lives until `dispose()`.
+ * All operators are in `ops`; the frequent ones are methods too.
  */
 export class Tensor {
   /** @internal */
@@ -49,7 +49,7 @@ export class Tensor {
   get numel(): number {
     return this.shape.reduce((a, b) => a * b, 1);
   }
-  /** Size of dimension `dim`; negative counts from the end. */
+  /** Returns the size of a dimension; a negative one counts from the end. @throws TensorError when there is none */
   size(dim: number): number {
     const size = this.shape.at(dim);
     if (size === undefined) throw new TensorError(`size(${dim}): the shape is (${this.shape.join(", ")})`);
@@ -63,13 +63,13 @@ export class Tensor {
     return this.isLive ? `Tensor(${this.shape.join(", ")}) ${this.dtype}` : "Tensor(freed)";
   }
 
-  /** Frees the tensor now. Using it later is an error. */
+  /** Frees the tensor now. Using it afterwards is an error. */
   dispose(): void {
     native().free([this.handle]);
   }
 
   // ---- elementwise ----
-  // A number is as good as a tensor on the right: the schema has a form for each, the cast picks one for the compiler.
+  // `other` may be a number: the operator has an overload for it, and the cast satisfies the typings of the other one.
   add(other: Tensor | number): Tensor {
     return ops.add(this, other as Tensor);
   }
@@ -240,22 +240,22 @@ export class Tensor {
     return this;
   }
 
-  // ---- type and place ----
-  /** This tensor as `dtype`; itself when it is that already. */
+  // ---- dtype and device ----
+  /** Converts to `dtype`; returns this tensor when it has that dtype already. */
   to(dtype: DType): Tensor {
     return ops.to(this, dtype);
   }
-  /** This tensor on `device`, such as "cpu", "cuda:0" or "mps". */
+  /** Moves to `device`, such as "cpu", "cuda:0" or "mps"; returns this tensor when it is there already. */
   toDevice(device: string): Tensor {
     return ops.to(this, { dtype: null, layout: null, device, pin_memory: null });
   }
 
   // ---- values ----
-  /** The value of a tensor of one element. */
+  /** Returns the value of a tensor of one element. */
   item(): number {
     return checked(() => native().item(this.handle));
   }
-  /** The values, flat, in row order. Integers beyond 2^53 lose digits. */
+  /** Returns the values, flat, in row-major order. Integers beyond 2^53 lose digits. */
   toArray(): number[] {
     if (this.dtype === "int64") return Array.from(new BigInt64Array(this.bytes()), Number);
     if (this.dtype === "float64") return Array.from(new Float64Array(this.bytes()));
@@ -265,7 +265,7 @@ export class Tensor {
     if (single !== this && scopes.length === 0) single.dispose();
     return values;
   }
-  /** The raw bytes of the values, in row order, copied. */
+  /** Returns a copy of the values' bytes in row-major order. */
   bytes(): ArrayBuffer {
     return checked(() => native().toBytes(this.handle));
   }
@@ -277,7 +277,7 @@ export class Tensor {
   set requiresGrad(value: boolean) {
     checked(() => native().requiresGrad(this.handle, value));
   }
-  /** The gradient accumulated by `backward`, a tensor of the current scope, or null. */
+  /** Gradient accumulated by `backward`, or null. The tensor belongs to the current scope. */
   get grad(): Tensor | null {
     const handle = checked(() => native().grad(this.handle));
     return handle === null ? null : new Tensor(handle);
@@ -285,13 +285,13 @@ export class Tensor {
   set grad(value: Tensor | null) {
     checked(() => native().grad(this.handle, value === null ? null : value.handle));
   }
-  /** Adds the gradient of this scalar (or of its product with `gradient`) to every leaf it came from. */
+  /** Adds the gradient of this scalar to `grad` of every leaf that it was computed from. @param gradient for a tensor that is no scalar: the gradient of the loss with respect to it */
   backward(gradient?: Tensor, options: { retainGraph?: boolean } = {}): void {
     checked(() => native().backward(this.handle, gradient?.handle ?? null, options.retainGraph ?? false));
   }
 }
 
-/** The tensors inside a value: in arrays, maps and plain objects, however deep. */
+/** Yields the tensors inside a value: in arrays, maps and plain objects at any depth. */
 function* tensorsIn(value: unknown): Generator<Tensor> {
   if (value instanceof Tensor) yield value;
   else if (Array.isArray(value)) for (const item of value) yield* tensorsIn(item);
@@ -301,8 +301,8 @@ function* tensorsIn(value: unknown): Generator<Tensor> {
 }
 
 /**
- * Runs `body`, then frees every tensor it made except those in what it returns (arrays, maps and plain objects are
- * looked into) and those given to `keep`. Frees them too when `body` throws.
+ * Runs `body`, then frees every tensor made in it, except the tensors in its result (also inside arrays, maps and plain
+ * objects) and those passed to `keep`. Frees them too when `body` throws.
  * @throws TensorError when `body` is asynchronous: its tensors would be freed before it ends
  */
 export function scope<T>(body: () => T): T {
@@ -330,13 +330,13 @@ export function scope<T>(body: () => T): T {
   }
 }
 
-/** Takes the tensors in a value out of every scope: they live until `dispose()`. */
+/** Removes the tensors in a value from their scopes: they live until `dispose()`. @returns the value */
 export function keep<T>(value: T): T {
   for (const tensor of tensorsIn(value)) tensor.kept = true;
   return value;
 }
 
-/** Runs `body` without recording operations for `backward`. */
+/** Runs `body` without recording operations for `backward`, as `torch.no_grad`. */
 export function noGrad<T>(body: () => T): T {
   const before = native().gradMode(false);
   try {
@@ -346,8 +346,8 @@ export function noGrad<T>(body: () => T): T {
   }
 }
 
-/** Whether operators are recorded for `backward` here: false within `noGrad`. */
+/** Whether operations are recorded for `backward`: false within `noGrad`. */
 export const gradEnabled = (): boolean => native().gradMode();
 
-/** Bytes one element of the tensor takes. */
-export const itemBytes = (of: Tensor): number => dtypeBytes(of.dtype);
+/** Returns the number of bytes of one element of a tensor. */
+export const itemBytes = ({ dtype }: Tensor): number => dtypeBytes(dtype);

@@ -3,6 +3,7 @@ import type { Tensor } from "../../tensor/index.ts";
 import { tokenizerFromGguf } from "../../text/gguf-tokenizer.ts";
 import type { Gguf } from "./gguf.ts";
 
+/** Patterns of llama.cpp's tensor names, with Hugging Face's names. */
 const names: [RegExp, string][] = [
   [/^token_embd\./, "model.embed_tokens."],
   [/^output_norm\./, "model.norm."],
@@ -14,7 +15,7 @@ const names: [RegExp, string][] = [
   [/^blk\.(\d+)\.ffn_(gate|up|down)\./, "model.layers.$1.mlp.$2_proj."],
 ];
 
-/** llama.cpp stores the rows of a rotary head interleaved, Hugging Face half after half. */
+/** Reorders the rows of rotary heads: llama.cpp interleaves the halves of a head, Hugging Face stores one after the other. */
 function unpermute(weight: Tensor, heads: number): Tensor {
   const [rows = 0, ...rest] = weight.shape;
   return weight
@@ -23,8 +24,11 @@ function unpermute(weight: Tensor, heads: number): Tensor {
     .reshape(rows, ...rest);
 }
 
-/** A GGUF file's llama model under Hugging Face's names, with its config and tokenizer. */
-export function fromGguf({ metadata, tensors }: Gguf, path: string) {
+/**
+ * Converts a GGUF file's llama model to Hugging Face's names, with its config.json and tokenizer.
+ * @param path of the file, for errors @throws InputError for another architecture or an unknown tensor
+ */
+export function modelFromGguf({ metadata, tensors }: Gguf, path: string) {
   const architecture = metadata.get("general.architecture");
   if (architecture !== "llama")
     throw new InputError(`${path}: GGUF architecture "${architecture}" is not supported (llama is)`);
@@ -42,9 +46,9 @@ export function fromGguf({ metadata, tensors }: Gguf, path: string) {
       throw new InputError(
         `${path}: unknown tensor "${name}" (scaled rotary frequencies and mixtures of experts are not supported)`,
       );
-    const own = name.replace(...rule);
-    const rotary = own.includes("q_proj") ? heads : own.includes("k_proj") ? kvHeads : 0;
-    weights.set(own, rotary ? unpermute(weight, rotary) : weight);
+    const hfName = name.replace(...rule);
+    const rotaryHeads = hfName.includes("q_proj") ? heads : hfName.includes("k_proj") ? kvHeads : 0;
+    weights.set(hfName, rotaryHeads ? unpermute(weight, rotaryHeads) : weight);
   }
   const tokenizer = tokenizerFromGguf(metadata);
   const hidden = number("embedding_length");

@@ -7,15 +7,16 @@ import { blockSizes, dequantise } from "./quants.ts";
 
 export type GgufValue = number | boolean | string | GgufValue[];
 
+/** Contents of a GGUF file. */
 export interface Gguf {
   metadata: Map<string, GgufValue>;
-  /** float32, in PyTorch's order of dimensions. */
+  /** Tensors by name, float32, with dimensions in PyTorch's order. */
   tensors: Map<string, Tensor>;
 }
 
 /**
  * Reads a GGUF file: metadata, and every tensor dequantised to float32.
- * @throws InputError when the file is not GGUF, is truncated, or holds a type we do not know
+ * @throws InputError when the file is not GGUF, is truncated, or has a quantisation that is not supported
  */
 export function readGguf(path: string): Gguf {
   const file = readFileSync(path);

@@ -1,13 +1,13 @@
-// llama.cpp's block quantisations to float32. Layouts from ggml-common.h: a block holds 32 values, a K block 256.
+// Dequantises llama.cpp's block formats to float32. Layouts from ggml-common.h: a block holds 32 values, a K block 256.
 
 interface Quant {
   values: number;
   bytes: number;
-  /** Writes the block at `at` to `out` from `to` on. */
+  /** Dequantises the block at byte `at` into `out`, starting at index `to`. */
   decode(view: DataView, at: number, out: Float32Array, to: number): void;
 }
 
-/** IEEE half precision, by table: every block has one or two of them. */
+/** All IEEE half-precision values, by their bits. */
 const halves = Float32Array.from({ length: 65536 }, (_, bits) => {
   const exponent = (bits >> 10) & 31;
   const fraction = bits & 1023;
@@ -130,7 +130,7 @@ const q6K: Quant = {
   },
 };
 
-/** By ggml's type number. */
+/** Block formats by ggml's type number. */
 const quants = new Map<number, Quant>([
   [0, float(4, (view, at) => view.getFloat32(at, true))],
   [1, float(2, half)],
@@ -157,7 +157,7 @@ const quants = new Map<number, Quant>([
   [30, float(2, bfloat)],
 ]);
 
-/** Values and bytes of a block, by ggml's type number. */
+/** Number of values and of bytes of a block, by ggml's type number. */
 export const blockSizes: ReadonlyMap<number, { values: number; bytes: number }> = quants;
 
 export function dequantise(type: number, bytes: Uint8Array, count: number): Float32Array {

@@ -58,7 +58,8 @@ function readHeader(path: string): { header: Record<string, unknown>; start: num
 }
 
 /**
- * The tensors of a safetensors file by name, mapped: their pages are read when used, and never written back.
+ * Reads the tensors of a safetensors file by name. The file is memory-mapped: pages are read at their first use, and
+ * writing to a tensor does not change the file.
  * @throws InputError when the file is damaged or truncated
  */
 export function readSafetensors(path: string): Map<string, Tensor> {
@@ -90,29 +91,32 @@ export function readSafetensors(path: string): Map<string, Tensor> {
 }
 
 /**
- * Copies saved tensors into those of the same names.
- * @param where the file, and @param doubt what may have gone wrong, for the error
- * @throws InputError when one is missing or has another shape
+ * Copies saved tensors into the tensors of the same names.
+ * @param path of the file, for the error @param hint likely cause, for the error
+ * @throws InputError when a tensor is missing or has another shape
  */
 export function copyWeights(
   to: ReadonlyMap<string, Tensor>,
   saved: ReadonlyMap<string, Tensor>,
-  where: string,
-  doubt: string,
+  path: string,
+  hint: string,
 ): void {
   noGrad(() =>
     scope(() => {
       for (const [name, weight] of to) {
-        const found = saved.get(name);
-        if (found?.shape.join() !== weight.shape.join())
-          throw new InputError(`${where}: "${name}" is missing or has another shape: ${doubt}`);
-        weight.copy_(found);
+        const source = saved.get(name);
+        if (source?.shape.join() !== weight.shape.join())
+          throw new InputError(`${path}: "${name}" is missing or has another shape: ${hint}`);
+        weight.copy_(source);
       }
     }),
   );
 }
 
-/** The tensors of a checkpoint folder: model.safetensors, or the shards its index names. */
+/**
+ * Reads the tensors of a checkpoint folder: of model.safetensors, or of the shards that its index names.
+ * @throws InputError when there is neither, or a file is damaged
+ */
 export function readCheckpoint(folder: string): Map<string, Tensor> {
   const single = join(folder, "model.safetensors");
   if (existsSync(single)) return readSafetensors(single);
@@ -127,7 +131,7 @@ export function readCheckpoint(folder: string): Map<string, Tensor> {
   return new Map([...shards].flatMap((shard) => [...readSafetensors(join(folder, shard))]));
 }
 
-/** Writes tensors as a safetensors file: whole or not at all. */
+/** Writes a safetensors file atomically: to a temporary file, which is then renamed. */
 export function writeSafetensors(path: string, tensors: ReadonlyMap<string, Tensor>): void {
   const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
   let offset = 0;

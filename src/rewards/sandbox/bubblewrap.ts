@@ -1,23 +1,23 @@
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { InputError } from "../../data/errors.ts";
-import { inTheOpen } from "./open.ts";
 import {
-  type Begun,
   extensionOf,
   interpreter,
   type Language,
   type Limits,
   prlimit,
+  type RunningProgram,
   ulimits,
-  write,
+  writeInput,
 } from "./program.ts";
 import { seccompFilter } from "./seccomp.ts";
+import { noSandboxPhrase } from "./unsandboxed.ts";
 
 // Namespaces of its own for processes, the network, users and mounts; of the file system only what the interpreter needs,
 // read-only; no environment; a filter of system calls.
 
-export function beginSandboxed(language: Language, source: string, limit: Limits): Begun {
+export function startInBubblewrap(language: Language, source: string, limit: Limits): RunningProgram {
   const { command, folders } = interpreter(language);
   const file = `/program/main.${extensionOf(language, source)}`;
   const child = spawn(
@@ -29,10 +29,10 @@ export function beginSandboxed(language: Language, source: string, limit: Limits
     ],
     { stdio: ["pipe", "pipe", "pipe", "pipe", "pipe"], env: {} },
   );
-  write(child, 3, source);
-  write(child, 4, seccompFilter());
+  writeInput(child, 3, source);
+  writeInput(child, 4, seccompFilter());
   // All that it began is in its namespace.
-  return { child, kill: () => child.kill("SIGKILL"), clear: () => {} };
+  return { child, kill: () => child.kill("SIGKILL"), cleanUp: () => {} };
 }
 
 const bubblewrap = ({ filesMb }: Limits, folders: readonly string[]): string[] => [
@@ -59,18 +59,18 @@ const bubblewrap = ({ filesMb }: Limits, folders: readonly string[]): string[] =
 let found: string | undefined;
 function findBubblewrap(): string {
   if (found) return found;
-  const problem = noSandbox();
-  if (problem) throw new InputError(refusal(problem));
+  const problem = sandboxProblem();
+  if (problem) throw new InputError(noSandboxMessage(problem));
   found = "/usr/bin/bwrap";
   return found;
 }
 
 /** @param problem from `noSandbox` */
-export const refusal = (problem: string): string =>
-  `programs are run in a sandbox only, and ${problem}. Give a container's image (container: python:3-slim) where there is docker or podman; or, on a machine that may be lost, say withoutSandbox: "${inTheOpen}"`;
+export const noSandboxMessage = (problem: string): string =>
+  `programs are run in a sandbox only, and ${problem}. Give a container's image (container: python:3-slim) where there is docker or podman; or, on a machine that may be lost, say withoutSandbox: "${noSandboxPhrase}"`;
 
 /** Why programs cannot be run in a sandbox here; undefined where they can. */
-export function noSandbox(): string | undefined {
+export function sandboxProblem(): string | undefined {
   if (process.platform !== "linux") return "bubblewrap, which makes it, is Linux's";
   if (!seccompFilter()) return `there is no filter of system calls for ${process.arch}`;
   if (!existsSync("/usr/bin/bwrap"))

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
 import { basename } from "node:path";
 import { InputError } from "../../data/errors.ts";
-import { type Begun, type Language, type Limits, limits, writeProgram } from "./program.ts";
+import { defaultLimits, type Language, type Limits, type RunningProgram, writeProgram } from "./program.ts";
 
 const inContainer: Record<Language, string[]> = {
   python: ["python3", "-I"],
@@ -12,8 +12,13 @@ const inContainer: Record<Language, string[]> = {
 };
 
 /** @param image with the interpreter in its path */
-export function beginInContainer(image: string, language: Language, source: string, limit: Limits): Begun {
-  const engine = engineFor(image, language);
+export function startInContainer(
+  image: string,
+  language: Language,
+  source: string,
+  limit: Limits,
+): RunningProgram {
+  const engine = findContainerEngine(image, language);
   const { folder, file } = writeProgram(language, source);
   const name = `plumbline-${randomUUID()}`;
   const [entry = "", ...args] = inContainer[language];
@@ -31,7 +36,7 @@ export function beginInContainer(image: string, language: Language, source: stri
     const asked = spawn(engine, ["kill", name], { stdio: "ignore" });
     asked.on("error", () => {}).on("close", () => setTimeout(kill, 200));
   };
-  return { child, kill, clear: () => rmSync(folder, { recursive: true, force: true }) };
+  return { child, kill, cleanUp: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 function options({ seconds, memoryMb, processes, filesMb }: Limits): string[] {
@@ -51,13 +56,19 @@ function options({ seconds, memoryMb, processes, filesMb }: Limits): string[] {
 const engines = new Map<string, string>();
 
 /** Docker, or else podman, whichever runs the language in the image. @throws InputError where neither does */
-export function engineFor(image: string, language: Language): string {
+export function findContainerEngine(image: string, language: Language): string {
   const key = `${language} ${image}`;
   const known = engines.get(key);
   if (known) return known;
   const problems: string[] = [];
   for (const engine of ["docker", "podman"]) {
-    const args = ["run", ...options(limits), "--entrypoint", inContainer[language][0] as string, image];
+    const args = [
+      "run",
+      ...options(defaultLimits),
+      "--entrypoint",
+      inContainer[language][0] as string,
+      image,
+    ];
     const { status, stderr, error } = spawnSync(engine, [...args, "--version"], { encoding: "utf8" });
     if (status === 0) {
       engines.set(key, engine);

@@ -20,21 +20,27 @@ export interface Limits {
 }
 
 /** Limits in place of the usual ones. */
-export type SomeLimits = { [K in keyof Limits]?: Limits[K] | undefined };
+export type PartialLimits = { [K in keyof Limits]?: Limits[K] | undefined };
 
-export const limits: Limits = { seconds: 10, memoryMb: 512, processes: 32, filesMb: 16, outputKb: 256 };
+export const defaultLimits: Limits = {
+  seconds: 10,
+  memoryMb: 512,
+  processes: 32,
+  filesMb: 16,
+  outputKb: 256,
+};
 
 /** A program that has begun. */
-export interface Begun {
+export interface RunningProgram {
   child: ChildProcess;
   /** Ends it and all that it began. */
   kill: () => void;
   /** Takes away what it needed, once it has ended. */
-  clear: () => void;
+  cleanUp: () => void;
 }
 
 /** Gives a process what it reads; it may end before it has read it. */
-export function write(child: ChildProcess, fd: number, content: string | Buffer | undefined): void {
+export function writeInput(child: ChildProcess, fd: number, content: string | Buffer | undefined): void {
   const pipe = child.stdio[fd] as Writable;
   pipe.on("error", () => {});
   pipe.end(content);

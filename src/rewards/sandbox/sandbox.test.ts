@@ -5,11 +5,11 @@ import type { AddressInfo } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { noSandbox } from "./bubblewrap.ts";
-import { inTheOpen } from "./open.ts";
+import { sandboxProblem } from "./bubblewrap.ts";
 import { type Outcome, runProgram } from "./sandbox.ts";
+import { noSandboxPhrase } from "./unsandboxed.ts";
 
-const problem = noSandbox();
+const problem = sandboxProblem();
 if (problem) console.log(`sandbox: skipped, ${problem}`);
 
 const python = (source: string, limits = {}) =>
@@ -235,7 +235,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
 });
 
 describe("a program without a sandbox", { timeout: 60_000 }, () => {
-  const options = { withoutSandbox: inTheOpen, limits: { seconds: 2 } } as const;
+  const options = { withoutSandbox: noSandboxPhrase, limits: { seconds: 2 } } as const;
 
   it("runs where it was said in words, in a folder of its own that is gone with it", async () => {
     const source = "import os; print(os.getcwd()); print(input()); open('x', 'w').write('y')";

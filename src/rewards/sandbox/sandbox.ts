@@ -1,10 +1,10 @@
 import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
-import { beginSandboxed } from "./bubblewrap.ts";
-import { beginInContainer } from "./container.ts";
-import { beginInTheOpen, inTheOpen } from "./open.ts";
-import { type Language, type Limits, limits, type SomeLimits, write } from "./program.ts";
+import { startInBubblewrap } from "./bubblewrap.ts";
+import { startInContainer } from "./container.ts";
+import { defaultLimits, type Language, type Limits, type PartialLimits, writeInput } from "./program.ts";
+import { noSandboxPhrase, startUnsandboxed } from "./unsandboxed.ts";
 
 // Programs that nobody has read, such as a model writes, run in a sandbox: by bubblewrap, or in a container.
 
@@ -20,16 +20,16 @@ export interface Outcome {
 
 export interface RunOptions {
   stdin?: string;
-  limits?: SomeLimits | undefined;
+  limits?: PartialLimits | undefined;
   /** A container's image, with the interpreter in its path, in place of bubblewrap: what docker or podman has. */
   container?: string | undefined;
   /** For a machine that is itself one that may be lost. Of the limits, those on time, output, and memory are kept. */
-  withoutSandbox?: typeof inTheOpen | undefined;
+  withoutSandbox?: typeof noSandboxPhrase | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** Milliseconds between looks at how much memory a program holds. */
-const lookEvery = 50;
+const memoryPollMs = 50;
 
 /**
  * Runs a program in a sandbox of its own, unless told otherwise in words. What the program does, it cannot make this throw.
@@ -41,11 +41,15 @@ export async function runProgram(
   { stdin = "", signal, container, withoutSandbox, ...options }: RunOptions = {},
 ): Promise<Outcome> {
   const given = Object.entries(options.limits ?? {}).filter(([, value]) => value !== undefined);
-  const limit: Limits = { ...limits, ...Object.fromEntries(given) };
+  const limit: Limits = { ...defaultLimits, ...Object.fromEntries(given) };
   const began = performance.now();
-  const { child, kill, clear } = container
-    ? beginInContainer(container, language, source, limit)
-    : (withoutSandbox === inTheOpen ? beginInTheOpen : beginSandboxed)(language, source, limit);
+  const {
+    child,
+    kill,
+    cleanUp: clear,
+  } = container
+    ? startInContainer(container, language, source, limit)
+    : (withoutSandbox === noSandboxPhrase ? startUnsandboxed : startInBubblewrap)(language, source, limit);
   return new Promise((resolve, reject) => {
     let ended: Outcome["ended"] = "exit";
     const end = (why: Outcome["ended"]) => {
@@ -64,11 +68,11 @@ export async function runProgram(
       return () => Buffer.concat(chunks).toString("utf8");
     };
     const [stdout, stderr] = [collect(child.stdout as Readable), collect(child.stderr as Readable)];
-    write(child, 0, stdin);
+    writeInput(child, 0, stdin);
     const timer = setTimeout(() => end("time"), limit.seconds * 1000);
     const looks = setInterval(() => {
       if (residentBytes(child) > limit.memoryMb * 1e6) end("memory");
-    }, lookEvery);
+    }, memoryPollMs);
     const abort = () => end("time");
     signal?.addEventListener("abort", abort, { once: true });
     child.once("error", (error) => {

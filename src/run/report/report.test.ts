@@ -6,7 +6,7 @@ import { InputError } from "../../data/errors.ts";
 import { plotsOf } from "../../stages/registry.ts";
 import { renderChart } from "./charts.ts";
 import { renderReport } from "./render.ts";
-import { chartsOf, reportOfRun } from "./run.ts";
+import { runCharts, runReport } from "./run.ts";
 
 const hostile = `<script>alert(1)</script><img src=x onerror="alert(2)">&amp;'"`;
 
@@ -107,7 +107,7 @@ describe("the report of a run", () => {
       { type: "eval", step: 2, metrics: { eval_loss: 2.75 } },
       `{"type":"step","step":3,"met`,
     );
-    const loss = chartsOf(dir, plotsOf).find(({ title }) => title === "Loss");
+    const loss = runCharts(dir, plotsOf).find(({ title }) => title === "Loss");
     expect(loss?.series).toEqual([
       {
         name: "train",
@@ -118,7 +118,7 @@ describe("the report of a run", () => {
       },
       { name: "held out", points: [[2, 2.75]] },
     ]);
-    const page = renderReport(reportOfRun(dir, plotsOf));
+    const page = renderReport(runReport(dir, plotsOf));
     expect(page).toContain("too-long");
     expect(page).toContain("not finished");
     expect(page).not.toContain("<script");
@@ -127,12 +127,12 @@ describe("the report of a run", () => {
   it("of a run that logged nothing is a page all the same", () => {
     write("run.json", run);
     mkdirSync(join(dir, "checkpoints"));
-    expect(renderReport(reportOfRun(dir, plotsOf))).toContain("0 steps logged");
+    expect(renderReport(runReport(dir, plotsOf))).toContain("0 steps logged");
   });
 
   it("refuses what is not a run", () => {
-    expect(() => reportOfRun(dir, plotsOf)).toThrow(InputError);
+    expect(() => runReport(dir, plotsOf)).toThrow(InputError);
     write("run.json", `{"stage":`);
-    expect(() => reportOfRun(dir, plotsOf)).toThrow(/run.json: not JSON/);
+    expect(() => runReport(dir, plotsOf)).toThrow(/run.json: not JSON/);
   });
 });

@@ -19,7 +19,7 @@ export type Plot = readonly [
 export type PlotsOf = (stage: string) => readonly Plot[];
 
 /** The curves of a run's events. */
-export function chartsOf(dir: string, plotsOf: PlotsOf): Chart[] {
+export function runCharts(dir: string, plotsOf: PlotsOf): Chart[] {
   const { stage } = readRunFile(dir);
   const points: { step: number; metrics: Metrics }[] = readEvents(dir).flatMap((event) =>
     event.type === "step" || event.type === "eval" ? [event] : [],
@@ -38,21 +38,21 @@ export function chartsOf(dir: string, plotsOf: PlotsOf): Chart[] {
 }
 
 /** A run's curves, last numbers, settings, warnings and samples. @throws InputError when `dir` is no run */
-export function reportOfRun(dir: string, plotsOf: PlotsOf): Report {
+export function runReport(dir: string, plotsOf: PlotsOf): Report {
   const run = readRunFile(dir);
   const events = readEvents(dir);
   const steps = events.filter((event) => event.type === "step");
   const last = events.findLast((event) => event.type === "done" || event.type === "step");
   const metrics = last && "metrics" in last ? last.metrics : {};
   const warnings = events.filter((event) => event.type === "warning");
-  const calibration = calibrationOf(dir);
+  const calibration = calibrationCharts(dir);
   return {
     title: `${basename(dir)}: ${run.stage}`,
     subtitle: `begun ${run.created.slice(0, 16).replace("T", " ")} UTC, ${steps.length} steps logged, ${events.some(({ type }) => type === "done") ? "finished" : "not finished"}`,
     facts: Object.entries(metrics)
       .slice(0, 6)
       .map(([name, value]) => ({ label: name, value: value === null ? "–" : label(value) })),
-    charts: [...chartsOf(dir, plotsOf), ...calibration],
+    charts: [...runCharts(dir, plotsOf), ...calibration],
     tables: [
       ...(warnings.length
         ? [
@@ -78,14 +78,14 @@ export function reportOfRun(dir: string, plotsOf: PlotsOf): Report {
       {
         title: "Samples",
         note: "The same prompts are not drawn at every step; scores are the reward model's.",
-        items: samplesOf(dir),
+        items: sampleItems(dir),
       },
     ],
   };
 }
 
 /** Some samples of the first and of the last step. */
-function samplesOf(dir: string): Report["samples"][number]["items"] {
+function sampleItems(dir: string): Report["samples"][number]["items"] {
   const samples = readSamples(dir);
   const ends = [samples[0]?.step, samples.at(-1)?.step];
   return [...new Set(ends)].flatMap((step) =>
@@ -106,7 +106,7 @@ function samplesOf(dir: string): Report["samples"][number]["items"] {
 }
 
 /** A reward run's reliability curve. */
-function calibrationOf(dir: string): Chart[] {
+function calibrationCharts(dir: string): Chart[] {
   const checkpoint = newestCheckpoint(dir);
   const found = checkpoint && join(checkpoint.dir, "report.json");
   if (!found || !existsSync(found)) return [];

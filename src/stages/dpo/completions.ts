@@ -1,5 +1,5 @@
 import type { Row } from "../../batch/pack.ts";
-import { layOut, logprobAll, responseLogprobs, spread } from "../../batch/score.ts";
+import { allSequenceLogprobs, layOutResponses, padResponses, responseLogprobs } from "../../batch/score.ts";
 import type { Model } from "../../models/model.ts";
 import { type Tensor, tensor } from "../../tensor/index.ts";
 import type { Completions } from "./loss.ts";
@@ -9,7 +9,7 @@ export type Reference = Map<Row, number>;
 
 /** Computes the log-probabilities of completions under the reference model, and adds them to `reference`. */
 export function addReference(reference: Reference, model: Model, rows: readonly Row[]): void {
-  logprobAll(model, rows).forEach((logprob, i) => reference.set(rows[i] as Row, logprob));
+  allSequenceLogprobs(model, rows).forEach((logprob, i) => reference.set(rows[i] as Row, logprob));
 }
 
 /**
@@ -22,11 +22,11 @@ export function completionsOf(
   rows: readonly Row[],
   reference: Reference | undefined,
 ): Completions & { tokenLogprobs: Tensor } {
-  const layout = layOut(rows);
+  const layout = layOutResponses(rows);
   const tokenLogprobs = responseLogprobs(model, layout);
   return {
     tokenLogprobs,
-    policy: spread(layout, tokenLogprobs).sum(1),
+    policy: padResponses(layout, tokenLogprobs).sum(1),
     reference: tensor(rows.map((row) => (reference ? referenceLogprob(reference, row) : 0))),
     lengths: tensor(rows.map(({ tokens }) => tokens.length)),
   };

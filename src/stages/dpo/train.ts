@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import { batchGroups, groupByPrompt, pairsOf } from "../../batch/groups.ts";
+import { batchGroups, groupByPrompt, pairTensors } from "../../batch/groups.ts";
 import type { Row } from "../../batch/pack.ts";
-import { logprobAll } from "../../batch/score.ts";
+import { allSequenceLogprobs } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import { readComparisons, readUnpaired, unpair } from "../../data/readers.ts";
 import type { Comparison, Unpaired } from "../../data/records.ts";
@@ -164,14 +164,14 @@ function lossOf(
     const weight = 1 / batch.reduce((sum, { rows }) => sum + rows.length, 0);
     return ktoLoss(completions, tensor(good), tensor(good.map(() => weight)), kl, options);
   }
-  const { better, worse, weights } = pairsOf(part as Exclude<Group, Thumbs>[], batch.length);
+  const { better, worse, weights } = pairTensors(part as Exclude<Group, Thumbs>[], batch.length);
   return pairLoss(completions, better, worse, weights, { loss, ...options });
 }
 
 /** Estimates KTO's z: the policy's KL to the reference on mismatched completions, not below 0, in nats. */
 function mismatchedKl(model: Model, groups: readonly Thumbs[], reference: Reference): number {
   const rows = groups.map(({ mismatched }) => mismatched);
-  const logprobs = logprobAll(model, rows);
+  const logprobs = allSequenceLogprobs(model, rows);
   const ratios = rows.map((row, i) => (logprobs[i] as number) - referenceLogprob(reference, row));
   return Math.max(0, ratios.reduce((a, b) => a + b, 0) / ratios.length);
 }

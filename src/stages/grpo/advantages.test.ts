@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { mergeMoments, noMoments } from "../../math/index.ts";
+import { emptyMoments, mergeMoments } from "../../math/index.ts";
 import { advantagesOf, haveSpread } from "./advantages.ts";
 
 // By hand: prompt 0 scores 1, 2, 6 (mean 3, deviation √7), prompt 1 scores 4, 4, 4 (mean 4, deviation 0).
@@ -10,7 +10,7 @@ const samplesOf = (scores: number[], prompts: number[]) =>
 const advantages = (
   baseline: "group" | "leaveOneOut" | "running",
   scale: "group" | "batch" | "none",
-  before = noMoments,
+  before = emptyMoments,
 ) => advantagesOf(samplesOf(scores, groups), before, { baseline, scale });
 const close = (found: number[], expected: number[]) =>
   found.forEach((value, i) => expect(value).toBeCloseTo(expected[i] as number, 10));
@@ -36,15 +36,17 @@ describe("advantages", () => {
       scores.map((score) => score - 3.5),
     );
     close(
-      advantages("running", "none", mergeMoments(noMoments, [0, 2])),
+      advantages("running", "none", mergeMoments(emptyMoments, [0, 2])),
       scores.map((score) => score - 1),
     );
   });
   it("a lone response has none", () => {
-    expect(advantagesOf(samplesOf([5], [0]), noMoments, { baseline: "leaveOneOut", scale: "none" })).toEqual([
+    expect(
+      advantagesOf(samplesOf([5], [0]), emptyMoments, { baseline: "leaveOneOut", scale: "none" }),
+    ).toEqual([0]);
+    expect(advantagesOf(samplesOf([5], [0]), emptyMoments, { baseline: "group", scale: "group" })).toEqual([
       0,
     ]);
-    expect(advantagesOf(samplesOf([5], [0]), noMoments, { baseline: "group", scale: "group" })).toEqual([0]);
   });
 });
 

@@ -1,4 +1,10 @@
-import { deviation, mean, mergeMoments, noMoments, type RunningMoments } from "../../math/index.ts";
+import {
+  emptyMoments,
+  mean,
+  mergeMoments,
+  type RunningMoments,
+  standardDeviation,
+} from "../../math/index.ts";
 import type { GrpoConfig } from "./config.ts";
 
 /** A score, and the prompt that the scored completion answers. */
@@ -38,7 +44,9 @@ export function advantagesOf(
 /** √(Σ(x − mean)² / (n − 1)), and 0 of one. */
 function sampleDeviation(values: readonly number[]): number {
   const { length } = values;
-  return length > 1 ? deviation(mergeMoments(noMoments, values)) * Math.sqrt(length / (length - 1)) : 0;
+  return length > 1
+    ? standardDeviation(mergeMoments(emptyMoments, values)) * Math.sqrt(length / (length - 1))
+    : 0;
 }
 
 /** The prompts whose completions score differently: the others teach nothing. */

@@ -1,7 +1,7 @@
-import { tokensIn } from "../../batch/pack.ts";
+import { countTokens } from "../../batch/pack.ts";
 import { InputError } from "../../data/errors.ts";
 import type { Prompt } from "../../data/records.ts";
-import { mergeMoments, noMoments, type RunningMoments } from "../../math/index.ts";
+import { emptyMoments, mergeMoments, type RunningMoments } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
 import { type RewardInput, rewardNames } from "../../rewards/open.ts";
 import { meanParts } from "../../rewards/scorer.ts";
@@ -60,7 +60,7 @@ async function* train({
     throw new InputError(
       `grpo: ${config.algorithm} compares responses to the same prompt: samplesPerPrompt must be 2 or more`,
     );
-  const state: GrpoState = { step: 0, drawn: 0, moments: noMoments, metrics: {} };
+  const state: GrpoState = { step: 0, drawn: 0, moments: emptyMoments, metrics: {} };
   const stage = await Stage.open("grpo", from, options, config, state);
   try {
     const { base } = stage;
@@ -91,7 +91,7 @@ async function* train({
         ...meanParts(samples),
         frac_reward_zero_std: flat,
         episode: (state.metrics.episode ?? 0) + sampled,
-        tokens_per_second: tokensIn(samples) / seconds,
+        tokens_per_second: countTokens(samples) / seconds,
         epoch: drawn / prompts.length,
       };
       const scores = samples.map(({ score }) => score);

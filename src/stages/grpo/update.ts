@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { batchRows } from "../../batch/pack.ts";
-import { layOut, responseLogprobs, spread } from "../../batch/score.ts";
+import { layOutResponses, padResponses, responseLogprobs } from "../../batch/score.ts";
 import { DivergedError } from "../../data/errors.ts";
 import { shuffledByGroup } from "../../data/split.ts";
 import { mean } from "../../math/index.ts";
@@ -76,15 +76,15 @@ function update(
   const measured = accumulate(
     batchRows(rows, microBatchTokens),
     (part) => {
-      const layout = layOut(part);
+      const layout = layOutResponses(part);
       const { responseMask: mask } = layout;
       const flat = responseLogprobs(policy, layout, temperature);
       trainer.push(...flat.detach().toArray());
       // Where log-probs were not computed before the update, they are those of the policy as it is.
       const padded = (lists: (number[] | undefined)[]) =>
-        spread(layout, lists.includes(undefined) ? flat.detach() : tensor(lists.flat() as number[]));
+        padResponses(layout, lists.includes(undefined) ? flat.detach() : tensor(lists.flat() as number[]));
       const logprobs = {
-        policy: spread(layout, flat),
+        policy: padResponses(layout, flat),
         old: padded(part.map(({ oldLogprobs }) => oldLogprobs)),
         reference: padded(part.map(({ refLogprobs }) => refLogprobs)),
       };

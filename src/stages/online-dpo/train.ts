@@ -1,5 +1,5 @@
 import { batchGroups } from "../../batch/groups.ts";
-import { tokensIn } from "../../batch/pack.ts";
+import { countTokens } from "../../batch/pack.ts";
 import { DivergedError } from "../../data/errors.ts";
 import type { Prompt } from "../../data/records.ts";
 import { drawAt } from "../../data/split.ts";
@@ -103,7 +103,7 @@ async function* train({
         frac_reward_zero_std: 1 - pairs.length / batch.length,
         episode: (taken + 1) * samples.length,
         lr,
-        tokens_per_second: tokensIn(samples) / seconds,
+        tokens_per_second: countTokens(samples) / seconds,
         epoch: ((taken + 1) * perStep) / prompts.length,
       };
       return {

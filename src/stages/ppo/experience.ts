@@ -1,8 +1,7 @@
 import { batchRows, type Row } from "../../batch/pack.ts";
-import { layOut, responseStates, spread } from "../../batch/score.ts";
+import { layOutResponses, padResponses, responseStates } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import {
-  deviation,
   explainedVariance,
   gae,
   klEstimate,
@@ -12,8 +11,9 @@ import {
   maskedVariance,
   mergeMoments,
   type RunningMoments,
-  targetsUnder,
+  standardDeviation,
   tokenRewards,
+  tokenStatistics,
   whiten,
 } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
@@ -70,7 +70,7 @@ export function shapeScores(
 
 /** The deviation to divide scores by; 1 where they are all equal, since no scale is known then. */
 function scaleOf(moments: RunningMoments): number {
-  const spread = deviation(moments);
+  const spread = standardDeviation(moments);
   return spread > 1e-6 * Math.max(1, Math.abs(moments.mean)) ? spread + 1e-8 : 1;
 }
 
@@ -102,8 +102,8 @@ function assess(
   const { temperature, klEstimator, microBatchTokens } = config;
   const parts = batchRows(rows, microBatchTokens).map((batch) =>
     scope(() => {
-      const part = layOut(batch);
-      const wide = (flat: Tensor) => ops.constant_pad_nd(spread(part, flat), [0, time - part.time]);
+      const part = layOutResponses(batch);
+      const wide = (flat: Tensor) => ops.constant_pad_nd(padResponses(part, flat), [0, time - part.time]);
       const states = sampled?.of(batch) ?? responseStates(networks.policy, part);
       const criticStates =
         networks.critic instanceof ValueHead ? states : responseStates(networks.critic, part);
@@ -112,7 +112,7 @@ function assess(
       const [logprobs, entropy, refLogprobs, kl] = networks.policy.readLogits(states, (logits, share) => {
         const targets = share(part.targets);
         const refLogits = networks.reference.logits(share(refStates));
-        const { logprobs, entropy } = targetsUnder(logits, targets, temperature);
+        const { logprobs, entropy } = tokenStatistics(logits, targets, temperature);
         const refLogprobs = logprobsOf(refLogits, targets, temperature);
         const kl =
           klEstimator === "full"
@@ -155,7 +155,7 @@ export function gather(
 ): { experience: Experience; metrics: Metrics } {
   return noGrad(() =>
     scope(() => {
-      const { responseMask, lengths, time } = layOut(rows);
+      const { responseMask, lengths, time } = layOutResponses(rows);
       const { oldLogprobs, refLogprobs, kl, entropy, values } = assess(networks, rows, time, config, sampled);
       const raw = tokenRewards(tensor(scores), kl, responseMask, tensor(lengths, { dtype: "int64" }), beta);
       const rewards = config.whitenRewards ? whiten(raw, responseMask, { shiftMean: false }) : raw;

@@ -1,4 +1,4 @@
-import { tokensIn } from "../../batch/pack.ts";
+import { countTokens } from "../../batch/pack.ts";
 import { readDemonstrations } from "../../data/readers.ts";
 import type { Demonstration, Prompt } from "../../data/records.ts";
 import { drawAt } from "../../data/split.ts";
@@ -88,7 +88,7 @@ async function* train({
           ...meanParts(samples),
           episode: (taken + 1) * samples.length,
           eps: samples.length / seconds,
-          tokens_per_second: tokensIn(samples) / seconds,
+          tokens_per_second: countTokens(samples) / seconds,
           epoch: ((taken + 1) * perStep) / prompts.length,
         },
         state: trainer.state,

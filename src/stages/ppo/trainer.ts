@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { batchRows, type Row } from "../../batch/pack.ts";
-import { layOut, responseLogprobs } from "../../batch/score.ts";
+import { layOutResponses, responseLogprobs } from "../../batch/score.ts";
 import { DivergedError, InputError } from "../../data/errors.ts";
 import type { Demonstration } from "../../data/records.ts";
 import { shuffled, shuffledByGroup } from "../../data/split.ts";
-import { adaptKlCoef, deviation, noMoments, type RunningMoments } from "../../math/index.ts";
+import { adaptKlCoef, emptyMoments, type RunningMoments, standardDeviation } from "../../math/index.ts";
 import { Model } from "../../models/model.ts";
 import { ValueHead } from "../../models/value-head.ts";
 import { accumulate } from "../../nn/accumulate.ts";
@@ -93,7 +93,7 @@ export class PpoTrainer implements Sampler {
   /** Steps taken. */
   stepsTaken = 0;
   #optimizers: Optimizers | undefined;
-  #moments = noMoments;
+  #moments = emptyMoments;
   readonly #rng: Rng;
   readonly #ownsRng: boolean;
   #history: Health[] = [];
@@ -121,7 +121,7 @@ export class PpoTrainer implements Sampler {
       if (criticAt) this.critic.restore(criticAt);
     } else this.critic = openLearner({ fresh: valued, from: criticAt, dtype, lora, seed });
     for (const model of [this.policy, this.critic])
-      if (model instanceof Model) model.checkpointing = this.config.gradientCheckpointing;
+      if (model instanceof Model) model.gradientCheckpointing = this.config.gradientCheckpointing;
     if (from !== undefined) {
       const state = readState<PpoState>(from);
       this.stepsTaken = state.step;
@@ -170,7 +170,7 @@ export class PpoTrainer implements Sampler {
   /** Makes a new store for a rollout's states and frees the last one. */
   #newStates(): SampledStates | undefined {
     this.#states?.dispose();
-    this.#states = this.policy.exact ? new SampledStates() : undefined;
+    this.#states = this.policy.isBatchInvariant ? new SampledStates() : undefined;
     return this.#states;
   }
 
@@ -218,7 +218,7 @@ export class PpoTrainer implements Sampler {
       ),
       ...compared,
       "normalisation/mean": moments.mean,
-      "normalisation/std": deviation(moments),
+      "normalisation/std": standardDeviation(moments),
       lr: rates.policy,
     };
     if (config.adaptiveKl)
@@ -293,7 +293,7 @@ export class PpoTrainer implements Sampler {
     });
     const count = rows.reduce((sum, { tokens: response }) => sum + response.length, 0);
     const lossOf = (part: Row[]) => ({
-      loss: responseLogprobs(this.policy, layOut(part))
+      loss: responseLogprobs(this.policy, layOutResponses(part))
         .sum()
         .mul(-ptxCoef / count),
       metrics: {},
@@ -328,7 +328,7 @@ export class PpoTrainer implements Sampler {
   /** Frees the critic and the optimisers; the policy stays, as `policy`, with adapters merged into its weights. */
   finish(): Model {
     this.#disposeParts();
-    return this.policy.finish();
+    return this.policy.finishTraining();
   }
 
   /** Frees all that the trainer made, the policy in training too. */

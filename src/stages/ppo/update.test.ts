@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { expectClose, goldenJson, goldenPath } from "../../../test/golden.ts";
-import { noMoments } from "../../math/index.ts";
+import { emptyMoments } from "../../math/index.ts";
 import { readSafetensors } from "../../models/files/safetensors.ts";
 import { Model } from "../../models/model.ts";
 import { openModel } from "../../models/open.ts";
@@ -113,7 +113,7 @@ describe("scores", () => {
     ["meanStd", "normalised"],
     ["std", "scaledOnly"],
   ] as const)("are normalised by running %s as the reference", (normaliseScores, name) => {
-    let moments = noMoments;
+    let moments = emptyMoments;
     for (const batch of batches) {
       const result = shapeScores(
         batch.scores,
@@ -128,7 +128,7 @@ describe("scores", () => {
   });
   it("of responses without a stop token are replaced, or lowered; the rest clipped", () => {
     const shape = (config: object) =>
-      shapeScores([9, 2, -9], [true, false, true], ["a", "a", "b"], noMoments, {
+      shapeScores([9, 2, -9], [true, false, true], ["a", "a", "b"], emptyMoments, {
         normaliseScores: "none",
         ...config,
       }).shaped;
@@ -138,7 +138,7 @@ describe("scores", () => {
   });
   it("per prompt ignore what is added to all answers of one, and keep their order and ratio", () => {
     const shape = (scores: number[]) =>
-      shapeScores(scores, [true, true, true, true, true], ["a", "b", "a", "b", "a"], noMoments, {
+      shapeScores(scores, [true, true, true, true, true], ["a", "b", "a", "b", "a"], emptyMoments, {
         normaliseScores: "perPrompt",
       }).shaped;
     const shaped = shape([1, 5, 2, 7, 6]);
@@ -151,7 +151,7 @@ describe("scores", () => {
   });
   it("by the deviation alone stay as they are where all are equal, since no scale is known", () => {
     for (const score of [1, 0.1, -3]) {
-      const { shaped } = shapeScores(Array(4).fill(score), Array(4).fill(true), [0, 1, 2, 3], noMoments, {
+      const { shaped } = shapeScores(Array(4).fill(score), Array(4).fill(true), [0, 1, 2, 3], emptyMoments, {
         normaliseScores: "std",
       });
       for (const value of shaped) expect(value).toBeCloseTo(score, 12);
@@ -159,7 +159,7 @@ describe("scores", () => {
   });
   it("per prompt need two responses to each", () => {
     expect(() =>
-      shapeScores([1, 2, 3], [true, true, true], ["a", "a", "b"], noMoments, {
+      shapeScores([1, 2, 3], [true, true, true], ["a", "a", "b"], emptyMoments, {
         normaliseScores: "perPrompt",
       }),
     ).toThrow(/two or more/);

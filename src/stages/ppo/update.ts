@@ -1,5 +1,5 @@
 import { batchRows, type Row } from "../../batch/pack.ts";
-import { layOut, type ResponseLayout, responseStates, spread } from "../../batch/score.ts";
+import { layOutResponses, padResponses, type ResponseLayout, responseStates } from "../../batch/score.ts";
 import { entropyOf, farthestFromOne, logprobsOf } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
 import { ValueHead } from "../../models/value-head.ts";
@@ -106,7 +106,7 @@ function policyPart(
     const logprobs = logprobsOf(logits, part(layout.targets), temperature);
     return entropyCoef ? [logprobs, entropyOf(logits, temperature)] : [logprobs];
   }) as [Tensor, Tensor?];
-  const logprobs = spread(layout, flat);
+  const logprobs = padResponses(layout, flat);
   const mask = layout.responseMask;
   const { loss, metrics } = policyLoss(logprobs, oldLogprobs, advantages, mask, clipRange, count);
   const ratios = logprobs.detach().sub(oldLogprobs).mul(mask).exp();
@@ -126,7 +126,7 @@ function criticPart(
   { layout, values, returns, count }: Part,
   { valueClipRange, vfCoef }: PpoStepConfig,
 ): Loss {
-  const predicted = spread(layout, critic.scores(states));
+  const predicted = padResponses(layout, critic.scores(states));
   const mask = layout.responseMask;
   const { loss, metrics } = valueLoss(predicted, values, returns, mask, valueClipRange, count);
   return {
@@ -148,7 +148,7 @@ interface Part extends Pick<Experience, "oldLogprobs" | "advantages" | "values" 
 }
 
 function take(rows: readonly (Row & { index: number })[], experience: Experience, count: number): Part {
-  const layout = layOut(rows);
+  const layout = layOutResponses(rows);
   const index = tensor(
     rows.map((row) => row.index),
     { dtype: "int64" },

@@ -1,6 +1,6 @@
-import { type Group, pairsOf } from "../../batch/groups.ts";
+import { type Group, pairTensors } from "../../batch/groups.ts";
 import { batchRows } from "../../batch/pack.ts";
-import { rowHidden } from "../../batch/score.ts";
+import { lastHiddenStates } from "../../batch/score.ts";
 import type { Model } from "../../models/model.ts";
 import { cat, noGrad, ops, scope, type Tensor, zeros } from "../../tensor/index.ts";
 
@@ -40,10 +40,10 @@ export function probeHead(model: Model, groups: readonly Group[], microBatchToke
       const rows = groups.flatMap((group) => group.rows);
       const features = cat(
         batchRows(rows, microBatchTokens).map((part) =>
-          scope(() => rowHidden(model, part).to("float32").toDevice("cpu")),
+          scope(() => lastHiddenStates(model, part).to("float32").toDevice("cpu")),
         ),
       );
-      const { better, worse, weights } = pairsOf(groups);
+      const { better, worse, weights } = pairTensors(groups);
       const head = model.parameters.get("score.weight") as Tensor;
       head.copy_(fitScore(features, better, worse, weights).unsqueeze(0));
     }),

@@ -1,12 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { batchGroups, type Group, groupByPrompt, pairsOf } from "../../batch/groups.ts";
-import { rowScores, scoreAll } from "../../batch/score.ts";
+import { batchGroups, type Group, groupByPrompt, pairTensors } from "../../batch/groups.ts";
+import { scoreAll, sequenceScores } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import { readComparisons } from "../../data/readers.ts";
 import type { Comparison, Message } from "../../data/records.ts";
 import { batchAt, shuffled, splitByPrompt } from "../../data/split.ts";
-import { deviation, mean, mergeMoments, noMoments } from "../../math/index.ts";
+import { emptyMoments, mean, mergeMoments, standardDeviation } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
 import { accumulate } from "../../nn/accumulate.ts";
 import { modelSampler } from "../../rollout/generate.ts";
@@ -149,12 +149,12 @@ function learn(model: Model, batch: readonly Group[], microBatchTokens: number):
 
 /** Computes the ranking loss of groups as their share of a batch of `prompts`, and adds their scores to `allScores`. */
 function lossOf(model: Model, groups: readonly Group[], prompts: number, allScores: number[]) {
-  const scores = rowScores(
+  const scores = sequenceScores(
     model,
     groups.flatMap(({ rows }) => rows),
   );
   allScores.push(...scores.detach().toArray());
-  const { better, worse, weights, margins } = pairsOf(groups, prompts);
+  const { better, worse, weights, margins } = pairTensors(groups, prompts);
   return rankingLoss(scores, better, worse, weights, margins);
 }
 
@@ -179,7 +179,7 @@ async function normalise(
   const rows = completions.map(({ promptIndex, text }) =>
     encodeAnswer(model.text, chosen[promptIndex] as Message[], text),
   );
-  const moments = mergeMoments(noMoments, scoreAll(model, rows));
-  model.normaliseScores(moments.mean, deviation(moments));
-  return { mean: moments.mean, std: deviation(moments) };
+  const moments = mergeMoments(emptyMoments, scoreAll(model, rows));
+  model.normaliseScores(moments.mean, standardDeviation(moments));
+  return { mean: moments.mean, std: standardDeviation(moments) };
 }

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { expectClose, f32, f64, goldenJson, i64 } from "../../../test/golden.ts";
-import { targetsUnder } from "../../math/index.ts";
+import { tokenStatistics } from "../../math/index.ts";
 import { ops, tensor } from "../../tensor/index.ts";
 import { sftLoss } from "./loss.ts";
 
@@ -14,11 +14,11 @@ it("equals torch's masked cross-entropy, whole and in parts, with its gradient",
   const flat = all.reshape(-1, all.size(-1)).indexSelect(0, chosen);
   const wanted = i64(targets).reshape(-1).indexSelect(0, chosen);
   const count = chosen.size(0);
-  const whole = sftLoss(targetsUnder(flat, wanted), count);
+  const whole = sftLoss(tokenStatistics(flat, wanted), count);
   expect(whole.loss.item()).toBeCloseTo(loss, 5);
   const parts = [0, 1].map((i) =>
     sftLoss(
-      targetsUnder(
+      tokenStatistics(
         flat.narrow(0, i ? 3 : 0, i ? count - 3 : 3),
         wanted.narrow(0, i ? 3 : 0, i ? count - 3 : 3),
       ),
@@ -32,6 +32,6 @@ it("equals torch's masked cross-entropy, whole and in parts, with its gradient",
 
 it("counts the tokens that were likeliest", () => {
   const logits = tensor([0, 1, 0, 9, 0, 0, 0, 2, 1], { shape: [3, 3] });
-  const { metrics } = sftLoss(targetsUnder(logits, tensor([1, 0, 2], { dtype: "int64" })), 3);
+  const { metrics } = sftLoss(tokenStatistics(logits, tensor([1, 0, 2], { dtype: "int64" })), 3);
   expect(metrics.correct.item()).toBeCloseTo(2 / 3, 6);
 });

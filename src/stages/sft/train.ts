@@ -1,5 +1,5 @@
 import { batchRows, type Row } from "../../batch/pack.ts";
-import { layOut, responseTargets } from "../../batch/score.ts";
+import { layOutResponses, responseStatistics } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import { readDemonstrations } from "../../data/readers.ts";
 import type { Demonstration } from "../../data/records.ts";
@@ -124,7 +124,7 @@ function lossOf(
   const count = batch.reduce((sum, { tokens: response }) => sum + response.length, 0);
   return accumulate(
     batchRows(batch, microBatchTokens),
-    (rows) => sftLoss(responseTargets(model, layOut(rows)), count),
+    (rows) => sftLoss(responseStatistics(model, layOutResponses(rows)), count),
     learn ? model : undefined,
   );
 }

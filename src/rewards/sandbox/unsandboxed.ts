@@ -1,19 +1,19 @@
 import { spawn } from "node:child_process";
 import { existsSync, rmSync } from "node:fs";
 import {
-  type Begun,
   interpreter,
   type Language,
   type Limits,
   prlimit,
+  type RunningProgram,
   ulimits,
   writeProgram,
 } from "./program.ts";
 
 /** What is to be said to run programs without a sandbox: with all that whoever runs this may do. */
-export const inTheOpen = "programs may do anything here";
+export const noSandboxPhrase = "programs may do anything here";
 
-export function beginInTheOpen(language: Language, source: string, limit: Limits): Begun {
+export function startUnsandboxed(language: Language, source: string, limit: Limits): RunningProgram {
   const { command } = interpreter(language);
   const { folder, file } = writeProgram(language, source);
   const limited = existsSync(prlimit) ? [prlimit, ...ulimits(limit), "--"] : [];
@@ -36,5 +36,5 @@ export function beginInTheOpen(language: Language, source: string, limit: Limits
     kill();
     rmSync(folder, { recursive: true, force: true });
   };
-  return { child, kill, clear };
+  return { child, kill, cleanUp: clear };
 }

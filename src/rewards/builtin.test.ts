@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./ready.ts";
+import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./builtin.ts";
 import type { RewardFunction } from "./scorer.ts";
 
 const score = (reward: RewardFunction, text: string, metadata: Record<string, unknown> = {}) =>

@@ -73,7 +73,9 @@ interface AnswerOptions {
 export function answer({ field = "answer", extract }: AnswerOptions): RewardFunction {
   const plain = (text: string) => text.toLowerCase().replace(/\s+/g, " ").trim();
   return (_, completion, metadata) =>
-    Number(plain(extracted(completion, extract) ?? "") === plain(String(known(metadata, field))));
+    Number(
+      plain(extractAnswer(completion, extract) ?? "") === plain(String(expectedAnswer(metadata, field))),
+    );
 }
 
 /** 1 where the last number of the answer is the right one, within `tolerance` of its size. */
@@ -83,22 +85,22 @@ export function numeric({
   tolerance = 1e-6,
 }: AnswerOptions & { tolerance?: number }): RewardFunction {
   return (_, completion, metadata) => {
-    const right = lastNumber(String(known(metadata, field)));
-    const given = lastNumber(extracted(completion, extract) ?? "");
+    const right = lastNumber(String(expectedAnswer(metadata, field)));
+    const given = lastNumber(extractAnswer(completion, extract) ?? "");
     if (right === undefined)
       throw new InputError(`reward: "${field}" holds no number: ${JSON.stringify(metadata[field])}`);
     return Number(given !== undefined && Math.abs(given - right) <= tolerance * Math.max(1, Math.abs(right)));
   };
 }
 
-function known(metadata: Record<string, unknown>, field: string): unknown {
+function expectedAnswer(metadata: Record<string, unknown>, field: string): unknown {
   const value = metadata[field];
   if (value === undefined)
     throw new InputError(`reward: a prompt's row has no "${field}", which its right answer should be in`);
   return value;
 }
 
-function extracted(text: string, pattern: string | undefined): string | undefined {
+function extractAnswer(text: string, pattern: string | undefined): string | undefined {
   if (pattern === undefined) return text;
   return [...text.matchAll(new RegExp(compile(pattern).source, "g"))].at(-1)?.[1];
 }

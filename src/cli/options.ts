@@ -1,0 +1,28 @@
+import { Option } from "commander";
+import { InputError } from "../data/errors.ts";
+
+/**
+ * Parser of a numeric option.
+ * @throws InputError when the text is no number, below `min`, or no whole number where `whole` is set
+ */
+export const numeric =
+  (min: number, whole = false) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= min) || (whole && !Number.isInteger(value)))
+      throw new InputError(`"${text}" should be ${whole ? "a whole number" : "a number"}, ${min} or more`);
+    return value;
+  };
+
+/** Number types that models compute in. */
+export const dtypes = ["float32", "bfloat16"] as const;
+
+/** `--dtype` of the commands that load a model. */
+export const dtypeOption = (): Option => new Option("--dtype <type>").choices(dtypes);
+
+/** Arguments for `Command.option`: `--store`, the label store. */
+export const storeOption = [
+  "--store <where>",
+  "SQLite file, or a Postgres address (postgres://…)",
+  "labels.db",
+] as const;
