@@ -47,7 +47,7 @@ const importCommand = () =>
           ...options
         }: InStore & { kind?: TaskKind; gold?: true; judgements?: true },
       ) => {
-        const { importTasks, rubricOf } = await import("../labels/intake.ts");
+        const { importTasks, rubricOf } = await import("../labels/import.ts");
         const { readDrafts } = await import("../data/readers.ts");
         const { readRows } = await import("../data/tables.ts");
         const read = readDrafts(file, await readRows(file));

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { cohorts } from "./cohorts.ts";
-import type { Judged } from "./judged.ts";
+import type { Judged } from "./judgements.ts";
 import type { User } from "./records.ts";
 
 const user = (id: string, region: string | undefined): User => ({

@@ -1,6 +1,6 @@
 import { agreementByGroup, type GroupAgreement } from "../statistics/group-agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
-import { type Judged, pairOf } from "./judged.ts";
+import { type Judged, pairOf } from "./judgements.ts";
 import type { User } from "./records.ts";
 
 export interface Cohort extends GroupAgreement {

@@ -1,7 +1,7 @@
 import { InputError } from "../data/errors.ts";
 import { groupBy } from "../statistics/groups.ts";
 import type { ExportFormat } from "./export-formats.ts";
-import { counted, type Judged, judgements } from "./judged.ts";
+import { counted, type Judged, judgements } from "./judgements.ts";
 import type { Project } from "./records.ts";
 import { parseAnswer } from "./settings.ts";
 import type { LabelStore } from "./store.ts";

@@ -5,11 +5,11 @@ import { type Encoding, encodeRows, parseRows } from "../data/tables.ts";
 import { exportRows } from "./export.ts";
 import type { ExportFormat } from "./export-formats.ts";
 import { taskHistory } from "./history.ts";
-import { importTasks, rubricOf, type Use } from "./intake.ts";
+import { importTasks, rubricOf, type Use } from "./import.ts";
+import { nextTask } from "./labeling.ts";
 import type { TaskKind } from "./settings.ts";
 import { LabelStore } from "./store.ts";
 import { verify } from "./verify.ts";
-import { nextTask } from "./work.ts";
 
 const user = (content: string) => ({ role: "user", content });
 const assistant = (content: string) => ({ role: "assistant", content });

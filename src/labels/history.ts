@@ -1,5 +1,5 @@
-import { verdicts } from "./comparisons.ts";
-import { excerpt, isRight } from "./judged.ts";
+import { excerpt, isRight } from "./judgements.ts";
+import { verdicts } from "./pairwise-preferences.ts";
 import type { Project } from "./records.ts";
 import { parseAnswer } from "./settings.ts";
 import { type LabelStore, Refusal } from "./store.ts";

@@ -1,8 +1,8 @@
 import { type Estimate, shareOf } from "../statistics/agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { weightOf } from "../statistics/reliability.ts";
-import { disagreement, type Verdict } from "./comparisons.ts";
-import { counted, isRight, isSame, type Judged, judgements, pairOf } from "./judged.ts";
+import { counted, isRight, isSame, type Judged, judgements, pairOf } from "./judgements.ts";
+import { disagreement, type Verdict } from "./pairwise-preferences.ts";
 import type { Project, User } from "./records.ts";
 import type { LabelStore } from "./store.ts";
 import { reliabilities } from "./weights.ts";

@@ -1,5 +1,5 @@
 import type { Transaction } from "kysely";
-import { disagreement } from "./comparisons.ts";
+import { disagreement } from "./pairwise-preferences.ts";
 import { type Answer, projectSettings } from "./settings.ts";
 import type { Schema } from "./tables.ts";
 

@@ -14,7 +14,7 @@ import {
 import { groupBy } from "../statistics/groups.ts";
 import { mean } from "../statistics/numbers.ts";
 import { cohorts } from "./cohorts.ts";
-import { counted, excerpt, type Judged, judgements, pairOf } from "./judged.ts";
+import { counted, excerpt, type Judged, judgements, pairOf } from "./judgements.ts";
 import type { Project } from "./records.ts";
 import type { LabelStore } from "./store.ts";
 

@@ -5,12 +5,12 @@ import { parseJsonl } from "../data/jsonl.ts";
 import { readDrafts } from "../data/readers.ts";
 import { uniform } from "../statistics/random.ts";
 import { exportRows } from "./export.ts";
-import { importTasks } from "./intake.ts";
+import { importTasks } from "./import.ts";
+import { judge, nextTask, revise, saveDraft } from "./labeling.ts";
 import type { Assignment, NewTask, Project, User } from "./records.ts";
 import type { Answer } from "./settings.ts";
 import { LabelStore } from "./store.ts";
 import { verify } from "./verify.ts";
-import { judge, nextTask, revise, saveDraft } from "./work.ts";
 
 const hostile = "\u0000<script>alert(1)</script>\u202eabc 👩‍💻 \ud800 שלום\r\n' or 1=1; --";
 const pair = (i: number): NewTask => ({

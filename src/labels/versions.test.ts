@@ -20,7 +20,7 @@ function copyOf(version: number, name: string): string {
 /** The modules as they are now, or as `vi.doMock` has changed them. */
 async function load() {
   const { LabelStore } = await import("./store.ts");
-  return { LabelStore, ...(await import("./verify.ts")), ...(await import("./work.ts")) };
+  return { LabelStore, ...(await import("./verify.ts")), ...(await import("./labeling.ts")) };
 }
 
 async function problemsOf(path: string): Promise<string[]> {
@@ -95,7 +95,7 @@ describe.each(versions)("a label store of version %i", (version) => {
 
   it("follows from its log also when other answers count as disagreeing", async () => {
     vi.doMock("./comparisons.ts", async (original) => ({
-      ...(await original<typeof import("./comparisons.ts")>()),
+      ...(await original<typeof import("./pairwise-preferences.ts")>()),
       disagreement: () => true,
     }));
     expect(await problemsOf(copyOf(version, "disagree"))).toEqual([]);

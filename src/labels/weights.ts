@@ -1,5 +1,5 @@
 import { pairReliability, places, type Vote, weightOf } from "../statistics/reliability.ts";
-import { counted, isRight, type Judged, pairOf } from "./judged.ts";
+import { counted, isRight, type Judged, pairOf } from "./judgements.ts";
 
 /**
  * Reliability of each labeler who compared anything: the probability of preferring the better one, from what the others

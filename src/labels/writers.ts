@@ -2,8 +2,8 @@ import { type Draft, thumb } from "../data/formats/format.ts";
 import { formats } from "../data/formats/index.ts";
 import type { Message } from "../data/records.ts";
 import { denseRanks, mean } from "../statistics/numbers.ts";
-import { ranksOf } from "./comparisons.ts";
 import type { ExportFormat } from "./export-formats.ts";
+import { ranksOf } from "./pairwise-preferences.ts";
 import type { Answer } from "./settings.ts";
 
 /** A task with what is said of it. */

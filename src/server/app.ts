@@ -21,10 +21,10 @@ import { collect, exportRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
 import type { User } from "../labels/records.ts";
 import { type LabelStore, Refusal } from "../labels/store.ts";
-import { Aside } from "./labels/aside.ts";
-import { type Access, type Ask, sessionCookie } from "./labels/ask.ts";
+import { type Access, type Ask, sessionCookie } from "./labels/context.ts";
 import { errorSchema, type Reply, type Routes, routes } from "./labels/contract.ts";
 import { handlers } from "./labels/handlers.ts";
+import { Aside } from "./labels/statistics-worker.ts";
 
 const rank: Record<Access, number> = { anyone: 0, labeler: 1, reviewer: 2, owner: 3 };
 

@@ -15,9 +15,7 @@ import {
   signIn,
 } from "../../labels/accounts.ts";
 import { judgementsOf, taskHistory } from "../../labels/history.ts";
-import { importTasks } from "../../labels/intake.ts";
-import type { Project, User } from "../../labels/records.ts";
-import { type LabelStore, Refusal } from "../../labels/store.ts";
+import { importTasks } from "../../labels/import.ts";
 import {
   adjudicate,
   judge,
@@ -26,8 +24,10 @@ import {
   progress,
   revise,
   saveDraft,
-} from "../../labels/work.ts";
-import { type Ask, type Handlers, sessionCookie } from "./ask.ts";
+} from "../../labels/labeling.ts";
+import type { Project, User } from "../../labels/records.ts";
+import { type LabelStore, Refusal } from "../../labels/store.ts";
+import { type Ask, type Handlers, sessionCookie } from "./context.ts";
 import type { Reply } from "./contract.ts";
 
 /** What each request of the contract does, and who may make it. */

@@ -16,7 +16,7 @@ export interface Asked {
 export type Told = { found: unknown } | { failed: string };
 
 /** The other thread's program; it is there where the package is built. */
-const program = new URL("./aside-thread.js", import.meta.url);
+const program = new URL("./statistics-worker-thread.js", import.meta.url);
 
 /**
  * Reckons measures in a thread of its own, with a connection of its own: meanwhile nobody waits for a task. A store in

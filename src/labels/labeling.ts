@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Transaction } from "kysely";
 import { z } from "zod";
 import { shuffled } from "../data/split.ts";
-import { chooseTask } from "./assign.ts";
+import { chooseTask } from "./choose-task.ts";
 import type { Assignment, Project, User } from "./records.ts";
 import {
   type Answer,

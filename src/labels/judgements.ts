@@ -1,5 +1,5 @@
 import type { Message } from "../data/records.ts";
-import { disagreement, type Verdict, verdicts } from "./comparisons.ts";
+import { disagreement, type Verdict, verdicts } from "./pairwise-preferences.ts";
 import { type Answer, parseAnswer } from "./settings.ts";
 import type { LabelStore } from "./store.ts";
 

@@ -1,6 +1,6 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { LabelStore } from "../../labels/store.ts";
-import { type Asked, measures, type Told } from "./aside.ts";
+import { type Asked, measures, type Told } from "./statistics-worker.ts";
 
 // The thread of `Aside`: what it is asked comes with a port for the answer.
 

@@ -3,8 +3,8 @@ import type { z } from "zod";
 import type { Role } from "../../labels/events.ts";
 import type { User } from "../../labels/records.ts";
 import type { LabelStore } from "../../labels/store.ts";
-import type { Aside } from "./aside.ts";
 import type { Reply, Routes } from "./contract.ts";
+import type { Aside } from "./statistics-worker.ts";
 
 /** What a handler is given: what the contract lets a request say, and who says it. */
 export interface Ask<K extends keyof Routes> {
