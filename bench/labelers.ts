@@ -13,7 +13,7 @@ import type { Comparison } from "../src/data/records.ts";
 import { shuffled } from "../src/data/split.ts";
 import { exportRows } from "../src/labels/export.ts";
 import { labelerQuality } from "../src/labels/labelers.ts";
-import { judge as judgeTask, nextTask } from "../src/labels/labeling.ts";
+import { submitJudgement as judgeTask, nextTask } from "../src/labels/labeling.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import type { Model } from "../src/models/model.ts";
 import { loadModel } from "../src/models/pull.ts";

@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic } from "../data/jsonl.ts";
 import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
-import { kinds, type TaskKind } from "../labels/settings.ts";
+import { type TaskKind, taskKinds } from "../labels/settings.ts";
 import { type Agreement, type Estimate, type Scale, scales } from "../statistics/agreement.ts";
 import { storeOption } from "./serve.ts";
 import { withStore } from "./store.ts";
@@ -28,7 +28,7 @@ const importCommand = () =>
     .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
     .option(...storeOption)
     .option("--project <name>", "project to add to; made anew with --kind")
-    .addOption(new Option("--kind <kind>", "make the project, with tasks of this kind").choices(kinds))
+    .addOption(new Option("--kind <kind>", "make the project, with tasks of this kind").choices(taskKinds))
     .addOption(
       new Option("--gold", "what the file prefers is the known answer, to measure labelers by").conflicts(
         "judgements",
@@ -47,7 +47,7 @@ const importCommand = () =>
           ...options
         }: InStore & { kind?: TaskKind; gold?: true; judgements?: true },
       ) => {
-        const { importTasks, rubricOf } = await import("../labels/import.ts");
+        const { importTasks, inferRubric: rubricOf } = await import("../labels/import.ts");
         const { readDrafts } = await import("../data/readers.ts");
         const { readRows } = await import("../data/tables.ts");
         const read = readDrafts(file, await readRows(file));
@@ -97,7 +97,7 @@ const exportCommand = () =>
         const drop = (reason: string) => dropped.set(reason, (dropped.get(reason) ?? 0) + 1);
         await withStore(options.store, async (store, find) => {
           const project = await find(options.project);
-          const rows = exportRows(store, project, format, { margins, drop });
+          const rows = exportRows(store, project, format, { margins, onDrop: drop });
           const encoding = encodingOf(out ?? "");
           if (out === undefined || encoding === "jsonl") {
             const file = lines(out);
@@ -121,7 +121,7 @@ const agreementCommand = () =>
     .option("--json", "print everything as JSON")
     .action(async (file: string, { scale, json }: { scale: Scale; json?: boolean }) => {
       const { readRatings } = await import("../labels/ratings.ts");
-      const { agreementOf } = await import("../statistics/agreement.ts");
+      const { measureAgreement: agreementOf } = await import("../statistics/agreement.ts");
       const { labelerAccuracy } = await import("../statistics/reliability.ts");
       const ratings = readRatings(file, scale);
       const found = agreementOf(ratings, scale);

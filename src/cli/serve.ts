@@ -26,7 +26,7 @@ export const serve = () =>
       if (!/^\d+$/.test(port) || Number(port) > 65535)
         throw new InputError(`--port ${port}: expected a number up to 65535`);
       const { LabelStore } = await import("../labels/store.ts");
-      const { invite } = await import("../labels/accounts.ts");
+      const { createInvitation: invite } = await import("../labels/accounts.ts");
       const { buildApp } = await import("../server/app.ts");
       const store = await LabelStore.open(where);
       const app = await buildApp(store);

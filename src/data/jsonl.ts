@@ -55,7 +55,7 @@ function startsArray(bytes: Buffer): boolean {
 }
 
 function parseArray(path: string, bytes: Buffer): Row[] {
-  const values: unknown[] = parse(path, bytes);
+  const values: unknown[] = parseValue(path, bytes);
   return values.map((value, index) => ({ line: index + 1, value }));
 }
 
@@ -65,7 +65,7 @@ function parseLines(path: string, bytes: Buffer): Row[] {
   for (let start = 0, line = 1; start < bytes.length; line++) {
     const found = bytes.indexOf(newline, start);
     const end = found < 0 ? bytes.length : found;
-    const value = parse(`${path}:${line}`, bytes.subarray(start, end));
+    const value = parseValue(`${path}:${line}`, bytes.subarray(start, end));
     if (value !== undefined) rows.push({ line, value });
     start = end + 1;
   }
@@ -73,8 +73,8 @@ function parseLines(path: string, bytes: Buffer): Row[] {
 }
 
 /** The JSON value in `bytes` (a leading byte order mark is ignored); undefined when they are blank. */
-function parse(where: string, bytes: Buffer) {
-  const text = decode(where, bytes);
+function parseValue(where: string, bytes: Buffer) {
+  const text = decodeUtf8(where, bytes);
   if (text.trim() === "") return undefined;
   try {
     return JSON.parse(text);
@@ -84,7 +84,7 @@ function parse(where: string, bytes: Buffer) {
 }
 
 /** UTF-8 without a byte order mark. @param where it stands, for the message @throws InputError */
-export function decode(where: string, bytes: Buffer): string {
+export function decodeUtf8(where: string, bytes: Buffer): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
@@ -98,7 +98,7 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /** Where a row of `path` stands, for messages. */
-export function at(path: string, line: number): string {
+export function rowLocation(path: string, line: number): string {
   return /\.(json(\.gz)?|parquet)$/.test(path) ? `${path}: record ${line}` : `${path}:${line}`;
 }
 

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
-import { type Draft, type Format, type Kind, thumb } from "./formats/format.ts";
+import { type Draft, type Format, type Kind, thumbCriterion } from "./formats/format.ts";
 import { formats } from "./formats/index.ts";
-import { at, isObject, type Row } from "./jsonl.ts";
+import { isObject, type Row, rowLocation } from "./jsonl.ts";
 import type { Comparison, Demonstration, Prompt, Unpaired } from "./records.ts";
 import { readRows } from "./tables.ts";
 
@@ -25,14 +25,14 @@ export interface DataReport {
 export async function readDemonstrations(
   path: string,
 ): Promise<{ records: Demonstration[]; report: DataReport }> {
-  const { drafts, report } = await read(path, ["demonstration"], "demonstrations");
+  const { drafts, report } = await readKind(path, ["demonstration"], "demonstrations");
   const records = drafts.map(({ prompt, completions }) => ({ prompt, completion: completions[0] ?? "" }));
   return { records, report };
 }
 
 /** Comparisons for the reward model. Throws as `readDemonstrations` does. */
 export async function readComparisons(path: string): Promise<{ records: Comparison[]; report: DataReport }> {
-  const { drafts, report } = await read(path, ["comparison"], "comparisons");
+  const { drafts, report } = await readKind(path, ["comparison"], "comparisons");
   const records = drafts.map(({ prompt, completions, ranks = [], ...draft }) => {
     const { margins, weight, probability, labeler } = draft;
     return {
@@ -52,11 +52,15 @@ export async function readComparisons(path: string): Promise<{ records: Comparis
  * Thumbs up and down for KTO; of comparisons, up for the best and down for all others. Throws as `readDemonstrations` does.
  */
 export async function readUnpaired(path: string): Promise<{ records: Unpaired[]; report: DataReport }> {
-  const { drafts, report } = await read(path, ["unpaired", "comparison"], "thumbs up and down");
+  const { drafts, report } = await readKind(path, ["unpaired", "comparison"], "thumbs up and down");
   const records = drafts.flatMap(({ prompt, completions, ranks, ratings }) =>
     ranks
       ? unpair({ prompt, completions, ranks })
-      : completions.map((completion) => ({ prompt, completion, label: ratings?.[thumb]?.[0] === 1 })),
+      : completions.map((completion) => ({
+          prompt,
+          completion,
+          label: ratings?.[thumbCriterion]?.[0] === 1,
+        })),
   );
   return { records, report };
 }
@@ -69,7 +73,7 @@ export function unpair({ prompt, completions, ranks }: Comparison): Unpaired[] {
 
 /** The distinct prompts of any data that has them, each with what else its row has. Throws as `readDemonstrations` does. */
 export async function readPrompts(path: string): Promise<{ records: Prompt[]; report: DataReport }> {
-  const { drafts, rows, format, report } = await read(
+  const { drafts, rows, format, report } = await readKind(
     path,
     ["prompt", "demonstration", "comparison", "unpaired"],
     "prompts",
@@ -89,32 +93,32 @@ export async function readPrompts(path: string): Promise<{ records: Prompt[]; re
 
 /** The sound records of rows of any format, ties too, and what became of the others. Throws as `readDemonstrations` does. */
 export function readDrafts(path: string, rows: Row[]): { drafts: Draft[]; report: DataReport } {
-  const format = recognise(path, rows);
+  const format = detectFormat(path, rows);
   const kind = format.kind === "comparison" ? "completions" : format.kind;
-  return keepSound(path, rows, format, kind, format.ours);
+  return keepValid(path, rows, format, kind, format.strict);
 }
 
 /** What a training reader would make of the file; malformed rows are counted where that would throw. */
 export async function checkData(path: string): Promise<DataReport> {
   const rows = await readRows(path);
-  const format = recognise(path, rows);
-  return keepSound(path, rows, format, format.kind, false).report;
+  const format = detectFormat(path, rows);
+  return keepValid(path, rows, format, format.kind, false).report;
 }
 
-async function read(
+async function readKind(
   path: string,
   kinds: Kind[],
   wanted: string,
 ): Promise<{ drafts: Draft[]; rows: unknown[]; format: Format; report: DataReport }> {
   const rows = await readRows(path);
-  const format = recognise(path, rows);
+  const format = detectFormat(path, rows);
   if (!kinds.includes(format.kind)) {
     throw new InputError(
       `${path}: this is ${format.name} data, which holds no ${wanted}. Accepted:\n${listFormats(kinds)}`,
     );
   }
   const kind = kinds.includes("prompt") ? "prompt" : format.kind;
-  const result = keepSound(path, rows, format, kind, format.ours);
+  const result = keepValid(path, rows, format, kind, format.strict);
   if (result.drafts.length === 0) {
     const why = Object.entries(result.report.dropped).map(([reason, count]) => `${count} ${reason}`);
     throw new InputError(`${path}: none of the ${rows.length} rows can be used: ${why.join(", ")}`);
@@ -123,7 +127,7 @@ async function read(
 }
 
 /** The format that most rows have. */
-function recognise(path: string, rows: Row[]): Format {
+function detectFormat(path: string, rows: Row[]): Format {
   const votes = new Map<Format, number>();
   const seen = new Set<string>();
   for (const { value } of rows) {
@@ -145,7 +149,7 @@ function listFormats(kinds?: Kind[]): string {
 }
 
 /** The sound records of the rows, taken as `kind`, and the row of each. With `strict`, a malformed row throws. */
-function keepSound(
+function keepValid(
   path: string,
   rows: Row[],
   format: Format,
@@ -164,8 +168,8 @@ function keepSound(
   const seen = new Set<string>();
 
   for (const { line, value } of rows) {
-    for (const draft of readRow(format, value, strict ? at(path, line) : undefined)) {
-      const sound = typeof draft === "string" ? draft : check(draft, kind);
+    for (const draft of readRow(format, value, strict ? rowLocation(path, line) : undefined)) {
+      const sound = typeof draft === "string" ? draft : cleanDraft(draft, kind);
       const key = typeof sound === "string" ? "" : fingerprint(sound, kind);
       if (typeof sound === "string") drop(sound, line);
       else if (seen.has(key)) drop("duplicate", line);
@@ -205,7 +209,7 @@ function readRow(format: Format, value: unknown, where?: string): (Draft | strin
 }
 
 /** The record, or the reason to drop it. A ranking of three or more loses only its empty or repeated replies. */
-function check(draft: Draft, kind: Kind): Draft | string {
+function cleanDraft(draft: Draft, kind: Kind): Draft | string {
   if (kind !== "text" && draft.prompt.every((message) => message.content.trim() === ""))
     return "empty prompt";
   if (kind === "prompt") return { ...draft, completions: [] };
@@ -215,8 +219,8 @@ function check(draft: Draft, kind: Kind): Draft | string {
   const { completions, ranks, models, ratings } = draft;
   let kept = completions.map((_, i) => i);
   const text = (i: number) => completions[i] as string;
-  const firstOf = (fold: (text: string) => string) => (i: number) =>
-    kept.find((j) => fold(text(j)) === fold(text(i))) === i;
+  const firstOf = (normaliseText: (text: string) => string) => (i: number) =>
+    kept.find((j) => normaliseText(text(j)) === normaliseText(text(i))) === i;
   const sieves: [reason: string, keep: (i: number) => boolean][] = [
     ["empty reply", (i) => text(i).trim() !== ""],
     ["identical completions", firstOf((text) => text)],

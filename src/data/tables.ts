@@ -2,7 +2,7 @@ import { parse } from "csv-parse/sync";
 import { stringify } from "csv-stringify/sync";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
-import { decode, parseJsonl, type Row, readBytes } from "./jsonl.ts";
+import { decodeUtf8, parseJsonl, type Row, readBytes } from "./jsonl.ts";
 import { messageSchema } from "./records.ts";
 
 /** How rows are written: JSON lines, a JSON list, or a table. */
@@ -23,7 +23,7 @@ export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
     case "json":
       return parseJsonl(path, bytes);
     case "csv":
-      return parseCsv(path, bytes).map(({ line, value }) => ({ line, value: typed(value) }));
+      return parseCsv(path, bytes).map(({ line, value }) => ({ line, value: parseCells(value) }));
     case "parquet":
       return parseParquet(path, bytes);
   }
@@ -34,7 +34,7 @@ export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
  * @throws InputError where it is no CSV, not UTF-8, or empty
  */
 export function parseCsv(path: string, bytes: Buffer): { line: number; value: Record<string, string> }[] {
-  const text = decode(path, bytes);
+  const text = decodeUtf8(path, bytes);
   let rows: { info: { lines: number }; record: Record<string, string> }[];
   try {
     rows = parse(text, {
@@ -51,22 +51,22 @@ export function parseCsv(path: string, bytes: Buffer): { line: number; value: Re
 }
 
 /** Columns that hold text, or a conversation as JSON. What looks like a number there is text. */
-const texts = new Set(
+const textColumns = new Set(
   "prompt chosen rejected completion text instruction input output_1 output_2 history human_ref_A human_ref_B".split(
     " ",
   ),
 );
 /** Columns that name something. */
-const names = new Set("id labeler task judgement item".split(" "));
+const identifierColumns = new Set("id labeler task judgement item".split(" "));
 
 const conversation = z.array(messageSchema).min(1);
 
 /** A CSV row with the values that its columns stand for; an empty cell is absent, but for empty text. */
-function typed(row: Record<string, string>): Record<string, unknown> {
+function parseCells(row: Record<string, string>): Record<string, unknown> {
   const value = (column: string, cell: string): unknown => {
-    if (names.has(column)) return cell || undefined;
+    if (identifierColumns.has(column)) return cell || undefined;
     const parsed = parseJson(cell);
-    if (texts.has(column)) return conversation.safeParse(parsed).success ? parsed : cell;
+    if (textColumns.has(column)) return conversation.safeParse(parsed).success ? parsed : cell;
     return cell === "" ? undefined : (parsed ?? cell);
   };
   return Object.fromEntries(
@@ -95,19 +95,19 @@ async function parseParquet(path: string, bytes: Buffer): Promise<Row[]> {
     throw new InputError(`${path}: not a Parquet file, or a damaged one: ${(error as Error).message}`);
   }
   if (!rows.length) throw new InputError(`${path}: the file has no rows`);
-  return rows.map((row, i) => ({ line: i + 1, value: plain(row) }));
+  return rows.map((row, i) => ({ line: i + 1, value: toJsonValue(row) }));
 }
 
 /** As JSON would have it: no null fields, no 64-bit integers, dates as text. */
-function plain(value: unknown): unknown {
+function toJsonValue(value: unknown): unknown {
   if (typeof value === "bigint") return Number(value);
   if (value instanceof Date) return value.toISOString();
-  if (Array.isArray(value)) return value.map(plain);
+  if (Array.isArray(value)) return value.map(toJsonValue);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
       .filter(([, field]) => field !== null && field !== undefined)
-      .map(([name, field]) => [name, plain(field)]),
+      .map(([name, field]) => [name, toJsonValue(field)]),
   );
 }
 
@@ -130,7 +130,7 @@ export async function encodeRows(
   }
   const { parquetWriteBuffer } = await import("hyparquet-writer");
   const data = columns.map((name) => ({ name, data: rows.map((row) => row[name] ?? null) }));
-  const fields = data.map(({ name, data }) => elements(name, data));
+  const fields = data.map(({ name, data }) => parquetSchema(name, data));
   const schema = [{ name: "root", num_children: columns.length }, ...fields.flat()];
   return Buffer.from(parquetWriteBuffer({ columnData: data, schema }));
 }
@@ -138,7 +138,7 @@ export async function encodeRows(
 type Element = import("hyparquet").SchemaElement;
 
 /** The schema of a column or field that has these values: lists and structs are nested, as `datasets` reads them. */
-function elements(name: string, values: readonly unknown[]): Element[] {
+function parquetSchema(name: string, values: readonly unknown[]): Element[] {
   const known = values.filter((value) => value !== null && value !== undefined);
   const every = (kind: (value: unknown) => boolean) => known.length > 0 && known.every(kind);
   const leaf = (type: Element["type"], converted?: Element["converted_type"]): Element[] => [
@@ -148,7 +148,7 @@ function elements(name: string, values: readonly unknown[]): Element[] {
     return [
       { name, repetition_type: "OPTIONAL", converted_type: "LIST", num_children: 1 },
       { name: "list", repetition_type: "REPEATED", num_children: 1 },
-      ...elements("element", (known as unknown[][]).flat()),
+      ...parquetSchema("element", (known as unknown[][]).flat()),
     ];
   if (every((value) => typeof value === "object")) {
     const objects = known as Record<string, unknown>[];
@@ -157,7 +157,7 @@ function elements(name: string, values: readonly unknown[]): Element[] {
       return [
         { name, repetition_type: "OPTIONAL", num_children: fields.length },
         ...fields.flatMap((field) =>
-          elements(
+          parquetSchema(
             field,
             objects.map((one) => one[field]),
           ),

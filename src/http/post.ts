@@ -2,7 +2,7 @@ import pMap from "p-map";
 import { RemoteError } from "../data/errors.ts";
 
 /** Tries of a request: servers refuse for a moment when they are busy. */
-const tries = 4;
+const maxAttempts = 4;
 
 export interface PostOptions {
   timeoutSeconds: number;
@@ -48,13 +48,13 @@ export async function postJson(
           ? `${address} did not answer in ${timeoutSeconds} s`
           : `${address} cannot be reached: ${cause?.message ?? (error as Error).message}`;
     }
-    if (attempt === tries) throw new RemoteError(problem);
+    if (attempt === maxAttempts) throw new RemoteError(problem);
     await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt));
   }
 }
 
 /** Requests under way at once. */
-const atOnce = 8;
+const concurrency = 8;
 
 /** `postJson` of each, some at a time, in their order. */
 export function postAll(
@@ -69,5 +69,5 @@ export function postAll(
     onProgress?.(++done, bodies.length);
     return text;
   };
-  return pMap(bodies, post, { concurrency: atOnce });
+  return pMap(bodies, post, { concurrency: concurrency });
 }

@@ -3,40 +3,42 @@ import type { Transaction } from "kysely";
 import type { Project, User } from "./records.ts";
 import type { Schema } from "./tables.ts";
 
-/** Judgements between a task and its repetition: by then an answer is given anew and not remembered. */
-const repeatAfter = 10;
+/** A task is repeated only after this many other judgements, so that the labeler judges it anew, not from memory. */
+const judgementsBeforeRepeat = 10;
 
 /**
- * Open tasks that one is drawn from. With always the first, people who work in step judge together every time, and whom
- * one disagrees with says little of who errs. Small, so that few tasks are begun at a time and what was paid for is soon
- * complete: each draw takes a begun one about as often as the overlap says.
+ * The next task is drawn at random from this many open ones. If everybody got the first, labelers who work at the same
+ * time would always share their tasks, and disagreement within one fixed pair does not show which of the two errs. The
+ * number is small so that few tasks are partly judged at any time, and tasks are soon complete.
  */
-const window = 16;
+const candidateLimit = 16;
 
-/** A task to be judged, and how many completions it has. */
-interface Open {
+/** A task that may be assigned. */
+interface CandidateTask {
   task: string;
+  /** Number of completions. */
   completions: number;
 }
 
-export interface Wish {
+export interface TaskRequest {
   project: Project;
   labeler: User;
-  /** Tasks that the labeler holds already. */
-  held: number;
+  /** Number of tasks that are already leased to the labeler. */
+  leased: number;
   now: number;
-  /** In [0, 1). */
+  /** Returns a uniform random number in [0, 1). */
   random: () => number;
 }
 
 /**
- * The task that a labeler gets next: at the project's rates one whose answer is known, or one that they judged before;
- * else any of the first few that still need judgements, which nobody else is about to give, and that they have not seen.
+ * Chooses the next task of a labeler. At the project's `goldRate` it is a gold task (one whose answer is known), and at
+ * its `repeatRate` one that the labeler has judged before. Otherwise it is drawn from the first open tasks: those that
+ * the labeler has not seen and that need more judgements than others hold leases for.
  */
 export async function chooseTask(
   tx: Transaction<Schema>,
-  { project, labeler, held, now, random }: Wish,
-): Promise<(Open & { repeat: boolean }) | undefined> {
+  { project, labeler, leased, now, random }: TaskRequest,
+): Promise<(CandidateTask & { repeat: boolean }) | undefined> {
   const { goldRate, repeatRate } = project.settings;
   const { count } = await tx
     .selectFrom("judgement")
@@ -44,25 +46,25 @@ export async function chooseTask(
     .where("project", "=", project.id)
     .where("labeler", "=", labeler.id)
     .executeTakeFirstOrThrow();
-  const at = drawOf(labeler.id, Number(count) + held);
-  const open = await firstOpen(tx, project.id, labeler, now);
-  const drawn = open[Math.floor(random() * open.length)];
-  if (drawn === undefined) return undefined;
-  if (at < goldRate) {
-    const gold = await firstGold(tx, project.id, labeler, now);
+  const draw = uniformFromHash(labeler.id, Number(count) + leased);
+  const open = await openTasks(tx, project.id, labeler, now);
+  const candidate = open[Math.floor(random() * open.length)];
+  if (candidate === undefined) return undefined;
+  if (draw < goldRate) {
+    const gold = await nextGoldTask(tx, project.id, labeler, now);
     if (gold) return { ...gold, repeat: false };
-  } else if (at < goldRate + repeatRate) {
-    const again = await oldest(tx, project.id, labeler.id, now);
-    if (again) return { ...again, repeat: true };
+  } else if (draw < goldRate + repeatRate) {
+    const repeated = await oldestRepeatableTask(tx, project.id, labeler.id, now);
+    if (repeated) return { ...repeated, repeat: true };
   }
-  return { ...drawn, repeat: false };
+  return { ...candidate, repeat: false };
 }
 
-/** In [0, 1), the same for the same labeler and place, and not to be foreseen. */
-const drawOf = (labeler: string, place: number): number =>
-  createHash("sha256").update(`${labeler} ${place}`).digest().readUInt32BE() / 2 ** 32;
+/** Hashes a labeler's id and task number to [0, 1): reproducible, but labelers cannot foresee which task is gold. */
+const uniformFromHash = (labeler: string, taskNumber: number): number =>
+  createHash("sha256").update(`${labeler} ${taskNumber}`).digest().readUInt32BE() / 2 ** 32;
 
-const tasks = (tx: Transaction<Schema>, project: string) =>
+const selectTasks = (tx: Transaction<Schema>, project: string) =>
   tx
     .selectFrom("task")
     .select(({ selectFrom }) => [
@@ -76,9 +78,9 @@ const tasks = (tx: Transaction<Schema>, project: string) =>
     ])
     .where("task.project", "=", project);
 
-/** Tasks of a project that ask for judgements still, and that the labeler may judge and has not seen, in their order. */
-const unseen = (tx: Transaction<Schema>, project: string, labeler: User, now: number) =>
-  tasks(tx, project)
+/** Selects incomplete tasks that the labeler has the skill for and has neither judged nor leased, in the project's order. */
+const selectUnseenTasks = (tx: Transaction<Schema>, project: string, labeler: User, now: number) =>
+  selectTasks(tx, project)
     .where("task.complete", "=", 0)
     .where(({ and, exists, not, selectFrom, eb, or }) =>
       and([
@@ -106,8 +108,13 @@ const unseen = (tx: Transaction<Schema>, project: string, labeler: User, now: nu
     )
     .orderBy("task.place");
 
-const firstOpen = (tx: Transaction<Schema>, project: string, labeler: User, now: number): Promise<Open[]> =>
-  unseen(tx, project, labeler, now)
+const openTasks = (
+  tx: Transaction<Schema>,
+  project: string,
+  labeler: User,
+  now: number,
+): Promise<CandidateTask[]> =>
+  selectUnseenTasks(tx, project, labeler, now)
     .where("task.gold", "is", null)
     .where(({ eb, selectFrom }) =>
       eb(
@@ -120,25 +127,25 @@ const firstOpen = (tx: Transaction<Schema>, project: string, labeler: User, now:
         eb("task.wanted", "-", eb.ref("task.done")),
       ),
     )
-    .limit(window)
+    .limit(candidateLimit)
     .execute();
 
-const firstGold = (
+const nextGoldTask = (
   tx: Transaction<Schema>,
   project: string,
   labeler: User,
   now: number,
-): Promise<Open | undefined> =>
-  unseen(tx, project, labeler, now).where("task.gold", "is not", null).limit(1).executeTakeFirst();
+): Promise<CandidateTask | undefined> =>
+  selectUnseenTasks(tx, project, labeler, now).where("task.gold", "is not", null).limit(1).executeTakeFirst();
 
-/** The labeler's oldest judgement that is far enough back, and was neither skipped nor repeated. */
-async function oldest(
+/** Finds the task of the labeler's oldest judgement that may be repeated: far enough back, not skipped, not repeated yet. */
+async function oldestRepeatableTask(
   tx: Transaction<Schema>,
   project: string,
   labeler: string,
   now: number,
-): Promise<Open | undefined> {
-  const own = await tasks(tx, project)
+): Promise<CandidateTask | undefined> {
+  const judged = await selectTasks(tx, project)
     .innerJoin("judgement", "judgement.task", "task.id")
     .select(["judgement.answer", "judgement.repeat", "task.gold"])
     .where("judgement.project", "=", project)
@@ -147,21 +154,21 @@ async function oldest(
     .orderBy("judgement.at")
     .orderBy("judgement.id")
     .execute();
-  const held = await tx
+  const leased = await tx
     .selectFrom("lease")
     .select("task")
     .where("project", "=", project)
     .where("labeler", "=", labeler)
     .where("expires", ">", now)
     .execute();
-  const repeated = new Set([
-    ...own.filter(({ repeat }) => repeat).map(({ task }) => task),
-    ...held.map(({ task }) => task),
+  const excluded = new Set([
+    ...judged.filter(({ repeat }) => repeat).map(({ task }) => task),
+    ...leased.map(({ task }) => task),
   ]);
-  return own
-    .slice(0, -repeatAfter)
+  return judged
+    .slice(0, -judgementsBeforeRepeat)
     .find(
       ({ task, answer, gold }) =>
-        gold === null && !repeated.has(task) && JSON.parse(answer).skip === undefined,
+        gold === null && !excluded.has(task) && JSON.parse(answer).skip === undefined,
     );
 }

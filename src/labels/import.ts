@@ -2,241 +2,256 @@ import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
-import { type Draft, thumb } from "../data/formats/format.ts";
+import { type Draft, thumbCriterion } from "../data/formats/format.ts";
 import type { DataReport } from "../data/readers.ts";
 import type { Message } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { denseRanks } from "../statistics/numbers.ts";
+import type { NewEvent } from "./events.ts";
 import type { NewTask, Project } from "./records.ts";
-import { type Answer, checkAnswer, type ProjectSettings, shuffleAnswer } from "./settings.ts";
+import { type Answer, checkAnswer, type ProjectSettings, permuteAnswer } from "./settings.ts";
 import { type LabelStore, newId } from "./store.ts";
 import type { Schema } from "./tables.ts";
 
-export type Intake = Pick<DataReport, "format" | "rows" | "kept" | "dropped"> & {
-  /** Judgements that came with the file. */
+export type ImportReport = Pick<DataReport, "format" | "rows" | "kept" | "dropped"> & {
+  /** Number of imported judgements. */
   judgements: number;
 };
 
-/** What a file says of who is better: known answers to measure labelers by, or what its labelers judged. */
-export type Use = "gold" | "judgements";
+/** How a file's preferences are imported: as known answers (gold), which labelers are measured by, or as judgements. */
+export type PreferenceUse = "gold" | "judgements";
 
-/** A file as `readDrafts` gives it. */
-interface File {
+/** The result of `readDrafts`. */
+interface DraftFile {
   drafts: Draft[];
   report: DataReport;
 }
 
-/** A task of the project, or one that the file makes, with what the file says of it. */
-interface Found {
+/** A task that is in the project already, or that the file adds, with the file's judgements of it. */
+interface ImportTask {
+  /** Undefined for a task that the file adds. */
   id: string | undefined;
-  made: NewTask;
-  /** Its completions as they are, or will be, stored. */
+  newTask: NewTask;
+  /** Completions in stored order. */
   texts: string[];
-  /** Names of who has judged it. */
-  by: Set<string>;
-  said: { labeler: string; answers: Answer[]; order: number[]; seconds: number }[];
+  /** Names of the labelers who have judged it. */
+  labelers: Set<string>;
+  judgements: { labeler: string; answers: Answer[]; order: number[]; seconds: number }[];
 }
 
 /**
- * Makes tasks of a file's records: of comparisons, of prompts with completions, and for demonstrations of prompts alone.
- * What the file says of who is better is left out without `use`. All of it is taken, or nothing.
+ * Imports a file's records as tasks: comparisons, prompts with completions and, in a project of demonstrations, prompts
+ * alone. Either all of the file is imported, or nothing.
+ * @param use how the file's preferences are imported. Default: they are left out
  */
 export async function importTasks(
   store: LabelStore,
   actor: string | null,
   project: Project,
-  { drafts, report }: File,
-  use?: Use,
-): Promise<Intake> {
+  { drafts, report }: DraftFile,
+  use?: PreferenceUse,
+): Promise<ImportReport> {
   const { kind } = project.settings;
   const source = basename(report.file);
   const dropped = { ...report.dropped };
   const drop = (reason: string) => {
     dropped[reason] = (dropped[reason] ?? 0) + 1;
   };
-  const found = await tasksOf(store, project.id);
-  const sorted = drafts.every(({ ranks }) => ranks && isAscending(ranks));
+  const tasks = await readTasks(store, project.id);
+  const isAlwaysSorted = drafts.every(({ ranks }) => ranks && isAscending(ranks));
   let kept = 0;
   for (const draft of drafts) {
     const { prompt: messages, ranks, labeler = source, seconds = 0 } = draft;
-    const texts = kind === "demonstration" ? toEdit(draft, use) : draft.completions;
-    const print = fingerprint(messages, texts);
-    const before = found.get(print);
-    const reason = unfit(kind, texts.length);
-    const gold = use === "gold" ? goldOf(kind, ranks) : undefined;
-    const answers = use === "judgements" ? answersOf(project.settings, draft) : undefined;
+    const texts = kind === "demonstration" ? initialResponse(draft, use) : draft.completions;
+    const key = fingerprint(messages, texts);
+    const existing = tasks.get(key);
+    const reason = reasonToDrop(kind, texts.length);
+    const gold = use === "gold" ? toGoldAnswer(kind, ranks) : undefined;
+    const answers = use === "judgements" ? toAnswers(project.settings, draft) : undefined;
     if (reason) drop(reason);
-    else if (before && !answers) drop("in the project already");
+    else if (existing && !answers) drop("in the project already");
     else if (use === "gold" && !gold) drop("no known answer");
     else if (typeof answers === "string") drop(answers);
-    else if (answers && before?.by.has(labeler)) drop("judged by this labeler already");
+    else if (answers && existing?.labelers.has(labeler)) drop("judged by this labeler already");
     else {
-      // A file with the better one always first does not say how they were shown.
-      const order = answers && sorted ? shuffled(texts.length, seedOf(print)) : texts.map((_, i) => i);
-      const task: Found = before ?? {
+      // If every row has the better completion first, the file's order is not the order in which they were shown.
+      const order =
+        answers && isAlwaysSorted ? shuffled(texts.length, seedFromFingerprint(key)) : texts.map((_, i) => i);
+      const task: ImportTask = existing ?? {
         id: undefined,
-        by: new Set(),
-        said: [],
+        labelers: new Set(),
+        judgements: [],
         texts: order.map((place) => texts[place] as string),
-        made: {
+        newTask: {
           messages,
           source,
           gold,
           ...(draft.skill !== undefined && { skill: draft.skill }),
-          completions: order.map((place) => completionOf(texts[place] as string, draft.models?.[place])),
+          completions: order.map((place) => toNewCompletion(texts[place] as string, draft.models?.[place])),
         },
       };
-      found.set(print, task);
-      if (!before) kept++;
+      tasks.set(key, task);
+      if (!existing) kept++;
       if (answers) {
-        const stored = task.texts.map((text) => texts.indexOf(text));
-        const shown = texts.map((text) => task.texts.indexOf(text));
-        task.by.add(labeler);
-        task.said.push({
+        const storedOrder = task.texts.map((text) => texts.indexOf(text));
+        const shownOrder = texts.map((text) => task.texts.indexOf(text));
+        task.labelers.add(labeler);
+        task.judgements.push({
           labeler,
           seconds,
-          answers: answers.map((answer) => shuffleAnswer(answer, stored)),
-          order: sorted ? task.texts.map((_, i) => i) : shown,
+          answers: answers.map((answer) => permuteAnswer(answer, storedOrder)),
+          order: isAlwaysSorted ? task.texts.map((_, i) => i) : shownOrder,
         });
       }
     }
   }
-  const judgements = await store.write((tx) => add(store, tx, actor, project, source, [...found.values()]));
+  const judgements = await store.write((tx) =>
+    insertTasksAndJudgements(store, tx, actor, project, source, [...tasks.values()]),
+  );
   return { format: report.format, rows: report.rows, kept, judgements, dropped };
 }
 
-/** Criteria for a project that rates what is in a file: those that the file rates by, or one for all. */
-export function rubricOf({ drafts }: File): ProjectSettings["rubric"] {
+/** Derives a rating project's rubric from a file: the criteria that it has ratings of, or "overall quality". */
+export function inferRubric({ drafts }: DraftFile): ProjectSettings["rubric"] {
   const rated = drafts.flatMap(({ ratings }) => (ratings ? [ratings] : []));
   const criteria = [...new Set(rated.flatMap(Object.keys))];
   if (!criteria.length) return [{ name: "overall quality", low: 1, high: 7 }];
   return criteria.map((name) => {
-    if (name === thumb) return { name, low: 0, high: 1 };
+    if (name === thumbCriterion) return { name, low: 0, high: 1 };
     const values = rated.flatMap((ratings) => ratings[name] ?? []);
-    const most = values.reduce((a, b) => Math.max(a, b), 5);
-    const least = values.reduce((a, b) => Math.min(a, b), 1);
-    return { name, low: Math.floor(least), high: Math.ceil(most) };
+    const highest = values.reduce((a, b) => Math.max(a, b), 5);
+    const lowest = values.reduce((a, b) => Math.min(a, b), 1);
+    return { name, low: Math.floor(lowest), high: Math.ceil(highest) };
   });
 }
 
-/** Adds what is new to the store. @returns how many judgements */
-async function add(
+/** Records new tasks, their labelers and judgements. @returns the number of judgements */
+async function insertTasksAndJudgements(
   store: LabelStore,
   tx: Transaction<Schema>,
   actor: string | null,
   project: Project,
   source: string,
-  found: readonly Found[],
+  tasks: readonly ImportTask[],
 ): Promise<number> {
-  const fresh = found.filter(({ id }) => id === undefined);
-  const made = await store.addTasksIn(
+  const newTasks = tasks.filter(({ id }) => id === undefined);
+  const newIds = await store.addTasksInTransaction(
     tx,
     actor,
     project,
-    fresh.map(({ made }) => made),
+    newTasks.map(({ newTask }) => newTask),
   );
-  const ids = new Map(fresh.map((one, i) => [one, made[i] as string]));
-  const said = found.flatMap((one) =>
-    one.said.map((judgement) => ({ ...judgement, task: one.id ?? (ids.get(one) as string) })),
+  const idOfNewTask = new Map(newTasks.map((task, i) => [task, newIds[i] as string]));
+  const judgements = tasks.flatMap((task) =>
+    task.judgements.map((judgement) => ({
+      ...judgement,
+      task: task.id ?? (idOfNewTask.get(task) as string),
+    })),
   );
-  const users = new Map<string, string>();
-  for (const name of new Set(said.map(({ labeler }) => labeler))) {
+  const userIds = new Map<string, string>();
+  for (const name of new Set(judgements.map(({ labeler }) => labeler))) {
     const user = await tx.selectFrom("user").select("id").where("name", "=", name).executeTakeFirst();
-    const id = user?.id ?? (await store.addUserIn(tx, actor, { name, role: "labeler" }));
-    users.set(name, id);
+    const id = user?.id ?? (await store.addUserInTransaction(tx, actor, { name, role: "labeler" }));
+    userIds.set(name, id);
     await store.record(tx, actor, { type: "joined", project: project.id, user: id });
   }
-  await store.record(
-    tx,
-    actor,
-    ...said.flatMap(({ labeler, answers, ...one }) => {
-      const made = answers.map((answer) => ({ id: newId(), answer }));
-      return made.map((own, i) => {
-        const before = made[i - 1];
-        return {
-          ...({ type: "judged", ...own, project: project.id } as const),
-          labeler: users.get(labeler) as string,
-          version: 0,
-          seed: 0,
-          repeat: false,
-          source,
-          ...one,
-          ...(before && { revises: before.id }),
-        };
-      });
-    }),
-  );
-  return said.reduce((sum, { answers }) => sum + answers.length, 0);
+  const events = judgements.flatMap(({ labeler, answers, task, order, seconds }) => {
+    const ids = answers.map(() => newId());
+    return answers.map((answer, i): NewEvent => {
+      const revises = ids[i - 1];
+      return {
+        type: "judged",
+        id: ids[i] as string,
+        answer,
+        project: project.id,
+        labeler: userIds.get(labeler) as string,
+        version: 0,
+        seed: 0,
+        repeat: false,
+        source,
+        task,
+        order,
+        seconds,
+        ...(revises !== undefined && { revises }),
+      };
+    });
+  });
+  await store.record(tx, actor, ...events);
+  return events.length;
 }
 
-function unfit(kind: ProjectSettings["kind"], completions: number): string | undefined {
+/** Says why a record cannot be a task of the project; undefined if it can. */
+function reasonToDrop(kind: ProjectSettings["kind"], completions: number): string | undefined {
   if (kind === "pairwise" && completions !== 2) return "not two completions";
   if (kind === "ranking" && completions < 2) return "fewer than two completions";
   if (kind !== "demonstration" && !completions) return "no completion";
   return completions > 9 ? "more than nine completions" : undefined;
 }
 
-const completionOf = (text: string, model: string | null | undefined) => ({
+const toNewCompletion = (text: string, model: string | null | undefined) => ({
   text,
   ...(typeof model === "string" && { model }),
 });
 
-const firstWins = ([first = 0, second = 0]: readonly number[]): boolean => first < second;
+const isFirstPreferred = ([first = 0, second = 0]: readonly number[]): boolean => first < second;
 
+/** Whether completions are ordered from best to worst. */
 const isAscending = (ranks: readonly number[]): boolean =>
   ranks.every((rank, i) => i === 0 || rank >= (ranks[i - 1] as number));
 
-function goldOf(kind: ProjectSettings["kind"], ranks: readonly number[] | undefined): NewTask["gold"] {
+function toGoldAnswer(kind: ProjectSettings["kind"], ranks: readonly number[] | undefined): NewTask["gold"] {
   if (!ranks) return undefined;
   if (kind === "pairwise")
-    return ranks[0] === ranks[1] ? undefined : { preference: firstWins(ranks) ? 1 : 8 };
-  return kind === "ranking" ? { ranks: fromOne(ranks) } : undefined;
+    return ranks[0] === ranks[1] ? undefined : { preference: isFirstPreferred(ranks) ? 1 : 8 };
+  return kind === "ranking" ? { ranks: toDenseRanks(ranks) } : undefined;
 }
 
-/** The response that a demonstration's task begins with: what was revised, or what a file of responses gives. */
-function toEdit({ revisions, completions }: Draft, use: Use | undefined): string[] {
+/** Returns the response that the labeler edits: the one that was revised, or the file's completion. */
+function initialResponse({ revisions, completions }: Draft, use: PreferenceUse | undefined): string[] {
   if (revisions) return [revisions.from];
   return use ? [] : completions.slice(0, 1);
 }
 
-/** What a record says, as answers that the project asks for, each in the place of the one before; or why it is none. */
-function answersOf(settings: ProjectSettings, draft: Draft): Answer[] | string {
-  const { revisions, ...last } = draft;
+/** Converts a record to answers of the project's kind, each a revision of the one before; a string says why it has none. */
+function toAnswers(settings: ProjectSettings, draft: Draft): Answer[] | string {
+  const { revisions, ...record } = draft;
   if (!revisions || settings.kind !== "demonstration") {
-    const answer = answerOf(settings, last);
+    const answer = toAnswer(settings, record);
     return typeof answer === "string" ? answer : [answer];
   }
   return revisions.rounds.length ? revisions.rounds : "nothing was revised";
 }
 
-/** What a record says, as an answer that the project asks for; or why it is none. */
-function answerOf(settings: ProjectSettings, draft: Draft): Answer | string {
+/** Converts a record to an answer of the project's kind; a string says why it has none. */
+function toAnswer(settings: ProjectSettings, draft: Draft): Answer | string {
   const { ranks, ratings, completions, strength = 1, probability, comment } = draft;
-  const asked = settings.rubric.flatMap(({ name }) => {
-    const own = ratings?.[name];
-    return own ? [[name, own] as const] : [];
+  const ratingEntries = settings.rubric.flatMap(({ name }) => {
+    const values = ratings?.[name];
+    return values ? [[name, values] as const] : [];
   });
-  const rated = asked.length ? { ratings: Object.fromEntries(asked) } : {};
+  const rated = ratingEntries.length ? { ratings: Object.fromEntries(ratingEntries) } : {};
   const answers: Record<ProjectSettings["kind"], () => Answer> = {
-    ranking: () => ({ ...(ranks && { ranks: fromOne(ranks) }), ...rated }),
-    // A file that does not say how much better says that it is better: slightly at least.
+    ranking: () => ({ ...(ranks && { ranks: toDenseRanks(ranks) }), ...rated }),
+    // A preference without a strength counts as "slightly better".
     pairwise: () => ({
-      ...(ranks && ranks[0] !== ranks[1] && { preference: firstWins(ranks) ? 5 - strength : 4 + strength }),
+      ...(ranks &&
+        ranks[0] !== ranks[1] && { preference: isFirstPreferred(ranks) ? 5 - strength : 4 + strength }),
       ...rated,
     }),
     rating: () => rated,
     demonstration: () => (completions[0] === undefined ? {} : { text: completions[0] }),
   };
-  const said = answers[settings.kind]();
-  if (!Object.keys(said).length) return "nothing is said of it";
-  const isPreference = said.ranks !== undefined || said.preference !== undefined;
+  const judged = answers[settings.kind]();
+  if (!Object.keys(judged).length) return "no preference, rating or text that the project asks for";
+  const isPreference = judged.ranks !== undefined || judged.preference !== undefined;
   const answer = {
-    ...said,
+    ...judged,
     ...(isPreference && probability !== undefined && { probability }),
     ...(comment !== undefined && { comment }),
   };
-  if (!asked.every(([, own]) => own.every(Number.isInteger))) return "ratings that are no whole numbers";
+  if (!ratingEntries.every(([, values]) => values.every(Number.isInteger)))
+    return "ratings that are no whole numbers";
   try {
     checkAnswer(answer, settings, settings.kind === "demonstration" ? 0 : completions.length);
     return answer;
@@ -246,17 +261,17 @@ function answerOf(settings: ProjectSettings, draft: Draft): Answer | string {
   }
 }
 
-/** 1 for the best, 2 for the next, equal for equal. */
-const fromOne = (ranks: readonly number[]): number[] => denseRanks(ranks).map((place) => place + 1);
+/** Ranks from 1 (best) without gaps; ties stay ties. */
+const toDenseRanks = (ranks: readonly number[]): number[] => denseRanks(ranks).map((rank) => rank + 1);
 
-/** Equal for the same completions to the same prompt, in whatever order. */
+/** Identifies a task by its prompt and completions, whatever their order. */
 const fingerprint = (messages: readonly Message[], completions: readonly string[]): string =>
   JSON.stringify([messages, [...completions].sort()]);
 
-const seedOf = (print: string): number => createHash("sha256").update(print).digest().readUInt32BE();
+const seedFromFingerprint = (key: string): number => createHash("sha256").update(key).digest().readUInt32BE();
 
-/** The project's tasks by their fingerprint. */
-async function tasksOf(store: LabelStore, project: string): Promise<Map<string, Found>> {
+/** Reads the project's tasks, keyed by fingerprint. */
+async function readTasks(store: LabelStore, project: string): Promise<Map<string, ImportTask>> {
   const tasks = await store.db
     .selectFrom("task")
     .innerJoin("prompt", "prompt.id", "task.prompt")
@@ -270,21 +285,21 @@ async function tasksOf(store: LabelStore, project: string): Promise<Map<string, 
     .where("task.project", "=", project)
     .orderBy("completion.place")
     .execute();
-  const judged = await store.db
+  const judgements = await store.db
     .selectFrom("judgement")
     .innerJoin("user", "user.id", "judgement.labeler")
     .select(["judgement.task", "user.name"])
     .where("judgement.project", "=", project)
     .execute();
-  const texts = groupBy(completions, ({ id }) => id);
-  const by = groupBy(judged, ({ task }) => task);
+  const completionsByTask = groupBy(completions, ({ id }) => id);
+  const judgementsByTask = groupBy(judgements, ({ task }) => task);
   return new Map(
     tasks.map(({ id, messages: stored }) => {
       const messages: Message[] = JSON.parse(stored);
-      const own = (texts.get(id) ?? []).map(({ text }): string => JSON.parse(text));
-      const names = new Set((by.get(id) ?? []).map(({ name }) => name));
-      const made = { messages, completions: [] };
-      return [fingerprint(messages, own), { id, made, texts: own, by: names, said: [] }];
+      const texts = (completionsByTask.get(id) ?? []).map(({ text }): string => JSON.parse(text));
+      const labelers = new Set((judgementsByTask.get(id) ?? []).map(({ name }) => name));
+      const newTask = { messages, completions: [] };
+      return [fingerprint(messages, texts), { id, newTask, texts, labelers, judgements: [] }];
     }),
   );
 }

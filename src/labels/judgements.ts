@@ -1,28 +1,28 @@
 import type { Message } from "../data/records.ts";
-import { disagreement, type Verdict, verdicts } from "./pairwise-preferences.ts";
+import { answersDisagree, type PairwisePreference, pairwisePreferences } from "./pairwise-preferences.ts";
 import { type Answer, parseAnswer } from "./settings.ts";
 import type { LabelStore } from "./store.ts";
 
-/** A judgement that counts, with what it is about. */
-export interface Judged {
+/** A judgement that has not been revised, with its task's known answer. */
+export interface Judgement {
   id: string;
   task: string;
   labeler: string;
   answer: Answer;
-  /** Which stored completion each place showed. */
+  /** Stored position of the completion that was shown at each position. */
   order: number[];
   seconds: number;
   at: number;
   repeat: boolean;
-  /** The file that it came from; null when it was made here. */
+  /** Name of the file that it was imported from; null if it was made in the web app. */
   source: string | null;
-  /** The task's known answer. */
+  /** Known answer of the task; undefined if it is not a gold task. */
   gold: Answer | undefined;
-  verdicts: Verdict[];
+  preferences: PairwisePreference[];
 }
 
-/** Judgements of a project that none has taken the place of, oldest first. */
-export async function judgements(store: LabelStore, project: string): Promise<Judged[]> {
+/** Reads a project's judgements, oldest first, without those that were revised. */
+export async function readJudgements(store: LabelStore, project: string): Promise<Judgement[]> {
   const rows = await store.db
     .selectFrom("judgement")
     .innerJoin("task", "task.id", "judgement.task")
@@ -38,7 +38,7 @@ export async function judgements(store: LabelStore, project: string): Promise<Ju
     return {
       ...row,
       answer: parsed,
-      verdicts: verdicts(parsed),
+      preferences: pairwisePreferences(parsed),
       order: JSON.parse(order),
       repeat: repeat === 1,
       gold: gold === null ? undefined : parseAnswer(gold),
@@ -46,30 +46,31 @@ export async function judgements(store: LabelStore, project: string): Promise<Ju
   });
 }
 
-/** Judgements that the overlap counts: not of known answers, not repeated, not skipped. */
-export const counted = <T extends Judged>(all: readonly T[]): T[] =>
+/** Filters the judgements that count towards a task's overlap: not of gold tasks, not repeated, not skipped. */
+export const countedJudgements = <T extends Judgement>(all: readonly T[]): T[] =>
   all.filter(({ gold, repeat, answer }) => !gold && !repeat && answer.skip === undefined);
 
-/** What names a pair of completions of a task. */
-export const pairOf = (task: string, { first, second }: Verdict): string => `${task} ${first} ${second}`;
+/** Builds a key for a pair of completions of a task. */
+export const pairKey = (task: string, { first, second }: PairwisePreference): string =>
+  `${task} ${first} ${second}`;
 
-/** What a prompt asks last, cut to what a table's cell holds. */
-export const excerpt = (messages: readonly Message[]): string =>
+/** Returns the start of a prompt's last message, short enough for a table cell. */
+export const promptExcerpt = (messages: readonly Message[]): string =>
   (messages.at(-1)?.content ?? "").slice(0, 200);
 
-/** Whether a judgement of a known answer prefers what is preferred there. */
-export function isRight({
+/** Whether a judgement of a gold task agrees with the known answer. */
+export function isCorrect({
   gold,
-  verdicts: said,
+  preferences,
   answer,
-}: Pick<Judged, "gold" | "verdicts" | "answer">): boolean {
-  return gold !== undefined && !answer.bothBad && said.length > 0 && isSame(gold, answer);
+}: Pick<Judgement, "gold" | "preferences" | "answer">): boolean {
+  return gold !== undefined && !answer.bothBad && preferences.length > 0 && isSameAnswer(gold, answer);
 }
 
-/** Whether two answers prefer alike: for every pair the same one, and the same ratings where there are some. */
-export function isSame(a: Answer, b: Answer): boolean {
-  return !disagreement([a, b]) && (!a.ratings || !b.ratings || equal(a.ratings, b.ratings));
+/** Whether two answers have the same preference for every pair, and the same ratings if both have ratings. */
+export function isSameAnswer(a: Answer, b: Answer): boolean {
+  return !answersDisagree([a, b]) && (!a.ratings || !b.ratings || haveSameEntries(a.ratings, b.ratings));
 }
 
-const equal = (a: object, b: object): boolean =>
+const haveSameEntries = (a: object, b: object): boolean =>
   JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());

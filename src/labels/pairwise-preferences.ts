@@ -1,46 +1,51 @@
 import { denseRanks } from "../statistics/numbers.ts";
 import type { Answer } from "./settings.ts";
 
-/** What one judgement says about two completions, by their places, the lower first. */
-export interface Verdict {
+/** One judgement's preference between two completions of a task, given by their stored positions; `first` < `second`. */
+export interface PairwisePreference {
   first: number;
   second: number;
-  /** Over 0 for the first, under 0 for the second, 0 for a tie: how much better, from −3.5 to 3.5 where asked. */
-  preferred: number;
+  /**
+   * Positive if the first is preferred, negative if the second, 0 for a tie. On the scale of a `pairwise` project it runs
+   * from −3.5 to 3.5; of rankings and ratings it is −1, 0 or 1.
+   */
+  margin: number;
 }
 
-/** Every pair that an answer compares: all of a ranking's, one of a preference, none of what was skipped. */
-export function verdicts(answer: Answer): Verdict[] {
+/** Lists the pairs that an answer compares: all of a ranking or ratings, one of a preference, none of a skipped task. */
+export function pairwisePreferences(answer: Answer): PairwisePreference[] {
   const { preference, bothBad, skip } = answer;
   if (skip !== undefined || bothBad) return [];
-  if (preference !== undefined) return [{ first: 0, second: 1, preferred: 4.5 - preference }];
-  const ranks = answer.ranks ?? ranksOf(answer.ratings ?? {});
-  return ranks.flatMap((own, first) =>
+  if (preference !== undefined) return [{ first: 0, second: 1, margin: 4.5 - preference }];
+  const ranks = answer.ranks ?? ranksFromRatings(answer.ratings ?? {});
+  return ranks.flatMap((rank, first) =>
     ranks.slice(first + 1).map((other, i) => ({
       first,
       second: first + 1 + i,
-      preferred: Math.sign(other - own),
+      margin: Math.sign(other - rank),
     })),
   );
 }
 
-/** Ranks of completions by their mean rating, 1 for the highest. @param ratings by criterion, one number a completion */
-export function ranksOf(ratings: Record<string, readonly number[]>): number[] {
+/** Ranks completions by their mean rating, 1 for the highest. @param ratings by criterion, one number for each completion */
+export function ranksFromRatings(ratings: Record<string, readonly number[]>): number[] {
   const [first = [], ...others] = Object.values(ratings);
-  const sums = first.map((rating, i) => others.reduce((sum, own) => sum + (own[i] as number), rating));
-  return denseRanks(sums.map((sum) => -sum)).map((place) => place + 1);
+  const sums = first.map((rating, i) =>
+    others.reduce((sum, criterion) => sum + (criterion[i] as number), rating),
+  );
+  return denseRanks(sums.map((sum) => -sum)).map((rank) => rank + 1);
 }
 
-/** Whether answers to one task differ in which of two completions is better, or in whether any is good. */
-export function disagreement(answers: readonly Answer[]): boolean {
+/** Whether answers to one task prefer different completions of a pair, or only some of them call all completions bad. */
+export function answersDisagree(answers: readonly Answer[]): boolean {
   const judged = answers.filter(({ skip }) => skip === undefined);
   if (new Set(judged.map(({ bothBad = false }) => bothBad)).size > 1) return true;
   const signs = new Map<string, number>();
-  return judged.flatMap(verdicts).some(({ first, second, preferred }) => {
+  return judged.flatMap(pairwisePreferences).some(({ first, second, margin }) => {
     const pair = `${first} ${second}`;
-    const sign = Math.sign(preferred);
-    const before = signs.get(pair) ?? sign;
-    signs.set(pair, before);
-    return before !== sign;
+    const sign = Math.sign(margin);
+    const firstSign = signs.get(pair) ?? sign;
+    signs.set(pair, firstSign);
+    return firstSign !== sign;
   });
 }

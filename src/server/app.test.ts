@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeRows, encodings, parseRows } from "../data/tables.ts";
-import { invite } from "../labels/accounts.ts";
+import { createInvitation } from "../labels/accounts.ts";
 import { LabelStore } from "../labels/store.ts";
 import { verify } from "../labels/verify.ts";
 import { buildApp } from "./app.ts";
@@ -50,7 +50,7 @@ type Browser = ReturnType<typeof browser>;
 let addresses = 0;
 async function account(role: "owner" | "reviewer" | "labeler", name: string, project: string | null = null) {
   const ask = browser();
-  const { token } = await invite(store, null, role, project);
+  const { token } = await createInvitation(store, null, role, project);
   // Each from an address of their own: one that makes many is slowed down.
   const from = { "x-forwarded-for": `10.1.0.${++addresses}` };
   const { status, body } = await ask("POST", "/api/claim", { token, name, password }, from);
@@ -85,7 +85,7 @@ async function makeProject(ask: Browser, settings: object = {}, rows = pairs(6))
 
 describe("accounts", () => {
   it("are made by invitation, once, and opened by name and password", async () => {
-    const { token } = await invite(store, null, "owner", null);
+    const { token } = await createInvitation(store, null, "owner", null);
     const ask = browser();
     expect((await ask("GET", `/api/invitations/${token}`)).body).toEqual({ role: "owner", project: null });
     expect((await ask("POST", "/api/claim", { token, name: "ann", password: "short" })).body.error).toMatch(
@@ -126,7 +126,7 @@ describe("accounts", () => {
     const change = (before: string, after: string, from: Browser = ask) =>
       from("POST", "/api/password", { before, after });
     const wrong = await change("wrong password", "another good one");
-    expect([wrong.status, wrong.body.error]).toEqual([400, "the old password is not right"]);
+    expect([wrong.status, wrong.body.error]).toEqual([400, "the old password is wrong"]);
     expect((await change(password, "short")).body.error).toMatch(/after: at least 10/);
     expect((await change(password, "another good one", browser())).status).toBe(401);
     expect((await elsewhere("GET", "/api/me")).body.user.name).toBe("changer");

@@ -20,25 +20,25 @@ import { sessionUser } from "../labels/accounts.ts";
 import { collect, exportRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
 import type { User } from "../labels/records.ts";
-import { type LabelStore, Refusal } from "../labels/store.ts";
-import { type Access, type Ask, sessionCookie } from "./labels/context.ts";
+import { type LabelStore, RequestError } from "../labels/store.ts";
+import { type Access, type RequestContext, sessionCookie } from "./labels/context.ts";
 import { errorSchema, type Reply, type Routes, routes } from "./labels/contract.ts";
 import { handlers } from "./labels/handlers.ts";
-import { Aside } from "./labels/statistics-worker.ts";
+import { StatisticsWorker } from "./labels/statistics-worker.ts";
 
-const rank: Record<Access, number> = { anyone: 0, labeler: 1, reviewer: 2, owner: 3 };
+const roleLevel: Record<Access, number> = { anyone: 0, labeler: 1, reviewer: 2, owner: 3 };
 
-const pages = fileURLToPath(new URL("../../dist/web", import.meta.url));
+const webRoot = fileURLToPath(new URL("../../dist/web", import.meta.url));
 /** Bytes of a request; an import's is larger. */
-const limits = { any: 8 * 2 ** 20, import: 256 * 2 ** 20 };
+const bodyLimits = { any: 8 * 2 ** 20, import: 256 * 2 ** 20 };
 
 /** The label store over HTTP, with its pages. It listens to nothing yet. */
 export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
-  const app = fastify({ bodyLimit: limits.any, trustProxy: "loopback" });
+  const app = fastify({ bodyLimit: bodyLimits.any, trustProxy: "loopback" });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler(answerError);
-  const aside = new Aside(store);
+  app.setErrorHandler(sendError);
+  const aside = new StatisticsWorker(store);
   app.addHook("onClose", () => aside.close());
   await app.register(cookie);
   await app.register(helmet, {
@@ -62,12 +62,12 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
     transform: jsonSchemaTransform,
   });
   await app.register(async (api) => {
-    for (const key of Object.keys(routes) as (keyof Routes)[]) add(api, store, aside, key);
-    addExport(api, store);
+    for (const key of Object.keys(routes) as (keyof Routes)[]) addRoute(api, store, aside, key);
+    addExportRoute(api, store);
     api.get("/api/openapi.json", { schema: { hide: true } }, () => app.swagger());
   });
-  if (existsSync(pages)) {
-    await app.register(files, { root: pages, maxAge: "1h" });
+  if (existsSync(webRoot)) {
+    await app.register(files, { root: webRoot, maxAge: "1h" });
     // The pages' own addresses: the app decides what to show.
     app.setNotFoundHandler((request, reply) =>
       request.method === "GET" && !request.url.startsWith("/api/")
@@ -78,16 +78,24 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
   return app;
 }
 
-function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, aside: Aside, key: K): void {
+function addRoute<K extends keyof Routes>(
+  api: FastifyInstance,
+  store: LabelStore,
+  aside: StatisticsWorker,
+  key: K,
+): void {
   const [method, url] = key.split(" ") as [string, string];
   const { response, ...parts } = routes[key] as { response: z.ZodType; params?: z.ZodType; body?: z.ZodType };
-  const [access, handle] = handlers[key] as unknown as [Access, (ask: Ask<K>) => Promise<Reply<K>>];
+  const [access, handle] = handlers[key] as unknown as [
+    Access,
+    (ask: RequestContext<K>) => Promise<Reply<K>>,
+  ];
   const guarded = /login|claim|password|reset/.test(url);
   api.route({
     method,
     url,
     schema: { ...parts, response: { 200: response, "4xx": errorSchema } },
-    ...(url.endsWith("/import") && { bodyLimit: limits.import }),
+    ...(url.endsWith("/import") && { bodyLimit: bodyLimits.import }),
     // Passwords are not to be guessed by trying.
     ...(guarded && {
       config: {
@@ -95,41 +103,41 @@ function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, as
       },
     }),
     handler: async (request, reply) => {
-      if (method !== "GET") refuseForged(request);
-      const user = await whoAsks(store, request, access);
-      const { params, body } = request as unknown as Pick<Ask<K>, "params" | "body">;
+      if (method !== "GET") refuseCrossSite(request);
+      const user = await authorise(store, request, access);
+      const { params, body } = request as unknown as Pick<RequestContext<K>, "params" | "body">;
       // A handler for anyone looks whether there is a user.
-      return handle({ store, aside, user: user as User, params, body, request, reply });
+      return handle({ store, statistics: aside, user: user as User, params, body, request, reply });
     },
   });
 }
 
 /** Who sends a request. @throws Refusal when they may not, or must sign in */
-async function whoAsks(
+async function authorise(
   store: LabelStore,
   request: FastifyRequest,
   access: Access,
 ): Promise<User | undefined> {
   const token = request.cookies[sessionCookie];
   const user = token === undefined ? undefined : await sessionUser(store, token);
-  if (rank[access] > 0 && !user) throw new Refusal(401, "sign in first");
-  if (user && rank[user.role] < rank[access])
-    throw new Refusal(403, `this is for ${access === "owner" ? "owners" : "reviewers and owners"}`);
+  if (roleLevel[access] > 0 && !user) throw new RequestError(401, "sign in first");
+  if (user && roleLevel[user.role] < roleLevel[access])
+    throw new RequestError(403, `this is for ${access === "owner" ? "owners" : "reviewers and owners"}`);
   const { project } = (request.params ?? {}) as { project?: string };
   if (user?.role === "labeler" && project !== undefined && !(await store.isMember(project, user.id)))
-    throw new Refusal(404, "there is no such project");
+    throw new RequestError(404, "there is no such project");
   return user;
 }
 
 const exportQuery = z.object({ format: z.enum(exportFormats), as: z.enum(encodings).default("jsonl") });
 
 /** A project's labels as a file; JSON lines are written as they are read. */
-function addExport(api: FastifyInstance, store: LabelStore): void {
+function addExportRoute(api: FastifyInstance, store: LabelStore): void {
   api.get(
     "/api/projects/:project/export",
     { schema: { params: z.object({ project: z.string() }), querystring: exportQuery } },
     async (request, reply) => {
-      await whoAsks(store, request, "reviewer");
+      await authorise(store, request, "reviewer");
       const project = await store.project((request.params as { project: string }).project);
       const { format, as } = request.query as z.infer<typeof exportQuery>;
       const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.${as}`;
@@ -152,24 +160,24 @@ function addExport(api: FastifyInstance, store: LabelStore): void {
 }
 
 /** A page of another site can make a browser send cookies, but no header of its own, and its origin is told. */
-function refuseForged({ headers }: FastifyRequest): void {
+function refuseCrossSite({ headers }: FastifyRequest): void {
   const { origin, host } = headers;
   const own = `http://${host}`;
   const isForeign = (from: string) => !URL.canParse(from) || new URL(from).host !== new URL(own).host;
   if (headers["x-plumbline"] !== "1" || (origin !== undefined && isForeign(origin)))
-    throw new Refusal(
+    throw new RequestError(
       403,
       "requests that change something need the header x-plumbline: 1, from the same site",
     );
 }
 
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const [issue] = error.validation;
     const field = issue?.instancePath.slice(1).replaceAll("/", ".");
     return reply.code(400).send({ error: `${field ? `${field}: ` : ""}${issue?.message}` });
   }
-  if (error instanceof Refusal) return reply.code(error.status).send({ error: error.message });
+  if (error instanceof RequestError) return reply.code(error.status).send({ error: error.message });
   if (error instanceof InputError) return reply.code(400).send({ error: error.message });
   if ((error as { statusCode?: number }).statusCode === 413) {
     const most = request.routeOptions.bodyLimit / 2 ** 20;

@@ -117,7 +117,7 @@ export function krippendorffAlpha(
   }
   const n = totals.reduce((a, b) => a + b, 0);
   if (n < 2) return "no item has two ratings";
-  const distance = distances(values, totals, scale);
+  const distance = squaredDistance(values, totals, scale);
   let observed = 0;
   let expected = 0;
   for (let c = 0; c < k; c++)
@@ -130,7 +130,7 @@ export function krippendorffAlpha(
 }
 
 /** Squared distance of two values by their places. */
-function distances(
+function squaredDistance(
   values: readonly number[],
   totals: readonly number[],
   scale: Scale,
@@ -182,20 +182,20 @@ export function estimate<T>(
 }
 
 /** How many values an item has, and their sum. */
-export interface Total {
+export interface CountAndSum {
   count: number;
   sum: number;
 }
 
-export const totalOf = (values: readonly number[]): Total => ({
+export const countAndSum = (values: readonly number[]): CountAndSum => ({
   count: values.length,
   sum: values.reduce((a, b) => a + b, 0),
 });
 
 /** The mean of all values of items. @param reason why there is none */
-export const meanOf =
+export const pooledMean =
   (reason: string) =>
-  (items: readonly Total[]): number | string => {
+  (items: readonly CountAndSum[]): number | string => {
     let [count, sum] = [0, 0];
     for (const item of items) {
       count += item.count;
@@ -208,7 +208,7 @@ export const meanOf =
  * `estimate` of a statistic of count rows. There are few different ones in thousands of items: the statistic is given each
  * once, and how many items are like it.
  */
-export function estimateRows(
+export function estimateFromCounts(
   rows: readonly (readonly number[])[],
   statistic: (different: readonly (readonly number[])[], times: readonly number[]) => number | string,
 ): Estimate {
@@ -227,7 +227,7 @@ export function estimateRows(
 }
 
 /** The share of wins (1, not 0) among those that are known, with Wilson's interval (1927), which holds for few as well. */
-export function shareOf(wins: readonly (number | undefined)[]): Estimate {
+export function winRate(wins: readonly (number | undefined)[]): Estimate {
   const known = wins.filter((win) => win !== undefined);
   const n = known.length;
   if (!n) return { reason: "no comparison yet" };
@@ -255,7 +255,7 @@ export interface Agreement {
   /** Share of equal labels over all pairs of ratings of an item. */
   observed: number | undefined;
   /** Every two labelers with an item in common, those that agree least first. */
-  pairs: Pair[];
+  pairs: LabelerPair[];
   /** Items by the share of unequal pairs of ratings, the worst first; those without any are not listed. */
   worst: { item: string; disagreement: number; labels: string[] }[];
   alert?: string;
@@ -265,10 +265,10 @@ export interface Agreement {
  * Agreement under this wants a look. For comparisons it is much to ask: InstructGPT's labelers agreed on 73 % of them,
  * which is an α of about 0.45.
  */
-const enough = 0.5;
+const minAgreement = 0.5;
 
 /** Everything about the agreement of ratings. Labels are numbers but for the nominal scale. */
-export function agreementOf(ratings: readonly Rating[], scale: Scale): Agreement {
+export function measureAgreement(ratings: readonly Rating[], scale: Scale): Agreement {
   const values = [...new Set(ratings.map(({ label }) => label))].sort((a, b) =>
     typeof a === "number" && typeof b === "number" ? a - b : String(a) < String(b) ? -1 : 1,
   );
@@ -286,14 +286,14 @@ export function agreementOf(ratings: readonly Rating[], scale: Scale): Agreement
   const rated = rows.filter(({ row }) => row.size > 1);
   const counts = rated.map((one) => one.counts);
   const numbers = scale === "nominal" ? values.map((_, place) => place) : values.map(Number);
-  const alpha = estimateRows(counts, (some, times) => krippendorffAlpha(some, numbers, scale, times));
+  const alpha = estimateFromCounts(counts, (some, times) => krippendorffAlpha(some, numbers, scale, times));
   const unequal = rated.map(({ item, row, counts }) => {
     const all = row.size * (row.size - 1);
     const equal = counts.reduce((sum, count) => sum + count * (count - 1), 0);
     return { item, equal, all, labels: [...row].map(([who, place]) => `${who}: ${values[place]}`) };
   });
   const all = unequal.reduce((sum, one) => sum + one.all, 0);
-  const pairs = kappas(
+  const pairs = pairwiseKappas(
     rated.map(({ row }) => row),
     values.length,
     scale,
@@ -304,7 +304,7 @@ export function agreementOf(ratings: readonly Rating[], scale: Scale): Agreement
     rated: rated.length,
     alpha,
     labelers: new Set(ratings.map(({ labeler }) => labeler)).size,
-    fleiss: estimateRows(counts, fleissKappa),
+    fleiss: estimateFromCounts(counts, fleissKappa),
     observed: all ? unequal.reduce((sum, { equal }) => sum + equal, 0) / all : undefined,
     pairs,
     worst: unequal
@@ -312,14 +312,14 @@ export function agreementOf(ratings: readonly Rating[], scale: Scale): Agreement
       .filter(({ disagreement }) => disagreement > 0)
       .sort((a, b) => b.disagreement - a.disagreement),
   };
-  const alert = alertOf(alpha, pairs);
+  const alert = agreementAlert(alpha, pairs);
   return { ...found, ...(alert !== undefined && { alert }) };
 }
 
 /** What is to be looked into, if anything: little agreement of all, or of two, who are named. */
-export function alertOf({ value }: Estimate, pairs: readonly Pair[]): string | undefined {
+export function agreementAlert({ value }: Estimate, pairs: readonly LabelerPair[]): string | undefined {
   // Each pair gets its part of the chance of a false alarm (Bonferroni).
-  const apart = pairs.filter((pair) => accident(pair) < falseAlarm / pairs.length);
+  const apart = pairs.filter((pair) => lowAgreementPValue(pair) < falseAlarmRate / pairs.length);
   const named = apart
     .slice(0, 5)
     .map(
@@ -328,7 +328,7 @@ export function alertOf({ value }: Estimate, pairs: readonly Pair[]): string | u
   const more = apart.length - named.length;
   const alerts = [
     value &&
-      value.value < enough &&
+      value.value < minAgreement &&
       `labelers agree little (α ${value.value.toFixed(2)}, 0 is chance): look at what they disagree about most, and say in the guidelines what decides it; or somebody answers carelessly`,
     apart.length > 0 &&
       `too little agreement of two to be an accident: ${named.join(", ")}${more ? ` and ${more} pairs more` : ""}`,
@@ -337,19 +337,19 @@ export function alertOf({ value }: Estimate, pairs: readonly Pair[]): string | u
 }
 
 /** Two labelers and how they agree on `items`. */
-type Pair = Kappa & { a: string; b: string };
+type LabelerPair = Kappa & { a: string; b: string };
 
 /** The chance that one project has a false alarm about two labelers, if every two agree with a κ of 0.5. */
-const falseAlarm = 0.01;
+const falseAlarmRate = 0.01;
 
 /** How likely two who agree with a κ of `enough` give so few equal labels to so many items (exact binomial). */
-export const accident = ({ kappa, observed, expected, items }: Pair): number =>
+export const lowAgreementPValue = ({ kappa, observed, expected, items }: LabelerPair): number =>
   kappa === undefined
     ? 1
-    : atMost(Math.ceil(observed * items - 1e-9), items, expected + enough * (1 - expected));
+    : binomialCdf(Math.ceil(observed * items - 1e-9), items, expected + minAgreement * (1 - expected));
 
 /** P(X ≤ k) of a binomial X of n trials. */
-function atMost(k: number, n: number, p: number): number {
+function binomialCdf(k: number, n: number, p: number): number {
   let log = n * Math.log(1 - p);
   let sum = Math.exp(log);
   for (let i = 1; i <= k; i++) {
@@ -360,7 +360,7 @@ function atMost(k: number, n: number, p: number): number {
 }
 
 /** Cohen's κ of every two labelers with an item in common, the lowest first. @param rows places of labels, by labeler */
-export function kappas(
+export function pairwiseKappas(
   rows: readonly ReadonlyMap<string, number>[],
   categories: number,
   scale: Scale,

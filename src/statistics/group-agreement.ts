@@ -1,4 +1,4 @@
-import { type Estimate, estimate, meanOf, type Total, totalOf } from "./agreement.ts";
+import { type CountAndSum, countAndSum, type Estimate, estimate, pooledMean } from "./agreement.ts";
 
 export interface GroupAgreement {
   /** Share of items on which two raters of one group agree, of two groups, and by how much they differ. */
@@ -8,7 +8,7 @@ export interface GroupAgreement {
   difference: Estimate;
 }
 
-type Items = readonly { within: Total; across: Total }[];
+type ItemAgreement = readonly { within: CountAndSum; across: CountAndSum }[];
 
 /** Whether raters of one group answer alike. @param ratings of each item, one a rater */
 export function agreementByGroup(
@@ -19,12 +19,12 @@ export function agreementByGroup(
       those.slice(0, i).map((b) => ({ alike: a.group === b.group, agree: Number(a.answer === b.answer) })),
     );
     const of = (alike: boolean) =>
-      totalOf(pairs.filter((pair) => pair.alike === alike).map(({ agree }) => agree));
+      countAndSum(pairs.filter((pair) => pair.alike === alike).map(({ agree }) => agree));
     return { within: of(true), across: of(false) };
   });
-  const share = meanOf("no two of them judged the same");
-  const within = (sample: Items) => share(sample.map((item) => item.within));
-  const across = (sample: Items) => share(sample.map((item) => item.across));
+  const share = pooledMean("no two of them judged the same");
+  const within = (sample: ItemAgreement) => share(sample.map((item) => item.within));
+  const across = (sample: ItemAgreement) => share(sample.map((item) => item.across));
   return {
     within: estimate(items, within),
     across: estimate(items, across),

@@ -10,7 +10,7 @@ export interface DawidSkene {
 }
 
 /** Below this many labels a labeler has one accuracy for all classes: a whole confusion matrix would be guessed. */
-const enoughForMatrix = 10;
+const minLabelsForMatrix = 10;
 
 /**
  * Classes of items and confusions of labelers by expectation-maximisation from the majority (Dawid & Skene 1979).
@@ -32,7 +32,7 @@ export function dawidSkene(
       return known === undefined ? normalised(row) : row.map((_, c) => Number(c === known));
     });
   const votes = Array.from({ length: items }, () => zeros(classes));
-  for (const { item, label } of ratings) add(votes[item] as number[], label, 1);
+  for (const { item, label } of ratings) addAt(votes[item] as number[], label, 1);
   let posteriors = clamp(votes);
   let confusion: number[][][] = [];
   const trace: number[] = [];
@@ -41,9 +41,9 @@ export function dawidSkene(
       Array.from({ length: classes }, () => zeros(classes).fill(smoothing)),
     );
     for (const { item, labeler, label } of ratings)
-      (posteriors[item] as number[]).forEach((p, c) => add(confusion[labeler]?.[c] as number[], label, p));
+      (posteriors[item] as number[]).forEach((p, c) => addAt(confusion[labeler]?.[c] as number[], label, p));
     confusion = confusion.map((matrix, labeler) =>
-      (counts[labeler] as number) < enoughForMatrix ? oneCoin(matrix) : matrix.map(normalised),
+      (counts[labeler] as number) < minLabelsForMatrix ? oneCoin(matrix) : matrix.map(normalised),
     );
     const prior = normalised(
       posteriors.reduce((sum, row) => sum.map((value, c) => value + (row[c] as number)), zeros(classes)),
@@ -51,7 +51,7 @@ export function dawidSkene(
     const logs = Array.from({ length: items }, () => prior.map(Math.log));
     for (const { item, labeler, label } of ratings)
       for (let c = 0; c < classes; c++)
-        add(logs[item] as number[], c, Math.log(confusion[labeler]?.[c]?.[label] as number));
+        addAt(logs[item] as number[], c, Math.log(confusion[labeler]?.[c]?.[label] as number));
     let likelihood = smoothing ? confusion.flat(2).reduce((sum, p) => sum + smoothing * Math.log(p), 0) : 0;
     logs.forEach((row, item) => {
       const known = gold.get(item);
@@ -70,10 +70,10 @@ export function dawidSkene(
   return { posteriors, confusion, trace };
 }
 
-type Places = ReadonlyMap<string, number>;
+type IndexByName = ReadonlyMap<string, number>;
 
 /** Different names, numbered as they come. */
-export const places = (names: readonly string[]): Places =>
+export const indexByName = (names: readonly string[]): IndexByName =>
   new Map([...new Set(names)].map((name, place) => [name, place]));
 
 /** Of each labeler, how likely they give an item its class, by `dawidSkene`. */
@@ -81,8 +81,8 @@ export function labelerAccuracy(
   ratings: readonly { item: string; labeler: string; label: string | number }[],
 ): Record<string, number> {
   const [items, labelers, classes] = (["item", "labeler", "label"] as const).map((of) =>
-    places(ratings.map((rating) => String(rating[of]))),
-  ) as [Places, Places, Places];
+    indexByName(ratings.map((rating) => String(rating[of]))),
+  ) as [IndexByName, IndexByName, IndexByName];
   const rows = ratings.map(({ item, labeler, label }) => ({
     item: items.get(item) as number,
     labeler: labelers.get(labeler) as number,
@@ -93,15 +93,15 @@ export function labelerAccuracy(
   const right = new Array<number>(labelers.size).fill(0);
   const all = [...right];
   for (const { item, labeler, label } of rows) {
-    add(right, labeler, posteriors[item]?.[label] as number);
-    add(all, labeler, 1);
+    addAt(right, labeler, posteriors[item]?.[label] as number);
+    addAt(all, labeler, 1);
   }
   return Object.fromEntries(
     [...labelers].map(([name, k]) => [name, (right[k] as number) / (all[k] as number)]),
   );
 }
 
-const add = (to: number[], place: number, value: number): void => {
+const addAt = (to: number[], place: number, value: number): void => {
   to[place] = (to[place] as number) + value;
 };
 
@@ -131,13 +131,13 @@ export interface Vote {
   pair: number;
   labeler: number;
   /** Whether the pair's first stood on the left (or above). */
-  firstLeft: boolean;
+  firstShownLeft: boolean;
   /** 1 for the first, 0 for the second, 0.5 for a tie. */
   first: number;
 }
 
 /** Comparisons of a labeler that are known to be right and wrong. */
-export interface Known {
+export interface KnownAnswers {
   right: number;
   wrong: number;
 }
@@ -154,7 +154,7 @@ export interface Reliability {
 }
 
 /** What is believed of a labeler before any comparison: right twice in three, as after this many. */
-export const unproven: Known = { right: 4, wrong: 2 };
+export const priorAnswers: KnownAnswers = { right: 4, wrong: 2 };
 
 /**
  * Which of two is better and how reliable each labeler is, by expectation-maximisation: Dawid & Skene's model (1979) of
@@ -165,11 +165,15 @@ export const unproven: Known = { right: 4, wrong: 2 };
  * labelers (Chen et al. 2013) follow whoever judged them, and call everybody right: docs/decisions/0007-reliability.md.
  * @param known comparisons of each labeler whose truth is known, and which are not among the votes
  */
-export function pairReliability(votes: readonly Vote[], pairs: number, known: readonly Known[]): Reliability {
+export function estimateReliability(
+  votes: readonly Vote[],
+  pairs: number,
+  known: readonly KnownAnswers[],
+): Reliability {
   // Each labeler's record by side: what the prior and known answers say is shared by both.
   const start = known.map(({ right, wrong }) => ({
-    right: (right + unproven.right) / 2,
-    wrong: (wrong + unproven.wrong) / 2,
+    right: (right + priorAnswers.right) / 2,
+    wrong: (wrong + priorAnswers.wrong) / 2,
   }));
   let accuracies = start.map(({ right, wrong }) => {
     const accuracy = right / (right + wrong);
@@ -180,11 +184,11 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
   for (let step = 0; step < 1000; step++) {
     const ifFirst = new Array<number>(pairs).fill(0);
     const ifSecond = new Array<number>(pairs).fill(0);
-    const logs = accuracies.map((own) => own.map(logsOf) as [Logs, Logs]);
+    const logs = accuracies.map((own) => own.map(logProbsOf) as [LogProbs, LogProbs]);
     for (const vote of votes) {
-      const own = logs[vote.labeler] as [Logs, Logs];
-      add(ifFirst, vote.pair, mixed(own[vote.firstLeft ? 0 : 1], vote.first));
-      add(ifSecond, vote.pair, mixed(own[vote.firstLeft ? 1 : 0], 1 - vote.first));
+      const own = logs[vote.labeler] as [LogProbs, LogProbs];
+      addAt(ifFirst, vote.pair, expectedLogProb(own[vote.firstShownLeft ? 0 : 1], vote.first));
+      addAt(ifSecond, vote.pair, expectedLogProb(own[vote.firstShownLeft ? 1 : 0], 1 - vote.first));
     }
     let posterior = 0;
     first = ifFirst.map((a, pair) => {
@@ -193,17 +197,17 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
       return 1 / (1 + Math.exp(b - a));
     });
     accuracies.forEach((own, k) => {
-      const { right, wrong } = start[k] as Known;
+      const { right, wrong } = start[k] as KnownAnswers;
       for (const accuracy of own) posterior += right * Math.log(accuracy) + wrong * Math.log(1 - accuracy);
     });
     const before = trace.at(-1) ?? -Infinity;
     trace.push(posterior);
     if (posterior - before < 1e-9 * Math.abs(posterior)) break;
-    const records = start.map((own) => [{ ...own }, { ...own }] as [Known, Known]);
+    const records = start.map((own) => [{ ...own }, { ...own }] as [KnownAnswers, KnownAnswers]);
     for (const vote of votes) {
       const p = first[vote.pair] as number;
-      const own = records[vote.labeler] as [Known, Known];
-      const [ofFirst, ofSecond] = [own[vote.firstLeft ? 0 : 1], own[vote.firstLeft ? 1 : 0]];
+      const own = records[vote.labeler] as [KnownAnswers, KnownAnswers];
+      const [ofFirst, ofSecond] = [own[vote.firstShownLeft ? 0 : 1], own[vote.firstShownLeft ? 1 : 0]];
       ofFirst.right += p * vote.first;
       ofFirst.wrong += p * (1 - vote.first);
       ofSecond.right += (1 - p) * (1 - vote.first);
@@ -222,15 +226,19 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
 }
 
 /** Log-probabilities of a right answer and of a wrong one. */
-interface Logs {
+interface LogProbs {
   right: number;
   wrong: number;
 }
 
-const logsOf = (accuracy: number): Logs => ({ right: Math.log(accuracy), wrong: Math.log(1 - accuracy) });
+const logProbsOf = (accuracy: number): LogProbs => ({
+  right: Math.log(accuracy),
+  wrong: Math.log(1 - accuracy),
+});
 
 /** Log-probability of an answer that is right to this share. */
-const mixed = ({ right, wrong }: Logs, share: number): number => share * right + (1 - share) * wrong;
+const expectedLogProb = ({ right, wrong }: LogProbs, share: number): number =>
+  share * right + (1 - share) * wrong;
 
 /** What a judgement of a labeler counts in training: how much better than chance, nothing where worse. */
-export const weightOf = (accuracy: number): number => Math.max(0, 2 * accuracy - 1);
+export const trainingWeight = (accuracy: number): number => Math.max(0, 2 * accuracy - 1);

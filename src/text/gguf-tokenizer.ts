@@ -4,7 +4,12 @@ import { Tokenizer } from "./tokenizer.ts";
 type Metadata = ReadonlyMap<string, unknown>;
 
 const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
-const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
+const splitBy = (Regex: string) => ({
+  type: "Split",
+  pattern: { Regex },
+  behavior: "Isolated",
+  invert: false,
+});
 const llama3Words =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
@@ -13,7 +18,7 @@ const preTokenizers: Record<string, unknown[]> = {
   default: [byteLevel],
   "gpt-2": [byteLevel],
   smollm: [{ type: "Digits", individual_digits: true }, byteLevel],
-  "llama-bpe": [split(llama3Words), { ...byteLevel, use_regex: false }],
+  "llama-bpe": [splitBy(llama3Words), { ...byteLevel, use_regex: false }],
 };
 
 /** Rebuilds a byte-level BPE tokenizer from GGUF metadata. */

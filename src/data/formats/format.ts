@@ -37,7 +37,7 @@ export interface Format {
   /** The fields that tell it from the others: a row of this format has them all. */
   fields: string[];
   /** Ours and TRL's, which people write by hand: a bad row there is a mistake to mend, not noise to drop. */
-  ours: boolean;
+  strict: boolean;
   /** Whether a row with all `fields` is of this format. */
   matches: (row: Record<string, unknown>) => boolean;
   /** The records in a row, or why there is none (a string). Throws `ZodError` for a malformed row. */
@@ -46,11 +46,11 @@ export interface Format {
 
 /** A format by the schema of its rows and what it makes of one; ours unless it says otherwise. */
 export function defineFormat<T>(
-  format: Pick<Format, "name" | "kind" | "fields"> & Partial<Pick<Format, "ours" | "matches">>,
+  format: Pick<Format, "name" | "kind" | "fields"> & Partial<Pick<Format, "strict" | "matches">>,
   schema: z.ZodType<T>,
   read: (row: T) => Draft[] | string,
 ): Format {
-  return { ours: true, matches: () => true, ...format, read: (row) => read(schema.parse(row)) };
+  return { strict: true, matches: () => true, ...format, read: (row) => read(schema.parse(row)) };
 }
 
 export const conversation = z.array(messageSchema).min(1);
@@ -67,21 +67,22 @@ export const comment = z.string().optional();
 export const models = z.array(z.string().nullable()).optional();
 export type Text = z.infer<typeof text>;
 
-export const user = (content: string): Message => ({ role: "user", content });
-export const toPrompt = (value: Text): Message[] => (typeof value === "string" ? [user(value)] : value);
+export const userMessage = (content: string): Message => ({ role: "user", content });
+export const toPrompt = (value: Text): Message[] =>
+  typeof value === "string" ? [userMessage(value)] : value;
 
 /** The reply in a completion column: the text, or the last message of a conversation. */
 export const toReply = (value: Text): string =>
   typeof value === "string" ? value : (value.at(-1)?.content ?? "");
 
 /** The criterion that thumbs are ratings of: 1 for up, 0 for down. */
-export const thumb = "good";
+export const thumbCriterion = "good";
 
 /** Who wrote each, where any is known. */
-export const namedModels = (all: readonly { model: string | null }[]): (string | null)[] | undefined =>
+export const modelNames = (all: readonly { model: string | null }[]): (string | null)[] | undefined =>
   all.some(({ model }) => model !== null) ? all.map(({ model }) => model) : undefined;
 
 /** The object without its undefined values, which `exactOptionalPropertyTypes` keeps apart from absent ones. */
-export function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+export function omitUndefined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 }

@@ -20,7 +20,7 @@ const node: z.ZodType<Node> = z.object({
 });
 /** Open Assistant's message trees (Köpf et al. 2023). */
 export const oasst = defineFormat(
-  { name: "Open Assistant tree", kind: "comparison", fields: ["message_tree_id", "prompt"], ours: false },
+  { name: "Open Assistant tree", kind: "comparison", fields: ["message_tree_id", "prompt"], strict: false },
   z.object({ prompt: node }),
   ({ prompt }) => {
     const groups = rankedGroups(prompt, []);

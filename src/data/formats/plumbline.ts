@@ -2,9 +2,9 @@ import { z } from "zod";
 import {
   comment,
   defineFormat,
-  given,
   identifier,
   models,
+  omitUndefined,
   probability,
   rank,
   skill,
@@ -37,7 +37,7 @@ export const rankings = defineFormat(
       error: "expected one rank per completion",
     }),
   ({ prompt, completions, ranks, ...rest }) => [
-    { prompt: toPrompt(prompt), completions: completions.map(toReply), ranks, ...given(rest) },
+    { prompt: toPrompt(prompt), completions: completions.map(toReply), ranks, ...omitUndefined(rest) },
   ],
 );
 
@@ -46,7 +46,7 @@ export const promptAndCompletions = defineFormat(
   { name: "prompt and completions", kind: "completions", fields: ["prompt", "completions"] },
   z.object({ prompt: text, completions: z.array(text).min(1), id: identifier, models, skill }),
   ({ prompt, completions, ...rest }) => [
-    { prompt: toPrompt(prompt), completions: completions.map(toReply), ...given(rest) },
+    { prompt: toPrompt(prompt), completions: completions.map(toReply), ...omitUndefined(rest) },
   ],
 );
 
@@ -70,6 +70,13 @@ export const revisions = defineFormat(
         comment: `${principle}: ${critique}`,
       }));
     const completions = [rounds.at(-1)?.text ?? response];
-    return [{ prompt: toPrompt(prompt), completions, revisions: { from: response, rounds }, ...given(rest) }];
+    return [
+      {
+        prompt: toPrompt(prompt),
+        completions,
+        revisions: { from: response, rounds },
+        ...omitUndefined(rest),
+      },
+    ];
   },
 );

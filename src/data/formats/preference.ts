@@ -4,9 +4,9 @@ import {
   type Draft,
   defineFormat,
   type Format,
-  given,
   identifier,
   models,
+  omitUndefined,
   probability,
   skill,
   strength,
@@ -14,7 +14,7 @@ import {
   text,
   toPrompt,
   toReply,
-  user,
+  userMessage,
   weight,
 } from "./format.ts";
 import { parseTranscript } from "./transcript.ts";
@@ -38,7 +38,7 @@ const pair = z.object({
 });
 /** A format whose rows have `chosen` and `rejected`. */
 export const pairFormat = (name: string, fields: string[], matches?: Format["matches"]): Format =>
-  defineFormat({ name, kind: "comparison", fields, ...given({ matches }) }, pair, readPair);
+  defineFormat({ name, kind: "comparison", fields, ...omitUndefined({ matches }) }, pair, readPair);
 
 /** TRL's preference formats, the more telling ones first. */
 export const ratedPreferences = [
@@ -62,7 +62,7 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
   const ranks = good === bad ? [0, 0] : [0, 1];
   const { margin: margins, weight, probability, labeler, comment, strength, models, skill } = row;
   const rest = { margins, weight, probability, labeler, comment, strength, models, skill };
-  return [{ ...split, ranks, ...given(rest) }];
+  return [{ ...split, ranks, ...omitUndefined(rest) }];
 }
 
 /** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
@@ -75,7 +75,10 @@ function splitImplicit(chosen: Text, rejected: Text): Pick<Draft, "prompt" | "co
     const prompt = a.slice(0, Math.max(0, a.lastIndexOf(" ", end)));
     return prompt.trim() === ""
       ? undefined
-      : { prompt: [user(prompt)], completions: [a, b].map((side) => side.slice(prompt.length).trim()) };
+      : {
+          prompt: [userMessage(prompt)],
+          completions: [a, b].map((side) => side.slice(prompt.length).trim()),
+        };
   }
   if (typeof a === "string" || typeof b === "string") return undefined;
   const prompt = a.slice(0, -1);

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { denseRanks, mean } from "../../statistics/numbers.ts";
-import { defineFormat, given, namedModels, user } from "./format.ts";
+import { defineFormat, modelNames, omitUndefined, userMessage } from "./format.ts";
 
 /** UltraFeedback (Cui et al. 2023): completions rated by criterion. */
 export const ultraFeedback = defineFormat(
-  { name: "UltraFeedback", kind: "comparison", fields: ["instruction", "completions"], ours: false },
+  { name: "UltraFeedback", kind: "comparison", fields: ["instruction", "completions"], strict: false },
   z.object({
     instruction: z.string(),
     completions: z.array(
@@ -32,12 +32,12 @@ export const ultraFeedback = defineFormat(
     const ratings = ofAll.map((name) => [name, rated.map((one) => one.ratings.get(name) as number)]);
     return [
       {
-        prompt: [user(instruction)],
+        prompt: [userMessage(instruction)],
         completions: rated.map(({ response }) => response),
         ranks: denseRanks(rated.map(({ rank }) => rank)),
-        ...given({
+        ...omitUndefined({
           ratings: ratings.length ? Object.fromEntries(ratings) : undefined,
-          models: namedModels(rated),
+          models: modelNames(rated),
         }),
       },
     ];

@@ -1,15 +1,15 @@
 import { z } from "zod";
 import { messageSchema } from "../../data/records.ts";
 import { roles } from "../../labels/events.ts";
-import { answerSchema, projectSettings, question } from "../../labels/settings.ts";
+import { answerSchema, projectSettingsSchema, questionSchema } from "../../labels/settings.ts";
 
 // What the pages and the server say to each other. The server checks requests by these schemas and writes its OpenAPI
 // document from them; the pages import their types.
 
 /** No database keeps NUL in a text. */
-const plain = z.string().refine((text) => !text.includes("\0"), "it has a character that is none");
-const id = plain;
-const name = plain.trim().min(1).max(100);
+const textWithoutNul = z.string().refine((text) => !text.includes("\0"), "it has a character that is none");
+const id = textWithoutNul;
+const name = textWithoutNul.trim().min(1).max(100);
 const password = z.string().min(10, "at least 10 characters").max(1000);
 
 export const userSchema = z.object({
@@ -25,7 +25,7 @@ export const userSchema = z.object({
 export const projectSchema = z.object({
   id,
   name: z.string(),
-  settings: projectSettings,
+  settings: projectSettingsSchema,
   guidelines: z.number(),
   /** Tasks that are to be judged, and how many have all their judgements. */
   tasks: z.number(),
@@ -48,9 +48,9 @@ export const assignmentSchema = z.object({
 export const errorSchema = z.object({ error: z.string() });
 
 /** An interval of 95 %. */
-const interval = z.object({ value: z.number(), low: z.number(), high: z.number() });
+const intervalSchema = z.object({ value: z.number(), low: z.number(), high: z.number() });
 
-const ratingSchema = z.object({ value: interval.optional(), reason: z.string().optional() });
+const estimateSchema = z.object({ value: intervalSchema.optional(), reason: z.string().optional() });
 
 const judgementSchema = z.object({
   id,
@@ -62,7 +62,7 @@ const judgementSchema = z.object({
 });
 
 /** A judgement among all: asked again or not, and right or not where the answer is known. */
-const reviewedJudgement = judgementSchema.extend({
+const reviewedJudgementSchema = judgementSchema.extend({
   repeat: z.boolean(),
   /** Another took its place. */
   revised: z.boolean(),
@@ -70,7 +70,7 @@ const reviewedJudgement = judgementSchema.extend({
 });
 
 /** A task with everything that was said of it, for those who look after the project. */
-const judgedTask = z.object({
+const judgedTaskSchema = z.object({
   task: id,
   messages: z.array(messageSchema),
   completions: z.array(z.object({ text: z.string(), model: z.string().nullable() })),
@@ -80,11 +80,11 @@ const judgedTask = z.object({
 export const qualitySchema = z.object({
   judgements: z.number(),
   /** Krippendorff's α over who is better in each pair, and Fleiss' κ; for rankings Kendall's τ between labelers. */
-  alpha: ratingSchema,
-  fleiss: ratingSchema,
-  tau: ratingSchema,
+  alpha: estimateSchema,
+  fleiss: estimateSchema,
+  tau: estimateSchema,
   /** α of each criterion's ratings. */
-  criteria: z.array(z.object({ name: z.string(), alpha: ratingSchema })),
+  criteria: z.array(z.object({ name: z.string(), alpha: estimateSchema })),
   /** Said when labelers agree too little. */
   alert: z.string().optional(),
   pairs: z.array(
@@ -104,9 +104,9 @@ export const qualitySchema = z.object({
     z.object({
       name: z.string(),
       values: z.array(z.object({ value: z.string(), labelers: z.number(), judgements: z.number() })),
-      within: ratingSchema,
-      across: ratingSchema,
-      difference: ratingSchema,
+      within: estimateSchema,
+      across: estimateSchema,
+      difference: estimateSchema,
     }),
   ),
   spent: z.number(),
@@ -127,8 +127,8 @@ export const labelerSchema = z.object({
   /** Same answers among tasks judged twice. */
   consistency: z.object({ same: z.number(), total: z.number() }),
   /** Share of comparisons won by what was shown first, and by what is longer; 0.5 is none. */
-  left: ratingSchema,
-  long: ratingSchema,
+  left: estimateSchema,
+  long: estimateSchema,
   /** Median seconds a judgement. */
   seconds: z.number().optional(),
   /** Share of comparisons in which the labeler agrees with others on the same task, week by week. */
@@ -138,7 +138,7 @@ export const labelerSchema = z.object({
   weight: z.number(),
 });
 
-const importReport = z.object({
+const importReportSchema = z.object({
   format: z.string(),
   rows: z.number(),
   kept: z.number(),
@@ -146,7 +146,7 @@ const importReport = z.object({
   dropped: z.record(z.string(), z.number()),
 });
 
-const inProject = z.object({ project: id });
+const projectParams = z.object({ project: id });
 
 /** Every request: its parameters, body and answer. */
 export const routes = {
@@ -191,18 +191,18 @@ export const routes = {
   },
   "GET /api/projects": { response: z.array(projectSchema) },
   "POST /api/projects": {
-    body: z.object({ name, settings: projectSettings }),
+    body: z.object({ name, settings: projectSettingsSchema }),
     response: projectSchema,
   },
-  "GET /api/projects/:project": { params: inProject, response: projectSchema },
+  "GET /api/projects/:project": { params: projectParams, response: projectSchema },
   "PATCH /api/projects/:project": {
-    params: inProject,
-    body: z.object({ settings: projectSettings }),
+    params: projectParams,
+    body: z.object({ settings: projectSettingsSchema }),
     response: projectSchema,
   },
   /** Guidelines as a labeler reads them. Which answers are right is told to owners, who edit them. */
   "GET /api/projects/:project/guidelines": {
-    params: inProject,
+    params: projectParams,
     response: z.object({
       version: z.number(),
       text: z.string(),
@@ -213,18 +213,18 @@ export const routes = {
     }),
   },
   "POST /api/projects/:project/guidelines": {
-    params: inProject,
-    body: z.object({ text: z.string().min(1).max(200_000), questions: z.array(question).max(50) }),
+    params: projectParams,
+    body: z.object({ text: z.string().min(1).max(200_000), questions: z.array(questionSchema).max(50) }),
     response: z.object({ version: z.number() }),
   },
   "POST /api/projects/:project/qualification": {
-    params: inProject,
+    params: projectParams,
     body: z.object({ answers: z.array(z.int()) }),
     response: z.object({ passed: z.boolean(), correct: z.number(), total: z.number() }),
   },
   /** A file of any format that `plumbline data check` names: text (JSONL, JSON, CSV) or bytes in base64 (Parquet). */
   "POST /api/projects/:project/import": {
-    params: inProject,
+    params: projectParams,
     body: z.object({
       name: z.string().max(300),
       text: z.string().optional(),
@@ -232,15 +232,15 @@ export const routes = {
       /** What its preferences are; without, they are left out. */
       use: z.enum(["gold", "judgements"]).optional(),
     }),
-    response: importReport,
+    response: importReportSchema,
   },
   "POST /api/projects/:project/invitations": {
-    params: inProject,
+    params: projectParams,
     body: z.object({ role: z.enum(roles) }),
     response: z.object({ link: z.string(), expires: z.number() }),
   },
   "POST /api/projects/:project/next": {
-    params: inProject,
+    params: projectParams,
     body: z.object({ besides: z.array(id).max(3).default([]) }),
     response: z.object({ assignment: assignmentSchema.nullable() }),
   },
@@ -256,7 +256,7 @@ export const routes = {
   },
   /** The last judgement of the one who asks, as it was shown, to be revised. */
   "GET /api/projects/:project/last": {
-    params: inProject,
+    params: projectParams,
     response: z.object({
       last: z
         .object({
@@ -274,31 +274,31 @@ export const routes = {
     body: z.object({ answer: answerSchema, seconds: z.number().min(0).max(1e6) }),
     response: z.object({ id }),
   },
-  "GET /api/projects/:project/quality": { params: inProject, response: qualitySchema },
-  "GET /api/projects/:project/labelers": { params: inProject, response: z.array(labelerSchema) },
+  "GET /api/projects/:project/quality": { params: projectParams, response: qualitySchema },
+  "GET /api/projects/:project/labelers": { params: projectParams, response: z.array(labelerSchema) },
   /** A labeler's judgements, the newest on page 0. */
   "GET /api/projects/:project/labelers/:labeler/judgements/:page": {
-    params: inProject.extend({ labeler: id, page: z.string().regex(/^\d{1,9}$/) }),
+    params: projectParams.extend({ labeler: id, page: z.string().regex(/^\d{1,9}$/) }),
     response: z.object({
       total: z.number(),
       perPage: z.number(),
       judgements: z.array(
-        reviewedJudgement.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
+        reviewedJudgementSchema.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
       ),
     }),
   },
   "GET /api/projects/:project/tasks/:task": {
-    params: inProject.extend({ task: id }),
-    response: judgedTask.extend({
-      judgements: z.array(reviewedJudgement),
+    params: projectParams.extend({ task: id }),
+    response: judgedTaskSchema.extend({
+      judgements: z.array(reviewedJudgementSchema),
       known: answerSchema.optional(),
       decision: z.object({ name: z.string(), answer: answerSchema, at: z.number() }).optional(),
     }),
   },
   /** Tasks whose labelers disagree and that nobody has decided. */
-  "GET /api/projects/:project/disputes": { params: inProject, response: z.array(judgedTask) },
+  "GET /api/projects/:project/disputes": { params: projectParams, response: z.array(judgedTaskSchema) },
   "POST /api/projects/:project/adjudications": {
-    params: inProject,
+    params: projectParams,
     body: z.object({ task: id, answer: answerSchema }),
     response: z.object({}),
   },

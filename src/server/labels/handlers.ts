@@ -4,30 +4,30 @@ import { readDrafts } from "../../data/readers.ts";
 import { parseRows } from "../../data/tables.ts";
 import {
   changePassword,
-  claim,
+  claimInvitation,
   closeSession,
-  invitation,
-  invite,
-  offerReset,
+  createInvitation,
+  createPasswordReset,
   openSession,
+  readInvitation,
+  readPasswordReset,
   resetPassword,
-  resetUser,
   signIn,
 } from "../../labels/accounts.ts";
-import { judgementsOf, taskHistory } from "../../labels/history.ts";
+import { labelerJudgements, taskHistory } from "../../labels/history.ts";
 import { importTasks } from "../../labels/import.ts";
 import {
   adjudicate,
-  judge,
   lastJudgement,
   nextTask,
-  progress,
-  revise,
+  projectProgress,
+  reviseJudgement,
   saveDraft,
+  submitJudgement,
 } from "../../labels/labeling.ts";
 import type { Project, User } from "../../labels/records.ts";
-import { type LabelStore, Refusal } from "../../labels/store.ts";
-import { type Ask, type Handlers, sessionCookie } from "./context.ts";
+import { type LabelStore, RequestError } from "../../labels/store.ts";
+import { type Handlers, type RequestContext, sessionCookie } from "./context.ts";
 import type { Reply } from "./contract.ts";
 
 /** What each request of the contract does, and who may make it. */
@@ -35,7 +35,7 @@ export const handlers: Handlers = {
   "GET /api/me": ["anyone", ({ user }) => ({ user: user ?? null })],
   "POST /api/login": [
     "anyone",
-    async (ask) => welcome(ask, await signIn(ask.store, ask.body.name, ask.body.password)),
+    async (ask) => startSession(ask, await signIn(ask.store, ask.body.name, ask.body.password)),
   ],
   "POST /api/logout": [
     "anyone",
@@ -49,7 +49,7 @@ export const handlers: Handlers = {
   "GET /api/invitations/:token": [
     "anyone",
     async ({ store, params }) => {
-      const { role, project } = await invitation(store, params.token);
+      const { role, project } = await readInvitation(store, params.token);
       return { role, project: project === null ? null : (await store.project(project)).name };
     },
   ],
@@ -59,9 +59,9 @@ export const handlers: Handlers = {
       const { store, user, body } = ask;
       const { token, name, password } = body;
       if (name !== undefined && password !== undefined)
-        return welcome(ask, await claim(store, token, { name, password }));
+        return startSession(ask, await claimInvitation(store, token, { name, password }));
       if (!user) throw new InputError("name and password: choose them, or sign in first");
-      return claim(store, token, user);
+      return claimInvitation(store, token, user);
     },
   ],
   "POST /api/password": [
@@ -74,24 +74,24 @@ export const handlers: Handlers = {
   "POST /api/users/:user/reset": [
     "owner",
     async ({ store, user, params, request }) => {
-      const { token, expires } = await offerReset(store, user.id, params.user);
+      const { token, expires } = await createPasswordReset(store, user.id, params.user);
       return { link: linkTo(request, `/reset/${token}`), expires };
     },
   ],
   "GET /api/resets/:token": [
     "anyone",
-    async ({ store, params }) => ({ name: (await resetUser(store, params.token)).name }),
+    async ({ store, params }) => ({ name: (await readPasswordReset(store, params.token)).name }),
   ],
   "POST /api/reset": [
     "anyone",
-    async (ask) => welcome(ask, await resetPassword(ask.store, ask.body.token, ask.body.password)),
+    async (ask) => startSession(ask, await resetPassword(ask.store, ask.body.token, ask.body.password)),
   ],
   "GET /api/users": ["reviewer", ({ store }) => store.users()],
   "PATCH /api/users/:user": [
     "owner",
     ({ store, user, params, body }) => {
       if (params.user === user.id && (body.active === false || (body.role && body.role !== "owner")))
-        throw new Refusal(409, "an owner cannot step down alone: another owner can do that");
+        throw new RequestError(409, "an owner cannot step down alone: another owner can do that");
       return store.changeUser(user.id, params.user, body);
     },
   ],
@@ -99,22 +99,23 @@ export const handlers: Handlers = {
     "labeler",
     async ({ store, user }) => {
       const all = await store.projects();
-      const own = user.role === "labeler" ? await filter(all, ({ id }) => store.isMember(id, user.id)) : all;
-      return Promise.all(own.map((project) => view(store, project, user)));
+      const own =
+        user.role === "labeler" ? await filterAsync(all, ({ id }) => store.isMember(id, user.id)) : all;
+      return Promise.all(own.map((project) => toProjectReply(store, project, user)));
     },
   ],
   "POST /api/projects": [
     "owner",
-    async ({ store, user, body }) => view(store, await store.addProject(user.id, body), user),
+    async ({ store, user, body }) => toProjectReply(store, await store.addProject(user.id, body), user),
   ],
   "GET /api/projects/:project": [
     "labeler",
-    async ({ store, user, params }) => view(store, await store.project(params.project), user),
+    async ({ store, user, params }) => toProjectReply(store, await store.project(params.project), user),
   ],
   "PATCH /api/projects/:project": [
     "owner",
     async ({ store, user, params, body }) =>
-      view(store, await store.changeProject(user.id, params.project, body.settings), user),
+      toProjectReply(store, await store.changeProject(user.id, params.project, body.settings), user),
   ],
   "GET /api/projects/:project/guidelines": [
     "labeler",
@@ -135,14 +136,14 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/guidelines": [
     "owner",
     async ({ store, user, params, body }) => {
-      await store.publish(user.id, params.project, body);
+      await store.publishGuidelines(user.id, params.project, body);
       return { version: (await store.project(params.project)).guidelines };
     },
   ],
   "POST /api/projects/:project/qualification": [
     "labeler",
     async ({ store, user, params, body }) =>
-      store.qualify(await store.project(params.project), user.id, body.answers),
+      store.submitQualification(await store.project(params.project), user.id, body.answers),
   ],
   "POST /api/projects/:project/import": [
     "owner",
@@ -160,7 +161,7 @@ export const handlers: Handlers = {
     "owner",
     async ({ store, user, params, body, request }) => {
       const project = await store.project(params.project);
-      const { token, expires } = await invite(store, user.id, body.role, project.id);
+      const { token, expires } = await createInvitation(store, user.id, body.role, project.id);
       return { link: linkTo(request, `/claim/${token}`), expires };
     },
   ],
@@ -183,7 +184,7 @@ export const handlers: Handlers = {
   "POST /api/leases/:lease/judgement": [
     "labeler",
     async ({ store, user, params, body }) => ({
-      id: await judge(store, params.lease, user.id, body.answer, body.seconds),
+      id: await submitJudgement(store, params.lease, user.id, body.answer, body.seconds),
     }),
   ],
   "GET /api/projects/:project/last": [
@@ -195,21 +196,23 @@ export const handlers: Handlers = {
   "POST /api/judgements/:judgement/revision": [
     "labeler",
     async ({ store, user, params, body }) => ({
-      id: await revise(store, params.judgement, user.id, body.answer, body.seconds),
+      id: await reviseJudgement(store, params.judgement, user.id, body.answer, body.seconds),
     }),
   ],
   "GET /api/projects/:project/quality": [
     "reviewer",
-    async ({ store, aside, params }) => aside.measure("quality", await store.project(params.project)),
+    async ({ store, statistics: aside, params }) =>
+      aside.compute("quality", await store.project(params.project)),
   ],
   "GET /api/projects/:project/labelers": [
     "reviewer",
-    async ({ store, aside, params }) => aside.measure("labelers", await store.project(params.project)),
+    async ({ store, statistics: aside, params }) =>
+      aside.compute("labelers", await store.project(params.project)),
   ],
   "GET /api/projects/:project/labelers/:labeler/judgements/:page": [
     "reviewer",
     async ({ store, params: { project, labeler, page } }) =>
-      judgementsOf(store, await store.project(project), labeler, Number(page)),
+      labelerJudgements(store, await store.project(project), labeler, Number(page)),
   ],
   "GET /api/projects/:project/tasks/:task": [
     "reviewer",
@@ -217,7 +220,8 @@ export const handlers: Handlers = {
   ],
   "GET /api/projects/:project/disputes": [
     "reviewer",
-    async ({ store, aside, params }) => aside.measure("disputes", await store.project(params.project)),
+    async ({ store, statistics: aside, params }) =>
+      aside.compute("disputes", await store.project(params.project)),
   ],
   "POST /api/projects/:project/adjudications": [
     "reviewer",
@@ -231,8 +235,8 @@ export const handlers: Handlers = {
 const linkTo = ({ protocol, host }: FastifyRequest, path: string): string => `${protocol}://${host}${path}`;
 
 /** Opens a session for them: a cookie that no script reads and no other site's page sends. */
-async function welcome(
-  { store, request, reply }: Ask<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
+async function startSession(
+  { store, request, reply }: RequestContext<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
   user: User,
 ) {
   const { token, expires } = await openSession(store, user.id);
@@ -246,16 +250,16 @@ async function welcome(
   return user;
 }
 
-async function view(
+async function toProjectReply(
   store: LabelStore,
   project: Project,
   user: User,
 ): Promise<Reply<"GET /api/projects/:project">> {
   const { at: _, ...shown } = project;
-  return { ...shown, ...(await progress(store, project.id, user.id)) };
+  return { ...shown, ...(await projectProgress(store, project.id, user.id)) };
 }
 
-async function filter<T>(all: readonly T[], keep: (one: T) => Promise<boolean>): Promise<T[]> {
+async function filterAsync<T>(all: readonly T[], keep: (one: T) => Promise<boolean>): Promise<T[]> {
   const kept = await Promise.all(all.map(keep));
   return all.filter((_, i) => kept[i]);
 }
