@@ -26,20 +26,21 @@ import { errorSchema, type Reply, type Routes, routes } from "./labels/contract.
 import { handlers } from "./labels/handlers.ts";
 import { StatisticsWorker } from "./labels/statistics-worker.ts";
 
+/** Higher levels may do everything that lower ones may. */
 const roleLevel: Record<Access, number> = { anyone: 0, labeler: 1, reviewer: 2, owner: 3 };
 
 const webRoot = fileURLToPath(new URL("../../dist/web", import.meta.url));
-/** Bytes of a request; an import's is larger. */
+/** Largest request bodies in bytes. */
 const bodyLimits = { any: 8 * 2 ** 20, import: 256 * 2 ** 20 };
 
-/** The label store over HTTP, with its pages. It listens to nothing yet. */
+/** Builds the HTTP server of a label store: its API and web app. The caller starts it with `listen`. */
 export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
   const app = fastify({ bodyLimit: bodyLimits.any, trustProxy: "loopback" });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler(sendError);
-  const aside = new StatisticsWorker(store);
-  app.addHook("onClose", () => aside.close());
+  const statistics = new StatisticsWorker(store);
+  app.addHook("onClose", () => statistics.close());
   await app.register(cookie);
   await app.register(helmet, {
     contentSecurityPolicy: {
@@ -54,7 +55,7 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
       },
     },
   });
-  // By session where there is one: labelers may share an address.
+  // Requests are limited by session if there is one, because labelers may share an IP address.
   const keyGenerator = ({ cookies, ip }: FastifyRequest) => cookies[sessionCookie] ?? ip;
   await app.register(rateLimit, { max: 1200, timeWindow: "1 minute", keyGenerator });
   await app.register(swagger, {
@@ -62,17 +63,17 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
     transform: jsonSchemaTransform,
   });
   await app.register(async (api) => {
-    for (const key of Object.keys(routes) as (keyof Routes)[]) addRoute(api, store, aside, key);
+    for (const key of Object.keys(routes) as (keyof Routes)[]) addRoute(api, store, statistics, key);
     addExportRoute(api, store);
     api.get("/api/openapi.json", { schema: { hide: true } }, () => app.swagger());
   });
   if (existsSync(webRoot)) {
     await app.register(files, { root: webRoot, maxAge: "1h" });
-    // The pages' own addresses: the app decides what to show.
+    // Paths of the single-page app: its router decides which page to show.
     app.setNotFoundHandler((request, reply) =>
       request.method === "GET" && !request.url.startsWith("/api/")
         ? reply.header("cache-control", "no-cache").sendFile("index.html", { maxAge: 0 })
-        : reply.code(404).send({ error: "there is nothing here" }),
+        : reply.code(404).send({ error: "there is no such address" }),
     );
   }
   return app;
@@ -81,23 +82,23 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
 function addRoute<K extends keyof Routes>(
   api: FastifyInstance,
   store: LabelStore,
-  aside: StatisticsWorker,
+  statistics: StatisticsWorker,
   key: K,
 ): void {
   const [method, url] = key.split(" ") as [string, string];
   const { response, ...parts } = routes[key] as { response: z.ZodType; params?: z.ZodType; body?: z.ZodType };
   const [access, handle] = handlers[key] as unknown as [
     Access,
-    (ask: RequestContext<K>) => Promise<Reply<K>>,
+    (context: RequestContext<K>) => Promise<Reply<K>>,
   ];
-  const guarded = /login|claim|password|reset/.test(url);
+  const takesSecret = /login|claim|password|reset/.test(url);
   api.route({
     method,
     url,
     schema: { ...parts, response: { 200: response, "4xx": errorSchema } },
     ...(url.endsWith("/import") && { bodyLimit: bodyLimits.import }),
-    // Passwords are not to be guessed by trying.
-    ...(guarded && {
+    // Slows down attempts to guess a password or token.
+    ...(takesSecret && {
       config: {
         rateLimit: { max: 20, timeWindow: "1 minute", keyGenerator: ({ ip }: FastifyRequest) => ip },
       },
@@ -106,13 +107,13 @@ function addRoute<K extends keyof Routes>(
       if (method !== "GET") refuseCrossSite(request);
       const user = await authorise(store, request, access);
       const { params, body } = request as unknown as Pick<RequestContext<K>, "params" | "body">;
-      // A handler for anyone looks whether there is a user.
-      return handle({ store, statistics: aside, user: user as User, params, body, request, reply });
+      // Handlers for "anyone" check whether there is a user.
+      return handle({ store, statistics, user: user as User, params, body, request, reply });
     },
   });
 }
 
-/** Who sends a request. @throws Refusal when they may not, or must sign in */
+/** Returns the user who sends a request. @throws RequestError if the route is not for them, or needs a session */
 async function authorise(
   store: LabelStore,
   request: FastifyRequest,
@@ -131,7 +132,7 @@ async function authorise(
 
 const exportQuery = z.object({ format: z.enum(exportFormats), as: z.enum(encodings).default("jsonl") });
 
-/** A project's labels as a file; JSON lines are written as they are read. */
+/** Adds the route that exports a project's labels as a file. JSON lines are streamed. */
 function addExportRoute(api: FastifyInstance, store: LabelStore): void {
   api.get(
     "/api/projects/:project/export",
@@ -159,11 +160,11 @@ function addExportRoute(api: FastifyInstance, store: LabelStore): void {
   );
 }
 
-/** A page of another site can make a browser send cookies, but no header of its own, and its origin is told. */
+/** Refuses cross-site requests: pages of other sites can make a browser send cookies, but no custom header. */
 function refuseCrossSite({ headers }: FastifyRequest): void {
   const { origin, host } = headers;
-  const own = `http://${host}`;
-  const isForeign = (from: string) => !URL.canParse(from) || new URL(from).host !== new URL(own).host;
+  const sameSite = `http://${host}`;
+  const isForeign = (url: string) => !URL.canParse(url) || new URL(url).host !== new URL(sameSite).host;
   if (headers["x-plumbline"] !== "1" || (origin !== undefined && isForeign(origin)))
     throw new RequestError(
       403,
@@ -180,11 +181,11 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
   if (error instanceof RequestError) return reply.code(error.status).send({ error: error.message });
   if (error instanceof InputError) return reply.code(400).send({ error: error.message });
   if ((error as { statusCode?: number }).statusCode === 413) {
-    const most = request.routeOptions.bodyLimit / 2 ** 20;
-    return reply.code(413).send({ error: `this is too large: a request has at most ${most} MiB` });
+    const limit = request.routeOptions.bodyLimit / 2 ** 20;
+    return reply.code(413).send({ error: `this is too large: a request has at most ${limit} MiB` });
   }
   const { statusCode = 500, message, stack } = error as Error & { statusCode?: number };
   if (statusCode < 500) return reply.code(statusCode).send({ error: message });
   console.error(stack);
-  return reply.code(500).send({ error: "something went wrong here; the server's log says what" });
+  return reply.code(500).send({ error: "internal error; the server's log has the details" });
 }

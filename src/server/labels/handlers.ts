@@ -30,12 +30,13 @@ import { type LabelStore, RequestError } from "../../labels/store.ts";
 import { type Handlers, type RequestContext, sessionCookie } from "./context.ts";
 import type { Reply } from "./contract.ts";
 
-/** What each request of the contract does, and who may make it. */
+/** Access level and handler of each route of the contract. */
 export const handlers: Handlers = {
   "GET /api/me": ["anyone", ({ user }) => ({ user: user ?? null })],
   "POST /api/login": [
     "anyone",
-    async (ask) => startSession(ask, await signIn(ask.store, ask.body.name, ask.body.password)),
+    async (context) =>
+      startSession(context, await signIn(context.store, context.body.name, context.body.password)),
   ],
   "POST /api/logout": [
     "anyone",
@@ -55,11 +56,11 @@ export const handlers: Handlers = {
   ],
   "POST /api/claim": [
     "anyone",
-    async (ask) => {
-      const { store, user, body } = ask;
+    async (context) => {
+      const { store, user, body } = context;
       const { token, name, password } = body;
       if (name !== undefined && password !== undefined)
-        return startSession(ask, await claimInvitation(store, token, { name, password }));
+        return startSession(context, await claimInvitation(store, token, { name, password }));
       if (!user) throw new InputError("name and password: choose them, or sign in first");
       return claimInvitation(store, token, user);
     },
@@ -84,7 +85,8 @@ export const handlers: Handlers = {
   ],
   "POST /api/reset": [
     "anyone",
-    async (ask) => startSession(ask, await resetPassword(ask.store, ask.body.token, ask.body.password)),
+    async (context) =>
+      startSession(context, await resetPassword(context.store, context.body.token, context.body.password)),
   ],
   "GET /api/users": ["reviewer", ({ store }) => store.users()],
   "PATCH /api/users/:user": [
@@ -99,9 +101,9 @@ export const handlers: Handlers = {
     "labeler",
     async ({ store, user }) => {
       const all = await store.projects();
-      const own =
+      const visible =
         user.role === "labeler" ? await filterAsync(all, ({ id }) => store.isMember(id, user.id)) : all;
-      return Promise.all(own.map((project) => toProjectReply(store, project, user)));
+      return Promise.all(visible.map((project) => toProjectReply(store, project, user)));
     },
   ],
   "POST /api/projects": [
@@ -121,12 +123,12 @@ export const handlers: Handlers = {
     "labeler",
     async ({ store, user, params }) => {
       const project = await store.project(params.project);
-      const found = await store.guidelines(project);
+      const guidelines = await store.guidelines(project);
       return {
-        version: found?.version ?? 0,
-        text: found?.text ?? "",
-        questions: (found?.questions ?? []).map(({ correct, ...asked }) => ({
-          ...asked,
+        version: guidelines?.version ?? 0,
+        text: guidelines?.text ?? "",
+        questions: (guidelines?.questions ?? []).map(({ correct, ...question }) => ({
+          ...question,
           ...(user.role === "owner" && { correct }),
         })),
         passed: await store.hasQualified(project, user.id),
@@ -151,7 +153,7 @@ export const handlers: Handlers = {
       const { name, text, base64, use } = body;
       const project = await store.project(params.project);
       if ((text === undefined) === (base64 === undefined))
-        throw new InputError("text, base64: give one of both");
+        throw new InputError("text, base64: give exactly one of the two");
       const bytes = text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
       const rows = await parseRows(name, bytes);
       return importTasks(store, user.id, project, readDrafts(name, rows), use);
@@ -168,9 +170,9 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/next": [
     "labeler",
     async ({ store, user, params, body }) => {
-      const found = await nextTask(store, await store.project(params.project), user, body.besides);
-      if (!found) return { assignment: null };
-      const { expires, ...assignment } = found;
+      const next = await nextTask(store, await store.project(params.project), user, body.besides);
+      if (!next) return { assignment: null };
+      const { expires, ...assignment } = next;
       return { assignment: { ...assignment, secondsLeft: (expires - store.now()) / 1000 } };
     },
   ],
@@ -234,7 +236,7 @@ export const handlers: Handlers = {
 
 const linkTo = ({ protocol, host }: FastifyRequest, path: string): string => `${protocol}://${host}${path}`;
 
-/** Opens a session for them: a cookie that no script reads and no other site's page sends. */
+/** Opens a session: sets a cookie that scripts cannot read and pages of other sites cannot send. */
 async function startSession(
   { store, request, reply }: RequestContext<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
   user: User,
@@ -250,16 +252,17 @@ async function startSession(
   return user;
 }
 
+/** Adds the project's progress, and the user's own count of judgements. */
 async function toProjectReply(
   store: LabelStore,
   project: Project,
   user: User,
 ): Promise<Reply<"GET /api/projects/:project">> {
-  const { at: _, ...shown } = project;
-  return { ...shown, ...(await projectProgress(store, project.id, user.id)) };
+  const { at: _, ...fields } = project;
+  return { ...fields, ...(await projectProgress(store, project.id, user.id)) };
 }
 
-async function filterAsync<T>(all: readonly T[], keep: (one: T) => Promise<boolean>): Promise<T[]> {
-  const kept = await Promise.all(all.map(keep));
-  return all.filter((_, i) => kept[i]);
+async function filterAsync<T>(items: readonly T[], predicate: (item: T) => Promise<boolean>): Promise<T[]> {
+  const matches = await Promise.all(items.map(predicate));
+  return items.filter((_, i) => matches[i]);
 }

@@ -1,20 +1,17 @@
-import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { LabelStore } from "../../labels/store.ts";
 import { type StatisticsRequest, type StatisticsResult, statistics } from "./statistics-worker.ts";
 
-// The thread of `Aside`: what it is asked comes with a port for the answer.
+// Runs in the worker thread of `StatisticsWorker`: computes each requested statistic and posts it to the request's port.
 
-const opening = LabelStore.open(workerData);
+const storePromise = LabelStore.open(workerData);
 
-parentPort?.on(
-  "message",
-  async ({ statistic: measure, project, port }: StatisticsRequest & { port: MessagePort }) => {
-    const tell = (told: StatisticsResult) => port.postMessage(told);
-    try {
-      tell({ found: await statistics[measure](await opening, project) });
-    } catch (error) {
-      tell({ failed: String((error as Error).stack) });
-    }
-    port.close();
-  },
-);
+parentPort?.on("message", async ({ statistic, project, port }: StatisticsRequest) => {
+  const respond = (result: StatisticsResult) => port.postMessage(result);
+  try {
+    respond({ value: await statistics[statistic](await storePromise, project) });
+  } catch (error) {
+    respond({ error: String((error as Error).stack) });
+  }
+  port.close();
+});

@@ -1,26 +1,29 @@
 import { existsSync } from "node:fs";
-import { MessageChannel, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { disputedTasks, labelerQuality } from "../../labels/labelers.ts";
 import { projectQuality } from "../../labels/quality.ts";
 import type { Project } from "../../labels/records.ts";
 import type { LabelStore } from "../../labels/store.ts";
 
-/** What is reckoned from all of a project's judgements, which takes a while. */
+/** Statistics that read all judgements of a project, and so take up to seconds. */
 export const statistics = { quality: projectQuality, labelers: labelerQuality, disputes: disputedTasks };
 type Statistics = typeof statistics;
 
 export interface StatisticsRequest {
   statistic: keyof Statistics;
   project: Project;
+  /** Port that the result is sent to. */
+  port: MessagePort;
 }
-export type StatisticsResult = { found: unknown } | { failed: string };
+export type StatisticsResult = { value: unknown } | { error: string };
 
-/** The other thread's program; it is there where the package is built. */
-const program = new URL("./statistics-worker-thread.js", import.meta.url);
+/** Compiled code of the worker thread. It exists in the built package, not beside the TypeScript sources. */
+const threadFile = new URL("./statistics-worker-thread.js", import.meta.url);
 
 /**
- * Reckons measures in a thread of its own, with a connection of its own: meanwhile nobody waits for a task. A store in
- * memory has one connection, and sources run in one thread: there the measures are reckoned in this one.
+ * Computes project statistics in a worker thread with its own database connection, so that the main thread keeps serving
+ * tasks. A store in memory cannot be opened twice, and TypeScript sources cannot be run in a thread: there they are
+ * computed in the main thread.
  */
 export class StatisticsWorker {
   readonly #store: LabelStore;
@@ -31,33 +34,36 @@ export class StatisticsWorker {
   }
 
   async compute<K extends keyof Statistics>(
-    measure: K,
+    statistic: K,
     project: Project,
   ): Promise<Awaited<ReturnType<Statistics[K]>>> {
     const store = this.#store;
-    type Found = Awaited<ReturnType<Statistics[K]>>;
-    if (store.location === ":memory:" || !existsSync(program))
-      return statistics[measure](store, project) as Promise<Found>;
+    type Value = Awaited<ReturnType<Statistics[K]>>;
+    if (store.location === ":memory:" || !existsSync(threadFile))
+      return statistics[statistic](store, project) as Promise<Value>;
     this.#thread ??= this.#start();
-    const { port1: near, port2: far } = new MessageChannel();
-    this.#thread.postMessage({ measure, project, port: far }, [far]);
-    const told = await new Promise<StatisticsResult>((resolve) => {
-      near.once("message", resolve);
-      // Its other end closes with the thread.
-      near.once("close", () => resolve({ failed: "the thread that measures has ended" }));
+    const { port1: resultPort, port2: threadPort } = new MessageChannel();
+    const request: StatisticsRequest = { statistic, project, port: threadPort };
+    this.#thread.postMessage(request, [threadPort]);
+    const result = await new Promise<StatisticsResult>((resolve) => {
+      resultPort.once("message", resolve);
+      // The port also closes when the thread ends.
+      resultPort.once("close", () =>
+        resolve({ error: "the statistics thread ended before it sent a result" }),
+      );
     });
-    near.close();
-    if ("failed" in told) throw new Error(told.failed);
-    return told.found as Found;
+    resultPort.close();
+    if ("error" in result) throw new Error(result.error);
+    return result.value as Value;
   }
 
   #start(): Worker {
-    const thread = new Worker(program, { workerData: this.#store.location });
+    const thread = new Worker(threadFile, { workerData: this.#store.location });
     thread.once("error", (error) => console.error(error));
     thread.once("exit", () => {
       if (this.#thread === thread) this.#thread = undefined;
     });
-    // It keeps no process alive.
+    // An idle thread must not keep the process alive.
     thread.unref();
     return thread;
   }
