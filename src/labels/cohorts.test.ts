@@ -46,6 +46,6 @@ it("counts labelers by cohort, and finds that those of one group agree more", ()
 
 it("says why there is no number", () => {
   const [region] = cohortAgreement([judgement("t", "n1", 1), judgement("u", "s1", 1)], users);
-  expect(region?.within).toEqual({ reason: "no two of them judged the same" });
+  expect(region?.within).toEqual({ reason: "no two of them judged the same pair" });
   expect(cohortAgreement([], [user("x", undefined)])).toEqual([]);
 });

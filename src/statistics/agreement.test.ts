@@ -158,7 +158,7 @@ describe("an agreement's summary", () => {
     expect(value && value.low < value.value && value.value < value.high).toBe(true);
   });
 
-  it("knows how likely so little agreement is by accident", () => {
+  it("computes how likely so little agreement is by chance", () => {
     // Binomial probabilities of at most so many of n at 0.75, which is κ = 0.5 where chance is 0.5; as fractions.
     const two = { a: "a", b: "b", expected: 0.5, marginals: [[], []] as [number[], number[]], kappa: 0 };
     const known: [equal: number, items: number, probability: number][] = [
@@ -186,7 +186,9 @@ describe("an agreement's summary", () => {
           label: Number(random() < (1 + Math.SQRT1_2) / 2 === truth),
         }));
       });
-      return measureAgreement(ratings.flat(), "nominal").alert?.includes("two to be an accident") ?? false;
+      return (
+        measureAgreement(ratings.flat(), "nominal").alert?.includes("two labelers to be chance") ?? false
+      );
     });
     // One of a hundred at most: 2, and four standard deviations more.
     expect(alarms.filter(Boolean).length).toBeLessThan(8);
