@@ -5,18 +5,18 @@ import { InputError } from "./errors.ts";
 import { decodeUtf8, parseJsonl, type Row, readBytes } from "./jsonl.ts";
 import { messageSchema } from "./records.ts";
 
-/** How rows are written: JSON lines, a JSON list, or a table. */
+/** File encodings of rows: JSON lines, a JSON array, or a table. */
 export const encodings = ["jsonl", "json", "csv", "parquet"] as const;
 export type Encoding = (typeof encodings)[number];
 
-/** The encoding that a file's name tells of; JSON lines where it tells of none. */
+/** Returns the encoding of a file by its extension. Default: JSON lines. */
 export const encodingOf = (path: string): Encoding =>
   (/\.(json|csv|parquet)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase() as Encoding | undefined) ?? "jsonl";
 
-/** The rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file. Throws `InputError` with the place. */
+/** Reads the rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file. @throws InputError with the location */
 export const readRows = (path: string): Promise<Row[]> => parseRows(path, readBytes(path));
 
-/** `readRows` of bytes that are in memory, by the name of their file. */
+/** Parses the contents of such a file. @param path names the file in errors and tells its encoding */
 export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
   switch (encodingOf(path)) {
     case "jsonl":
@@ -30,8 +30,8 @@ export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
 }
 
 /**
- * The rows of a CSV file as text, by the columns of its header; `line` is each one's last.
- * @throws InputError where it is no CSV, not UTF-8, or empty
+ * Parses a CSV file to rows of text, keyed by the header's columns. `line` is the last line of a row.
+ * @throws InputError if it is not CSV, not UTF-8, or empty
  */
 export function parseCsv(path: string, bytes: Buffer): { line: number; value: Record<string, string> }[] {
   const text = decodeUtf8(path, bytes);
@@ -50,18 +50,18 @@ export function parseCsv(path: string, bytes: Buffer): { line: number; value: Re
   return rows.map(({ info, record }) => ({ line: info.lines, value: record }));
 }
 
-/** Columns that hold text, or a conversation as JSON. What looks like a number there is text. */
+/** Columns that hold text, or a conversation as JSON. Their cells are never parsed as numbers. */
 const textColumns = new Set(
   "prompt chosen rejected completion text instruction input output_1 output_2 history human_ref_A human_ref_B".split(
     " ",
   ),
 );
-/** Columns that name something. */
+/** Columns that hold identifiers. Their cells are never parsed. */
 const identifierColumns = new Set("id labeler task judgement item".split(" "));
 
 const conversation = z.array(messageSchema).min(1);
 
-/** A CSV row with the values that its columns stand for; an empty cell is absent, but for empty text. */
+/** Parses the cells of a CSV row by column. Empty cells become absent fields, except in text columns. */
 function parseCells(row: Record<string, string>): Record<string, unknown> {
   const value = (column: string, cell: string): unknown => {
     if (identifierColumns.has(column)) return cell || undefined;
@@ -98,7 +98,7 @@ async function parseParquet(path: string, bytes: Buffer): Promise<Row[]> {
   return rows.map((row, i) => ({ line: i + 1, value: toJsonValue(row) }));
 }
 
-/** As JSON would have it: no null fields, no 64-bit integers, dates as text. */
+/** Converts a Parquet value to what JSON would hold: no null fields, no 64-bit integers, dates as text. */
 function toJsonValue(value: unknown): unknown {
   if (typeof value === "bigint") return Number(value);
   if (value instanceof Date) return value.toISOString();
@@ -111,7 +111,7 @@ function toJsonValue(value: unknown): unknown {
   );
 }
 
-/** Rows as a file of the encoding; what a row lacks is an empty cell, or null. */
+/** Encodes rows as a file. In tables, fields that a row lacks are empty cells (CSV) or null (Parquet). */
 export async function encodeRows(
   encoding: Encoding,
   rows: readonly Record<string, unknown>[],
@@ -137,10 +137,10 @@ export async function encodeRows(
 
 type Element = import("hyparquet").SchemaElement;
 
-/** The schema of a column or field that has these values: lists and structs are nested, as `datasets` reads them. */
+/** Infers the Parquet schema of a column or field from its values. Lists and structs are nested, as `datasets` reads them. */
 function parquetSchema(name: string, values: readonly unknown[]): Element[] {
-  const known = values.filter((value) => value !== null && value !== undefined);
-  const every = (kind: (value: unknown) => boolean) => known.length > 0 && known.every(kind);
+  const present = values.filter((value) => value !== null && value !== undefined);
+  const every = (kind: (value: unknown) => boolean) => present.length > 0 && present.every(kind);
   const leaf = (type: Element["type"], converted?: Element["converted_type"]): Element[] => [
     { name, type, repetition_type: "OPTIONAL", ...(converted && { converted_type: converted }) } as Element,
   ];
@@ -148,18 +148,18 @@ function parquetSchema(name: string, values: readonly unknown[]): Element[] {
     return [
       { name, repetition_type: "OPTIONAL", converted_type: "LIST", num_children: 1 },
       { name: "list", repetition_type: "REPEATED", num_children: 1 },
-      ...parquetSchema("element", (known as unknown[][]).flat()),
+      ...parquetSchema("element", (present as unknown[][]).flat()),
     ];
   if (every((value) => typeof value === "object")) {
-    const objects = known as Record<string, unknown>[];
-    const fields = [...new Set(objects.flatMap((one) => Object.keys(one)))];
+    const objects = present as Record<string, unknown>[];
+    const fields = [...new Set(objects.flatMap((object) => Object.keys(object)))];
     if (fields.length)
       return [
         { name, repetition_type: "OPTIONAL", num_children: fields.length },
         ...fields.flatMap((field) =>
           parquetSchema(
             field,
-            objects.map((one) => one[field]),
+            objects.map((object) => object[field]),
           ),
         ),
       ];
@@ -167,6 +167,6 @@ function parquetSchema(name: string, values: readonly unknown[]): Element[] {
   if (every((value) => typeof value === "boolean")) return leaf("BOOLEAN");
   if (every((value) => Number.isInteger(value) && Math.abs(value as number) < 2 ** 31)) return leaf("INT32");
   if (every((value) => typeof value === "number")) return leaf("DOUBLE");
-  if (known.every((value) => typeof value === "string")) return leaf("BYTE_ARRAY", "UTF8");
+  if (present.every((value) => typeof value === "string")) return leaf("BYTE_ARRAY", "UTF8");
   return leaf("BYTE_ARRAY", "JSON");
 }

@@ -48,17 +48,17 @@ export const argilla = defineFormat(
   },
 );
 
-/** Argilla's text field or chat field. */
+/** Converts a text field or chat field to messages. */
 function toMessages(field: unknown): Message[] | undefined {
   if (typeof field === "string") return [userMessage(field)];
   return conversation.safeParse(field).data;
 }
 
-/** The ranks that a response to a ranking question gives fields, or a label question's choice of one. */
+/** Converts a response to ranks of the fields: of a ranking question its ranks, of a label question 0 for the chosen field. */
 function toRanks(value: unknown, fields: readonly string[]): number[] | undefined {
   const ranking = rankingSchema.safeParse(value).data;
   if (ranking) {
-    const ranks = fields.map((field) => ranking.find((one) => one.value === field)?.rank);
+    const ranks = fields.map((field) => ranking.find((entry) => entry.value === field)?.rank);
     return ranks.every((rank) => rank !== undefined) ? ranks : undefined;
   }
   return typeof value === "string" && fields.includes(value)

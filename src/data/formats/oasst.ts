@@ -28,7 +28,7 @@ export const oasst = defineFormat(
   },
 );
 
-/** One record for each prompter's message in the tree that has two or more ranked replies. */
+/** Reads one record for each prompter message in the tree that has two or more ranked replies. */
 function rankedGroups(message: Node, before: Message[]): Draft[] {
   const prompt = [...before, { role: roleOf(message), content: message.text }];
   const replies = message.replies ?? [];

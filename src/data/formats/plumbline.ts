@@ -15,7 +15,7 @@ import {
   weight,
 } from "./format.ts";
 
-/** Completions of a prompt with a rank each. */
+/** Completions of a prompt, each with a rank. */
 export const rankings = defineFormat(
   { name: "rankings", kind: "comparison", fields: ["prompt", "completions", "ranks"] },
   z
@@ -41,7 +41,7 @@ export const rankings = defineFormat(
   ],
 );
 
-/** Completions to be judged. */
+/** Completions to be judged by labelers. */
 export const promptAndCompletions = defineFormat(
   { name: "prompt and completions", kind: "completions", fields: ["prompt", "completions"] },
   z.object({ prompt: text, completions: z.array(text).min(1), id: identifier, models, skill }),
@@ -51,7 +51,7 @@ export const promptAndCompletions = defineFormat(
 );
 
 const round = z.object({ principle: z.string(), critique: z.string(), revision: z.string() });
-/** What `plumbline constitution revise` writes. */
+/** Output of `plumbline constitution revise`. */
 export const revisions = defineFormat(
   { name: "revisions", kind: "demonstration", fields: ["prompt", "response", "rounds"] },
   z.object({
@@ -62,7 +62,7 @@ export const revisions = defineFormat(
     labeler: identifier,
   }),
   ({ prompt, response, rounds: all, ...rest }) => {
-    // A round that wrote nothing changed nothing.
+    // Rounds without a revision are left out.
     const rounds = all
       .filter(({ revision }) => revision.trim() !== "")
       .map(({ principle, critique, revision }) => ({

@@ -36,11 +36,11 @@ const pair = z.object({
   models,
   skill,
 });
-/** A format whose rows have `chosen` and `rejected`. */
+/** Defines a format whose rows have `chosen` and `rejected`. */
 export const pairFormat = (name: string, fields: string[], matches?: Format["matches"]): Format =>
   defineFormat({ name, kind: "comparison", fields, ...omitUndefined({ matches }) }, pair, readPair);
 
-/** TRL's preference formats, the more telling ones first. */
+/** TRL's preference formats, more specific ones first. */
 export const ratedPreferences = [
   pairFormat("preference with ratings", ["chosen", "rejected", "chosen_rating", "rejected_rating"]),
   pairFormat("preference with ratings", ["chosen", "rejected", "rating_chosen", "rating_rejected"]),
@@ -52,7 +52,7 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
   const good = row.chosen_rating ?? row.rating_chosen ?? 1;
   const bad = row.rejected_rating ?? row.rating_rejected ?? 0;
   if (good < bad) return "chosen is rated below rejected";
-  // Many public sets repeat the prompt in `chosen` and `rejected` beside a `prompt` column: what holds it decides.
+  // Many public data sets repeat the prompt in `chosen` and `rejected` beside a `prompt` column: the conversations are used.
   const repeated = Array.isArray(row.chosen) && row.chosen.length > 1;
   const split =
     row.prompt === undefined || repeated
@@ -65,7 +65,7 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
   return [{ ...split, ranks, ...omitUndefined(rest) }];
 }
 
-/** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
+/** Splits off the common prefix of `chosen` and `rejected` as the prompt; undefined if there is none. */
 function splitImplicit(chosen: Text, rejected: Text): Pick<Draft, "prompt" | "completions"> | undefined {
   const [a, b] = [parseTranscript(chosen), parseTranscript(rejected)];
   if (typeof a === "string" && typeof b === "string") {
