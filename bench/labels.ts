@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { claim, invite, openSession } from "../src/labels/accounts.ts";
+import { claimInvitation, createInvitation, openSession } from "../src/labels/accounts.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import { verify } from "../src/labels/verify.ts";
 import { startPostgres } from "../test/postgres.ts";
@@ -90,8 +90,8 @@ await store.addTasks(
 );
 const cookies: string[] = [];
 for (let i = 0; i < labelers; i++) {
-  const { token } = await invite(store, owner.id, "labeler", project.id);
-  const user = await claim(store, token, { name: `labeler ${i}`, password });
+  const { token } = await createInvitation(store, owner.id, "labeler", project.id);
+  const user = await claimInvitation(store, token, { name: `labeler ${i}`, password });
   cookies.push(`plumbline=${(await openSession(store, user.id)).token}`);
 }
 console.error(`${labelers} labelers, ${wanted / overlap} tasks for ${overlap} of them each`);

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, type BrowserContext, chromium, type Locator, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { invite } from "../src/labels/accounts.ts";
+import { createInvitation } from "../src/labels/accounts.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import { jsonLines, succeed } from "./cli.ts";
 
@@ -602,7 +602,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await owner.getByLabel("Old password").fill("not the old password");
     await owner.getByLabel("New password").fill("a second password");
     await owner.getByRole("button", { name: "Change" }).click();
-    await owner.getByRole("alert").getByText("the old password is not right").waitFor();
+    await owner.getByRole("alert").getByText("the old password is wrong").waitFor();
     await owner.getByLabel("Old password").fill(password);
     await owner.getByRole("button", { name: "Change" }).click();
     await owner.getByText("Changed.").waitFor();
@@ -637,7 +637,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
   async function asOwner(called: string) {
     const [context, page] = await open({ viewport: { width: 1280, height: 900 } });
     const opened = await LabelStore.open(store);
-    const { token } = await invite(opened, null, "owner", null);
+    const { token } = await createInvitation(opened, null, "owner", null);
     await opened.close();
     await claim(page, `${address}/claim/${token}`, called);
     const post = async (path: string, data: object) =>

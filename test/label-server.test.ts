@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { claim, invite, openSession } from "../src/labels/accounts.ts";
+import { claimInvitation, createInvitation, openSession } from "../src/labels/accounts.ts";
 import { labelerQuality } from "../src/labels/labelers.ts";
-import { quality } from "../src/labels/quality.ts";
+import { projectQuality } from "../src/labels/quality.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import { verify } from "../src/labels/verify.ts";
 import { qualitySchema } from "../src/server/labels/contract.ts";
@@ -54,8 +54,8 @@ async function fill(where: string) {
   );
   const cookies: string[] = [];
   for (let k = 0; k < 6; k++) {
-    const { token } = await invite(store, owner.id, "labeler", project.id);
-    const user = await claim(store, token, { name: `labeler ${k}`, password: "a long password" });
+    const { token } = await createInvitation(store, owner.id, "labeler", project.id);
+    const user = await claimInvitation(store, token, { name: `labeler ${k}`, password: "a long password" });
     cookies.push(`plumbline=${(await openSession(store, user.id)).token}`);
   }
   const owners = `plumbline=${(await openSession(store, owner.id)).token}`;
@@ -165,7 +165,7 @@ describe.each(["SQLite", "Postgres"].filter((name) => name === "SQLite" || !noPo
         return (await fetch(url, { headers: { cookie: owners } })).json();
       };
       expect(await page("quality")).toEqual(
-        JSON.parse(JSON.stringify(qualitySchema.parse(await quality(store, project)))),
+        JSON.parse(JSON.stringify(qualitySchema.parse(await projectQuality(store, project)))),
       );
       expect(await page("labelers")).toEqual(
         JSON.parse(JSON.stringify(await labelerQuality(store, project))),

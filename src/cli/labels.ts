@@ -5,13 +5,21 @@ import { readDrafts } from "../data/readers.ts";
 import { encodeRows, encodingOf, readRows } from "../data/tables.ts";
 import { collect, exportRows } from "../labels/export.ts";
 import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
-import { importTasks, rubricOf } from "../labels/intake.ts";
+
+import { importTasks, inferRubric } from "../labels/import.ts";
 import { readRatings } from "../labels/ratings.ts";
-import { kinds, type TaskKind } from "../labels/settings.ts";
+import { type TaskKind, taskKinds } from "../labels/settings.ts";
 import { verify } from "../labels/verify.ts";
-import { type Agreement, agreementOf, type Estimate, type Scale, scales } from "../statistics/agreement.ts";
+import {
+  type Agreement,
+  type Estimate,
+  measureAgreement,
+  type Scale,
+  scales,
+} from "../statistics/agreement.ts";
 import { labelerAccuracy } from "../statistics/reliability.ts";
 import { storeOption } from "./options.ts";
+
 import { withStore } from "./store.ts";
 import { lines, number, print, table } from "./terminal.ts";
 
@@ -34,7 +42,7 @@ const importCommand = () =>
     .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
     .option(...storeOption)
     .option("--project <name>", "project to add to; made anew with --kind")
-    .addOption(new Option("--kind <kind>", "make the project, with tasks of this kind").choices(kinds))
+    .addOption(new Option("--kind <kind>", "make the project, with tasks of this kind").choices(taskKinds))
     .addOption(
       new Option("--gold", "what the file prefers is the known answer, to measure labelers by").conflicts(
         "judgements",
@@ -57,7 +65,7 @@ const importCommand = () =>
         await withStore(
           options.store,
           async (store, find) => {
-            const settings = kind && { kind, ...(kind === "rating" && { rubric: rubricOf(read) }) };
+            const settings = kind && { kind, ...(kind === "rating" && { rubric: inferRubric(read) }) };
             const project = settings
               ? await store.addProject(null, { name: options.project ?? file, settings })
               : await find(options.project);
@@ -98,7 +106,7 @@ const exportCommand = () =>
         const drop = (reason: string) => dropped.set(reason, (dropped.get(reason) ?? 0) + 1);
         await withStore(options.store, async (store, find) => {
           const project = await find(options.project);
-          const rows = exportRows(store, project, format, { margins, drop });
+          const rows = exportRows(store, project, format, { margins, onDrop: drop });
           const encoding = encodingOf(out ?? "");
           if (out === undefined || encoding === "jsonl") {
             const file = lines(out);
@@ -122,7 +130,7 @@ const agreementCommand = () =>
     .option("--json", "print everything as JSON")
     .action(async (file: string, { scale, json }: { scale: Scale; json?: boolean }) => {
       const ratings = readRatings(file, scale);
-      const found = agreementOf(ratings, scale);
+      const found = measureAgreement(ratings, scale);
       const accuracy = scale === "nominal" ? labelerAccuracy(ratings) : undefined;
       print(json ? JSON.stringify({ ...found, accuracy }) : describe(found, accuracy));
     });

@@ -30,8 +30,8 @@ export const commands: readonly CommandEntry[] = [
     usage: "[options] [recipe]",
     description: stage.description,
     load: async () => {
-      const { defineStage } = await import("./stage.ts");
-      return { define: (command: Command) => defineStage(command, stage) };
+      const { defineStageCommand } = await import("./stage.ts");
+      return { define: (command: Command) => defineStageCommand(command, stage) };
     },
   })),
   {

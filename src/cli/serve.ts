@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
-import { invite } from "../labels/accounts.ts";
+import { createInvitation } from "../labels/accounts.ts";
 import { LabelStore } from "../labels/store.ts";
 import { buildApp } from "../server/app.ts";
 import { storeOption } from "./options.ts";
@@ -30,7 +30,7 @@ export const define = (command: Command): Command =>
         const hasOwner = (await store.users()).some(({ role, active }) => role === "owner" && active);
         const link = hasOwner
           ? undefined
-          : `${address}/claim/${(await invite(store, null, "owner", null)).token}`;
+          : `${address}/claim/${(await createInvitation(store, null, "owner", null)).token}`;
         if (json) print(JSON.stringify({ address, ...(link && { link }) }));
         else {
           print(

@@ -18,7 +18,7 @@ const runOptions = { run: z.string(), dtype: z.enum(dtypes).optional() };
  * Defines the command of a training stage. Settings come from a YAML recipe; options take precedence over it, and
  * `--set name=value` over both.
  */
-export function defineStage(command: Command, stage: StageEntry): Command {
+export function defineStageCommand(command: Command, stage: StageEntry): Command {
   const { name, config } = stage;
   const inputs: z.ZodRawShape = stage.takesLabels ? withLabelInputs(stage.inputs) : stage.inputs;
   const schema = stage.schema.extend({ ...inputs, ...runOptions });

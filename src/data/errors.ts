@@ -1,22 +1,22 @@
 /**
- * An error that says what went wrong and what to do. The command line prints its message alone and exits with 1; its
- * class says of which kind it is.
+ * Base class of errors whose message says what went wrong and what to do. The command line prints the message without a
+ * stack trace and exits with 1.
  */
 export class PlumblineError extends Error {
   override name = "PlumblineError";
 }
 
-/** Bad input: a file, a setting, a folder, a call. Mend it and run again. */
+/** Invalid input: a file, setting, folder or call that the user can correct. */
 export class InputError extends PlumblineError {
   override name = "InputError";
 }
 
-/** The loss or its gradient is no longer a finite number. Checkpoints saved before are whole. */
+/** Training diverged: the loss or its gradient is not finite. Earlier checkpoints are intact. */
 export class DivergedError extends PlumblineError {
   override name = "DivergedError";
 }
 
-/** A server or a program that was asked cannot be reached, refuses, or answers nonsense. */
+/** A remote server or external program cannot be reached, refuses a request, or answers with invalid data. */
 export class RemoteError extends PlumblineError {
   override name = "RemoteError";
 }
@@ -26,14 +26,12 @@ export class DiskError extends PlumblineError {
   override name = "DiskError";
 }
 
-/** The `code` of a Node system error, such as `ENOENT`; undefined for any other error. */
+/** Returns the `code` of a Node system error, such as `ENOENT`; undefined for any other error. */
 export function errorCode(error: unknown): string | undefined {
   return error instanceof Error && "code" in error ? String(error.code) : undefined;
 }
 
-/**
- * What to throw for `error`, met while writing `path`: a full disk becomes a `DiskError`, the rest passes unchanged.
- */
+/** Converts an error met while writing `path`: a full disk becomes a `DiskError`, any other error is returned unchanged. */
 export function diskError(error: unknown, path: string): unknown {
   if (errorCode(error) !== "ENOSPC") return error;
   return new DiskError(

@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, write
 import { gunzipSync } from "node:zlib";
 import { diskError, errorCode, InputError } from "./errors.ts";
 
-/** A JSON value and where it stood: the line of a JSONL file, or the place in a JSON array, from 1. */
+/** A JSON value and its position: line of a JSONL file, or index in a JSON array, from 1. */
 export interface Row {
   line: number;
   value: unknown;
@@ -11,12 +11,13 @@ export interface Row {
 const newline = 0x0a;
 
 /**
- * The rows of a `.jsonl` file, or of a `.json` file that holds an array or JSON lines; either may be gzipped (`.gz`).
- * Blank lines are skipped. Throws `InputError` with file and line for what can't be read.
+ * Reads the rows of a `.jsonl` file, or of a `.json` file that holds an array or JSON lines; either may be gzipped (`.gz`).
+ * Blank lines are skipped.
+ * @throws InputError with file and line if a row cannot be read
  */
 export const readJsonl = (path: string): Row[] => parseJsonl(path, readBytes(path));
 
-/** `readJsonl` of bytes that are in memory, by the name of their file. */
+/** Parses the contents of a `.jsonl` or `.json` file. @param path names the file in errors and tells its format */
 export function parseJsonl(path: string, bytes: Buffer): Row[] {
   const rows =
     /\.json(\.gz)?$/.test(path) && startsArray(bytes) ? parseArray(path, bytes) : parseLines(path, bytes);
@@ -25,7 +26,7 @@ export function parseJsonl(path: string, bytes: Buffer): Row[] {
   return rows;
 }
 
-/** A file, unpacked if it is gzipped. Throws `InputError` where it cannot be read. */
+/** Reads a file, and unpacks it if it is gzipped. @throws InputError if it cannot be read */
 export function readBytes(path: string): Buffer {
   try {
     const bytes = readFileSync(path);
@@ -55,26 +56,26 @@ function startsArray(bytes: Buffer): boolean {
 }
 
 function parseArray(path: string, bytes: Buffer): Row[] {
-  const values: unknown[] = parse(path, bytes);
+  const values: unknown[] = parseValue(path, bytes);
   return values.map((value, index) => ({ line: index + 1, value }));
 }
 
-// Decoded line by line: a whole file may be longer than the longest string.
+// Decodes line by line, because a whole file may exceed the maximum string length.
 function parseLines(path: string, bytes: Buffer): Row[] {
   const rows: Row[] = [];
   for (let start = 0, line = 1; start < bytes.length; line++) {
-    const found = bytes.indexOf(newline, start);
-    const end = found < 0 ? bytes.length : found;
-    const value = parse(`${path}:${line}`, bytes.subarray(start, end));
+    const lineEnd = bytes.indexOf(newline, start);
+    const end = lineEnd < 0 ? bytes.length : lineEnd;
+    const value = parseValue(`${path}:${line}`, bytes.subarray(start, end));
     if (value !== undefined) rows.push({ line, value });
     start = end + 1;
   }
   return rows;
 }
 
-/** The JSON value in `bytes` (a leading byte order mark is ignored); undefined when they are blank. */
-function parse(where: string, bytes: Buffer) {
-  const text = decode(where, bytes);
+/** Parses a JSON value, ignoring a leading byte order mark; undefined if `bytes` are blank. @param where location for errors */
+function parseValue(where: string, bytes: Buffer) {
+  const text = decodeUtf8(where, bytes);
   if (text.trim() === "") return undefined;
   try {
     return JSON.parse(text);
@@ -83,8 +84,8 @@ function parse(where: string, bytes: Buffer) {
   }
 }
 
-/** UTF-8 without a byte order mark. @param where it stands, for the message @throws InputError */
-export function decode(where: string, bytes: Buffer): string {
+/** Decodes UTF-8 and drops a byte order mark. @param where location for the error @throws InputError if it is not UTF-8 */
+export function decodeUtf8(where: string, bytes: Buffer): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
@@ -97,19 +98,19 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Where a row of `path` stands, for messages. */
-export function at(path: string, line: number): string {
+/** Formats the location of a row for messages: `path:line`, or `path: record n` where records have no lines. */
+export function rowLocation(path: string, line: number): string {
   return /\.(json(\.gz)?|parquet)$/.test(path) ? `${path}: record ${line}` : `${path}:${line}`;
 }
 
-/** Writes one row a line. The file appears whole or not at all. */
+/** Writes rows as JSON lines, atomically: see `writeAtomic`. */
 export function writeJsonl(path: string, rows: Iterable<unknown>): void {
   writeAtomic(path, (write) => {
     for (const row of rows) write(`${JSON.stringify(row)}\n`);
   });
 }
 
-/** Writes a file that appears whole or not at all: a reader, or a kill, never meets a part of it. */
+/** Writes a file atomically, by renaming a temporary one: neither a reader nor a kill leaves a partial file. */
 export function writeAtomic(path: string, fill: (write: (part: string | Uint8Array) => void) => void): void {
   const temporary = `${path}.tmp-${process.pid}`;
   try {

@@ -7,39 +7,39 @@ export const messageSchema = z.object({
 });
 export type Message = z.infer<typeof messageSchema>;
 
-/** What a person would have answered: the data of SFT. */
+/** A prompt with a response to imitate: training data of SFT. */
 export interface Demonstration {
   prompt: Message[];
   completion: string;
 }
 
-/** Completions of one prompt, ranked by a person or a model: the data of the reward model and of DPO. */
+/** Completions of one prompt, ranked by a person or a model: training data of the reward model and of DPO. */
 export interface Comparison {
   prompt: Message[];
-  /** Two or more, in no order that means anything. */
+  /** Two or more. Their order has no meaning. */
   completions: string[];
-  /** One per completion; lower is better, equal is a tie. */
+  /** One for each completion; lower is better, equal ranks are ties. */
   ranks: number[];
-  /** By how much the better of a pair should win, in score units. */
+  /** Margin by which the preferred completion's score should exceed the other's, in score units. */
   margins?: number;
-  /** How much it counts, from 0 for nothing to 1, which it is where absent. */
+  /** Weight in the loss, from 0 to 1. Default: 1. */
   weight?: number;
-  /** How likely the better of a pair is the better, from 0.5 to 1, which it is where absent: a soft label. */
+  /** Soft label: probability from 0.5 to 1 that the preferred completion is the better one. Default: 1. */
   probability?: number;
   labeler?: string;
 }
 
-/** A completion that somebody found good or bad: the data of KTO. */
+/** A completion labelled as good (true) or bad (false): training data of KTO. */
 export interface Unpaired {
   prompt: Message[];
   completion: string;
   label: boolean;
 }
 
-/** What a policy answers in training. */
+/** A prompt that the policy responds to in PPO, GRPO and online DPO. */
 export interface Prompt {
   prompt: Message[];
   id?: string;
-  /** What else its row has, for rewards that are programs: a right answer, tests. */
+  /** Other fields of the row, for programmatic rewards: a reference answer, tests. */
   metadata?: Record<string, unknown>;
 }

@@ -4,8 +4,9 @@ import { uniform } from "../statistics/random.ts";
 import type { Message } from "./records.ts";
 
 /**
- * Splits records into two, held out about `fraction` (0 to 1) of the distinct prompts. All records of a prompt fall on
- * one side, the same for the same seed. A fraction above 0 holds out at least one prompt of two or more, and never all.
+ * Splits records by prompt into a training and a held-out set. All records of a prompt fall in the same set, and the split
+ * depends only on the seed. A fraction above 0 holds out at least one prompt (if there are two) and never all.
+ * @param fraction share of distinct prompts to hold out, 0 to 1
  */
 export function splitByPrompt<T extends { prompt: Message[] }>(
   records: readonly T[],
@@ -20,17 +21,17 @@ export function splitByPrompt<T extends { prompt: Message[] }>(
       .update(JSON.stringify([seed, record.prompt]))
       .digest("hex");
   const hashes = records.map(hash);
-  // The lowest hashes, not those under a threshold: a small set then gets the share that was asked for.
+  // Takes the lowest hashes, not those below a threshold, so that small sets also get the requested share.
   const distinct = [...new Set(hashes)].sort();
-  const wanted = fraction === 0 ? 0 : Math.max(1, Math.round(fraction * distinct.length));
-  const chosen = new Set(distinct.slice(0, Math.min(wanted, distinct.length - 1)));
+  const count = fraction === 0 ? 0 : Math.max(1, Math.round(fraction * distinct.length));
+  const heldOut = new Set(distinct.slice(0, Math.min(count, distinct.length - 1)));
   return {
-    train: records.filter((_, i) => !chosen.has(hashes[i] as string)),
-    heldOut: records.filter((_, i) => chosen.has(hashes[i] as string)),
+    train: records.filter((_, i) => !heldOut.has(hashes[i] as string)),
+    heldOut: records.filter((_, i) => heldOut.has(hashes[i] as string)),
   };
 }
 
-/** The numbers 0 to n − 1 in an order that `seed` alone decides (Fisher–Yates): the order of an epoch. */
+/** Returns a permutation of 0 to n − 1 that depends only on `seed` (Fisher–Yates). */
 export function shuffled(n: number, seed: number): number[] {
   const order = Array.from({ length: n }, (_, i) => i);
   const random = uniform(seed);
@@ -41,32 +42,38 @@ export function shuffled(n: number, seed: number): number[] {
   return order;
 }
 
-/** What a step learns from: `batchSize` of all, in an order that each epoch of `perEpoch` steps has for itself. */
+/**
+ * Returns the batch of a training step. Each epoch has its own shuffled order.
+ * @param perEpoch steps in an epoch
+ */
 export function batchAt<T>(
-  all: readonly T[],
+  items: readonly T[],
   step: number,
   perEpoch: number,
   { batchSize, seed }: { batchSize: number; seed: number },
 ): T[] {
   const start = (step % perEpoch) * batchSize;
-  const order = shuffled(all.length, seed + Math.floor(step / perEpoch));
-  return order.slice(start, start + batchSize).map((i) => all[i] as T);
+  const order = shuffled(items.length, seed + Math.floor(step / perEpoch));
+  return order.slice(start, start + batchSize).map((i) => items[i] as T);
 }
 
-/** `count` of all after the `drawn` before them: each epoch has an order of its own, and they may reach into the next. */
-export function drawAt<T>(all: readonly T[], drawn: number, count: number, seed: number): T[] {
+/**
+ * Draws the next `count` items from an endless stream of shuffled epochs.
+ * @param drawn how many items were drawn before
+ */
+export function drawAt<T>(items: readonly T[], drawn: number, count: number, seed: number): T[] {
   const orders = new Map<number, number[]>();
   return Array.from({ length: count }, (_, i) => {
-    const epoch = Math.floor((drawn + i) / all.length);
-    const order = orders.get(epoch) ?? shuffled(all.length, seed + epoch);
+    const epoch = Math.floor((drawn + i) / items.length);
+    const order = orders.get(epoch) ?? shuffled(items.length, seed + epoch);
     orders.set(epoch, order);
-    return all[order[(drawn + i) % all.length] as number] as T;
+    return items[order[(drawn + i) % items.length] as number] as T;
   });
 }
 
-/** Rows in random order, but those of one group side by side: responses to one prompt share its computation. */
+/** Returns row indices in random order of groups, with each group's rows adjacent, so that they share their prompt's computation. */
 export function shuffledByGroup(groups: readonly unknown[], seed: number): number[] {
   const rows = groups.map((_, i) => i);
-  const list = [...groupBy(rows, (row) => groups[row]).values()];
-  return shuffled(list.length, seed).flatMap((i) => list[i] as number[]);
+  const rowsByGroup = [...groupBy(rows, (row) => groups[row]).values()];
+  return shuffled(rowsByGroup.length, seed).flatMap((i) => rowsByGroup[i] as number[]);
 }

@@ -2,39 +2,39 @@ import { parse } from "csv-parse/sync";
 import { stringify } from "csv-stringify/sync";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
-import { decode, parseJsonl, type Row, readBytes } from "./jsonl.ts";
+import { decodeUtf8, parseJsonl, type Row, readBytes } from "./jsonl.ts";
 import { messageSchema } from "./records.ts";
 
-/** How rows are written: JSON lines, a JSON list, or a table. */
+/** File encodings of rows: JSON lines, a JSON array, or a table. */
 export const encodings = ["jsonl", "json", "csv", "parquet"] as const;
 export type Encoding = (typeof encodings)[number];
 
-/** The encoding that a file's name tells of; JSON lines where it tells of none. */
+/** Returns the encoding of a file by its extension. Default: JSON lines. */
 export const encodingOf = (path: string): Encoding =>
   (/\.(json|csv|parquet)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase() as Encoding | undefined) ?? "jsonl";
 
-/** The rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file. Throws `InputError` with the place. */
+/** Reads the rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file. @throws InputError with the location */
 export const readRows = (path: string): Promise<Row[]> => parseRows(path, readBytes(path));
 
-/** `readRows` of bytes that are in memory, by the name of their file. */
+/** Parses the contents of such a file. @param path names the file in errors and tells its encoding */
 export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
   switch (encodingOf(path)) {
     case "jsonl":
     case "json":
       return parseJsonl(path, bytes);
     case "csv":
-      return parseCsv(path, bytes).map(({ line, value }) => ({ line, value: typed(value) }));
+      return parseCsv(path, bytes).map(({ line, value }) => ({ line, value: parseCells(value) }));
     case "parquet":
       return parseParquet(path, bytes);
   }
 }
 
 /**
- * The rows of a CSV file as text, by the columns of its header; `line` is each one's last.
- * @throws InputError where it is no CSV, not UTF-8, or empty
+ * Parses a CSV file to rows of text, keyed by the header's columns. `line` is the last line of a row.
+ * @throws InputError if it is not CSV, not UTF-8, or empty
  */
 export function parseCsv(path: string, bytes: Buffer): { line: number; value: Record<string, string> }[] {
-  const text = decode(path, bytes);
+  const text = decodeUtf8(path, bytes);
   let rows: { info: { lines: number }; record: Record<string, string> }[];
   try {
     rows = parse(text, {
@@ -50,23 +50,23 @@ export function parseCsv(path: string, bytes: Buffer): { line: number; value: Re
   return rows.map(({ info, record }) => ({ line: info.lines, value: record }));
 }
 
-/** Columns that hold text, or a conversation as JSON. What looks like a number there is text. */
-const texts = new Set(
+/** Columns that hold text, or a conversation as JSON. Their cells are never parsed as numbers. */
+const textColumns = new Set(
   "prompt chosen rejected completion text instruction input output_1 output_2 history human_ref_A human_ref_B".split(
     " ",
   ),
 );
-/** Columns that name something. */
-const names = new Set("id labeler task judgement item".split(" "));
+/** Columns that hold identifiers. Their cells are never parsed. */
+const identifierColumns = new Set("id labeler task judgement item".split(" "));
 
 const conversation = z.array(messageSchema).min(1);
 
-/** A CSV row with the values that its columns stand for; an empty cell is absent, but for empty text. */
-function typed(row: Record<string, string>): Record<string, unknown> {
+/** Parses the cells of a CSV row by column. Empty cells become absent fields, except in text columns. */
+function parseCells(row: Record<string, string>): Record<string, unknown> {
   const value = (column: string, cell: string): unknown => {
-    if (names.has(column)) return cell || undefined;
+    if (identifierColumns.has(column)) return cell || undefined;
     const parsed = parseJson(cell);
-    if (texts.has(column)) return conversation.safeParse(parsed).success ? parsed : cell;
+    if (textColumns.has(column)) return conversation.safeParse(parsed).success ? parsed : cell;
     return cell === "" ? undefined : (parsed ?? cell);
   };
   return Object.fromEntries(
@@ -95,23 +95,23 @@ async function parseParquet(path: string, bytes: Buffer): Promise<Row[]> {
     throw new InputError(`${path}: not a Parquet file, or a damaged one: ${(error as Error).message}`);
   }
   if (!rows.length) throw new InputError(`${path}: the file has no rows`);
-  return rows.map((row, i) => ({ line: i + 1, value: plain(row) }));
+  return rows.map((row, i) => ({ line: i + 1, value: toJsonValue(row) }));
 }
 
-/** As JSON would have it: no null fields, no 64-bit integers, dates as text. */
-function plain(value: unknown): unknown {
+/** Converts a Parquet value to what JSON would hold: no null fields, no 64-bit integers, dates as text. */
+function toJsonValue(value: unknown): unknown {
   if (typeof value === "bigint") return Number(value);
   if (value instanceof Date) return value.toISOString();
-  if (Array.isArray(value)) return value.map(plain);
+  if (Array.isArray(value)) return value.map(toJsonValue);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
       .filter(([, field]) => field !== null && field !== undefined)
-      .map(([name, field]) => [name, plain(field)]),
+      .map(([name, field]) => [name, toJsonValue(field)]),
   );
 }
 
-/** Rows as a file of the encoding; what a row lacks is an empty cell, or null. */
+/** Encodes rows as a file. In tables, fields that a row lacks are empty cells (CSV) or null (Parquet). */
 export async function encodeRows(
   encoding: Encoding,
   rows: readonly Record<string, unknown>[],
@@ -130,17 +130,17 @@ export async function encodeRows(
   }
   const { parquetWriteBuffer } = await import("hyparquet-writer");
   const data = columns.map((name) => ({ name, data: rows.map((row) => row[name] ?? null) }));
-  const fields = data.map(({ name, data }) => elements(name, data));
+  const fields = data.map(({ name, data }) => parquetSchema(name, data));
   const schema = [{ name: "root", num_children: columns.length }, ...fields.flat()];
   return Buffer.from(parquetWriteBuffer({ columnData: data, schema }));
 }
 
 type Element = import("hyparquet").SchemaElement;
 
-/** The schema of a column or field that has these values: lists and structs are nested, as `datasets` reads them. */
-function elements(name: string, values: readonly unknown[]): Element[] {
-  const known = values.filter((value) => value !== null && value !== undefined);
-  const every = (kind: (value: unknown) => boolean) => known.length > 0 && known.every(kind);
+/** Infers the Parquet schema of a column or field from its values. Lists and structs are nested, as `datasets` reads them. */
+function parquetSchema(name: string, values: readonly unknown[]): Element[] {
+  const present = values.filter((value) => value !== null && value !== undefined);
+  const every = (kind: (value: unknown) => boolean) => present.length > 0 && present.every(kind);
   const leaf = (type: Element["type"], converted?: Element["converted_type"]): Element[] => [
     { name, type, repetition_type: "OPTIONAL", ...(converted && { converted_type: converted }) } as Element,
   ];
@@ -148,18 +148,18 @@ function elements(name: string, values: readonly unknown[]): Element[] {
     return [
       { name, repetition_type: "OPTIONAL", converted_type: "LIST", num_children: 1 },
       { name: "list", repetition_type: "REPEATED", num_children: 1 },
-      ...elements("element", (known as unknown[][]).flat()),
+      ...parquetSchema("element", (present as unknown[][]).flat()),
     ];
   if (every((value) => typeof value === "object")) {
-    const objects = known as Record<string, unknown>[];
-    const fields = [...new Set(objects.flatMap((one) => Object.keys(one)))];
+    const objects = present as Record<string, unknown>[];
+    const fields = [...new Set(objects.flatMap((object) => Object.keys(object)))];
     if (fields.length)
       return [
         { name, repetition_type: "OPTIONAL", num_children: fields.length },
         ...fields.flatMap((field) =>
-          elements(
+          parquetSchema(
             field,
-            objects.map((one) => one[field]),
+            objects.map((object) => object[field]),
           ),
         ),
       ];
@@ -167,6 +167,6 @@ function elements(name: string, values: readonly unknown[]): Element[] {
   if (every((value) => typeof value === "boolean")) return leaf("BOOLEAN");
   if (every((value) => Number.isInteger(value) && Math.abs(value as number) < 2 ** 31)) return leaf("INT32");
   if (every((value) => typeof value === "number")) return leaf("DOUBLE");
-  if (known.every((value) => typeof value === "string")) return leaf("BYTE_ARRAY", "UTF8");
+  if (present.every((value) => typeof value === "string")) return leaf("BYTE_ARRAY", "UTF8");
   return leaf("BYTE_ARRAY", "JSON");
 }

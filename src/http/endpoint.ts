@@ -8,10 +8,10 @@ const reply = z.object({
 });
 
 export interface EndpointOptions {
-  /** Address that `/chat/completions` comes after, such as `http://localhost:8000/v1`. */
+  /** Base URL of the API, such as `http://localhost:8000/v1`. */
   url: string;
   model: string;
-  /** Sent as a bearer token. */
+  /** API key, sent as a bearer token. */
   key?: string | undefined;
   maxTokens: number;
   timeoutSeconds?: number;
@@ -20,15 +20,15 @@ export interface EndpointOptions {
 }
 
 /**
- * Completions by an OpenAI-compatible server, in the order asked for.
- * @throws RemoteError when it cannot be reached, refuses, or answers what is no completion
+ * Requests chat completions from an OpenAI-compatible server. Returns one for each request, in their order.
+ * @throws RemoteError if it cannot be reached, refuses a request, or answers without a completion
  */
 export async function completeAll(
-  asked: readonly { prompt: readonly Message[]; temperature: number; seed: number }[],
+  requests: readonly { prompt: readonly Message[]; temperature: number; seed: number }[],
   { url, model, key, maxTokens, timeoutSeconds = 120, signal, onProgress }: EndpointOptions,
 ): Promise<string[]> {
   const address = `${url.replace(/\/$/, "")}/chat/completions`;
-  const bodies = asked.map(({ prompt, temperature, seed }) => ({
+  const bodies = requests.map(({ prompt, temperature, seed }) => ({
     model,
     messages: prompt,
     temperature,
@@ -44,6 +44,8 @@ function completionOf(text: string, address: string): string {
     const [choice] = reply.parse(JSON.parse(text)).choices;
     return choice?.message.content ?? "";
   } catch {
-    throw new RemoteError(`${address} answers what is no chat completion: ${text.slice(0, 300)}`);
+    throw new RemoteError(
+      `${address} answers with something that is not a chat completion: ${text.slice(0, 300)}`,
+    );
   }
 }

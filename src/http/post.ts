@@ -1,19 +1,19 @@
 import pMap from "p-map";
 import { RemoteError } from "../data/errors.ts";
 
-/** Tries of a request: servers refuse for a moment when they are busy. */
-const tries = 4;
+/** Attempts at a request. Busy servers refuse for a short time. */
+const maxAttempts = 4;
 
 export interface PostOptions {
   timeoutSeconds: number;
-  /** Sent as a bearer token. */
+  /** API key, sent as a bearer token. */
   key?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * What a server answers to JSON that is posted to it; asked again where it is busy or cannot be reached.
- * @throws RemoteError when it refuses, or never answers
+ * Posts JSON and returns the text of the response. Retries with backoff if the server is busy or cannot be reached.
+ * @throws RemoteError if it refuses the request, or all attempts fail
  */
 export async function postJson(
   address: string,
@@ -22,7 +22,7 @@ export async function postJson(
 ): Promise<string> {
   for (let attempt = 1; ; attempt++) {
     signal?.throwIfAborted();
-    const late = AbortSignal.timeout(timeoutSeconds * 1000);
+    const timeout = AbortSignal.timeout(timeoutSeconds * 1000);
     let problem: string;
     try {
       const answer = await fetch(address, {
@@ -32,7 +32,7 @@ export async function postJson(
           ...(key !== undefined && { authorization: `Bearer ${key}` }),
         },
         body: JSON.stringify(body),
-        signal: signal ? AbortSignal.any([signal, late]) : late,
+        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       });
       const text = await answer.text();
       if (answer.ok) return text;
@@ -48,15 +48,15 @@ export async function postJson(
           ? `${address} did not answer in ${timeoutSeconds} s`
           : `${address} cannot be reached: ${cause?.message ?? (error as Error).message}`;
     }
-    if (attempt === tries) throw new RemoteError(problem);
+    if (attempt === maxAttempts) throw new RemoteError(problem);
     await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt));
   }
 }
 
-/** Requests under way at once. */
-const atOnce = 8;
+/** Number of requests in flight at once. */
+const concurrency = 8;
 
-/** `postJson` of each, some at a time, in their order. */
+/** Posts several bodies concurrently. Returns the responses in the order of `bodies`. */
 export function postAll(
   address: string,
   bodies: readonly unknown[],
@@ -69,5 +69,5 @@ export function postAll(
     onProgress?.(++done, bodies.length);
     return text;
   };
-  return pMap(bodies, post, { concurrency: atOnce });
+  return pMap(bodies, post, { concurrency: concurrency });
 }

@@ -4,79 +4,88 @@ import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
 import type { Role } from "./events.ts";
 import type { User } from "./records.ts";
-import { type LabelStore, Refusal } from "./store.ts";
+import { type LabelStore, RequestError } from "./store.ts";
 import type { Schema } from "./tables.ts";
 
-// Passwords and tokens are kept as what cannot be turned back into them, and not in the log.
+// Only hashes of passwords (scrypt) and tokens (SHA-256) are stored, in tables of their own and never in the event log.
 
 const day = 24 * 3600 * 1000;
-const sessionLife = 30 * day;
-const invitationLife = 14 * day;
-const resetLife = day;
+const sessionLifetime = 30 * day;
+const invitationLifetime = 14 * day;
+const resetLifetime = day;
 
-const derive = promisify(scrypt) as (password: string, salt: Buffer, length: number) => Promise<Buffer>;
-const digest = (token: string): string => createHash("sha256").update(token).digest("hex");
+const deriveKey = promisify(scrypt) as (password: string, salt: Buffer, length: number) => Promise<Buffer>;
+const tokenHash = (token: string): string => createHash("sha256").update(token).digest("hex");
 const newToken = (): string => randomBytes(32).toString("base64url");
 
 async function hashPassword(password: string): Promise<string> {
   const salt = randomBytes(16);
-  return `${salt.toString("hex")}:${(await derive(password, salt, 32)).toString("hex")}`;
+  return `${salt.toString("hex")}:${(await deriveKey(password, salt, 32)).toString("hex")}`;
 }
 
-async function fits(password: string, stored: string): Promise<boolean> {
+async function isPasswordCorrect(password: string, stored: string): Promise<boolean> {
   const [salt, hash] = stored.split(":").map((part) => Buffer.from(part, "hex")) as [Buffer, Buffer];
-  return timingSafeEqual(await derive(password, salt, hash.length), hash);
+  return timingSafeEqual(await deriveKey(password, salt, hash.length), hash);
 }
 
-/** Hashed when a name is not known, so that an answer takes as long. */
-const nobody = hashPassword("");
+/** Compared with when the user name is unknown, so that the response time does not reveal which names exist. */
+const dummyHash = hashPassword("");
 
-/** A link's token, for whoever opens it first. @param project that they will work on; none for all */
-export async function invite(
+/**
+ * Creates an invitation that can be claimed once. Returns the token of its link.
+ * @param project the project that the invited user joins; null for none
+ */
+export async function createInvitation(
   store: LabelStore,
   by: string | null,
   role: Role,
   project: string | null,
 ): Promise<{ token: string; expires: number }> {
   const token = newToken();
-  const expires = store.now() + invitationLife;
+  const expires = store.now() + invitationLifetime;
   await store.write(async (tx) => {
     await tx
       .insertInto("invitation")
-      .values({ hash: digest(token), role, project, expires, by })
+      .values({ hash: tokenHash(token), role, project, expires, by })
       .execute();
     await store.record(tx, by, { type: "invited", role, ...(project !== null && { project }) });
   });
   return { token, expires };
 }
 
-/** What an invitation is to. @throws Refusal when it was used, has ended or never was */
-export async function invitation(
+/** Reads the role and project of an invitation. @throws RequestError (404) if it was claimed, has expired or does not exist */
+export async function readInvitation(
   store: LabelStore,
   token: string,
 ): Promise<{ role: Role; project: string | null }> {
   const row = await store.db
     .selectFrom("invitation")
     .select(["role", "project"])
-    .where("hash", "=", digest(token))
+    .where("hash", "=", tokenHash(token))
     .where("expires", ">", store.now())
     .executeTakeFirst();
-  if (!row) throw new Refusal(404, "this invitation was used already, or is too old: ask for another");
+  if (!row) throw new RequestError(404, "this invitation was used already, or is too old: ask for another");
   return { role: row.role as Role, project: row.project };
 }
 
-/** Uses an invitation up: a new account, or for somebody with one a place in the project. */
-export async function claim(
+/**
+ * Claims an invitation, which cannot be claimed again. Creates an account, or adds an existing user to the project.
+ * @param claimant the signed-in user, or the name and password of the new account
+ */
+export async function claimInvitation(
   store: LabelStore,
   token: string,
-  who: User | { name: string; password: string },
+  claimant: User | { name: string; password: string },
 ): Promise<User> {
-  const { role, project } = await invitation(store, token);
-  const secret = "password" in who ? await hashPassword(who.password) : undefined;
+  const { role, project } = await readInvitation(store, token);
+  const secret = "password" in claimant ? await hashPassword(claimant.password) : undefined;
   const id = await store.write(async (tx) => {
-    const used = await tx.deleteFrom("invitation").where("hash", "=", digest(token)).executeTakeFirst();
-    if (!used.numDeletedRows) throw new Refusal(404, "this invitation was used already");
-    const user = "id" in who ? who.id : await store.addUserIn(tx, null, { name: who.name, role });
+    const used = await tx.deleteFrom("invitation").where("hash", "=", tokenHash(token)).executeTakeFirst();
+    if (!used.numDeletedRows) throw new RequestError(404, "this invitation was used already");
+    const user =
+      "id" in claimant
+        ? claimant.id
+        : await store.addUserInTransaction(tx, null, { name: claimant.name, role });
     if (secret !== undefined) await tx.insertInto("credential").values({ user, hash: secret }).execute();
     if (project !== null) await store.record(tx, user, { type: "joined", project, user });
     return user;
@@ -84,7 +93,7 @@ export async function claim(
   return store.user(id);
 }
 
-/** @throws InputError when name and password do not go together */
+/** Checks a name and password. @throws InputError if they do not match an account; RequestError (403) if it is closed */
 export async function signIn(store: LabelStore, name: string, password: string): Promise<User> {
   const row = await store.db
     .selectFrom("user")
@@ -92,113 +101,121 @@ export async function signIn(store: LabelStore, name: string, password: string):
     .select(["user.id", "user.active", "credential.hash"])
     .where("user.name", "=", name)
     .executeTakeFirst();
-  const right = await fits(password, row?.hash ?? (await nobody));
-  if (!row || !right) throw new InputError("name and password do not go together");
-  if (!row.active) throw new Refusal(403, "this account is closed");
+  const isCorrect = await isPasswordCorrect(password, row?.hash ?? (await dummyHash));
+  if (!row || !isCorrect) throw new InputError("wrong name or password");
+  if (!row.active) throw new RequestError(403, "this account is closed");
   return store.user(row.id);
 }
 
-/** @param stays the token of the session that is not ended @throws InputError when the old password is wrong */
+/**
+ * Changes a password and ends the user's other sessions.
+ * @param currentToken token of the session that stays open @throws InputError if the old password is wrong
+ */
 export async function changePassword(
   store: LabelStore,
   user: string,
   { before, after }: { before: string; after: string },
-  stays: string | undefined,
+  currentToken: string | undefined,
 ): Promise<void> {
   const row = await store.db
     .selectFrom("credential")
     .select("hash")
     .where("user", "=", user)
     .executeTakeFirst();
-  if (!row || !(await fits(before, row.hash))) throw new InputError("the old password is not right");
+  if (!row || !(await isPasswordCorrect(before, row.hash))) throw new InputError("the old password is wrong");
   const hash = await hashPassword(after);
-  await store.write((tx) => setPassword(store, tx, user, hash, stays));
+  await store.write((tx) => setPassword(store, tx, user, hash, currentToken));
 }
 
-/** Sets a password, and ends what was opened by the one before: other sessions, and links to choose another. */
+/** Stores a password hash. Deletes the user's sessions, except the one of `currentToken`, and password reset links. */
 async function setPassword(
   store: LabelStore,
   tx: Transaction<Schema>,
   user: string,
   hash: string,
-  stays = "",
+  currentToken = "",
 ): Promise<void> {
   await tx
     .insertInto("credential")
     .values({ user, hash })
     .onConflict((conflict) => conflict.column("user").doUpdateSet({ hash }))
     .execute();
-  await tx.deleteFrom("session").where("user", "=", user).where("hash", "<>", digest(stays)).execute();
+  await tx
+    .deleteFrom("session")
+    .where("user", "=", user)
+    .where("hash", "<>", tokenHash(currentToken))
+    .execute();
   await tx.deleteFrom("reset").where("user", "=", user).execute();
   await store.record(tx, user, { type: "password changed", user });
 }
 
-/** A link's token by which a user chooses a new password, once. Earlier ones end. */
-export async function offerReset(
+/** Creates a password reset link for a user, which works once, and deletes earlier ones. Returns the link's token. */
+export async function createPasswordReset(
   store: LabelStore,
   by: string,
   user: string,
 ): Promise<{ token: string; expires: number }> {
   await store.user(user);
   const token = newToken();
-  const expires = store.now() + resetLife;
+  const expires = store.now() + resetLifetime;
   await store.write(async (tx) => {
     await tx.deleteFrom("reset").where("user", "=", user).execute();
     await tx
       .insertInto("reset")
-      .values({ hash: digest(token), user, expires })
+      .values({ hash: tokenHash(token), user, expires })
       .execute();
     await store.record(tx, by, { type: "password link made", user });
   });
   return { token, expires };
 }
 
-/** Whom a link lets choose a password. @throws Refusal when it was used, has ended or never was */
-export async function resetUser(store: LabelStore, token: string): Promise<User> {
+/** Reads whose password a reset link changes. @throws RequestError if it was used, has expired or does not exist */
+export async function readPasswordReset(store: LabelStore, token: string): Promise<User> {
   const row = await store.db
     .selectFrom("reset")
     .select("user")
-    .where("hash", "=", digest(token))
+    .where("hash", "=", tokenHash(token))
     .where("expires", ">", store.now())
     .executeTakeFirst();
-  if (!row) throw new Refusal(404, "this link was used already, or is too old: ask for another");
+  if (!row) throw new RequestError(404, "this link was used already, or is too old: ask for another");
   const user = await store.user(row.user);
-  if (!user.active) throw new Refusal(403, "this account is closed");
+  if (!user.active) throw new RequestError(403, "this account is closed");
   return user;
 }
 
-/** Uses a link up. */
+/** Sets the password of the link's user. The link cannot be used again. */
 export async function resetPassword(store: LabelStore, token: string, password: string): Promise<User> {
-  const user = await resetUser(store, token);
+  const user = await readPasswordReset(store, token);
   const hash = await hashPassword(password);
   await store.write(async (tx) => {
-    const used = await tx.deleteFrom("reset").where("hash", "=", digest(token)).executeTakeFirst();
-    if (!used.numDeletedRows) throw new Refusal(404, "this link was used already");
+    const used = await tx.deleteFrom("reset").where("hash", "=", tokenHash(token)).executeTakeFirst();
+    if (!used.numDeletedRows) throw new RequestError(404, "this link was used already");
     await setPassword(store, tx, user.id, hash);
   });
   return user;
 }
 
+/** Opens a session for a user, and deletes expired ones. Returns the token for the cookie. */
 export async function openSession(
   store: LabelStore,
   user: string,
 ): Promise<{ token: string; expires: number }> {
   const token = newToken();
-  const expires = store.now() + sessionLife;
+  const expires = store.now() + sessionLifetime;
   await store.db.deleteFrom("session").where("expires", "<", store.now()).execute();
   await store.db
     .insertInto("session")
-    .values({ hash: digest(token), user, expires })
+    .values({ hash: tokenHash(token), user, expires })
     .execute();
   return { token, expires };
 }
 
-/** Whose session it is; undefined when it has ended or the account is closed. */
+/** Reads the user of a session; undefined if it has expired or the account is closed. */
 export async function sessionUser(store: LabelStore, token: string): Promise<User | undefined> {
   const row = await store.db
     .selectFrom("session")
     .select("user")
-    .where("hash", "=", digest(token))
+    .where("hash", "=", tokenHash(token))
     .where("expires", ">", store.now())
     .executeTakeFirst();
   const user = row && (await store.user(row.user));
@@ -206,5 +223,5 @@ export async function sessionUser(store: LabelStore, token: string): Promise<Use
 }
 
 export async function closeSession(store: LabelStore, token: string): Promise<void> {
-  await store.db.deleteFrom("session").where("hash", "=", digest(token)).execute();
+  await store.db.deleteFrom("session").where("hash", "=", tokenHash(token)).execute();
 }

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { cohorts } from "./cohorts.ts";
-import type { Judged } from "./judged.ts";
+import { cohortAgreement } from "./cohorts.ts";
+import type { Judgement } from "./judgements.ts";
 import type { User } from "./records.ts";
 
 const user = (id: string, region: string | undefined): User => ({
@@ -13,7 +13,7 @@ const user = (id: string, region: string | undefined): User => ({
   cohort: region === undefined ? {} : { region },
 });
 const users = [user("n1", "north"), user("n2", "north"), user("s1", "south"), user("x", undefined)];
-const said = (task: string, labeler: string, preferred: number): Judged => ({
+const judgement = (task: string, labeler: string, margin: number): Judgement => ({
   id: `${task} ${labeler}`,
   task,
   labeler,
@@ -24,16 +24,16 @@ const said = (task: string, labeler: string, preferred: number): Judged => ({
   repeat: false,
   source: null,
   gold: undefined,
-  verdicts: [{ first: 0, second: 1, preferred }],
+  preferences: [{ first: 0, second: 1, margin }],
 });
 
-it("tells who the labelers are, and that those who are alike agree more", () => {
+it("counts labelers by cohort, and finds that those of one group agree more", () => {
   // On 40 tasks the north says one thing; the south says another on three of four. Who has no region is left out.
-  const open = Array.from({ length: 40 }, (_, i) => [
-    ...["n1", "n2", "x"].map((labeler) => said(`t${i}`, labeler, 1)),
-    said(`t${i}`, "s1", i % 4 ? -1 : 1),
+  const judgements = Array.from({ length: 40 }, (_, i) => [
+    ...["n1", "n2", "x"].map((labeler) => judgement(`t${i}`, labeler, 1)),
+    judgement(`t${i}`, "s1", i % 4 ? -1 : 1),
   ]).flat();
-  const [region] = cohorts(open, users);
+  const [region] = cohortAgreement(judgements, users);
   expect(region?.values).toEqual([
     { value: "north", labelers: 2, judgements: 80 },
     { value: "south", labelers: 1, judgements: 40 },
@@ -45,7 +45,7 @@ it("tells who the labelers are, and that those who are alike agree more", () => 
 });
 
 it("says why there is no number", () => {
-  const [region] = cohorts([said("t", "n1", 1), said("u", "s1", 1)], users);
-  expect(region?.within).toEqual({ reason: "no two of them judged the same" });
-  expect(cohorts([], [user("x", undefined)])).toEqual([]);
+  const [region] = cohortAgreement([judgement("t", "n1", 1), judgement("u", "s1", 1)], users);
+  expect(region?.within).toEqual({ reason: "no two of them judged the same pair" });
+  expect(cohortAgreement([], [user("x", undefined)])).toEqual([]);
 });

@@ -1,30 +1,34 @@
 import { agreementByGroup, type GroupAgreement } from "../statistics/group-agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
-import { type Judged, pairOf } from "./judged.ts";
+import { type Judgement, pairKey } from "./judgements.ts";
 import type { User } from "./records.ts";
 
 export interface Cohort extends GroupAgreement {
-  /** What labelers are compared by: language, region, experience… */
+  /** The attribute that labelers are grouped by: language, region, experience… */
   name: string;
-  /** The pool: labelers and judgements of each value, the largest first. */
+  /** Labelers and judgements of each value of the attribute, most judgements first. */
   values: { value: string; labelers: number; judgements: number }[];
 }
 
-/** Who the labelers are, and whether those who are alike prefer alike. @param open judgements that the overlap counts */
-export function cohorts(open: readonly Judged[], users: readonly User[]): Cohort[] {
+/**
+ * Describes the labelers by each cohort attribute, and measures whether labelers of one group agree more with each
+ * other than with those of other groups.
+ * @param judgements those that count towards the overlap: see `countedJudgements`
+ */
+export function cohortAgreement(judgements: readonly Judgement[], users: readonly User[]): Cohort[] {
   const names = [...new Set(users.flatMap(({ cohort }) => Object.keys(cohort)))].sort();
   return names.map((name) => {
     const groupOf = new Map(
       users.flatMap(({ id, cohort }) => (cohort[name] === undefined ? [] : [[id, cohort[name]] as const])),
     );
-    const known = open.filter(({ labeler }) => groupOf.has(labeler));
-    const byValue = groupBy(known, ({ labeler }) => groupOf.get(labeler) as string);
+    const grouped = judgements.filter(({ labeler }) => groupOf.has(labeler));
+    const byValue = groupBy(grouped, ({ labeler }) => groupOf.get(labeler) as string);
     const comparisons = groupBy(
-      known.flatMap(({ task, labeler, verdicts }) =>
-        verdicts.map((verdict) => ({
-          pair: pairOf(task, verdict),
+      grouped.flatMap(({ task, labeler, preferences }) =>
+        preferences.map((preference) => ({
+          pair: pairKey(task, preference),
           group: groupOf.get(labeler) as string,
-          answer: Math.sign(verdict.preferred),
+          answer: Math.sign(preference.margin),
         })),
       ),
       ({ pair }) => pair,
@@ -32,10 +36,10 @@ export function cohorts(open: readonly Judged[], users: readonly User[]): Cohort
     return {
       name,
       values: [...byValue]
-        .map(([value, those]) => ({
+        .map(([value, members]) => ({
           value,
-          labelers: new Set(those.map(({ labeler }) => labeler)).size,
-          judgements: those.length,
+          labelers: new Set(members.map(({ labeler }) => labeler)).size,
+          judgements: members.length,
         }))
         .sort((a, b) => b.judgements - a.judgements),
       ...agreementByGroup([...comparisons.values()]),

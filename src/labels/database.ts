@@ -9,34 +9,34 @@ import { logVersion, type Schema } from "./tables.ts";
 
 export interface Database {
   db: Kysely<Schema>;
-  /** Makes every other writing transaction, of this process or another, wait until this one ends. */
+  /** Makes every other writing transaction, in this process or another, wait until this one ends. */
   lock(tx: Transaction<Schema>): Promise<unknown>;
 }
 
-const isPostgres = (where: string): boolean => /^postgres(ql)?:\/\//.test(where);
+const isPostgres = (location: string): boolean => /^postgres(ql)?:\/\//.test(location);
 
 /**
- * Opens the store's database, and brings its tables up to date.
- * @param where path of an SQLite file, `:memory:`, or a Postgres connection string
- * @throws InputError when it cannot be opened, or was made by a later version
+ * Opens the database of a label store and migrates its tables to the newest schema.
+ * @param location path of an SQLite file, `:memory:`, or a Postgres connection string
+ * @throws InputError if it cannot be opened, or was written by a later version of plumbline
  */
-export async function openDatabase(where: string): Promise<Database> {
+export async function openDatabase(location: string): Promise<Database> {
   try {
-    const shared = isPostgres(where);
-    const db = new Kysely<Schema>({ dialect: shared ? postgres(where) : sqlite(where) });
+    const isShared = isPostgres(location);
+    const db = new Kysely<Schema>({ dialect: isShared ? postgres(location) : sqlite(location) });
     try {
       await migrate(db);
-      refuseNewerLog(await lastEvent(db));
+      checkLogVersion(await lastEvent(db));
     } catch (error) {
       await db.destroy();
       throw error;
     }
-    // In SQLite a transaction that has read cannot always become one that writes: this one begins by writing nothing.
-    const lock = shared ? sql`lock table "lock" in exclusive mode` : sql`delete from "lock"`;
+    // An SQLite transaction that begins with a read may fail to get the write lock later, so it begins with an empty write.
+    const lock = isShared ? sql`lock table "lock" in exclusive mode` : sql`delete from "lock"`;
     return { db, lock: (tx) => lock.execute(tx) };
   } catch (error) {
-    const shown = isPostgres(where) ? where.replace(/\/\/[^@/]*@/, "//…@") : where;
-    throw new InputError(`${shown}: the label store cannot be opened: ${(error as Error).message}`);
+    const shownLocation = isPostgres(location) ? location.replace(/\/\/[^@/]*@/, "//…@") : location;
+    throw new InputError(`${shownLocation}: the label store cannot be opened: ${(error as Error).message}`);
   }
 }
 
@@ -54,7 +54,7 @@ async function migrate(db: Kysely<Schema>): Promise<void> {
   );
 }
 
-/** The end of the log. */
+/** Selects the newest event of the log. */
 export const lastEvent = (db: Kysely<Schema>) =>
   db
     .selectFrom("event")
@@ -63,8 +63,8 @@ export const lastEvent = (db: Kysely<Schema>) =>
     .limit(1)
     .executeTakeFirst();
 
-/** @throws InputError when a later version of plumbline has written to the log */
-export function refuseNewerLog(last: { version: number } | undefined): void {
+/** @throws InputError if a later version of plumbline has written to the log */
+export function checkLogVersion(last: { version: number } | undefined): void {
   if (last && last.version > logVersion)
     throw new InputError(
       `its log is of version ${last.version}, and this plumbline reads those up to ${logVersion}: update plumbline`,
@@ -75,7 +75,7 @@ function sqlite(path: string): SqliteDialect {
   if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
   const database = new Sqlite(path);
   database.pragma("journal_mode = WAL");
-  // What was acknowledged is on the disk, whatever happens to the process or the machine.
+  // Sync at each commit: an acknowledged judgement survives a crash of the process or the machine.
   database.pragma("synchronous = FULL");
   database.pragma("busy_timeout = 10000");
   return new SqliteDialect({ database });
@@ -88,7 +88,7 @@ function postgres(connectionString: string): PostgresDialect {
       oid === int8 ? Number : pg.types.getTypeParser(oid, format as "text"),
   };
   const pool = new pg.Pool({ connectionString, types: parsers as pg.CustomTypesConfig });
-  // An idle connection that the server has ended is none of the program's end: another is made when one is needed.
+  // Without a listener, an idle connection that the server closes would end this process. The pool opens another one.
   pool.on("error", ({ message }) => console.error(`Postgres: ${message}`));
   return new PostgresDialect({ pool });
 }

@@ -2,13 +2,13 @@ import { createHash } from "node:crypto";
 import type { Transaction } from "kysely";
 import { z } from "zod";
 import { messageSchema } from "../data/records.ts";
-import { answerSchema, projectSettings, question } from "./settings.ts";
+import { answerSchema, projectSettingsSchema, questionSchema } from "./settings.ts";
 import type { Schema } from "./tables.ts";
 
 const id = z.string().min(1);
 export const roles = ["owner", "reviewer", "labeler"] as const;
 
-/** A known answer: what a right judgement prefers. */
+/** Schema of a gold task's known answer, which judgements are compared with. */
 export const goldSchema = answerSchema.pick({ ranks: true, preference: true });
 
 const completion = z.strictObject({
@@ -20,7 +20,7 @@ const completion = z.strictObject({
   seed: z.int().optional(),
 });
 
-/** What can happen in a label store. The log holds these and nothing else; everything to be known follows from it. */
+/** Schema of the events in the log. All tables about users, projects, tasks and judgements are computed from them. */
 export const eventSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("user added"), id, name: z.string(), role: z.enum(roles) }),
   z.strictObject({
@@ -35,14 +35,14 @@ export const eventSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("joined"), project: id, user: id }),
   z.strictObject({ type: z.literal("password link made"), user: id }),
   z.strictObject({ type: z.literal("password changed"), user: id }),
-  z.strictObject({ type: z.literal("project added"), id, name: z.string(), settings: projectSettings }),
-  z.strictObject({ type: z.literal("project changed"), id, settings: projectSettings }),
+  z.strictObject({ type: z.literal("project added"), id, name: z.string(), settings: projectSettingsSchema }),
+  z.strictObject({ type: z.literal("project changed"), id, settings: projectSettingsSchema }),
   z.strictObject({
     type: z.literal("guidelines published"),
     project: id,
     version: z.int(),
     text: z.string(),
-    questions: z.array(question),
+    questions: z.array(questionSchema),
   }),
   z.strictObject({
     type: z.literal("qualified"),
@@ -80,30 +80,30 @@ export const eventSchema = z.discriminatedUnion("type", [
     repeat: z.boolean(),
     revises: id.optional(),
     source: z.string().optional(),
-    /** Judgements that the task is to have after this one. Since version 2. */
+    /** How many judgements the task needs, decided when this one is recorded. Since version 2. */
     wanted: z.int(),
   }),
   z.strictObject({ type: z.literal("adjudicated"), project: id, task: id, user: id, answer: answerSchema }),
 ]);
 export type LabelEvent = z.infer<typeof eventSchema>;
-type Judged = LabelEvent & { type: "judged" };
-/** An event before it is recorded, which adds what it decides. */
-export type NewEvent = Exclude<LabelEvent, Judged> | Omit<Judged, "wanted">;
+type JudgedEvent = LabelEvent & { type: "judged" };
+/** An event before `LabelStore.record`, which adds `wanted` to a judgement. */
+export type NewEvent = Exclude<LabelEvent, JudgedEvent> | Omit<JudgedEvent, "wanted">;
 export type Role = (typeof roles)[number];
 
-/** A link of the log's chain. Events of version 1 were recorded without a version. */
-export function hashOf(
-  before: string,
+/** Hashes an event with the hash of the event before it. Events of version 1 have no version in their hash. */
+export function eventHash(
+  previousHash: string,
   { at, actor, data, version }: { at: number; actor: string | null; data: string; version: number },
 ): string {
-  const link = [before, at, actor, data, ...(version > 1 ? [version] : [])];
-  return createHash("sha256").update(JSON.stringify(link)).digest("hex");
+  const content = [previousHash, at, actor, data, ...(version > 1 ? [version] : [])];
+  return createHash("sha256").update(JSON.stringify(content)).digest("hex");
 }
 
 type Tx = Transaction<Schema>;
 
-/** Takes an event into the tables that follow from the log. The same events give the same tables. */
-export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void> {
+/** Applies an event to the tables that are computed from the log. It is deterministic: `verify` replays the log. */
+export async function applyEvent(tx: Tx, event: LabelEvent, at: number): Promise<void> {
   switch (event.type) {
     case "user added": {
       const { type: _, ...user } = event;
@@ -115,7 +115,7 @@ export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void
     }
     case "user changed":
       return changeUser(tx, event);
-    // What follows from these is among the secrets, which are not in the log.
+    // Their tokens and hashes are secrets, which `accounts.ts` writes to tables of their own.
     case "invited":
     case "password link made":
     case "password changed":
@@ -166,7 +166,7 @@ export async function apply(tx: Tx, event: LabelEvent, at: number): Promise<void
     case "task added":
       return addTask(tx, event);
     case "judged":
-      return judge(tx, event, at);
+      return insertJudgement(tx, event, at);
     case "adjudicated": {
       const { type: _, answer, ...rest } = event;
       const row = { ...rest, answer: JSON.stringify(answer), at };
@@ -229,7 +229,7 @@ async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Prom
     .execute();
 }
 
-async function judge(tx: Tx, event: Judged, at: number): Promise<void> {
+async function insertJudgement(tx: Tx, event: JudgedEvent, at: number): Promise<void> {
   const { type: _, answer, order, repeat, revises, source, wanted, ...rest } = event;
   if (revises !== undefined)
     await tx.updateTable("judgement").set({ current: 0 }).where("id", "=", revises).execute();
@@ -252,15 +252,15 @@ async function judge(tx: Tx, event: Judged, at: number): Promise<void> {
     .where("id", "=", event.task)
     .executeTakeFirstOrThrow();
   if (repeat || gold !== null) return;
-  const counted = await tx
+  const judgements = await tx
     .selectFrom("judgement")
     .select("answer")
     .where("task", "=", event.task)
     .where("current", "=", 1)
     .where("repeat", "=", 0)
     .execute();
-  // A task that somebody skips is somebody else's.
-  const done = counted.filter(({ answer }) => JSON.parse(answer).skip === undefined).length;
+  // A skipped task still needs a judgement, from another labeler.
+  const done = judgements.filter(({ answer }) => JSON.parse(answer).skip === undefined).length;
   await tx
     .updateTable("task")
     .set({ done, wanted, complete: Number(done >= wanted) })

@@ -1,4 +1,4 @@
-/** What an export's rows can be: see `exportRows`. */
+/** Formats of exported rows: see `exportRows`. */
 export const exportFormats = [
   "rankings",
   "preference",

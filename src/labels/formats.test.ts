@@ -5,11 +5,11 @@ import { type Encoding, encodeRows, parseRows } from "../data/tables.ts";
 import { exportRows } from "./export.ts";
 import type { ExportFormat } from "./export-formats.ts";
 import { taskHistory } from "./history.ts";
-import { importTasks, rubricOf, type Use } from "./intake.ts";
+import { importTasks, inferRubric, type PreferenceUse } from "./import.ts";
+import { nextTask } from "./labeling.ts";
 import type { TaskKind } from "./settings.ts";
 import { LabelStore } from "./store.ts";
 import { verify } from "./verify.ts";
-import { nextTask } from "./work.ts";
 
 const user = (content: string) => ({ role: "user", content });
 const assistant = (content: string) => ({ role: "assistant", content });
@@ -48,10 +48,10 @@ const thumbed = [
 ];
 const shown = [{ prompt: turns, completion: hostile, labeler: "ann" }];
 
-async function imported(name: string, bytes: Buffer, kind: TaskKind, use?: Use) {
+async function imported(name: string, bytes: Buffer, kind: TaskKind, use?: PreferenceUse) {
   const store = await LabelStore.open(":memory:");
   const read = readDrafts(name, await parseRows(name, bytes));
-  const settings = { kind, rubric: kind === "rating" ? rubricOf(read) : [] };
+  const settings = { kind, rubric: kind === "rating" ? inferRubric(read) : [] };
   const project = await store.addProject(null, { name: "p", settings });
   const report = await importTasks(store, null, project, read, use);
   return { store, project, report };
@@ -61,8 +61,8 @@ type Imported = Awaited<ReturnType<typeof imported>>;
 async function exported({ store, project }: Imported, format: ExportFormat, margins = false) {
   const rows: Record<string, unknown>[] = [];
   const dropped: string[] = [];
-  const drop = (reason: string) => dropped.push(reason);
-  for await (const row of exportRows(store, project, format, { margins, drop })) rows.push(row);
+  const onDrop = (reason: string) => dropped.push(reason);
+  for await (const row of exportRows(store, project, format, { margins, onDrop })) rows.push(row);
   return { rows, dropped };
 }
 
@@ -150,8 +150,8 @@ describe("labels in other tools' formats", () => {
       { chosen: "\n\nHuman: q\n\nAssistant: a", rejected: "\n\nHuman: q\n\nAssistant: c" },
     ]);
     expect(dropped).toEqual([
-      expect.stringMatching(/not read back the same/),
-      expect.stringMatching(/not read back/),
+      expect.stringMatching(/importing it again would change it/),
+      expect.stringMatching(/importing it again would change it/),
     ]);
     expect((await exported(from, "ultrafeedback")).dropped).toHaveLength(3);
   });

@@ -1,13 +1,13 @@
-import { verdicts } from "./comparisons.ts";
-import { excerpt, isRight } from "./judged.ts";
+import { isCorrect, promptExcerpt } from "./judgements.ts";
+import { pairwisePreferences } from "./pairwise-preferences.ts";
 import type { Project } from "./records.ts";
 import { parseAnswer } from "./settings.ts";
-import { type LabelStore, Refusal } from "./store.ts";
+import { type LabelStore, RequestError } from "./store.ts";
 
-/** Judgements of a labeler that are looked through at once. */
+/** Judgements on a page of a labeler's history. */
 const perPage = 20;
 
-/** A task of the project and all that was said of it, in the order of time. @throws Refusal */
+/** Reads a task with all of its judgements, oldest first, and its decision. @throws RequestError (404) if there is no such task */
 export async function taskHistory(store: LabelStore, project: Project, task: string) {
   const row = await store.db
     .selectFrom("task")
@@ -15,40 +15,43 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
     .where("id", "=", task)
     .where("project", "=", project.id)
     .executeTakeFirst();
-  if (!row) throw new Refusal(404, "there is no such task");
-  const decided = await store.db
+  if (!row) throw new RequestError(404, "there is no such task");
+  const decision = await store.db
     .selectFrom("adjudication")
     .innerJoin("user", "user.id", "adjudication.user")
     .select(["user.name", "adjudication.answer", "adjudication.at"])
     .where("task", "=", task)
     .executeTakeFirst();
-  // Also those that others took the place of.
-  const said = await judgementsIn(store, project)
+  // Revised judgements included: the page marks them.
+  const judgements = await selectJudgements(store, project)
     .where("judgement.task", "=", task)
     .orderBy("judgement.at")
     .orderBy("judgement.id")
     .execute();
-  const { messages, completions } = await store.content(task);
+  const { messages, completions } = await store.taskContent(task);
   return {
     task,
     messages,
     completions: completions.map(({ text, model }) => ({ text, model })),
-    judgements: said.map(shown),
+    judgements: judgements.map(toHistoryEntry),
     ...(row.gold !== null && { known: parseAnswer(row.gold) }),
-    ...(decided && { decision: { ...decided, answer: parseAnswer(decided.answer) } }),
+    ...(decision && { decision: { ...decision, answer: parseAnswer(decision.answer) } }),
   };
 }
 
-/** A labeler's judgements with what they are about, a page of them, the newest on page 0; and how many there are, in all and on a page. */
-export async function judgementsOf(store: LabelStore, project: Project, labeler: string, page: number) {
-  const own = judgementsIn(store, project)
+/**
+ * Reads a page of a labeler's judgements, each with an excerpt of its prompt; page 0 has the newest.
+ * @returns `total`: number of judgements on all pages
+ */
+export async function labelerJudgements(store: LabelStore, project: Project, labeler: string, page: number) {
+  const query = selectJudgements(store, project)
     .where("judgement.current", "=", 1)
     .where("judgement.labeler", "=", labeler);
-  const { total } = await own
+  const { total } = await query
     .clearSelect()
     .select(({ fn }) => fn.countAll<number>().as("total"))
     .executeTakeFirstOrThrow();
-  const rows = await own
+  const rows = await query
     .orderBy("judgement.at", "desc")
     .orderBy("judgement.id", "desc")
     .limit(perPage)
@@ -56,11 +59,11 @@ export async function judgementsOf(store: LabelStore, project: Project, labeler:
     .execute();
   const judgements = await Promise.all(
     rows.map(async (row) => {
-      const { messages } = await store.content(row.task);
+      const { messages } = await store.taskContent(row.task);
       return {
-        ...shown(row),
+        ...toHistoryEntry(row),
         task: row.task,
-        prompt: excerpt(messages),
+        prompt: promptExcerpt(messages),
         ...(row.gold !== null && { known: parseAnswer(row.gold) }),
       };
     }),
@@ -68,7 +71,7 @@ export async function judgementsOf(store: LabelStore, project: Project, labeler:
   return { total: Number(total), perPage, judgements };
 }
 
-const judgementsIn = (store: LabelStore, { id }: Project) =>
+const selectJudgements = (store: LabelStore, { id }: Project) =>
   store.db
     .selectFrom("judgement")
     .innerJoin("task", "task.id", "judgement.task")
@@ -77,10 +80,10 @@ const judgementsIn = (store: LabelStore, { id }: Project) =>
     .select(["judgement.seconds", "judgement.at", "judgement.repeat", "judgement.current", "task.gold"])
     .where("judgement.project", "=", id);
 
-type Row = Awaited<ReturnType<ReturnType<typeof judgementsIn>["execute"]>>[number];
+type Row = Awaited<ReturnType<ReturnType<typeof selectJudgements>["execute"]>>[number];
 
-/** A judgement; of a known answer, whether it is right. */
-function shown({ id, labeler, name, seconds, at, repeat, current, gold, ...row }: Row) {
+/** Converts a row. A judgement of a gold task says whether it is `right`. */
+function toHistoryEntry({ id, labeler, name, seconds, at, repeat, current, gold, ...row }: Row) {
   const answer = parseAnswer(row.answer);
   return {
     id,
@@ -93,7 +96,7 @@ function shown({ id, labeler, name, seconds, at, repeat, current, gold, ...row }
     revised: current === 0,
     ...(gold !== null &&
       answer.skip === undefined && {
-        right: isRight({ answer, gold: parseAnswer(gold), verdicts: verdicts(answer) }),
+        right: isCorrect({ answer, gold: parseAnswer(gold), preferences: pairwisePreferences(answer) }),
       }),
   };
 }

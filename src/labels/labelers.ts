@@ -1,90 +1,114 @@
-import { type Estimate, shareOf } from "../statistics/agreement.ts";
+import { type Estimate, winRate } from "../statistics/agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
-import { weightOf } from "../statistics/reliability.ts";
-import { disagreement, type Verdict } from "./comparisons.ts";
-import { counted, isRight, isSame, type Judged, judgements, pairOf } from "./judged.ts";
+import { trainingWeight } from "../statistics/reliability.ts";
+import {
+  countedJudgements,
+  isCorrect,
+  isSameAnswer,
+  type Judgement,
+  pairKey,
+  readJudgements,
+} from "./judgements.ts";
+import { answersDisagree, type PairwisePreference } from "./pairwise-preferences.ts";
 import type { Project, User } from "./records.ts";
 import type { LabelStore } from "./store.ts";
-import { reliabilities } from "./weights.ts";
+import { labelerReliabilities } from "./weights.ts";
 
 export interface LabelerQuality {
   user: User;
   judgements: number;
   skipped: number;
-  /** Judgements of known answers, and those that prefer as the known answer does. */
+  /** Judgements of gold tasks, and how many of them agree with the known answer. */
   gold: { right: number; total: number };
-  /** Judgements asked for again, and those that prefer as the first did. */
+  /** Repeated judgements, and how many of them agree with the labeler's first one. */
   consistency: { same: number; total: number };
-  /** Share of comparisons won by what was shown first, and by the longer text; 0.5 shows no bias. */
+  /** Position bias and length bias: win rates of the completion shown first, and of the longer one. 0.5 is no bias. */
   left: Estimate;
   long: Estimate;
-  /** Median of a judgement. */
+  /** Median seconds for a judgement. */
   seconds?: number;
-  /** Comparisons that others made too, week by week, and in how many both prefer the same. */
+  /** By week, pairs that another labeler judged too, and how many of them both judged the same. */
   agreement: { week: string; agree: number; total: number }[];
-  /** See `reliability`; absent before the first comparison. */
+  /** Probability of preferring the better completion: see `reliability.ts`. Absent before the first comparison. */
   reliability?: number;
-  /** What the labeler's judgements count in training. */
+  /** Weight of the labeler's judgements in training. */
   weight: number;
 }
 
-/** How each labeler works, who has judged or may. */
+/** Measures the quality of each labeler: everyone who has judged in the project, or is a member of it. */
 export async function labelerQuality(store: LabelStore, project: Project): Promise<LabelerQuality[]> {
-  const all = await judgements(store, project.id);
+  const all = await readJudgements(store, project.id);
   const lengths = await textLengths(store, project.id);
-  const others = groupBy(
-    counted(all).flatMap((one) => one.verdicts.map((verdict) => ({ one, verdict }))),
-    ({ one, verdict }) => pairOf(one.task, verdict),
+  const byPair = groupBy(judgedPairs(countedJudgements(all)), ({ judgement, preference }) =>
+    pairKey(judgement.task, preference),
   );
-  const trusted = reliabilities(all);
-  const by = groupBy(all, ({ labeler }) => labeler);
+  const reliabilities = labelerReliabilities(all);
+  const byLabeler = groupBy(all, ({ labeler }) => labeler);
   const members = await store.db
     .selectFrom("member")
     .select("user")
     .where("project", "=", project.id)
     .execute();
-  const wanted = new Set([...members.map(({ user }) => user), ...by.keys()]);
-  const users = (await store.users()).filter(({ id }) => wanted.has(id));
+  const labelerIds = new Set([...members.map(({ user }) => user), ...byLabeler.keys()]);
+  const users = (await store.users()).filter(({ id }) => labelerIds.has(id));
   return users.map((user): LabelerQuality => {
-    const own = by.get(user.id) ?? [];
-    const strict = counted(own).flatMap((one) =>
-      one.verdicts.filter(({ preferred }) => preferred !== 0).map((verdict) => ({ one, verdict })),
-    );
-    const golden = own.filter(({ gold, answer }) => gold && answer.skip === undefined);
-    const again = own.filter(({ repeat, answer }) => repeat && answer.skip === undefined);
-    const timed = own.filter(({ source, seconds }) => source === null || seconds > 0);
-    const firsts = new Map(counted(own).map((one) => [one.task, one]));
+    const judgements = byLabeler.get(user.id) ?? [];
+    const answered = judgements.filter(({ answer }) => answer.skip === undefined);
+    const counted = countedJudgements(judgements);
+    const strictPairs = judgedPairs(counted).filter(({ preference }) => preference.margin !== 0);
+    const gold = answered.filter((judgement) => judgement.gold);
+    const repeated = answered.filter(({ repeat }) => repeat);
+    // Imported judgements without a time have 0 seconds.
+    const timed = judgements.filter(({ source, seconds }) => source === null || seconds > 0);
+    const firstByTask = new Map(counted.map((judgement) => [judgement.task, judgement]));
     return {
       user,
-      judgements: own.length,
-      skipped: own.filter(({ answer }) => answer.skip !== undefined).length,
-      gold: { right: golden.filter(isRight).length, total: golden.length },
+      judgements: judgements.length,
+      skipped: judgements.length - answered.length,
+      gold: { right: gold.filter(isCorrect).length, total: gold.length },
       consistency: {
-        same: again.filter(({ task, answer }) => {
-          const first = firsts.get(task);
-          return first !== undefined && isSame(first.answer, answer);
+        same: repeated.filter(({ task, answer }) => {
+          const first = firstByTask.get(task);
+          return first !== undefined && isSameAnswer(first.answer, answer);
         }).length,
-        total: again.length,
+        total: repeated.length,
       },
-      left: shareOf(strict.map(({ one, verdict }) => wonBy(verdict, (place) => -one.order.indexOf(place)))),
-      long: shareOf(
-        strict.map(({ one, verdict }) => wonBy(verdict, (place) => lengths.get(one.task)?.[place] ?? 0)),
+      left: winRate(
+        strictPairs.map(({ judgement, preference }) =>
+          wonByLarger(preference, (place) => -judgement.order.indexOf(place)),
+        ),
+      ),
+      long: winRate(
+        strictPairs.map(({ judgement, preference }) =>
+          wonByLarger(preference, (place) => lengths.get(judgement.task)?.[place] ?? 0),
+        ),
       ),
       ...(timed.length > 0 && { seconds: median(timed.map(({ seconds }) => seconds)) }),
-      agreement: byWeek(strict, others),
-      ...given(trusted.get(user.id)),
+      agreement: agreementByWeek(strictPairs, byPair),
+      ...reliabilityFields(reliabilities.get(user.id)),
     };
   });
 }
 
-/** Nothing is known of who has compared nothing. */
-const given = (eta: number | undefined): Pick<LabelerQuality, "reliability" | "weight"> =>
-  eta === undefined ? { weight: 1 } : { reliability: eta, weight: weightOf(eta) };
+const judgedPairs = (judgements: readonly Judgement[]): JudgedPair[] =>
+  judgements.flatMap((judgement) => judgement.preferences.map((preference) => ({ judgement, preference })));
 
-/** 1 when the one with more of something won, 0 when the other did, undefined when both have as much. */
-function wonBy({ first, second, preferred }: Verdict, of: (place: number) => number): number | undefined {
-  const more = of(first) - of(second);
-  return more === 0 ? undefined : Number(more > 0 === preferred > 0);
+/** A labeler without comparisons has no reliability, and weight 1. */
+const reliabilityFields = (
+  reliability: number | undefined,
+): Pick<LabelerQuality, "reliability" | "weight"> =>
+  reliability === undefined ? { weight: 1 } : { reliability, weight: trainingWeight(reliability) };
+
+/**
+ * Whether the completion with the larger value of a feature was preferred: 1 if so, 0 if not, undefined if both values
+ * are equal.
+ */
+function wonByLarger(
+  { first, second, margin }: PairwisePreference,
+  feature: (place: number) => number,
+): number | undefined {
+  const difference = feature(first) - feature(second);
+  return difference === 0 ? undefined : Number(difference > 0 === margin > 0);
 }
 
 function median(values: readonly number[]): number {
@@ -93,28 +117,33 @@ function median(values: readonly number[]): number {
   return ((sorted[Math.ceil(middle - 1)] as number) + (sorted[Math.floor(middle)] as number)) / 2;
 }
 
-type Made = { one: Judged; verdict: Verdict };
+/** One of the pairs that a judgement compares. */
+type JudgedPair = { judgement: Judgement; preference: PairwisePreference };
 
-function byWeek(own: readonly Made[], others: ReadonlyMap<string, Made[]>): LabelerQuality["agreement"] {
-  const weeks = groupBy(own, ({ one }) => mondayOf(one.at));
-  return [...weeks].map(([week, made]) => {
-    const against = made.flatMap(({ one, verdict }) =>
-      (others.get(pairOf(one.task, verdict)) ?? [])
-        .filter((other) => other.one.labeler !== one.labeler)
-        .map((other) => Number(Math.sign(other.verdict.preferred) === Math.sign(verdict.preferred))),
+/** Compares a labeler's pairwise preferences with those of others, by week. */
+function agreementByWeek(
+  pairs: readonly JudgedPair[],
+  byPair: ReadonlyMap<string, JudgedPair[]>,
+): LabelerQuality["agreement"] {
+  const weeks = groupBy(pairs, ({ judgement }) => mondayOf(judgement.at));
+  return [...weeks].map(([week, weekPairs]) => {
+    const agreements = weekPairs.flatMap(({ judgement, preference }) =>
+      (byPair.get(pairKey(judgement.task, preference)) ?? [])
+        .filter((other) => other.judgement.labeler !== judgement.labeler)
+        .map((other) => Number(Math.sign(other.preference.margin) === Math.sign(preference.margin))),
     );
-    return { week, agree: against.reduce((a, b) => a + b, 0), total: against.length };
+    return { week, agree: agreements.reduce((a, b) => a + b, 0), total: agreements.length };
   });
 }
 
-/** The date that a time's week began, in UTC. */
+/** Returns the date of the Monday of a time's week, in UTC. */
 function mondayOf(at: number): string {
   const date = new Date(at);
   date.setUTCDate(date.getUTCDate() - ((date.getUTCDay() + 6) % 7));
   return date.toISOString().slice(0, 10);
 }
 
-/** By task, the length of each completion in characters. */
+/** Reads the length of each completion in characters, by task. */
 async function textLengths(store: LabelStore, project: string): Promise<ReadonlyMap<string, number[]>> {
   const rows = await store.db
     .selectFrom("completion")
@@ -124,34 +153,34 @@ async function textLengths(store: LabelStore, project: string): Promise<Readonly
     .execute();
   const lengths = new Map<string, number[]>();
   for (const { id, place, text } of rows) {
-    const own = lengths.get(id) ?? [];
-    own[place] = (JSON.parse(text) as string).length;
-    lengths.set(id, own);
+    const taskLengths = lengths.get(id) ?? [];
+    taskLengths[place] = (JSON.parse(text) as string).length;
+    lengths.set(id, taskLengths);
   }
   return lengths;
 }
 
-/** Tasks that labelers disagree about and nobody has decided, with everything that was said of them. */
-export async function disputes(store: LabelStore, project: Project) {
-  const all = counted(await judgements(store, project.id));
-  const decided = await store.db
+/** Reads the tasks that labelers disagree about and no reviewer has decided, with their judgements. */
+export async function disputedTasks(store: LabelStore, project: Project) {
+  const all = countedJudgements(await readJudgements(store, project.id));
+  const decisions = await store.db
     .selectFrom("adjudication")
     .select("task")
     .where("project", "=", project.id)
     .execute();
-  const done = new Set(decided.map(({ task }) => task));
+  const decided = new Set(decisions.map(({ task }) => task));
   const names = new Map((await store.users()).map(({ id, name }) => [id, name]));
-  const open = [...groupBy(all, ({ task }) => task)].filter(
-    ([task, said]) => !done.has(task) && disagreement(said.map(({ answer }) => answer)),
+  const disputed = [...groupBy(all, ({ task }) => task)].filter(
+    ([task, judgements]) => !decided.has(task) && answersDisagree(judgements.map(({ answer }) => answer)),
   );
   return Promise.all(
-    open.map(async ([task, said]) => {
-      const { messages, completions } = await store.content(task);
+    disputed.map(async ([task, judgements]) => {
+      const { messages, completions } = await store.taskContent(task);
       return {
         task,
         messages,
         completions: completions.map(({ text, model }) => ({ text, model })),
-        judgements: said.map(({ id, labeler, answer, seconds, at }) => ({
+        judgements: judgements.map(({ id, labeler, answer, seconds, at }) => ({
           id,
           labeler,
           name: names.get(labeler) ?? labeler,

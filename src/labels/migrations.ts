@@ -1,7 +1,7 @@
 import { type Kysely, type Migration, sql } from "kysely";
-import { projected } from "./tables.ts";
+import { projectionKeys } from "./tables.ts";
 
-/** Columns by name; `?` may be null. In Postgres an integer is too narrow for milliseconds, and a real for a double. */
+/** Column types by name; `?` is nullable. See `postgresTypes` for Postgres. */
 type Columns = Record<string, "text" | "integer" | "real" | "text?" | "real?" | "integer?">;
 
 const firstTables: Record<string, { columns: Columns; key: readonly string[] }> = {
@@ -15,16 +15,16 @@ const firstTables: Record<string, { columns: Columns; key: readonly string[] }> 
       active: "integer",
       since: "integer",
     },
-    key: projected.user,
+    key: projectionKeys.user,
   },
   project: {
     columns: { id: "text", name: "text", settings: "text", guidelines: "integer", at: "integer" },
-    key: projected.project,
+    key: projectionKeys.project,
   },
-  member: { columns: { project: "text", user: "text" }, key: projected.member },
+  member: { columns: { project: "text", user: "text" }, key: projectionKeys.member },
   guidelines: {
     columns: { project: "text", version: "integer", text: "text", questions: "text", at: "integer" },
-    key: projected.guidelines,
+    key: projectionKeys.guidelines,
   },
   qualification: {
     columns: {
@@ -36,11 +36,11 @@ const firstTables: Record<string, { columns: Columns; key: readonly string[] }> 
       passed: "integer",
       at: "integer",
     },
-    key: projected.qualification,
+    key: projectionKeys.qualification,
   },
   prompt: {
     columns: { id: "text", project: "text", messages: "text", skill: "text?", source: "text?" },
-    key: projected.prompt,
+    key: projectionKeys.prompt,
   },
   completion: {
     columns: {
@@ -53,7 +53,7 @@ const firstTables: Record<string, { columns: Columns; key: readonly string[] }> 
       temperature: "real?",
       seed: "integer?",
     },
-    key: projected.completion,
+    key: projectionKeys.completion,
   },
   task: {
     columns: {
@@ -67,7 +67,7 @@ const firstTables: Record<string, { columns: Columns; key: readonly string[] }> 
       done: "integer",
       complete: "integer",
     },
-    key: projected.task,
+    key: projectionKeys.task,
   },
   judgement: {
     columns: {
@@ -85,11 +85,11 @@ const firstTables: Record<string, { columns: Columns; key: readonly string[] }> 
       revises: "text?",
       current: "integer",
     },
-    key: projected.judgement,
+    key: projectionKeys.judgement,
   },
   adjudication: {
     columns: { task: "text", project: "text", user: "text", answer: "text", at: "integer" },
-    key: projected.adjudication,
+    key: projectionKeys.adjudication,
   },
   credential: { columns: { user: "text", hash: "text" }, key: ["user"] },
   session: { columns: { hash: "text", user: "text", expires: "integer" }, key: ["hash"] },
@@ -114,6 +114,7 @@ const firstTables: Record<string, { columns: Columns; key: readonly string[] }> 
   },
 };
 
+/** Postgres's `integer` is too narrow for milliseconds, and its `real` for a double. */
 const postgresTypes: Record<string, string> = { text: "text", integer: "bigint", real: "double precision" };
 
 async function createTable(db: Kysely<unknown>, name: string): Promise<void> {
@@ -121,7 +122,7 @@ async function createTable(db: Kysely<unknown>, name: string): Promise<void> {
   let table = db.schema.createTable(name).addPrimaryKeyConstraint(`${name}_key`, key as never);
   for (const [column, kind] of Object.entries(columns)) {
     const type = sql.raw(postgresTypes[kind.replace("?", "")] as string);
-    table = table.addColumn(column, type, (made) => (kind.endsWith("?") ? made : made.notNull()));
+    table = table.addColumn(column, type, (builder) => (kind.endsWith("?") ? builder : builder.notNull()));
   }
   await table.execute();
 }
@@ -151,7 +152,7 @@ const first: Migration = {
     await index("task", "project", "complete", "place");
     await index("judgement", "task", "labeler");
     await index("judgement", "project", "labeler", "at");
-    // A task is with a labeler once.
+    // A labeler has at most one lease of a task.
     await db.schema.createIndex("lease_once").on("lease").columns(["task", "labeler"]).unique().execute();
     await index("lease", "project", "labeler");
   },
@@ -183,7 +184,7 @@ const versions: Migration = {
   },
 };
 
-/** By their order. What has been released is never changed. */
+/** Applied in the order of their names. Released migrations are never changed. */
 export const migrations: Record<string, Migration> = {
   "001_first": first,
   "002_imported": imported,

@@ -1,32 +1,33 @@
 import type { Transaction } from "kysely";
-import { disagreement } from "./comparisons.ts";
-import { type Answer, projectSettings } from "./settings.ts";
+import { answersDisagree } from "./pairwise-preferences.ts";
+import { type Answer, projectSettingsSchema } from "./settings.ts";
 import type { Schema } from "./tables.ts";
 
-/** What the overlap depends on of a judgement that is about to be recorded. */
-export interface Judgement {
+/** The fields of a judgement, about to be recorded, that decide how many more its task needs. */
+export interface NewJudgement {
   task: string;
   answer: Answer;
   repeat: boolean;
   revises?: string | undefined;
 }
 
-/** A task as it is once a judgement of it is recorded. */
-export interface JudgedTask {
-  /** Judgements that it was to have until now. */
+/** State of a task with a new judgement taken into account. */
+export interface OverlapState {
+  /** Judgements that the task needed before this one. */
   wanted: number;
   /** The project's settings as JSON. */
   settings: string;
-  /** Whether the judgement counts: not where it is repeated, or the answer is known. */
+  /** Whether the judgement counts towards the overlap: repeated ones and those of gold tasks do not. */
   counts: boolean;
-  /** Answers that count, the judgement's among them; without those who skipped. */
+  /** Answers that count, the new one included and skips excluded. */
   answers: Answer[];
 }
 
-export async function judgedTask(
+/** Reads the state of a judgement's task, as if the judgement were recorded. */
+export async function readOverlapState(
   tx: Transaction<Schema>,
-  { task, answer, repeat, revises }: Judgement,
-): Promise<JudgedTask> {
+  { task, answer, repeat, revises }: NewJudgement,
+): Promise<OverlapState> {
   const { gold, wanted, settings } = await tx
     .selectFrom("task")
     .innerJoin("project", "project.id", "task.project")
@@ -41,17 +42,17 @@ export async function judgedTask(
     .where("repeat", "=", 0)
     .$if(revises !== undefined, (query) => query.where("id", "<>", revises as string))
     .execute();
-  // As recorded: a schema of today may not change what was.
+  // Not parsed by the schema: a later schema must not change answers that are in the log.
   const stored = rows.map((row): Answer => JSON.parse(row.answer));
   const answers = [...stored, answer].filter(({ skip }) => skip === undefined);
   return { wanted, settings, counts: !repeat && gold === null, answers };
 }
 
-/** How many judgements a task is to have after this one: one more while labelers disagree, up to the most. */
-export async function wantedAfter(tx: Transaction<Schema>, judgement: Judgement): Promise<number> {
-  const { wanted, settings, counts, answers } = await judgedTask(tx, judgement);
-  const { overlap, maxOverlap } = projectSettings.parse(JSON.parse(settings));
+/** Computes how many judgements a task needs: one more while labelers disagree, up to `maxOverlap`. */
+export async function wantedAfter(tx: Transaction<Schema>, judgement: NewJudgement): Promise<number> {
+  const { wanted, settings, counts, answers } = await readOverlapState(tx, judgement);
+  const { overlap, maxOverlap } = projectSettingsSchema.parse(JSON.parse(settings));
   const done = answers.length;
-  const isDisputed = done >= wanted && done < maxOverlap && overlap > 1 && disagreement(answers);
+  const isDisputed = done >= wanted && done < maxOverlap && overlap > 1 && answersDisagree(answers);
   return counts && isDisputed ? done + 1 : wanted;
 }

@@ -1,74 +1,80 @@
 import {
-  accident,
-  alertOf,
+  agreementAlert,
+  countAndSum,
   type Estimate,
   estimate,
-  estimateRows,
+  estimateFromCounts,
   fleissKappa,
-  kappas,
   kendallTau,
   krippendorffAlpha,
-  meanOf,
-  totalOf,
+  lowAgreementPValue,
+  pairwiseKappas,
+  pooledMean,
 } from "../statistics/agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { mean } from "../statistics/numbers.ts";
-import { cohorts } from "./cohorts.ts";
-import { counted, excerpt, type Judged, judgements, pairOf } from "./judged.ts";
+import { cohortAgreement } from "./cohorts.ts";
+import { countedJudgements, type Judgement, pairKey, promptExcerpt, readJudgements } from "./judgements.ts";
 import type { Project } from "./records.ts";
 import type { LabelStore } from "./store.ts";
 
-/** Prompts whose comparisons InstructGPT's reward model was trained on (Ouyang et al. 2022, table 6). */
-const instructGpt = 33_000;
+/** Number of prompts whose comparisons InstructGPT's reward model was trained on (Ouyang et al. 2022, table 6). */
+const instructGptPrompts = 33_000;
 
-/** Pairs of labelers that are told of, those who agree little and not by accident first; and tasks. */
-const listed = { pairs: 100, tasks: 50 };
+/** Rows that the quality page lists at most. */
+const listLimits = { pairs: 100, tasks: 50 };
 
-/** What a project's judgements agree on, and what they cost. */
-export async function quality(store: LabelStore, project: Project) {
-  const all = await judgements(store, project.id);
-  const open = counted(all);
-  const { price, currency, rubric, kind, target = instructGpt } = project.settings;
+/** Measures the agreement of a project's labelers, and the cost of its judgements. */
+export async function projectQuality(store: LabelStore, project: Project) {
+  const all = await readJudgements(store, project.id);
+  const counted = countedJudgements(all);
+  const { price, currency, rubric, kind, target = instructGptPrompts } = project.settings;
   const users = await store.users();
   const names = new Map(users.map(({ id, name }) => [id, name]));
   const nameOf = (id: string) => names.get(id) ?? id;
-  const pairs = preferences(open);
-  const rated = [...pairs.values()].filter((said) => said.length > 1);
-  // Which completion is stored first means nothing: both orders of every pair together have no side.
-  const both = (of: typeof fleissKappa) =>
-    estimateRows(rated.map(countsOf), (rows, times) =>
-      of(
+  const byPair = preferencesByPair(counted);
+  const ratedTwice = [...byPair.values()].filter((preferences) => preferences.length > 1);
+  // The stored order of two completions has no meaning, so every pair is counted in both orders.
+  const estimateInBothOrders = (statistic: typeof fleissKappa) =>
+    estimateFromCounts(ratedTwice.map(categoryCounts), (rows, times) =>
+      statistic(
         rows.flatMap((row) => [row, row.toReversed()]),
-        times.flatMap((like) => [like, like]),
+        times.flatMap((count) => [count, count]),
       ),
     );
-  const alpha = both((rows, times) => krippendorffAlpha(rows, [0, 1, 2], "nominal", times));
-  const tasks = new Set(open.filter(({ verdicts }) => verdicts.length).map(({ task }) => task)).size;
-  const two = kappas(rated.flatMap(bothSides), 3, "nominal")
+  const alpha = estimateInBothOrders((rows, times) => krippendorffAlpha(rows, [0, 1, 2], "nominal", times));
+  const comparedTasks = new Set(
+    counted.filter(({ preferences }) => preferences.length).map(({ task }) => task),
+  ).size;
+  const kappas = pairwiseKappas(ratedTwice.flatMap(bothOrders), 3, "nominal")
     .map(({ a, b, items, ...kappa }) => ({
       ...kappa,
       a: nameOf(a),
       b: nameOf(b),
       comparisons: items / 2,
-      // The comparisons of one ranking hang together: all of them say what one would of two people.
-      items: Math.round(((items / 2) * tasks) / pairs.size),
+      // The comparisons of one ranking are not independent, so for the significance test each task counts as one item.
+      items: Math.round(((items / 2) * comparedTasks) / byPair.size),
     }))
-    .sort((x, y) => accident(x) - accident(y));
-  const alert = alertOf(alpha, two);
-  // What came with a file was paid for elsewhere.
-  const own = all.filter(({ source }) => source === null);
-  const usable = [...preferences(counted(own)).values()].filter((said) => majority(said) !== 0).length;
-  const spent = own.length * price;
+    .sort((x, y) => lowAgreementPValue(x) - lowAgreementPValue(y));
+  const alert = agreementAlert(alpha, kappas);
+  // Imported judgements were not paid for here.
+  const paid = all.filter(({ source }) => source === null);
+  const usable = [...preferencesByPair(countedJudgements(paid)).values()].filter(
+    (preferences) => majoritySign(preferences) !== 0,
+  ).length;
+  const spent = paid.length * price;
   return {
     judgements: all.length,
     alpha,
-    fleiss: both(fleissKappa),
-    tau: kind === "ranking" ? tau(open) : {},
-    criteria: rubric.map(({ name }) => ({ name, alpha: ratingAlpha(open, name) })),
+    fleiss: estimateInBothOrders(fleissKappa),
+    tau: kind === "ranking" ? meanKendallTau(counted) : {},
+    criteria: rubric.map(({ name }) => ({ name, alpha: ratingAlpha(counted, name) })),
     ...(alert !== undefined && { alert }),
-    pairs: two.slice(0, listed.pairs).map(({ comparisons, ...pair }) => ({ ...pair, items: comparisons })),
-    worst: await worst(store, open),
-    cohorts: cohorts(open, users),
+    pairs: kappas
+      .slice(0, listLimits.pairs)
+      .map(({ comparisons, ...kappa }) => ({ ...kappa, items: comparisons })),
+    worst: await mostDisputedTasks(store, counted),
+    cohorts: cohortAgreement(counted, users),
     spent,
     usable,
     currency,
@@ -77,90 +83,95 @@ export async function quality(store: LabelStore, project: Project) {
       forecast: {
         target,
         cost: (spent / usable) * target,
-        judgements: Math.ceil((own.length / usable) * target),
+        judgements: Math.ceil((paid.length / usable) * target),
       },
     }),
     skipped: [...groupBy(all, ({ answer }) => answer.skip ?? "")]
       .filter(([reason]) => reason !== "")
-      .map(([reason, those]) => ({ reason, count: those.length })),
+      .map(([reason, judgements]) => ({ reason, count: judgements.length })),
   };
 }
 
-interface Said {
+/** A labeler's preference between the two completions of a pair. */
+interface LabelerPreference {
   labeler: string;
-  /** 0 when the second is preferred, 1 for a tie, 2 for the first. */
-  place: number;
+  /** 0 if the second is preferred, 1 for a tie, 2 if the first is. */
+  category: number;
 }
 
-/** Who prefers what, for every pair of completions of a task. */
-function preferences(open: readonly Judged[]): Map<string, Said[]> {
-  const said = open.flatMap((one) =>
-    one.verdicts.map((verdict) => ({
-      pair: pairOf(one.task, verdict),
-      labeler: one.labeler,
-      place: Math.sign(verdict.preferred) + 1,
+/** Groups the preferences of all judgements by pair of completions. */
+function preferencesByPair(judgements: readonly Judgement[]): Map<string, LabelerPreference[]> {
+  const rows = judgements.flatMap(({ task, labeler, preferences }) =>
+    preferences.map((preference) => ({
+      pair: pairKey(task, preference),
+      labeler,
+      category: Math.sign(preference.margin) + 1,
     })),
   );
-  return groupBy(said, ({ pair }) => pair);
+  return groupBy(rows, ({ pair }) => pair);
 }
 
-const countsOf = (said: readonly Said[]): number[] =>
-  [0, 1, 2].map((place) => said.filter((one) => one.place === place).length);
+/** Counts the preferences of a pair in each category. */
+const categoryCounts = (preferences: readonly LabelerPreference[]): number[] =>
+  [0, 1, 2].map((category) => preferences.filter((preference) => preference.category === category).length);
 
-/** What each labeler prefers, and the same seen from the other side. */
-const bothSides = (said: readonly Said[]): Map<string, number>[] => [
-  new Map(said.map(({ labeler, place }) => [labeler, place])),
-  new Map(said.map(({ labeler, place }) => [labeler, 2 - place])),
+/** Maps labelers to categories, once in stored order and once with the two completions exchanged. */
+const bothOrders = (preferences: readonly LabelerPreference[]): Map<string, number>[] => [
+  new Map(preferences.map(({ labeler, category }) => [labeler, category])),
+  new Map(preferences.map(({ labeler, category }) => [labeler, 2 - category])),
 ];
 
-const majority = (said: readonly Said[]): number =>
-  Math.sign(said.reduce((sum, { place }) => sum + place - 1, 0));
+/** Returns 1 if most labelers prefer the first completion, −1 if the second, 0 if they are split. */
+const majoritySign = (preferences: readonly LabelerPreference[]): number =>
+  Math.sign(preferences.reduce((sum, { category }) => sum + category - 1, 0));
 
-/** Mean Kendall's τ between labelers who ranked the same task. */
-function tau(open: readonly Judged[]): Estimate {
-  const tasks = [...groupBy(open, ({ task }) => task).values()].map((said) =>
-    said.flatMap(({ answer }, i) =>
-      said.slice(0, i).flatMap((other) => {
-        const found = kendallTau(answer.ranks ?? [], other.answer.ranks ?? []);
-        return typeof found === "number" ? [found] : [];
+/** Estimates the mean Kendall's τ between labelers who ranked the same task. */
+function meanKendallTau(judgements: readonly Judgement[]): Estimate {
+  const tausByTask = [...groupBy(judgements, ({ task }) => task).values()].map((taskJudgements) =>
+    taskJudgements.flatMap(({ answer }, i) =>
+      taskJudgements.slice(0, i).flatMap((other) => {
+        const tau = kendallTau(answer.ranks ?? [], other.answer.ranks ?? []);
+        return typeof tau === "number" ? [tau] : [];
       }),
     ),
   );
-  const ranked = tasks.filter((taus) => taus.length);
-  return estimate(ranked.map(totalOf), meanOf("no task was ranked by two labelers"));
+  const defined = tausByTask.filter((taus) => taus.length);
+  return estimate(defined.map(countAndSum), pooledMean("no task was ranked by two labelers"));
 }
 
-/** α of a criterion's ratings, on an ordinal scale. */
-function ratingAlpha(open: readonly Judged[], criterion: string): Estimate {
-  const rated = open.flatMap(({ task, answer }) =>
+/** Estimates Krippendorff's α of a criterion's ratings, on an ordinal scale. */
+function ratingAlpha(judgements: readonly Judgement[], criterion: string): Estimate {
+  const ratings = judgements.flatMap(({ task, answer }) =>
     (answer.ratings?.[criterion] ?? []).map((rating, place) => ({ item: `${task} ${place}`, rating })),
   );
-  const values = [...new Set(rated.map(({ rating }) => rating))].sort((a, b) => a - b);
-  const rows = [...groupBy(rated, ({ item }) => item).values()].map((those) =>
-    values.map((value) => those.filter(({ rating }) => rating === value).length),
+  const values = [...new Set(ratings.map(({ rating }) => rating))].sort((a, b) => a - b);
+  const counts = [...groupBy(ratings, ({ item }) => item).values()].map((itemRatings) =>
+    values.map((value) => itemRatings.filter(({ rating }) => rating === value).length),
   );
-  return estimateRows(rows, (some, times) => krippendorffAlpha(some, values, "ordinal", times));
+  return estimateFromCounts(counts, (rows, times) => krippendorffAlpha(rows, values, "ordinal", times));
 }
 
-/** Tasks by the share of pairs of labelers who differ about two of their completions, the worst first. */
-async function worst(store: LabelStore, open: readonly Judged[]) {
-  const tasks = [...groupBy(open, ({ task }) => task)].map(([task, said]) => {
-    const pairs = [...preferences(said).values()].map((those) => {
-      const n = those.length;
-      const equal = countsOf(those).reduce((sum, count) => sum + count * (count - 1), 0);
+/**
+ * Lists the tasks with the highest disagreement first: the share of pairs of labelers who differ about two completions,
+ * averaged over the task's pairs of completions.
+ */
+async function mostDisputedTasks(store: LabelStore, judgements: readonly Judgement[]) {
+  const tasks = [...groupBy(judgements, ({ task }) => task)].map(([task, taskJudgements]) => {
+    const rates = [...preferencesByPair(taskJudgements).values()].flatMap((preferences) => {
+      const n = preferences.length;
+      const equal = categoryCounts(preferences).reduce((sum, count) => sum + count * (count - 1), 0);
       return n < 2 ? [] : [1 - equal / (n * (n - 1))];
     });
-    const rates = pairs.flat();
     return { task, disagreement: rates.length ? mean(rates) : 0 };
   });
-  const first = tasks
+  const disputed = tasks
     .filter(({ disagreement }) => disagreement > 0)
     .sort((a, b) => b.disagreement - a.disagreement)
-    .slice(0, listed.tasks);
+    .slice(0, listLimits.tasks);
   return Promise.all(
-    first.map(async (one) => {
-      const { messages } = await store.content(one.task);
-      return { ...one, prompt: excerpt(messages) };
+    disputed.map(async ({ task, disagreement }) => {
+      const { messages } = await store.taskContent(task);
+      return { task, disagreement, prompt: promptExcerpt(messages) };
     }),
   );
 }

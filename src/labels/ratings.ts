@@ -1,43 +1,43 @@
 import { InputError } from "../data/errors.ts";
-import { at, isObject, readBytes, readJsonl } from "../data/jsonl.ts";
+import { isObject, readBytes, readJsonl, rowLocation } from "../data/jsonl.ts";
 import { parseCsv } from "../data/tables.ts";
 import type { Rating, Scale } from "../statistics/agreement.ts";
 
 const columns = ["item", "labeler", "label"] as const;
 
 /**
- * Ratings from a CSV file with the columns item, labeler and label, or JSON lines with these fields.
- * @throws InputError with file and line for what is missing, not a number where the scale needs one, or said twice
+ * Reads ratings from a CSV file with the columns item, labeler and label, or JSON lines with these fields.
+ * @throws InputError with file and line for a missing value, a label that the scale does not allow, or a duplicate
  */
 export function readRatings(path: string, scale: Scale): Rating[] {
   const rows = /\.jsonl?(\.gz)?$/.test(path) ? readJsonl(path) : readCsv(path);
-  const seen = new Map<string, number>();
+  const lineByKey = new Map<string, number>();
   return rows.map(({ line, value }): Rating => {
     const row = isObject(value) ? value : {};
     const [item, labeler, label] = columns.map((column) => {
       const cell = row[column];
       const text = typeof cell === "string" || typeof cell === "number" ? String(cell).trim() : "";
-      if (text === "") throw new InputError(`${at(path, line)}: ${column} is empty`);
+      if (text === "") throw new InputError(`${rowLocation(path, line)}: ${column} is empty`);
       return text;
     }) as [string, string, string];
     const key = JSON.stringify([item, labeler]);
-    const before = seen.get(key);
-    if (before !== undefined)
+    const firstLine = lineByKey.get(key);
+    if (firstLine !== undefined)
       throw new InputError(
-        `${at(path, line)}: labeler "${labeler}" rates item "${item}" again, after line ${before}: keep one`,
+        `${rowLocation(path, line)}: labeler "${labeler}" rates item "${item}" again, after line ${firstLine}: keep one`,
       );
-    seen.set(key, line);
+    lineByKey.set(key, line);
     if (scale === "nominal") return { item, labeler, label };
     const number = Number(label);
     if (!Number.isFinite(number))
       throw new InputError(
-        `${at(path, line)}: label "${label}" is not a number, as the ${scale} scale needs`,
+        `${rowLocation(path, line)}: label "${label}" is not a number, as the ${scale} scale needs`,
       );
     return { item, labeler, label: number };
   });
 }
 
-/** Rows by their columns' names in small letters, which the file is to have all of. */
+/** Reads CSV rows keyed by lower-case column names. @throws InputError if a column is missing */
 function readCsv(path: string): { line: number; value: unknown }[] {
   const rows = parseCsv(path, readBytes(path)).map(({ line, value }) => ({
     line,

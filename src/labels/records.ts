@@ -7,7 +7,7 @@ export interface User {
   name: string;
   role: Role;
   skills: string[];
-  /** What the project compares labelers by: experience, language, region… */
+  /** Attributes to compare groups of labelers by: experience, language, region… */
   cohort: Record<string, string>;
   active: boolean;
   since: number;
@@ -17,7 +17,7 @@ export interface Project {
   id: string;
   name: string;
   settings: ProjectSettings;
-  /** Version of the guidelines; 0 while there are none. */
+  /** Version of the newest guidelines; 0 if there are none. */
   guidelines: number;
   at: number;
 }
@@ -28,18 +28,18 @@ export interface Guidelines {
   questions: Question[];
 }
 
-/** A task as it is put in front of a labeler: completions in their order, without where they come from. */
+/** A task as a labeler sees it: completions in a random order, without the models that wrote them. */
 export interface Assignment {
   lease: string;
   task: string;
   messages: Message[];
   completions: string[];
-  /** What was last saved of the answer, about the completions as shown. */
+  /** The draft that was saved last, in the order that is shown. */
   draft: unknown;
   expires: number;
 }
 
-/** What `addTask` takes. */
+/** Input of `LabelStore.addTasks`. */
 export interface NewTask {
   messages: Message[];
   completions: {

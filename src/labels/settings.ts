@@ -1,54 +1,54 @@
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 
-/** What a labeler is asked to do with the completions of a prompt. */
-export const kinds = ["ranking", "pairwise", "rating", "demonstration"] as const;
-export type TaskKind = (typeof kinds)[number];
+/** What labelers do with the completions of a prompt. */
+export const taskKinds = ["ranking", "pairwise", "rating", "demonstration"] as const;
+export type TaskKind = (typeof taskKinds)[number];
 
 const name = z.string().trim().min(1).max(200);
 const share = z.number().min(0).max(0.5);
 
-/** How a project works. Every change of it is in the log. */
-export const projectSettings = z.strictObject({
-  kind: z.enum(kinds),
-  /** Judgements of each task, by as many labelers. */
+/** Schema of a project's settings. Every change is an event in the log. */
+export const projectSettingsSchema = z.strictObject({
+  kind: z.enum(taskKinds),
+  /** Number of judgements of each task, each by a different labeler. */
   overlap: z.int().min(1).max(50).default(2),
-  /** Where labelers disagree, a task gets one more at a time, up to this. */
+  /** While labelers disagree, a task gets one more judgement at a time, up to this many. */
   maxOverlap: z.int().min(1).max(50).default(3),
-  /** What each completion is rated on, from `low` to `high`. */
+  /** Criteria that each completion is rated on, from `low` to `high`. */
   rubric: z
     .array(
       z
         .strictObject({ name, low: z.int().default(1), high: z.int().default(7) })
         .refine(({ low, high }) => low < high, { path: ["high"], error: "must be above low" }),
     )
-    // Ratings go by the criterion's name.
+    // Ratings are stored by criterion name.
     .refine((rubric) => new Set(rubric.map(({ name }) => name)).size === rubric.length, {
       error: "two criteria have one name",
     })
     .default([]),
-  /** What a completion can be marked with. */
+  /** Flags that a completion can be marked with, such as "spam". */
   flags: z.array(name).default([]),
-  /** Share of tasks whose answer is known, which labelers are measured by. */
+  /** Share of gold tasks: their answer is known, and labelers are measured by them. */
   goldRate: share.default(0.05),
-  /** Share of tasks that a labeler has judged before. */
+  /** Share of tasks that a labeler is given a second time, to measure consistency. */
   repeatRate: share.default(0.05),
-  /** How long a task is kept for a labeler who does nothing. */
+  /** Minutes for which a task is reserved for a labeler after their last activity. */
   leaseMinutes: z.number().positive().max(1440).default(30),
-  /** Who may judge: labelers with this skill. A prompt can ask for another. */
+  /** Skill that labelers need to judge. A prompt may require another. */
   skill: name.optional(),
-  /** What a judgement costs. */
+  /** Price of one judgement. */
   price: z.number().min(0).default(0),
   currency: z.string().max(8).default("$"),
-  /** Share of the qualification's questions to be answered rightly. */
+  /** Share of the qualification questions that must be answered correctly. */
   passMark: z.number().min(0).max(1).default(0.8),
-  /** Usable comparisons to reckon the cost of. */
+  /** Number of usable comparisons that the quality page forecasts the cost of. */
   target: z.int().min(1).max(1e9).optional(),
 });
-export type ProjectSettings = z.infer<typeof projectSettings>;
+export type ProjectSettings = z.infer<typeof projectSettingsSchema>;
 
-/** A question about the guidelines that is answered before the first task. */
-export const question = z
+/** Schema of a question about the guidelines, which labelers answer before their first task. */
+export const questionSchema = z
   .strictObject({
     question: z.string().min(1),
     options: z.array(z.string().min(1)).min(2).max(8),
@@ -56,47 +56,47 @@ export const question = z
   })
   .refine(({ options, correct }) => correct < options.length, {
     path: ["correct"],
-    error: "must be the place of an option",
+    error: "must be the position of an option",
   });
-export type Question = z.infer<typeof question>;
+export type Question = z.infer<typeof questionSchema>;
 
 /**
- * A judgement's content, about a task's completions in the order that they are stored in (a labeler sees another). What
- * a project does not ask for is absent, so that no answer is never mistaken for a low one.
+ * Schema of an answer. Lists are in the stored order of the task's completions, not the order that the labeler saw.
+ * Fields that the project does not ask for are absent, so that a missing answer is never read as a low one.
  */
 export const answerSchema = z.strictObject({
-  /** One a completion, 1 is best, equal is a tie. */
+  /** One rank for each completion: 1 is best, equal ranks are ties. */
   ranks: z.array(z.int().min(1)).optional(),
-  /** 1 (the first is much better) to 8 (the second is), as in hh-rlhf. */
+  /** From 1 (the first is much better) to 8 (the second is much better), as in hh-rlhf. */
   preference: z.int().min(1).max(8).optional(),
-  /** How likely the better of a pair is the better, from one who says: a model's soft label. */
+  /** Soft label of an AI judge: probability that the preferred completion is the better one. */
   probability: z.number().min(0.5).max(1).optional(),
-  /** Neither should be learned from. */
+  /** Both completions are bad: neither is trained on. */
   bothBad: z.boolean().optional(),
-  /** By criterion, one number a completion. */
+  /** By criterion, one number for each completion. */
   ratings: z.record(z.string(), z.array(z.int())).optional(),
-  /** By flag, whether each completion has it. */
+  /** By flag, whether each completion is marked with it. */
   flags: z.record(z.string(), z.array(z.boolean())).optional(),
-  /** The demonstration. */
+  /** Text of the demonstration. */
   text: z.string().max(2_000_000).optional(),
   comment: z.string().max(2_000_000).optional(),
-  /** In place of all else but a comment. */
+  /** Reason for skipping the task. Excludes every field but `comment`. */
   skip: z.string().trim().min(1).max(200).optional(),
 });
 export type Answer = z.infer<typeof answerSchema>;
 
-/** An answer as it is stored. */
+/** Parses a stored answer. */
 export const parseAnswer = (json: string): Answer => answerSchema.parse(JSON.parse(json));
 
-/** @throws InputError when the answer is not what the project asks for about this many completions */
+/** Checks that an answer fits the project's settings and the number of completions. @throws InputError if it does not */
 export function checkAnswer(answer: Answer, settings: ProjectSettings, completions: number): void {
   const { ranks, preference, bothBad, ratings = {}, flags = {}, text, skip } = answer;
   const fail = (field: string, why: string): never => {
     throw new InputError(`${field}: ${why}`);
   };
-  const { comment: _, ...asked } = answer;
+  const { comment: _, ...fields } = answer;
   if (skip !== undefined) {
-    if (Object.keys(asked).length > 1) fail("skip", "a skipped task has no other answer");
+    if (Object.keys(fields).length > 1) fail("skip", "a skipped task has no other answer");
     return;
   }
   if ((settings.kind === "ranking") !== (ranks !== undefined))
@@ -111,35 +111,35 @@ export function checkAnswer(answer: Answer, settings: ProjectSettings, completio
   if (text?.trim() === "") fail("text", "the response is empty");
   const criteria = settings.kind === "demonstration" ? [] : settings.rubric;
   for (const { name, low, high } of criteria) {
-    const given = ratings[name] ?? fail(`ratings.${name}`, "rate every completion");
-    if (given.length !== completions || given.some((rating) => rating < low || rating > high))
+    const values = ratings[name] ?? fail(`ratings.${name}`, "rate every completion");
+    if (values.length !== completions || values.some((rating) => rating < low || rating > high))
       fail(`ratings.${name}`, `one number from ${low} to ${high} for each of ${completions} completions`);
   }
-  const unknown = Object.keys(ratings).find((name) => !criteria.some((one) => one.name === name));
+  const unknown = Object.keys(ratings).find((name) => !criteria.some((criterion) => criterion.name === name));
   if (unknown !== undefined) fail(`ratings.${unknown}`, "no such criterion in this project");
   for (const [flag, marks] of Object.entries(flags))
     if (!settings.flags.includes(flag) || marks.length !== completions)
-      fail(`flags.${flag}`, "not a flag of this project, or not one mark a completion");
+      fail(`flags.${flag}`, "not a flag of this project, or not one mark for each completion");
 }
 
-/** The answer about the completions as they are stored, from one about them as shown: place i showed `order[i]`. */
-export const unshuffle = (answer: Answer, order: readonly number[]): Answer =>
-  shuffleAnswer(
+/** Converts an answer from the order that was shown to stored order: position i showed completion `order[i]`. */
+export const unpermuteAnswer = (answer: Answer, order: readonly number[]): Answer =>
+  permuteAnswer(
     answer,
     order.map((_, place) => order.indexOf(place)),
   );
 
-/** The answer about the completions as shown, from one about them as they are stored. */
-export function shuffleAnswer(answer: Answer, order: readonly number[]): Answer {
-  const stored = <T>(list: readonly T[]): T[] => order.map((place) => list[place] as T);
-  const each = <T>(lists: Record<string, T[]>) =>
-    Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, stored(list)]));
+/** Reorders an answer: position i of the result is about completion `order[i]` of `answer`. Converts stored to shown order. */
+export function permuteAnswer(answer: Answer, order: readonly number[]): Answer {
+  const permute = <T>(list: readonly T[]): T[] => order.map((place) => list[place] as T);
+  const permuteAll = <T>(lists: Record<string, T[]>) =>
+    Object.fromEntries(Object.entries(lists).map(([name, list]) => [name, permute(list)]));
   const { ranks, preference, ratings, flags } = answer;
   return {
     ...answer,
-    ...(ranks && { ranks: stored(ranks) }),
+    ...(ranks && { ranks: permute(ranks) }),
     ...(preference !== undefined && order[0] === 1 && { preference: 9 - preference }),
-    ...(ratings && { ratings: each(ratings) }),
-    ...(flags && { flags: each(flags) }),
+    ...(ratings && { ratings: permuteAll(ratings) }),
+    ...(flags && { flags: permuteAll(flags) }),
   };
 }

@@ -5,12 +5,12 @@ import { parseJsonl } from "../data/jsonl.ts";
 import { readDrafts } from "../data/readers.ts";
 import { uniform } from "../statistics/random.ts";
 import { exportRows } from "./export.ts";
-import { importTasks } from "./intake.ts";
+import { importTasks } from "./import.ts";
+import { nextTask, reviseJudgement, saveDraft, submitJudgement } from "./labeling.ts";
 import type { Assignment, NewTask, Project, User } from "./records.ts";
 import type { Answer } from "./settings.ts";
 import { LabelStore } from "./store.ts";
 import { verify } from "./verify.ts";
-import { judge, nextTask, revise, saveDraft } from "./work.ts";
 
 const hostile = "\u0000<script>alert(1)</script>\u202eabc 👩‍💻 \ud800 שלום\r\n' or 1=1; --";
 const pair = (i: number): NewTask => ({
@@ -68,7 +68,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
   const judgements = (store: LabelStore) =>
     store.db.selectFrom("judgement").selectAll().orderBy("at").execute();
 
-  it("gives every task to as many labelers as the overlap says, and none twice to one", async () => {
+  it("assigns every task to `overlap` labelers, and never twice to the same one", async () => {
     const { store, labelers, project } = await begin();
     const seen = new Map<string, string[]>();
     for (let round = 0; round < 5; round++)
@@ -76,7 +76,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
         const got = await nextTask(store, project, labeler);
         if (!got) continue;
         seen.set(got.task, [...(seen.get(got.task) ?? []), labeler.id]);
-        await judge(store, got.lease, labeler.id, prefer(got), 3);
+        await submitJudgement(store, got.lease, labeler.id, prefer(got), 3);
       }
     expect(seen.size).toBe(4);
     for (const who of seen.values()) {
@@ -90,7 +90,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("puts every two labelers on some tasks together, though all work in step", async () => {
+  it("gives every two labelers some tasks in common, even if all work in step", async () => {
     const { store, labelers, project } = await begin({ maxOverlap: 2 }, 6, pairs(90));
     const said = new Map<string, string[]>();
     for (;;) {
@@ -103,7 +103,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       for (const [{ name }, { task }] of got) said.set(task, [...(said.get(task) ?? []), name].sort());
       // Few are begun at a time, so that what was paid for is soon complete.
       expect([...said.values()].filter((who) => who.length === 1).length).toBeLessThan(30);
-      for (const [{ id }, { lease }] of got) await judge(store, lease, id, { preference: 1 }, 1);
+      for (const [{ id }, { lease }] of got) await submitJudgement(store, lease, id, { preference: 1 }, 1);
     }
     expect([...said.values()].map((who) => who.length)).toEqual(new Array(90).fill(2));
     const together = new Map<string, number>();
@@ -114,7 +114,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("asks one more where two disagree, up to the most", async () => {
+  it("assigns one more labeler where two disagree, up to maxOverlap", async () => {
     const { store, labelers, project } = await begin({ maxOverlap: 3 }, 4, pairs(1));
     const [a, b, c, d] = labelers as [User, User, User, User];
     for (const [who, good] of [
@@ -122,16 +122,16 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       [b, false],
     ] as const) {
       const got = (await nextTask(store, project, who)) as Assignment;
-      await judge(store, got.lease, who.id, prefer(got, good), 1);
+      await submitJudgement(store, got.lease, who.id, prefer(got, good), 1);
     }
     const third = (await nextTask(store, project, c)) as Assignment;
     expect(await nextTask(store, project, d)).toBeUndefined();
-    await judge(store, third.lease, c.id, prefer(third), 1);
+    await submitJudgement(store, third.lease, c.id, prefer(third), 1);
     expect(await nextTask(store, project, d)).toBeUndefined();
     await end(store);
   });
 
-  it("keeps a task and its draft for a labeler until the lease ends, then gives it to another", async () => {
+  it("reserves a task and its draft for a labeler until the lease ends, then gives it to another", async () => {
     const { store, labelers, project } = await begin({ overlap: 1, leaseMinutes: 10 }, 3, pairs(1));
     const [a, b, c] = labelers as [User, User, User];
     const got = (await nextTask(store, project, a)) as Assignment;
@@ -143,24 +143,26 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     clock += 11 * 60_000;
     const other = (await nextTask(store, project, b)) as Assignment;
     expect(other.task).toBe(got.task);
-    await expect(judge(store, got.lease, a.id, prefer(got), 1)).rejects.toThrow(/went to somebody else/);
-    await judge(store, other.lease, b.id, prefer(other), 1);
+    await expect(submitJudgement(store, got.lease, a.id, prefer(got), 1)).rejects.toThrow(
+      /given to somebody else/,
+    );
+    await submitJudgement(store, other.lease, b.id, prefer(other), 1);
     expect(await nextTask(store, project, c)).toBeUndefined();
     expect(await judgements(store)).toHaveLength(1);
     await end(store);
   });
 
-  it("takes late work that nobody else has begun", async () => {
+  it("accepts a judgement after the lease has expired if nobody else has the task", async () => {
     const { store, labelers, project } = await begin({ overlap: 1, leaseMinutes: 10 }, 1, pairs(1));
     const [a] = labelers as [User];
     const got = (await nextTask(store, project, a)) as Assignment;
     clock += 60 * 60_000;
-    await judge(store, got.lease, a.id, prefer(got), 1);
+    await submitJudgement(store, got.lease, a.id, prefer(got), 1);
     expect(await judgements(store)).toHaveLength(1);
     await end(store);
   });
 
-  it("gives a task that a labeler kept too long to them again, with its order and draft", async () => {
+  it("renews an expired lease of the same labeler, with its order and draft", async () => {
     const { store, labelers, project } = await begin({ overlap: 2, leaseMinutes: 10 }, 2, pairs(1));
     const [a, b] = labelers as [User, User];
     const got = (await nextTask(store, project, a)) as Assignment;
@@ -169,23 +171,25 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const again = (await nextTask(store, project, a)) as Assignment;
     expect(again).toEqual({ ...got, draft: { comment: "so far" }, expires: clock + 10 * 60_000 });
     const other = (await nextTask(store, project, b)) as Assignment;
-    await judge(store, again.lease, a.id, prefer(again), 1);
-    await judge(store, other.lease, b.id, prefer(other), 1);
+    await submitJudgement(store, again.lease, a.id, prefer(again), 1);
+    await submitJudgement(store, other.lease, b.id, prefer(other), 1);
     expect(await judgements(store)).toHaveLength(2);
     await end(store);
   });
 
-  it("counts a judgement once, however often it is sent", async () => {
+  it("records a judgement once, however often it is sent", async () => {
     const { store, labelers, project } = await begin({}, 1);
     const [a] = labelers as [User];
     const got = (await nextTask(store, project, a)) as Assignment;
-    const sent = await Promise.all([1, 2, 3].map(() => judge(store, got.lease, a.id, prefer(got), 1)));
+    const sent = await Promise.all(
+      [1, 2, 3].map(() => submitJudgement(store, got.lease, a.id, prefer(got), 1)),
+    );
     expect(new Set(sent).size).toBe(1);
     expect(await judgements(store)).toHaveLength(1);
     await end(store);
   });
 
-  it("fetches one ahead, and keeps the order that a task was shown in", async () => {
+  it("assigns the next task ahead, and keeps the order in which a task was shown", async () => {
     const { store, labelers, project } = await begin({}, 1);
     const [a] = labelers as [User];
     const one = (await nextTask(store, project, a)) as Assignment;
@@ -196,14 +200,14 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("revises without forgetting", async () => {
+  it("keeps a revised judgement in the log", async () => {
     const { store, labelers, project } = await begin({}, 1);
     const [a] = labelers as [User];
     const got = (await nextTask(store, project, a)) as Assignment;
-    const id = await judge(store, got.lease, a.id, prefer(got), 1);
+    const id = await submitJudgement(store, got.lease, a.id, prefer(got), 1);
     clock += 1000;
-    await revise(store, id, a.id, prefer(got, false), 2);
-    await expect(revise(store, id, a.id, prefer(got), 1)).rejects.toThrow(/revised already/);
+    await reviseJudgement(store, id, a.id, prefer(got, false), 2);
+    await expect(reviseJudgement(store, id, a.id, prefer(got), 1)).rejects.toThrow(/revised already/);
     const all = await judgements(store);
     expect(all.map(({ answer, current }) => [JSON.parse(answer), current])).toEqual([
       [{ preference: 1 }, 0],
@@ -212,7 +216,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("mixes in known and repeated tasks at their rates, beside the overlap", async () => {
+  it("assigns gold and repeated tasks at their rates, without counting them towards the overlap", async () => {
     const gold = pairs(40).map((task) => ({ ...task, gold: { preference: 1 } }));
     const { store, labelers, project } = await begin(
       { goldRate: 0.2, repeatRate: 0.2, overlap: 1, maxOverlap: 1 },
@@ -223,7 +227,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     for (;;) {
       const got = await nextTask(store, project, a);
       if (!got) break;
-      await judge(store, got.lease, a.id, prefer(got), 1);
+      await submitJudgement(store, got.lease, a.id, prefer(got), 1);
       clock += 1000;
     }
     const all = await judgements(store);
@@ -241,35 +245,39 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("gives a task that somebody skips to somebody else", async () => {
+  it("assigns a skipped task to another labeler", async () => {
     const { store, labelers, project } = await begin({ overlap: 1 }, 2, pairs(1));
     const [a, b] = labelers as [User, User];
     const got = (await nextTask(store, project, a)) as Assignment;
-    await judge(store, got.lease, a.id, { skip: "not my field", comment: "law" }, 1);
+    await submitJudgement(store, got.lease, a.id, { skip: "not my field", comment: "law" }, 1);
     expect(await nextTask(store, project, a)).toBeUndefined();
     expect((await nextTask(store, project, b))?.task).toBe(got.task);
     await end(store);
   });
 
-  it("asks for skills and for the qualification on the newest guidelines", async () => {
+  it("requires skills, and the qualification on the newest guidelines", async () => {
     const skilled = [{ ...pair(0), skill: "physician" }, pair(1)];
     const { store, owner, labelers, project } = await begin({ skill: "English", passMark: 1 }, 1, skilled);
     const [a] = labelers as [User];
     await expect(nextTask(store, project, a)).rejects.toThrow(/skill "English"/);
     const speaks = await store.changeUser(owner.id, a.id, { skills: ["English"] });
-    await store.publish(owner.id, project.id, {
+    await store.publishGuidelines(owner.id, project.id, {
       text: hostile,
       questions: [{ question: "Which?", options: ["this", "that"], correct: 1 }],
     });
     const published = await store.project(project.id);
     expect((await store.guidelines(published))?.text).toBe(hostile);
     await expect(nextTask(store, published, speaks)).rejects.toThrow(/qualification/);
-    expect(await store.qualify(published, a.id, [0])).toEqual({ passed: false, correct: 0, total: 1 });
+    expect(await store.submitQualification(published, a.id, [0])).toEqual({
+      passed: false,
+      correct: 0,
+      total: 1,
+    });
     await expect(nextTask(store, published, speaks)).rejects.toThrow(/qualification/);
-    expect((await store.qualify(published, a.id, [1])).passed).toBe(true);
+    expect((await store.submitQualification(published, a.id, [1])).passed).toBe(true);
     const got = (await nextTask(store, published, speaks)) as Assignment;
     expect(got.messages[0]?.content).toBe("question 1");
-    await judge(store, got.lease, a.id, prefer(got), 1);
+    await submitJudgement(store, got.lease, a.id, prefer(got), 1);
     expect(await nextTask(store, published, speaks)).toBeUndefined();
     const doctor = await store.changeUser(owner.id, a.id, { skills: ["English", "physician"] });
     expect((await nextTask(store, published, doctor))?.messages[0]?.content).toBe("question 0");
@@ -295,9 +303,9 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       [{ ranks: [1, 2], skip: "no" }, /no other answer/],
     ];
     for (const [answer, why] of wrong)
-      await expect(judge(store, lease, a.id, answer, 1)).rejects.toThrow(why);
+      await expect(submitJudgement(store, lease, a.id, answer, 1)).rejects.toThrow(why);
     expect(await judgements(store)).toEqual([]);
-    await judge(
+    await submitJudgement(
       store,
       lease,
       a.id,
@@ -309,7 +317,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("keeps texts to the byte, and shows no model", async () => {
+  it("stores texts unchanged, and hides which model wrote them", async () => {
     const { store, labelers, project } = await begin({ kind: "ranking" }, 1, [
       {
         messages: [{ role: "user", content: hostile }],
@@ -323,7 +331,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("keeps texts of a megabyte to the byte from import to export", async () => {
+  it("keeps texts of a megabyte unchanged from import to export", async () => {
     const big = (start: string) => start + hostile.repeat(Math.ceil(2 ** 20 / Buffer.byteLength(hostile)));
     const take = async ({ store, labelers, project }: Setting, row: object, answer: Answer) => {
       const rows = parseJsonl("a.jsonl", Buffer.from(JSON.stringify(row)));
@@ -333,7 +341,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       const { lease } = (await nextTask(store, project, labeler)) as Assignment;
       await saveDraft(store, lease, labeler.id, answer);
       expect((await nextTask(store, project, labeler))?.draft).toEqual(answer);
-      await judge(store, lease, labeler.id, answer, 1);
+      await submitJudgement(store, lease, labeler.id, answer, 1);
     };
     const exported = async ({ store, project }: Setting, format: "judgements" | "prompt-completion") => {
       const rows = [];
@@ -365,7 +373,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(written.store);
   });
 
-  it("keeps names to the byte, and refuses those that no database keeps", async () => {
+  it("stores names unchanged, and refuses those that a database cannot store", async () => {
     const { store, owner } = await begin({}, 0, []);
     const name = "</script>\u202eabc 👩‍💻 שלום' or 1=1; --";
     const user = await store.addUser(owner.id, { name, role: "labeler" });
@@ -380,13 +388,13 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("loses nothing and doubles nothing when many work at once", async () => {
+  it("neither loses nor duplicates judgements when many labelers work at once", async () => {
     const { store, labelers, project } = await begin({ overlap: 3, maxOverlap: 3 }, 20, pairs(40));
     const work = async (labeler: User) => {
       for (;;) {
         const got = await nextTask(store, project, labeler);
         if (!got) return;
-        await judge(store, got.lease, labeler.id, prefer(got), 1);
+        await submitJudgement(store, got.lease, labeler.id, prefer(got), 1);
       }
     };
     await Promise.all(labelers.map(work));
@@ -398,11 +406,11 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
-  it("tells what was changed behind the log's back", async () => {
+  it("verify reports rows and events that were changed outside the log", async () => {
     const { store, labelers, project } = await begin();
     const [a] = labelers as [User];
     const got = (await nextTask(store, project, a)) as Assignment;
-    const id = await judge(store, got.lease, a.id, prefer(got), 1);
+    const id = await submitJudgement(store, got.lease, a.id, prefer(got), 1);
     expect((await verify(store)).problems).toEqual([]);
     await store.db
       .updateTable("judgement")
@@ -411,7 +419,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       .execute();
     expect((await verify(store)).problems).toEqual([expect.stringMatching(/^judgement .*differs/)]);
     await store.db.updateTable("event").set({ actor: "me" }).where("seq", "=", 2).execute();
-    expect((await verify(store)).problems.join()).toMatch(/event 2 .*not what was recorded/);
+    expect((await verify(store)).problems.join()).toMatch(/event 2 .*was changed after it was recorded/);
     await store.db.deleteFrom("event").where("seq", "=", 3).execute();
     expect((await verify(store)).problems.join()).toMatch(/event 3 is missing/);
     await store.close();

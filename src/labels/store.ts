@@ -4,15 +4,15 @@ import type { Kysely, Transaction } from "kysely";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { messageSchema } from "../data/records.ts";
-import { type Database, lastEvent, openDatabase, refuseNewerLog } from "./database.ts";
-import { apply, eventSchema, hashOf, type LabelEvent, type NewEvent, type Role } from "./events.ts";
+import { checkLogVersion, type Database, lastEvent, openDatabase } from "./database.ts";
+import { applyEvent, eventHash, eventSchema, type LabelEvent, type NewEvent, type Role } from "./events.ts";
 import { wantedAfter } from "./overlap.ts";
 import type { Guidelines, NewTask, Project, User } from "./records.ts";
-import { type ProjectSettings, projectSettings, question } from "./settings.ts";
+import { type ProjectSettings, projectSettingsSchema, questionSchema } from "./settings.ts";
 import { logVersion, type Schema } from "./tables.ts";
 
-/** A mistake of a request that something else is needed for: no such thing, not allowed, too late. */
-export class Refusal extends InputError {
+/** An error that the server answers with this HTTP status; any other `InputError` is a 400. */
+export class RequestError extends InputError {
   readonly status: 401 | 403 | 404 | 409;
   constructor(status: 401 | 403 | 404 | 409, message: string) {
     super(message);
@@ -20,7 +20,7 @@ export class Refusal extends InputError {
   }
 }
 
-/** 80 random bits in letters and digits. */
+/** Creates an id: 80 random bits in base 36. */
 export const newId = (): string =>
   BigInt(`0x${randomBytes(10).toString("hex")}`)
     .toString(36)
@@ -29,44 +29,47 @@ export const newId = (): string =>
 type Tx = Transaction<Schema>;
 
 /**
- * Labels in SQL: the log, and what is set up by it (users, projects, guidelines, tasks). What labelers do with that is in
- * `work.ts`. Whatever happens is an event in a log that is only added to, and every table about projects, tasks and
- * judgements follows from it (see `verify`).
+ * Label store on SQLite or Postgres. It is event-sourced: every change is an event in an append-only log, and the tables
+ * about users, projects, tasks and judgements are computed from the log (see `verify`). This class has the log, users,
+ * projects, guidelines and tasks; `labeling.ts` assigns tasks and stores judgements.
  */
 export class LabelStore {
-  /** See `openDatabase`. */
-  readonly where: string;
+  /** SQLite path or Postgres connection string: see `openDatabase`. */
+  readonly location: string;
   readonly db: Kysely<Schema>;
   readonly #lock: Database["lock"];
   #lastWrite: Promise<unknown> = Promise.resolve();
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** In [0, 1): draws tasks. */
+  /** Returns a uniform random number in [0, 1), for drawing tasks. */
   readonly random: () => number;
 
-  private constructor(where: string, { db, lock }: Database, now: () => number, random: () => number) {
-    [this.where, this.db, this.#lock, this.now, this.random] = [where, db, lock, now, random];
+  private constructor(location: string, { db, lock }: Database, now: () => number, random: () => number) {
+    [this.location, this.db, this.#lock, this.now, this.random] = [location, db, lock, now, random];
   }
 
-  /** @param where see `openDatabase` @throws InputError */
-  static async open(where: string, now = Date.now, random = Math.random): Promise<LabelStore> {
-    return new LabelStore(where, await openDatabase(where), now, random);
+  /** Opens a store, and creates it if there is none. @param location see `openDatabase` @throws InputError */
+  static async open(location: string, now = Date.now, random = Math.random): Promise<LabelStore> {
+    return new LabelStore(location, await openDatabase(location), now, random);
   }
 
-  /** Opens a store, and makes none. @throws InputError when it is not there */
-  static async openExisting(where: string): Promise<LabelStore> {
-    if (!where.includes("://") && !existsSync(where))
+  /** Opens a store that exists. @throws InputError if there is none */
+  static async openExisting(location: string): Promise<LabelStore> {
+    if (!location.includes("://") && !existsSync(location))
       throw new InputError(
-        `${where}: there is no such label store; plumbline serve, or labels import --kind, makes one`,
+        `${location}: there is no such label store; plumbline serve, or labels import --kind, makes one`,
       );
-    return LabelStore.open(where);
+    return LabelStore.open(location);
   }
 
   close(): Promise<void> {
     return this.db.destroy();
   }
 
-  /** Everything that `body` does, or nothing. One writes at a time; those who wait hold no connection meanwhile. */
+  /**
+   * Runs `body` in a transaction. Writers of this process queue up before they take a connection, so that waiting ones
+   * do not exhaust the pool.
+   */
   write<T>(body: (tx: Tx) => Promise<T>): Promise<T> {
     const turn = this.#lastWrite.then(() =>
       this.db.transaction().execute(async (tx) => {
@@ -78,34 +81,42 @@ export class LabelStore {
     return turn;
   }
 
-  /** Adds events to the log, and takes them into the tables. @param actor who did it; null for the program */
+  /** Appends events to the log and applies them to the tables. @param actor id of the user; null for the program */
   async record(tx: Tx, actor: string | null, ...events: NewEvent[]): Promise<void> {
     const last = await lastEvent(tx);
-    // A later version may have written to it since it was opened.
-    refuseNewerLog(last);
+    // A later version of plumbline may have written to the log since this store was opened.
+    checkLogVersion(last);
     let { seq, hash } = last ?? { seq: 0, hash: "" };
-    for (const given of events) {
+    for (const newEvent of events) {
       const event = eventSchema.parse(
-        given.type === "judged" ? { ...given, wanted: await wantedAfter(tx, given) } : given,
+        newEvent.type === "judged" ? { ...newEvent, wanted: await wantedAfter(tx, newEvent) } : newEvent,
       );
       const row = { at: this.now(), actor, data: JSON.stringify(event), version: logVersion };
-      hash = hashOf(hash, row);
+      hash = eventHash(hash, row);
       await tx
         .insertInto("event")
         .values({ ...row, seq: ++seq, type: event.type, hash })
         .execute();
-      await apply(tx, event, row.at);
+      await applyEvent(tx, event, row.at);
     }
   }
 
   async addUser(actor: string | null, user: { name: string; role: Role }): Promise<User> {
-    return this.user(await this.write((tx) => this.addUserIn(tx, actor, user)));
+    return this.user(await this.write((tx) => this.addUserInTransaction(tx, actor, user)));
   }
 
-  async addUserIn(tx: Tx, actor: string | null, user: { name: string; role: Role }): Promise<string> {
+  async addUserInTransaction(
+    tx: Tx,
+    actor: string | null,
+    user: { name: string; role: Role },
+  ): Promise<string> {
     checkName(user.name);
-    const same = await tx.selectFrom("user").select("id").where("name", "=", user.name).executeTakeFirst();
-    if (same) throw new Refusal(409, `there is a "${user.name}" already: choose another name`);
+    const existing = await tx
+      .selectFrom("user")
+      .select("id")
+      .where("name", "=", user.name)
+      .executeTakeFirst();
+    if (existing) throw new RequestError(409, `there is a "${user.name}" already: choose another name`);
     const id = newId();
     await this.record(tx, actor ?? id, { type: "user added", id, ...user });
     return id;
@@ -113,7 +124,7 @@ export class LabelStore {
 
   async user(id: string): Promise<User> {
     const row = await this.db.selectFrom("user").selectAll().where("id", "=", id).executeTakeFirst();
-    if (!row) throw new Refusal(404, "there is no such user");
+    if (!row) throw new RequestError(404, "there is no such user");
     return toUser(row);
   }
 
@@ -135,11 +146,11 @@ export class LabelStore {
 
   async addProject(
     actor: string | null,
-    project: { name: string; settings: z.input<typeof projectSettings> },
+    project: { name: string; settings: z.input<typeof projectSettingsSchema> },
   ): Promise<Project> {
     checkName(project.name);
     const id = newId();
-    const settings = sound(projectSettings.parse(project.settings));
+    const settings = checkSettings(projectSettingsSchema.parse(project.settings));
     await this.write((tx) =>
       this.record(tx, actor, { type: "project added", id, name: project.name, settings }),
     );
@@ -156,16 +167,16 @@ export class LabelStore {
     return row !== undefined;
   }
 
-  /** Tasks keep the overlap that they were made with, and the kind of task stays. */
+  /** Changes a project's settings. Existing tasks keep their overlap; the kind of task cannot be changed. */
   async changeProject(
     actor: string,
     id: string,
-    settings: z.input<typeof projectSettings>,
+    settings: z.input<typeof projectSettingsSchema>,
   ): Promise<Project> {
     const before = await this.project(id);
-    const after = sound(projectSettings.parse(settings));
+    const after = checkSettings(projectSettingsSchema.parse(settings));
     if (after.kind !== before.settings.kind)
-      throw new Refusal(
+      throw new RequestError(
         409,
         `kind: this project is a ${before.settings.kind}; make another for a ${after.kind}`,
       );
@@ -173,10 +184,10 @@ export class LabelStore {
     return this.project(id);
   }
 
-  /** @param db the transaction to read it in, if any */
+  /** Reads a project. @param db transaction to read it in. Default: none */
   async project(id: string, db: Kysely<Schema> = this.db): Promise<Project> {
     const row = await db.selectFrom("project").selectAll().where("id", "=", id).executeTakeFirst();
-    if (!row) throw new Refusal(404, "there is no such project");
+    if (!row) throw new RequestError(404, "there is no such project");
     return toProject(row);
   }
 
@@ -186,7 +197,7 @@ export class LabelStore {
     );
   }
 
-  async publish(
+  async publishGuidelines(
     actor: string,
     project: string,
     { text, questions }: Omit<Guidelines, "version">,
@@ -202,7 +213,7 @@ export class LabelStore {
     });
   }
 
-  /** The newest guidelines, if any are published. */
+  /** Reads the newest guidelines; undefined if none are published. */
   async guidelines({ id, guidelines }: Project): Promise<Guidelines | undefined> {
     const row = await this.db
       .selectFrom("guidelines")
@@ -214,12 +225,12 @@ export class LabelStore {
       row && {
         version: row.version,
         text: z.string().parse(JSON.parse(row.text)),
-        questions: z.array(question).parse(JSON.parse(row.questions)),
+        questions: z.array(questionSchema).parse(JSON.parse(row.questions)),
       }
     );
   }
 
-  /** Whether the labeler has passed on the newest guidelines; those without questions are passed by being read. */
+  /** Whether the labeler has passed the qualification of the newest guidelines, or none are published. */
   async hasQualified({ id, guidelines }: Project, labeler: string): Promise<boolean> {
     if (!guidelines) return true;
     const row = await this.db
@@ -232,14 +243,14 @@ export class LabelStore {
     return row?.passed === 1;
   }
 
-  /** @param answers the place of the option chosen, for each question of the newest guidelines */
-  async qualify(
+  /** Grades a qualification and records it. @param answers position of the chosen option, for each question */
+  async submitQualification(
     project: Project,
     labeler: string,
     answers: readonly number[],
   ): Promise<{ passed: boolean; correct: number; total: number }> {
     const guidelines = await this.guidelines(project);
-    if (!guidelines) throw new Refusal(409, "this project has no guidelines yet");
+    if (!guidelines) throw new RequestError(409, "this project has no guidelines yet");
     const { version, questions } = guidelines;
     if (answers.length !== questions.length)
       throw new InputError(`answers: ${questions.length} questions, ${answers.length} answers`);
@@ -260,12 +271,12 @@ export class LabelStore {
     return { passed, correct, total };
   }
 
-  /** Adds tasks behind those that are there, and tells their ids. @throws InputError for one that the project cannot ask */
+  /** Appends tasks to a project. @returns their ids @throws InputError for a prompt or number of completions that does not fit */
   addTasks(actor: string | null, project: Project, tasks: readonly NewTask[]): Promise<string[]> {
-    return this.write((tx) => this.addTasksIn(tx, actor, project, tasks));
+    return this.write((tx) => this.addTasksInTransaction(tx, actor, project, tasks));
   }
 
-  async addTasksIn(
+  async addTasksInTransaction(
     tx: Tx,
     actor: string | null,
     project: Project,
@@ -290,7 +301,7 @@ export class LabelStore {
     let place = Number(last ?? 0);
     const events = tasks.map(({ completions, ...task }): LabelEvent & { type: "task added" } => {
       const [id, prompt] = [newId(), newId()];
-      const stored = completions.map((one) => ({ id: newId(), ...one }));
+      const stored = completions.map((completion) => ({ id: newId(), ...completion }));
       return {
         type: "task added",
         project: project.id,
@@ -306,15 +317,15 @@ export class LabelStore {
     return events.map(({ task }) => task);
   }
 
-  /** A task's prompt and completions, as stored. */
-  async content(task: string) {
+  /** Reads a task's prompt and completions, in stored order. */
+  async taskContent(task: string) {
     const row = await this.db
       .selectFrom("task")
       .innerJoin("prompt", "prompt.id", "task.prompt")
       .select(["prompt.id", "prompt.project", "prompt.messages", "prompt.source"])
       .where("task.id", "=", task)
       .executeTakeFirst();
-    if (!row) throw new Refusal(404, "there is no such task");
+    if (!row) throw new RequestError(404, "there is no such task");
     const completions = await this.db
       .selectFrom("completion")
       .select(["id", "text", "model", "run", "temperature", "seed"])
@@ -325,14 +336,18 @@ export class LabelStore {
       project: row.project,
       source: row.source,
       messages: z.array(messageSchema).parse(JSON.parse(row.messages)),
-      completions: completions.map((one) => ({ ...one, text: z.string().parse(JSON.parse(one.text)) })),
+      completions: completions.map(({ text, ...row }) => ({
+        ...row,
+        text: z.string().parse(JSON.parse(text)),
+      })),
     };
   }
 }
 
-/** Names are kept as they are, not as JSON. @throws InputError for what no database keeps: NUL, half a character */
+/** Names are stored as plain text, which holds no NUL or lone surrogate. @throws InputError if the name has one */
 function checkName(name: string): void {
-  if (/[\0\p{Cs}]/u.test(name)) throw new InputError("name: it has a character that is none");
+  if (/[\0\p{Cs}]/u.test(name))
+    throw new InputError("name: it has an invalid character (NUL or a lone surrogate)");
 }
 
 const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User => ({
@@ -345,10 +360,11 @@ const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User 
 
 const toProject = ({ settings, ...row }: Schema["project"]): Project => ({
   ...row,
-  settings: projectSettings.parse(JSON.parse(settings)),
+  settings: projectSettingsSchema.parse(JSON.parse(settings)),
 });
 
-function sound(settings: ProjectSettings): ProjectSettings {
+/** Checks what the schema cannot, and raises `maxOverlap` to `overlap`. @throws InputError */
+function checkSettings(settings: ProjectSettings): ProjectSettings {
   const { overlap, maxOverlap, kind, rubric } = settings;
   if (kind === "rating" && !rubric.length)
     throw new InputError("rubric: a rating project needs one criterion at least");

@@ -1,25 +1,26 @@
 import type { Generated } from "kysely";
 
-// What is JSON is stored as text: Postgres takes no NUL in text and no lone surrogate in JSON, and JSON writes both as
-// escapes. Times are milliseconds since 1970, booleans 0 and 1, so that both databases hold the same values.
+// Texts and JSON are stored as JSON in text columns: Postgres refuses NUL in text and lone surrogates in its JSON types,
+// and JSON escapes both. Times are milliseconds since 1970 and booleans 0 or 1, so that SQLite and Postgres hold the same
+// values.
 
-/** The log, from which every other table of `Projected` follows. */
+/** The event log, from which all of `ProjectionTables` are computed. */
 interface EventTable {
   seq: number;
   at: number;
   actor: string | null;
   type: string;
   data: string;
-  /** SHA-256 of the event before's hash and this event. */
+  /** SHA-256 of the previous event's hash and this event. */
   hash: string;
-  /** Of the event's schema: see `upcast`. */
+  /** Version of the event's schema: see `upcast`. */
   version: number;
 }
 
-/** Version of the events that this program records, and the newest that it reads. */
+/** Version of the event schema that this program writes, and the newest that it reads. */
 export const logVersion = 2;
 
-interface Projected {
+interface ProjectionTables {
   user: {
     id: string;
     name: string;
@@ -60,10 +61,10 @@ interface Projected {
     skill: string | null;
     /** The known answer, as JSON. */
     gold: string | null;
-    /** Judgements it is to have, and has. */
+    /** Number of judgements that the task needs, and has. */
     wanted: number;
     done: number;
-    /** 1 when it has them. Gold is never complete. */
+    /** 1 if it has as many as it needs. Gold tasks are never complete. */
     complete: number;
   };
   judgement: {
@@ -71,32 +72,32 @@ interface Projected {
     project: string;
     task: string;
     labeler: string;
-    /** Of the guidelines that the labeler had read. */
+    /** Version of the guidelines that the labeler had read. */
     version: number;
     answer: string;
-    /** Which stored completion each place showed, and the seed of that order. */
+    /** Stored position of the completion shown at each position, and the seed of that order. */
     order: string;
     seed: number;
     seconds: number;
     at: number;
-    /** 1 when the labeler had judged the task before, and did so again unasked for. */
+    /** 1 if the labeler was given the task a second time, to measure consistency. */
     repeat: number;
-    /** The judgement that this one takes the place of. */
+    /** Id of the judgement that this one replaces. */
     revises: string | null;
-    /** 0 when another took its place. */
+    /** 0 if it was revised, 1 otherwise. */
     current: number;
-    /** The file that it came from; null when it was made here. */
+    /** Name of the file that it was imported from; null if it was made in the web app. */
     source: string | null;
   };
   adjudication: { task: string; project: string; user: string; answer: string; at: number };
 }
 
-/** What passes: nobody's answers depend on it later, and it holds the secrets, so it is not in the log. */
-interface Operational {
+/** Short-lived state and secrets, which are not in the log: judgements do not depend on them. */
+interface OperationalTables {
   credential: { user: string; hash: string };
   session: { hash: string; user: string; expires: number };
   invitation: { hash: string; role: string; project: string | null; expires: number; by: string | null };
-  /** Links by which somebody chooses a new password. */
+  /** Password reset links. */
   reset: { hash: string; user: string; expires: number };
   lease: {
     id: string;
@@ -112,12 +113,12 @@ interface Operational {
   };
 }
 
-export interface Schema extends Projected, Operational {
+export interface Schema extends ProjectionTables, OperationalTables {
   event: Omit<EventTable, "seq"> & { seq: Generated<number> };
 }
 
-/** Tables that follow from the log, each with what its rows are told apart by. */
-export const projected = {
+/** Primary keys of the tables that are computed from the log. */
+export const projectionKeys = {
   user: ["id"],
   project: ["id"],
   member: ["project", "user"],
@@ -128,4 +129,4 @@ export const projected = {
   task: ["id"],
   judgement: ["id"],
   adjudication: ["task"],
-} as const satisfies { [Table in keyof Projected]: readonly (keyof Projected[Table])[] };
+} as const satisfies { [Table in keyof ProjectionTables]: readonly (keyof ProjectionTables[Table])[] };

@@ -20,7 +20,7 @@ function copyOf(version: number, name: string): string {
 /** The modules as they are now, or as `vi.doMock` has changed them. */
 async function load() {
   const { LabelStore } = await import("./store.ts");
-  return { LabelStore, ...(await import("./verify.ts")), ...(await import("./work.ts")) };
+  return { LabelStore, ...(await import("./verify.ts")), ...(await import("./labeling.ts")) };
 }
 
 async function problemsOf(path: string): Promise<string[]> {
@@ -34,7 +34,7 @@ async function problemsOf(path: string): Promise<string[]> {
 beforeEach(() => {
   vi.resetModules();
   vi.doUnmock("./settings.ts");
-  vi.doUnmock("./comparisons.ts");
+  vi.doUnmock("./pairwise-preferences.ts");
 });
 afterAll(() => vi.resetModules());
 
@@ -65,7 +65,7 @@ describe.each(versions)("a label store of version %i", (version) => {
   });
 
   it("goes on: tasks are judged, answers revised, and it still follows from its log", async () => {
-    const { LabelStore, judge, nextTask, revise, verify } = await load();
+    const { LabelStore, submitJudgement, nextTask, reviseJudgement, verify } = await load();
     const store = await LabelStore.open(copyOf(version, "go-on"));
     const project = (await store.projects()).find(({ name }) => name === "pairs");
     if (!project) throw new Error("the fixture has no project of pairs");
@@ -75,8 +75,8 @@ describe.each(versions)("a label store of version %i", (version) => {
       for (let i = 0; i < 4; i++) {
         const shown = await nextTask(store, project, labeler);
         if (!shown) break;
-        judged.push(await judge(store, shown.lease, labeler.id, { preference: 1 }, 1));
-        if (i === 0) await revise(store, judged.at(-1) as string, labeler.id, { preference: 7 }, 1);
+        judged.push(await submitJudgement(store, shown.lease, labeler.id, { preference: 1 }, 1));
+        if (i === 0) await reviseJudgement(store, judged.at(-1) as string, labeler.id, { preference: 7 }, 1);
       }
     }
     expect(judged.length).toBeGreaterThan(3);
@@ -87,16 +87,16 @@ describe.each(versions)("a label store of version %i", (version) => {
   it("follows from its log also when a setting gets a default", async () => {
     vi.doMock("./settings.ts", async (original) => {
       const settings = await original<typeof import("./settings.ts")>();
-      const target = settings.projectSettings.shape.target.default(500);
-      return { ...settings, projectSettings: settings.projectSettings.safeExtend({ target }) };
+      const target = settings.projectSettingsSchema.shape.target.default(500);
+      return { ...settings, projectSettingsSchema: settings.projectSettingsSchema.safeExtend({ target }) };
     });
     expect(await problemsOf(copyOf(version, "default"))).toEqual([]);
   });
 
   it("follows from its log also when other answers count as disagreeing", async () => {
-    vi.doMock("./comparisons.ts", async (original) => ({
-      ...(await original<typeof import("./comparisons.ts")>()),
-      disagreement: () => true,
+    vi.doMock("./pairwise-preferences.ts", async (original) => ({
+      ...(await original<typeof import("./pairwise-preferences.ts")>()),
+      answersDisagree: () => true,
     }));
     expect(await problemsOf(copyOf(version, "disagree"))).toEqual([]);
   });

@@ -1,36 +1,37 @@
-import { pairReliability, places, type Vote, weightOf } from "../statistics/reliability.ts";
-import { counted, isRight, type Judged, pairOf } from "./judged.ts";
+import { estimateReliability, indexByName, trainingWeight, type Vote } from "../statistics/reliability.ts";
+import { countedJudgements, isCorrect, type Judgement, pairKey } from "./judgements.ts";
 
 /**
- * Reliability of each labeler who compared anything: the probability of preferring the better one, from what the others
- * say of the same completions, and from known answers.
+ * Estimates the reliability of each labeler who compared anything: the probability of preferring the better completion,
+ * from other labelers' judgements of the same pairs and from gold tasks.
  */
-export function reliabilities(all: readonly Judged[]): ReadonlyMap<string, number> {
-  const golden = all.filter(({ gold, verdicts }) => gold && verdicts.length);
-  const open = counted(all).filter(({ verdicts }) => verdicts.length);
-  const labelers = places([...open, ...golden].map(({ labeler }) => labeler));
-  const pairs = places(
-    open.flatMap(({ task, verdicts }) => verdicts.map((verdict) => pairOf(task, verdict))),
+export function labelerReliabilities(all: readonly Judgement[]): ReadonlyMap<string, number> {
+  const withPreferences = all.filter(({ preferences }) => preferences.length);
+  const goldJudgements = withPreferences.filter(({ gold }) => gold);
+  const counted = countedJudgements(withPreferences);
+  const labelers = indexByName([...counted, ...goldJudgements].map(({ labeler }) => labeler));
+  const pairs = indexByName(
+    counted.flatMap(({ task, preferences }) => preferences.map((preference) => pairKey(task, preference))),
   );
-  const votes = open.flatMap(({ task, labeler, order, verdicts }) =>
-    verdicts.map(
-      (verdict): Vote => ({
-        pair: pairs.get(pairOf(task, verdict)) as number,
+  const votes = counted.flatMap(({ task, labeler, order, preferences }) =>
+    preferences.map(
+      (preference): Vote => ({
+        pair: pairs.get(pairKey(task, preference)) as number,
         labeler: labelers.get(labeler) as number,
-        firstLeft: order.indexOf(verdict.first) < order.indexOf(verdict.second),
-        first: (Math.sign(verdict.preferred) + 1) / 2,
+        firstShownLeft: order.indexOf(preference.first) < order.indexOf(preference.second),
+        first: (Math.sign(preference.margin) + 1) / 2,
       }),
     ),
   );
   const known = [...labelers.keys()].map((name) => {
-    const own = golden.filter(({ labeler }) => labeler === name);
-    const right = own.filter(isRight).length;
-    return { right, wrong: own.length - right };
+    const judgements = goldJudgements.filter(({ labeler }) => labeler === name);
+    const right = judgements.filter(isCorrect).length;
+    return { right, wrong: judgements.length - right };
   });
-  const { accuracy } = pairReliability(votes, pairs.size, known);
-  return new Map([...labelers].map(([name, place]) => [name, accuracy[place] as number]));
+  const { accuracy } = estimateReliability(votes, pairs.size, known);
+  return new Map([...labelers].map(([name, index]) => [name, accuracy[index] as number]));
 }
 
-/** What each labeler's judgements count in training. */
-export const labelerWeights = (all: readonly Judged[]): ReadonlyMap<string, number> =>
-  new Map([...reliabilities(all)].map(([labeler, accuracy]) => [labeler, weightOf(accuracy)]));
+/** Computes the weight of each labeler's judgements in training. */
+export const labelerWeights = (all: readonly Judgement[]): ReadonlyMap<string, number> =>
+  new Map([...labelerReliabilities(all)].map(([labeler, accuracy]) => [labeler, trainingWeight(accuracy)]));

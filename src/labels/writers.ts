@@ -1,23 +1,23 @@
-import { type Draft, thumb } from "../data/formats/format.ts";
+import { type Draft, thumbCriterion } from "../data/formats/format.ts";
 import { formats } from "../data/formats/index.ts";
 import type { Message } from "../data/records.ts";
 import { denseRanks, mean } from "../statistics/numbers.ts";
-import { ranksOf } from "./comparisons.ts";
 import type { ExportFormat } from "./export-formats.ts";
+import { ranksFromRatings } from "./pairwise-preferences.ts";
 import type { Answer } from "./settings.ts";
 
-/** A task with what is said of it. */
-export interface Labelled {
+/** A task with its judgements. */
+export interface LabelledTask {
   task: string;
   source: string | null;
   messages: Message[];
   completions: { text: string; model: string | null }[];
-  said: Said[];
+  judgements: ExportedJudgement[];
 }
 
-/** A judgement, or a reviewer's decision, as it is learned from. */
-export interface Said {
-  judgement: string;
+/** A judgement as it is exported, or a reviewer's decision in its place. */
+export interface ExportedJudgement {
+  id: string;
   /** The labeler's name. */
   labeler: string;
   weight: number;
@@ -31,20 +31,20 @@ export interface Said {
 
 export type Row = Record<string, unknown>;
 
-/** A task's rows in a format, or why there are none. */
-export type Writer = (labelled: Labelled) => Row[] | string;
+/** Converts a task to rows of a format; a string says why it has none. */
+export type Writer = (task: LabelledTask) => Row[] | string;
 
-const nothing = "nothing is said that the format can hold";
-const lossy =
-  "it would not read back the same: the format has no place for its system message, turns, single completion, or a text with the format's own marks";
+const noRows = "its judgements have nothing that the format can hold";
+const notReadBack =
+  "importing it again would change it: the format has no place for its system message, turns, single completion, or a text with the format's own marks";
 
-/** For each format what writes it. Those of other tools are read back to see that nothing of the texts is lost. */
+/** Writer of each format. Rows of other tools' formats are read back before they are written: see `lossless`. */
 export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
-  judgements: ({ messages, completions, task, said }) =>
-    said.map(({ answer, order, seconds, at, repeat, gold = null, ...one }) => ({
+  judgements: ({ messages, completions, task, judgements }) =>
+    judgements.map(({ answer, order, seconds, at, repeat, gold = null, ...origin }) => ({
       prompt: messages,
       completions: completions.map(({ text }) => text),
-      ...provenance(one, task, completions),
+      ...provenance(origin, task, completions),
       answer,
       order,
       seconds,
@@ -53,9 +53,9 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
       gold,
     })),
 
-  rankings: ({ messages, completions, task, said }) =>
-    said.flatMap((one) => {
-      const ranks = ranksIn(one.answer);
+  rankings: ({ messages, completions, task, judgements }) =>
+    judgements.flatMap((judgement) => {
+      const ranks = strictRanks(judgement.answer);
       if (!ranks) return [];
       const texts = completions.map(({ text }) => text);
       return [
@@ -63,79 +63,79 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
           prompt: messages,
           completions: texts,
           ranks,
-          ...sureness(one.answer),
-          ...provenance(one, task, completions),
+          ...confidenceFields(judgement.answer),
+          ...provenance(judgement, task, completions),
         },
       ];
     }),
 
-  preference: ({ messages, completions, task, said }) =>
-    pairs(completions, said).map(({ one, better, worse }) => ({
+  preference: ({ messages, completions, task, judgements }) =>
+    preferencePairs(completions, judgements).map(({ judgement, better, worse }) => ({
       prompt: messages,
-      chosen: reply(better.text),
-      rejected: reply(worse.text),
-      ...sureness(one.answer),
-      ...provenance(one, task, [better, worse]),
+      chosen: assistantMessage(better.text),
+      rejected: assistantMessage(worse.text),
+      ...confidenceFields(judgement.answer),
+      ...provenance(judgement, task, [better, worse]),
     })),
 
-  "prompt-completion": ({ messages, completions, task, said }) =>
-    said.flatMap((one) =>
-      one.answer.text === undefined
+  "prompt-completion": ({ messages, completions, task, judgements }) =>
+    judgements.flatMap((judgement) =>
+      judgement.answer.text === undefined
         ? []
         : [
             {
               prompt: messages,
-              completion: reply(one.answer.text),
-              ...sureness(one.answer),
-              ...provenance(one, task, completions),
+              completion: assistantMessage(judgement.answer.text),
+              ...confidenceFields(judgement.answer),
+              ...provenance(judgement, task, completions),
             },
           ],
     ),
 
-  unpaired: ({ messages, completions, task, said }) =>
-    said.flatMap((one) =>
-      thumbs(one.answer, completions.length).flatMap((label, place) => {
+  unpaired: ({ messages, completions, task, judgements }) =>
+    judgements.flatMap((judgement) =>
+      thumbLabels(judgement.answer, completions.length).flatMap((label, place) => {
         const completion = completions[place];
         if (label === undefined || !completion) return [];
         return [
           {
             prompt: messages,
-            completion: reply(completion.text),
+            completion: assistantMessage(completion.text),
             label,
-            ...provenance(one, task, [completion]),
+            ...provenance(judgement, task, [completion]),
           },
         ];
       }),
     ),
 
-  "hh-rlhf": foreign("hh-rlhf", ({ messages, completions, said }) => {
+  "hh-rlhf": lossless("hh-rlhf", ({ messages, completions, judgements }) => {
     const turns = messages.map(
       ({ role, content }) => `\n\n${role === "user" ? "Human" : "Assistant"}: ${content}`,
     );
     const whole = (text: string) => `${turns.join("")}\n\nAssistant: ${text}`;
-    return pairs(completions, said).map(({ better, worse }) => ({
+    return preferencePairs(completions, judgements).map(({ better, worse }) => ({
       chosen: whole(better.text),
       rejected: whole(worse.text),
     }));
   }),
 
-  openai: foreign("OpenAI summarise", ({ messages, completions, task, source, said }) =>
-    pairs(completions, said).map(({ one, better, worse, swapped }) => ({
-      info: { id: task, ...postOf(messages) },
+  openai: lossless("OpenAI summarise", ({ messages, completions, task, source, judgements }) =>
+    preferencePairs(completions, judgements).map(({ judgement, better, worse, swapped }) => ({
+      info: { id: task, ...parseSummarisationPrompt(messages) },
       summaries: (swapped ? [worse, better] : [better, worse]).map(({ text, model }) => ({
         text,
         policy: model,
       })),
       choice: Number(swapped),
-      worker: one.labeler,
+      worker: judgement.labeler,
       batch: source,
       split: "train",
       extra: {},
     })),
   ),
 
-  "open-assistant": foreign("Open Assistant tree", ({ messages, completions, task, said }) => {
-    const ranks = consensus(said, completions.length);
+  "open-assistant": lossless("Open Assistant tree", ({ messages, completions, task, judgements }) => {
+    const ranks = consensusRanks(judgements, completions.length);
     if (!ranks) return [];
     const node = (place: number, role: Message["role"], text: string, more: Row): Row => ({
       message_id: `${task}-${place}`,
@@ -156,11 +156,11 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
     return [{ message_tree_id: task, tree_state: "ready_for_export", prompt }];
   }),
 
-  ultrafeedback: foreign("UltraFeedback", ({ messages, completions, source, said }) => {
-    const criteria = [...new Set(said.flatMap(({ answer }) => Object.keys(answer.ratings ?? {})))];
+  ultrafeedback: lossless("UltraFeedback", ({ messages, completions, source, judgements }) => {
+    const criteria = [...new Set(judgements.flatMap(({ answer }) => Object.keys(answer.ratings ?? {})))];
     if (!criteria.length) return [];
     const rating = (criterion: string, place: number) =>
-      mean(said.flatMap(({ answer }) => answer.ratings?.[criterion]?.[place] ?? []));
+      mean(judgements.flatMap(({ answer }) => answer.ratings?.[criterion]?.[place] ?? []));
     const annotations = (place: number) =>
       Object.fromEntries(
         criteria.map((name) => [name, { Rating: String(rating(name, place)), Rationale: "" }]),
@@ -179,21 +179,21 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
     ];
   }),
 
-  "label-studio": foreign("Label Studio pairwise", ({ messages, completions, said }) => {
+  "label-studio": lossless("Label Studio pairwise", ({ messages, completions, judgements }) => {
     const tasks = new Map<string, { data: Row; annotations: Row[]; predictions: Row[] }>();
-    for (const { one, better, worse, swapped } of pairs(completions, said)) {
+    for (const { judgement, better, worse, swapped } of preferencePairs(completions, judgements)) {
       const [left, right] = swapped ? [worse, better] : [better, worse];
       const key = JSON.stringify([left.text, right.text]);
       const data = { prompt: messages.at(-1)?.content, answer1: left.text, answer2: right.text };
       const task = tasks.get(key) ?? { data, annotations: [] as Row[], predictions: [] };
       tasks.set(key, task);
       task.annotations.push({
-        completed_by: /^\d{1,15}$/.test(one.labeler) ? Number(one.labeler) : one.labeler,
+        completed_by: /^\d{1,15}$/.test(judgement.labeler) ? Number(judgement.labeler) : judgement.labeler,
         was_cancelled: false,
-        lead_time: one.seconds,
+        lead_time: judgement.seconds,
         result: [
           {
-            id: one.judgement,
+            id: judgement.id,
             type: "pairwise",
             from_name: "comparison",
             to_name: "comparison",
@@ -205,11 +205,11 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
     return [...tasks.values()];
   }),
 
-  argilla: foreign("Argilla", ({ task, messages, completions, source, said }) => {
+  argilla: lossless("Argilla", ({ task, messages, completions, source, judgements }) => {
     const [only, more] = messages;
     const name = (place: number) => `response-${place + 1}`;
-    const ranking = said.flatMap(({ labeler, answer }) => {
-      const ranks = ranksIn(answer);
+    const ranking = judgements.flatMap(({ labeler, answer }) => {
+      const ranks = strictRanks(answer);
       if (!ranks) return [];
       return [{ value: ranks.map((rank, i) => ({ value: name(i), rank })), user_id: labeler }];
     });
@@ -228,88 +228,92 @@ export const writers: Record<Exclude<ExportFormat, "log">, Writer> = {
   }),
 };
 
-/** A writer of another tool's format: what would not read back as the same texts is not written. */
-function foreign(name: string, write: (labelled: Labelled) => Row[]): Writer {
-  const format = formats.find((one) => one.name === name);
+/** Wraps a writer of another tool's format: a task is not written if reading its rows back would give other texts. */
+function lossless(name: string, write: (task: LabelledTask) => Row[]): Writer {
+  const format = formats.find((format) => format.name === name);
   const read = (row: Row): Draft[] => {
     const drafts = format?.read(row) ?? [];
     return typeof drafts === "string" ? [] : drafts;
   };
-  return (labelled) => {
-    const rows = write(labelled);
-    if (!rows.length) return nothing;
-    const prompt = JSON.stringify(labelled.messages.map(trimmed));
-    const texts = new Set(labelled.completions.map(({ text }) => text.trim()));
-    const same = (draft: Draft) =>
-      JSON.stringify(draft.prompt.map(trimmed)) === prompt &&
+  return (task) => {
+    const rows = write(task);
+    if (!rows.length) return noRows;
+    const prompt = JSON.stringify(task.messages.map(trimmedMessage));
+    const texts = new Set(task.completions.map(({ text }) => text.trim()));
+    const hasSameTexts = (draft: Draft) =>
+      JSON.stringify(draft.prompt.map(trimmedMessage)) === prompt &&
       draft.completions.every((text) => texts.has(text.trim()));
-    const whole = (row: Row) => {
+    const isLossless = (row: Row) => {
       const drafts = read(row);
-      return drafts.length > 0 && drafts.every(same);
+      return drafts.length > 0 && drafts.every(hasSameTexts);
     };
-    return rows.every(whole) ? rows : lossy;
+    return rows.every(isLossless) ? rows : notReadBack;
   };
 }
 
-const trimmed = ({ role, content }: Message) => [role, content.trim()];
+const trimmedMessage = ({ role, content }: Message) => [role, content.trim()];
 
-const reply = (content: string) => [{ role: "assistant", content }];
+const assistantMessage = (content: string) => [{ role: "assistant", content }];
 
+/** Fields that say where a row comes from: labeler, weight, task, judgement and models. */
 const provenance = (
-  { labeler, weight, judgement }: Pick<Said, "labeler" | "weight" | "judgement">,
+  { labeler, weight, id }: Pick<ExportedJudgement, "labeler" | "weight" | "id">,
   task: string,
-  completions: Labelled["completions"],
-) => ({ labeler, weight, task, judgement, models: completions.map(({ model }) => model) });
+  completions: LabelledTask["completions"],
+) => ({ labeler, weight, task, judgement: id, models: completions.map(({ model }) => model) });
 
-/** Ranks that tell completions apart; undefined where an answer has none. */
-function ranksIn({ preference, bothBad, ranks, ratings = {} }: Answer): number[] | undefined {
+/** Returns an answer's ranks of the completions; undefined if it has none, or all of them are tied. */
+function strictRanks({ preference, bothBad, ranks, ratings = {} }: Answer): number[] | undefined {
   if (bothBad) return undefined;
   const chosen = preference === undefined ? undefined : preference < 5 ? [1, 2] : [2, 1];
-  const found = ranks ?? chosen ?? ranksOf(ratings);
-  return new Set(found).size > 1 ? found : undefined;
+  const allRanks = ranks ?? chosen ?? ranksFromRatings(ratings);
+  return new Set(allRanks).size > 1 ? allRanks : undefined;
 }
 
-/** How much better the better one is, 1 (slightly) to 4 (much); how likely that is; and why. */
-const sureness = ({ preference, probability, comment }: Answer) => ({
+/** Fields that say how sure the preference is: `strength` from 1 (slightly) to 4 (much), `probability`, and `comment`. */
+const confidenceFields = ({ preference, probability, comment }: Answer) => ({
   ...(preference !== undefined && { strength: Math.ceil(Math.abs(preference - 4.5)) }),
   ...(probability !== undefined && { probability }),
   ...(comment !== undefined && { comment }),
 });
 
-/** Every two completions that a judgement prefers one of; `swapped` when the better one is stored behind the worse. */
-function pairs(completions: Labelled["completions"], said: readonly Said[]) {
-  return said.flatMap((one) => {
-    const ranks = ranksIn(one.answer) ?? [];
+/** Lists the strict preferences of all judgements. `swapped`: the preferred completion is stored after the other one. */
+function preferencePairs(completions: LabelledTask["completions"], judgements: readonly ExportedJudgement[]) {
+  return judgements.flatMap((judgement) => {
+    const ranks = strictRanks(judgement.answer) ?? [];
     return ranks.flatMap((best, i) =>
       ranks.flatMap((worst, j) => {
         const [better, worse] = [completions[i], completions[j]];
-        return best < worst && better && worse ? [{ one, better, worse, swapped: i > j }] : [];
+        return best < worst && better && worse ? [{ judgement, better, worse, swapped: i > j }] : [];
       }),
     );
   });
 }
 
-/** Up or down as rated so; else up for the best completion and down for the worst, or down for all that are bad. */
-function thumbs(answer: Answer, count: number): (boolean | undefined)[] {
+/**
+ * Labels completions as good (true) or bad (false): by their thumb ratings, else the best ranked as good and the worst as
+ * bad; all bad for "both are bad". Completions in between are undefined.
+ */
+function thumbLabels(answer: Answer, count: number): (boolean | undefined)[] {
   if (answer.bothBad) return new Array<boolean>(count).fill(false);
-  const up = answer.ratings?.[thumb];
-  if (up) return up.map((rating) => rating > 0);
-  const ranks = ranksIn(answer) ?? [];
+  const thumbs = answer.ratings?.[thumbCriterion];
+  if (thumbs) return thumbs.map((rating) => rating > 0);
+  const ranks = strictRanks(answer) ?? [];
   return ranks.map((rank) =>
     rank === Math.min(...ranks) ? true : rank === Math.max(...ranks) ? false : undefined,
   );
 }
 
-/** Places of completions, 0 for the best, by their weighted mean rank. */
-function consensus(said: readonly Said[], count: number): number[] | undefined {
-  const ranked = said.flatMap(({ answer, weight }) => {
-    const ranks = ranksIn(answer);
+/** Ranks completions by their weighted mean rank over all judgements, 0 for the best; undefined without a ranking. */
+function consensusRanks(judgements: readonly ExportedJudgement[], count: number): number[] | undefined {
+  const ranked = judgements.flatMap(({ answer, weight }) => {
+    const ranks = strictRanks(answer);
     return ranks ? [{ ranks, weight }] : [];
   });
   if (!ranked.length) return undefined;
-  // Labelers who count for nothing still decide what nobody else has seen.
+  // If all labelers of the task have weight 0, they count equally.
   const trusted = ranked.filter(({ weight }) => weight > 0);
-  const voters = trusted.length ? trusted : ranked.map((one) => ({ ...one, weight: 1 }));
+  const voters = trusted.length ? trusted : ranked.map(({ ranks }) => ({ ranks, weight: 1 }));
   return denseRanks(
     Array.from({ length: count }, (_, i) =>
       voters.reduce((sum, { ranks, weight }) => sum + weight * (ranks[i] as number), 0),
@@ -317,8 +321,8 @@ function consensus(said: readonly Said[], count: number): number[] | undefined {
   );
 }
 
-/** A prompt in the form that OpenAI's comparisons are read into, taken apart. */
-function postOf(messages: readonly Message[]): Row {
+/** Splits a summarisation prompt into the fields of OpenAI's comparisons. Inverse of the reader in `formats/openai.ts`. */
+function parseSummarisationPrompt(messages: readonly Message[]): Row {
   const content = messages.at(-1)?.content ?? "";
   const parts = /^(?:SUBREDDIT: r\/(.*)\n\n)?(?:TITLE: (.*)\n\n)?POST: ([\s\S]*)\n\nTL;DR:$/.exec(content);
   if (!parts) return { article: content.replace(/\n\nTL;DR:$/, "") };

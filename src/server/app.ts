@@ -20,26 +20,27 @@ import { sessionUser } from "../labels/accounts.ts";
 import { collect, exportRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
 import type { User } from "../labels/records.ts";
-import { type LabelStore, Refusal } from "../labels/store.ts";
-import { Aside } from "./labels/aside.ts";
-import { type Access, type Ask, sessionCookie } from "./labels/ask.ts";
+import { type LabelStore, RequestError } from "../labels/store.ts";
+import { type Access, type RequestContext, sessionCookie } from "./labels/context.ts";
 import { errorSchema, type Reply, type Routes, routes } from "./labels/contract.ts";
 import { handlers } from "./labels/handlers.ts";
+import { StatisticsWorker } from "./labels/statistics-worker.ts";
 
-const rank: Record<Access, number> = { anyone: 0, labeler: 1, reviewer: 2, owner: 3 };
+/** Higher levels may do everything that lower ones may. */
+const roleLevel: Record<Access, number> = { anyone: 0, labeler: 1, reviewer: 2, owner: 3 };
 
-const pages = fileURLToPath(new URL("../../dist/web", import.meta.url));
-/** Bytes of a request; an import's is larger. */
-const limits = { any: 8 * 2 ** 20, import: 256 * 2 ** 20 };
+const webRoot = fileURLToPath(new URL("../../dist/web", import.meta.url));
+/** Largest request bodies in bytes. */
+const bodyLimits = { any: 8 * 2 ** 20, import: 256 * 2 ** 20 };
 
-/** The label store over HTTP, with its pages. It listens to nothing yet. */
+/** Builds the HTTP server of a label store: its API and web app. The caller starts it with `listen`. */
 export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
-  const app = fastify({ bodyLimit: limits.any, trustProxy: "loopback" });
+  const app = fastify({ bodyLimit: bodyLimits.any, trustProxy: "loopback" });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler(answerError);
-  const aside = new Aside(store);
-  app.addHook("onClose", () => aside.close());
+  app.setErrorHandler(sendError);
+  const statistics = new StatisticsWorker(store);
+  app.addHook("onClose", () => statistics.close());
   await app.register(cookie);
   await app.register(helmet, {
     contentSecurityPolicy: {
@@ -54,7 +55,7 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
       },
     },
   });
-  // By session where there is one: labelers may share an address.
+  // Requests are limited by session if there is one, because labelers may share an IP address.
   const keyGenerator = ({ cookies, ip }: FastifyRequest) => cookies[sessionCookie] ?? ip;
   await app.register(rateLimit, { max: 1200, timeWindow: "1 minute", keyGenerator });
   await app.register(swagger, {
@@ -62,74 +63,82 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
     transform: jsonSchemaTransform,
   });
   await app.register(async (api) => {
-    for (const key of Object.keys(routes) as (keyof Routes)[]) add(api, store, aside, key);
-    addExport(api, store);
+    for (const key of Object.keys(routes) as (keyof Routes)[]) addRoute(api, store, statistics, key);
+    addExportRoute(api, store);
     api.get("/api/openapi.json", { schema: { hide: true } }, () => app.swagger());
   });
-  if (existsSync(pages)) {
-    await app.register(files, { root: pages, maxAge: "1h" });
-    // The pages' own addresses: the app decides what to show.
+  if (existsSync(webRoot)) {
+    await app.register(files, { root: webRoot, maxAge: "1h" });
+    // Paths of the single-page app: its router decides which page to show.
     app.setNotFoundHandler((request, reply) =>
       request.method === "GET" && !request.url.startsWith("/api/")
         ? reply.header("cache-control", "no-cache").sendFile("index.html", { maxAge: 0 })
-        : reply.code(404).send({ error: "there is nothing here" }),
+        : reply.code(404).send({ error: "there is no such address" }),
     );
   }
   return app;
 }
 
-function add<K extends keyof Routes>(api: FastifyInstance, store: LabelStore, aside: Aside, key: K): void {
+function addRoute<K extends keyof Routes>(
+  api: FastifyInstance,
+  store: LabelStore,
+  statistics: StatisticsWorker,
+  key: K,
+): void {
   const [method, url] = key.split(" ") as [string, string];
   const { response, ...parts } = routes[key] as { response: z.ZodType; params?: z.ZodType; body?: z.ZodType };
-  const [access, handle] = handlers[key] as unknown as [Access, (ask: Ask<K>) => Promise<Reply<K>>];
-  const guarded = /login|claim|password|reset/.test(url);
+  const [access, handle] = handlers[key] as unknown as [
+    Access,
+    (context: RequestContext<K>) => Promise<Reply<K>>,
+  ];
+  const takesSecret = /login|claim|password|reset/.test(url);
   api.route({
     method,
     url,
     schema: { ...parts, response: { 200: response, "4xx": errorSchema } },
-    ...(url.endsWith("/import") && { bodyLimit: limits.import }),
-    // Passwords are not to be guessed by trying.
-    ...(guarded && {
+    ...(url.endsWith("/import") && { bodyLimit: bodyLimits.import }),
+    // Slows down attempts to guess a password or token.
+    ...(takesSecret && {
       config: {
         rateLimit: { max: 20, timeWindow: "1 minute", keyGenerator: ({ ip }: FastifyRequest) => ip },
       },
     }),
     handler: async (request, reply) => {
-      if (method !== "GET") refuseForged(request);
-      const user = await whoAsks(store, request, access);
-      const { params, body } = request as unknown as Pick<Ask<K>, "params" | "body">;
-      // A handler for anyone looks whether there is a user.
-      return handle({ store, aside, user: user as User, params, body, request, reply });
+      if (method !== "GET") refuseCrossSite(request);
+      const user = await authorise(store, request, access);
+      const { params, body } = request as unknown as Pick<RequestContext<K>, "params" | "body">;
+      // Handlers for "anyone" check whether there is a user.
+      return handle({ store, statistics, user: user as User, params, body, request, reply });
     },
   });
 }
 
-/** Who sends a request. @throws Refusal when they may not, or must sign in */
-async function whoAsks(
+/** Returns the user who sends a request. @throws RequestError if the route is not for them, or needs a session */
+async function authorise(
   store: LabelStore,
   request: FastifyRequest,
   access: Access,
 ): Promise<User | undefined> {
   const token = request.cookies[sessionCookie];
   const user = token === undefined ? undefined : await sessionUser(store, token);
-  if (rank[access] > 0 && !user) throw new Refusal(401, "sign in first");
-  if (user && rank[user.role] < rank[access])
-    throw new Refusal(403, `this is for ${access === "owner" ? "owners" : "reviewers and owners"}`);
+  if (roleLevel[access] > 0 && !user) throw new RequestError(401, "sign in first");
+  if (user && roleLevel[user.role] < roleLevel[access])
+    throw new RequestError(403, `this is for ${access === "owner" ? "owners" : "reviewers and owners"}`);
   const { project } = (request.params ?? {}) as { project?: string };
   if (user?.role === "labeler" && project !== undefined && !(await store.isMember(project, user.id)))
-    throw new Refusal(404, "there is no such project");
+    throw new RequestError(404, "there is no such project");
   return user;
 }
 
 const exportQuery = z.object({ format: z.enum(exportFormats), as: z.enum(encodings).default("jsonl") });
 
-/** A project's labels as a file; JSON lines are written as they are read. */
-function addExport(api: FastifyInstance, store: LabelStore): void {
+/** Adds the route that exports a project's labels as a file. JSON lines are streamed. */
+function addExportRoute(api: FastifyInstance, store: LabelStore): void {
   api.get(
     "/api/projects/:project/export",
     { schema: { params: z.object({ project: z.string() }), querystring: exportQuery } },
     async (request, reply) => {
-      await whoAsks(store, request, "reviewer");
+      await authorise(store, request, "reviewer");
       const project = await store.project((request.params as { project: string }).project);
       const { format, as } = request.query as z.infer<typeof exportQuery>;
       const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.${as}`;
@@ -151,32 +160,32 @@ function addExport(api: FastifyInstance, store: LabelStore): void {
   );
 }
 
-/** A page of another site can make a browser send cookies, but no header of its own, and its origin is told. */
-function refuseForged({ headers }: FastifyRequest): void {
+/** Refuses cross-site requests: pages of other sites can make a browser send cookies, but no custom header. */
+function refuseCrossSite({ headers }: FastifyRequest): void {
   const { origin, host } = headers;
-  const own = `http://${host}`;
-  const isForeign = (from: string) => !URL.canParse(from) || new URL(from).host !== new URL(own).host;
+  const sameSite = `http://${host}`;
+  const isForeign = (url: string) => !URL.canParse(url) || new URL(url).host !== new URL(sameSite).host;
   if (headers["x-plumbline"] !== "1" || (origin !== undefined && isForeign(origin)))
-    throw new Refusal(
+    throw new RequestError(
       403,
       "requests that change something need the header x-plumbline: 1, from the same site",
     );
 }
 
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const [issue] = error.validation;
     const field = issue?.instancePath.slice(1).replaceAll("/", ".");
     return reply.code(400).send({ error: `${field ? `${field}: ` : ""}${issue?.message}` });
   }
-  if (error instanceof Refusal) return reply.code(error.status).send({ error: error.message });
+  if (error instanceof RequestError) return reply.code(error.status).send({ error: error.message });
   if (error instanceof InputError) return reply.code(400).send({ error: error.message });
   if ((error as { statusCode?: number }).statusCode === 413) {
-    const most = request.routeOptions.bodyLimit / 2 ** 20;
-    return reply.code(413).send({ error: `this is too large: a request has at most ${most} MiB` });
+    const limit = request.routeOptions.bodyLimit / 2 ** 20;
+    return reply.code(413).send({ error: `this is too large: a request has at most ${limit} MiB` });
   }
   const { statusCode = 500, message, stack } = error as Error & { statusCode?: number };
   if (statusCode < 500) return reply.code(statusCode).send({ error: message });
   console.error(stack);
-  return reply.code(500).send({ error: "something went wrong here; the server's log says what" });
+  return reply.code(500).send({ error: "internal error; the server's log has the details" });
 }

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { goldenJson } from "../../test/golden.ts";
 import {
-  accident,
-  agreementOf,
   cohenKappa,
   estimate,
   fleissKappa,
   kendallTau,
   krippendorffAlpha,
+  lowAgreementPValue,
+  measureAgreement,
   type Scale,
   scales,
-  shareOf,
+  winRate,
 } from "./agreement.ts";
 import { uniform } from "./random.ts";
 
@@ -144,7 +144,7 @@ describe("an agreement's summary", () => {
       const other = i % 2 ? "no" : "yes";
       return `i${i} ann ${truth}\ni${i} bob ${truth}\ni${i} cat ${i % 3 ? other : truth}`;
     });
-    const found = agreementOf(said(rows.join("\n")), "nominal");
+    const found = measureAgreement(said(rows.join("\n")), "nominal");
     expect(found).toMatchObject({ items: 20, labelers: 3, ratings: 60, rated: 20 });
     expect(found.pairs.map(({ a, b }) => `${a} ${b}`).at(-1)).toBe("ann bob");
     expect(found.pairs.at(-1)?.kappa).toBe(1);
@@ -158,7 +158,7 @@ describe("an agreement's summary", () => {
     expect(value && value.low < value.value && value.value < value.high).toBe(true);
   });
 
-  it("knows how likely so little agreement is by accident", () => {
+  it("computes how likely so little agreement is by chance", () => {
     // Binomial probabilities of at most so many of n at 0.75, which is κ = 0.5 where chance is 0.5; as fractions.
     const two = { a: "a", b: "b", expected: 0.5, marginals: [[], []] as [number[], number[]], kappa: 0 };
     const known: [equal: number, items: number, probability: number][] = [
@@ -169,11 +169,11 @@ describe("an agreement's summary", () => {
       [70, 100, 0.14954104656657347],
     ];
     for (const [equal, items, probability] of known)
-      expect(accident({ ...two, observed: equal / items, items })).toBeCloseTo(probability, 12);
+      expect(lowAgreementPValue({ ...two, observed: equal / items, items })).toBeCloseTo(probability, 12);
   });
 
   it("accuses no two who disagree about few, and seldom two who agree as others do", () => {
-    const few = agreementOf(said("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
+    const few = measureAgreement(said("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
     expect(few.alert).toMatch(/^labelers agree little[^.]*\.\d\d[^.]*$/);
     // Each says the truth of two labels with probability (1 + √½) / 2, so every two agree with κ = 0.5.
     const random = uniform(1);
@@ -186,33 +186,37 @@ describe("an agreement's summary", () => {
           label: Number(random() < (1 + Math.SQRT1_2) / 2 === truth),
         }));
       });
-      return agreementOf(ratings.flat(), "nominal").alert?.includes("two to be an accident") ?? false;
+      return (
+        measureAgreement(ratings.flat(), "nominal").alert?.includes("two labelers to be chance") ?? false
+      );
     });
     // One of a hundred at most: 2, and four standard deviations more.
     expect(alarms.filter(Boolean).length).toBeLessThan(8);
   });
 
   it("says why there is no number", () => {
-    expect(agreementOf(said("a x 1\nb y 1"), "nominal").alpha).toEqual({ reason: "no item has two ratings" });
-    const same = agreementOf(said("a x 1\na y 1\nb x 1\nb y 1"), "nominal");
+    expect(measureAgreement(said("a x 1\nb y 1"), "nominal").alpha).toEqual({
+      reason: "no item has two ratings",
+    });
+    const same = measureAgreement(said("a x 1\na y 1\nb x 1\nb y 1"), "nominal");
     expect(same.alpha).toEqual({ reason: "every rating is the same" });
     expect(same.pairs[0]).toMatchObject({
       reason: expect.stringMatching(/one and the same label/),
       observed: 1,
     });
-    expect(agreementOf(said("a x 1\na y 1\nb x 1\nb y 1\nb z 2"), "nominal").fleiss.reason).toMatch(
+    expect(measureAgreement(said("a x 1\na y 1\nb x 1\nb y 1\nb z 2"), "nominal").fleiss.reason).toMatch(
       /same number/,
     );
   });
 
   it("gives a share Wilson's interval, as statsmodels does", () => {
-    const { value } = shareOf([1, 1, undefined, 1, 1, 1, 1, 1, 1, 0, 0]);
+    const { value } = winRate([1, 1, undefined, 1, 1, 1, 1, 1, 1, 0, 0]);
     expect(value).toEqual({
       value: 0.8,
       low: expect.closeTo(0.4901625, 6),
       high: expect.closeTo(0.9433178, 6),
     });
-    expect(shareOf([undefined])).toEqual({ reason: "no comparison yet" });
+    expect(winRate([undefined])).toEqual({ reason: "no comparison yet" });
   });
 
   it("finds an interval that holds the truth as often as it says", () => {

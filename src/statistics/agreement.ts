@@ -1,12 +1,12 @@
 import { bootstrap, type Interval } from "./bootstrap.ts";
 import { mean } from "./numbers.ts";
 
-// How far labelers agree, on plain numbers. A statistic that is not defined is absent with the reason: never 1, never 0.
+// Agreement between labelers. A statistic that is undefined on its data has no value but a reason: never 1, never 0.
 
 export const scales = ["nominal", "ordinal", "interval", "ratio"] as const;
 export type Scale = (typeof scales)[number];
 
-/** A statistic with its 95 % interval, or why there is none. */
+/** A statistic with its 95 % interval, or the reason why it is undefined. */
 export interface Estimate {
   value?: Interval;
   reason?: string;
@@ -15,9 +15,9 @@ export interface Estimate {
 export interface Kappa {
   kappa?: number;
   reason?: string;
-  /** Share of items on which both say the same; under weights, how much they agree at all. */
+  /** Share of items with equal labels; with weights, the mean weight of agreement. */
   observed: number;
-  /** What would be expected of two who say each label as often, at random. */
+  /** Expected value of `observed` for independent labels with the same marginals. */
   expected: number;
   /** Share of each category, by labeler. */
   marginals: [number[], number[]];
@@ -25,8 +25,8 @@ export interface Kappa {
 }
 
 /**
- * Cohen's κ of two labelers on the same items, (p_o − p_e) / (1 − p_e) (Cohen 1960; with weights 1968).
- * @param a, b places of their labels among `categories` many, in order where weighted
+ * Computes Cohen's κ of two labelers on the same items, (p_o − p_e) / (1 − p_e) (Cohen 1960; with weights 1968).
+ * @param a, b category index of each item's label, from 0 to `categories` − 1; ordered if weighted
  */
 export function cohenKappa(
   a: readonly number[],
@@ -40,24 +40,25 @@ export function cohenKappa(
   const marginals: [number[], number[]] = [share(a), share(b)];
   const agree = (i: number, j: number): number => {
     if (!weights || categories < 2) return Number(i === j);
-    const apart = Math.abs(i - j) / (categories - 1);
-    return 1 - (weights === "linear" ? apart : apart * apart);
+    const distance = Math.abs(i - j) / (categories - 1);
+    return 1 - (weights === "linear" ? distance : distance * distance);
   };
   const observed = a.reduce((sum, label, i) => sum + agree(label, b[i] as number), 0) / items;
   const expected = marginals[0].reduce(
     (sum, p, i) => sum + marginals[1].reduce((inner, q, j) => inner + p * q * agree(i, j), 0),
     0,
   );
-  const found = { observed, expected, marginals, items };
-  if (!items) return { ...found, reason: "they have no item in common" };
-  if (1 - expected < 1e-12) return { ...found, reason: "both gave one and the same label to everything" };
-  return { ...found, kappa: (observed - expected) / (1 - expected) };
+  const agreement = { observed, expected, marginals, items };
+  if (!items) return { ...agreement, reason: "they have no item in common" };
+  if (1 - expected < 1e-12) return { ...agreement, reason: "both gave one and the same label to everything" };
+  return { ...agreement, kappa: (observed - expected) / (1 - expected) };
 }
 
 /**
- * Fleiss' κ (Fleiss 1971).
- * @param counts how often each item (a row) was put in each category @param times how many items are like each row
- * @returns a reason where it is not defined
+ * Computes Fleiss' κ (Fleiss 1971).
+ * @param counts (items, categories): ratings of each item in each category
+ * @param times how many items each row stands for. Default: 1 each
+ * @returns κ, or the reason why it is undefined
  */
 export function fleissKappa(
   counts: readonly (readonly number[])[],
@@ -72,13 +73,13 @@ export function fleissKappa(
   let agreed = 0;
   const sums = new Array<number>(counts[0]?.length ?? 0).fill(0);
   counts.forEach((row, i) => {
-    const like = times[i] as number;
+    const repeats = times[i] as number;
     let squares = 0;
     row.forEach((count, c) => {
       squares += count * count;
-      sums[c] = (sums[c] as number) + count * like;
+      sums[c] = (sums[c] as number) + count * repeats;
     });
-    agreed += ((squares - n) / (n * (n - 1))) * like;
+    agreed += ((squares - n) / (n * (n - 1))) * repeats;
   });
   const observed = agreed / items;
   const expected = sums.reduce((sum, count) => sum + (count / total) ** 2, 0);
@@ -86,10 +87,11 @@ export function fleissKappa(
 }
 
 /**
- * Krippendorff's α, 1 − D_o / D_e (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). Ratings may be
- * missing: items with fewer than two say nothing.
- * @param counts how often each item (a row) was given each value @param values of the columns, ascending
- * @param times how many items are like each row @returns a reason where it is not defined
+ * Computes Krippendorff's α, 1 − D_o / D_e (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). Ratings may
+ * be missing: items with fewer than two are ignored.
+ * @param counts (items, values): ratings of each item with each value @param values of the columns, ascending
+ * @param times how many items each row stands for. Default: 1 each
+ * @returns α, or the reason why it is undefined
  */
 export function krippendorffAlpha(
   counts: readonly (readonly number[])[],
@@ -99,38 +101,38 @@ export function krippendorffAlpha(
 ): number | string {
   const k = values.length;
   const totals = new Array<number>(k).fill(0);
-  /** Pairs of ratings within items, by their values, for each item as if it had one rating a pair. */
-  const pairs = new Array<number>(k * k).fill(0);
+  /** Coincidence matrix (values, values): pairs of ratings within items, each item weighted by 1 / (ratings − 1). */
+  const coincidences = new Array<number>(k * k).fill(0);
   for (const [i, row] of counts.entries()) {
-    const like = times[i] as number;
+    const repeats = times[i] as number;
     let size = 0;
     for (let c = 0; c < k; c++) size += row[c] as number;
     if (size < 2) continue;
     for (let c = 0; c < k; c++) {
-      const count = (row[c] as number) * like;
+      const count = (row[c] as number) * repeats;
       if (!count) continue;
       totals[c] = (totals[c] as number) + count;
       for (let d = 0; d < k; d++)
-        pairs[c * k + d] =
-          (pairs[c * k + d] as number) + (count * ((row[d] as number) - Number(c === d))) / (size - 1);
+        coincidences[c * k + d] =
+          (coincidences[c * k + d] as number) + (count * ((row[d] as number) - Number(c === d))) / (size - 1);
     }
   }
   const n = totals.reduce((a, b) => a + b, 0);
   if (n < 2) return "no item has two ratings";
-  const distance = distances(values, totals, scale);
+  const distance = squaredDistance(values, totals, scale);
   let observed = 0;
   let expected = 0;
   for (let c = 0; c < k; c++)
     for (let d = 0; d < k; d++) {
-      const apart = distance(c, d);
-      observed += (pairs[c * k + d] as number) * apart;
-      expected += (totals[c] as number) * ((totals[d] as number) - Number(c === d)) * apart;
+      const squared = distance(c, d);
+      observed += (coincidences[c * k + d] as number) * squared;
+      expected += (totals[c] as number) * ((totals[d] as number) - Number(c === d)) * squared;
     }
   return expected === 0 ? "every rating is the same" : 1 - (observed * (n - 1)) / expected;
 }
 
-/** Squared distance of two values by their places. */
-function distances(
+/** Returns the scale's squared distance between the values at two column indices. */
+function squaredDistance(
   values: readonly number[],
   totals: readonly number[],
   scale: Scale,
@@ -140,16 +142,17 @@ function distances(
   if (scale === "interval") return (c, d) => (value(c) - value(d)) ** 2;
   if (scale === "ratio")
     return (c, d) => (c === d ? 0 : ((value(c) - value(d)) / (value(c) + value(d))) ** 2);
-  let before = 0;
-  const middles = totals.map((count) => {
-    before += count;
-    return before - count / 2;
+  // Ordinal: the distance of two values is the number of ratings between them, the two counted by half.
+  let cumulative = 0;
+  const midRanks = totals.map((count) => {
+    cumulative += count;
+    return cumulative - count / 2;
   });
-  const middle = (c: number) => middles[c] as number;
-  return (c, d) => (middle(c) - middle(d)) ** 2;
+  const midRank = (c: number) => midRanks[c] as number;
+  return (c, d) => (midRank(c) - midRank(d)) ** 2;
 }
 
-/** Kendall's τ-b of two rankings of the same things (Kendall 1945), or why it is not defined. */
+/** Computes Kendall's τ-b of two rankings of the same items (Kendall 1945). @returns τ, or the reason why it is undefined */
 export function kendallTau(a: readonly number[], b: readonly number[]): number | string {
   let [agree, tiesA, tiesB, pairs] = [0, 0, 0, 0];
   for (let i = 0; i < a.length; i++)
@@ -161,41 +164,41 @@ export function kendallTau(a: readonly number[], b: readonly number[]): number |
       if (x === 0) tiesA++;
       if (y === 0) tiesB++;
     }
-  if (!pairs) return "it needs two things to rank";
+  if (!pairs) return "it needs two ranked items";
   if (tiesA === pairs || tiesB === pairs) return "one ranking is all ties";
   return agree / Math.sqrt((pairs - tiesA) * (pairs - tiesB));
 }
 
-/** A statistic of items with its interval. Resamples in which it is not defined are left out. */
+/** Estimates a statistic with its bootstrap interval over items. Resamples in which it is undefined are left out. */
 export function estimate<T>(
   items: readonly T[],
   statistic: (sample: readonly T[]) => number | string,
 ): Estimate {
-  const whole = statistic(items);
-  if (typeof whole === "string") return { reason: whole };
+  const onAll = statistic(items);
+  if (typeof onAll === "string") return { reason: onAll };
   const resamples = items.length > 2000 ? 200 : 1000;
-  const number = (sample: readonly T[]) => {
+  const orNaN = (sample: readonly T[]) => {
     const value = statistic(sample);
     return typeof value === "string" ? Number.NaN : value;
   };
-  return { value: bootstrap(items, number, 0, resamples) };
+  return { value: bootstrap(items, orNaN, 0, resamples) };
 }
 
-/** How many values an item has, and their sum. */
-export interface Total {
+/** Number of values of an item, and their sum. */
+export interface CountAndSum {
   count: number;
   sum: number;
 }
 
-export const totalOf = (values: readonly number[]): Total => ({
+export const countAndSum = (values: readonly number[]): CountAndSum => ({
   count: values.length,
   sum: values.reduce((a, b) => a + b, 0),
 });
 
-/** The mean of all values of items. @param reason why there is none */
-export const meanOf =
+/** Returns a function that computes the mean of all items' values. @param reason result if there are no values */
+export const pooledMean =
   (reason: string) =>
-  (items: readonly Total[]): number | string => {
+  (items: readonly CountAndSum[]): number | string => {
     let [count, sum] = [0, 0];
     for (const item of items) {
       count += item.count;
@@ -205,37 +208,40 @@ export const meanOf =
   };
 
 /**
- * `estimate` of a statistic of count rows. There are few different ones in thousands of items: the statistic is given each
- * once, and how many items are like it.
+ * Estimates a statistic of count rows, as `estimate` does. Thousands of items have few distinct rows, so for speed the
+ * statistic gets each distinct row once, with the number of items that have it.
  */
-export function estimateRows(
+export function estimateFromCounts(
   rows: readonly (readonly number[])[],
-  statistic: (different: readonly (readonly number[])[], times: readonly number[]) => number | string,
+  statistic: (distinct: readonly (readonly number[])[], times: readonly number[]) => number | string,
 ): Estimate {
   const keys = rows.map((row) => row.join());
-  const different = [...new Map(rows.map((row, i) => [keys[i], row])).values()];
-  const places = new Map(different.map((row, place) => [row.join(), place]));
+  const distinct = [...new Map(rows.map((row, i) => [keys[i], row])).values()];
+  const indexByKey = new Map(distinct.map((row, index) => [row.join(), index]));
   return estimate(
-    keys.map((key) => places.get(key) as number),
+    keys.map((key) => indexByKey.get(key) as number),
     (sample) => {
-      const times = new Array<number>(different.length).fill(0);
-      for (const place of sample) times[place] = (times[place] as number) + 1;
-      const drawn = (_: unknown, place: number) => times[place] !== 0;
-      return statistic(different.filter(drawn), times.filter(drawn));
+      const times = new Array<number>(distinct.length).fill(0);
+      for (const index of sample) times[index] = (times[index] as number) + 1;
+      const isDrawn = (_: unknown, index: number) => times[index] !== 0;
+      return statistic(distinct.filter(isDrawn), times.filter(isDrawn));
     },
   );
 }
 
-/** The share of wins (1, not 0) among those that are known, with Wilson's interval (1927), which holds for few as well. */
-export function shareOf(wins: readonly (number | undefined)[]): Estimate {
+/**
+ * Estimates a win rate with Wilson's interval (1927), which also holds for few comparisons.
+ * @param wins 1 for a win, 0 for a loss, undefined for comparisons to ignore
+ */
+export function winRate(wins: readonly (number | undefined)[]): Estimate {
   const known = wins.filter((win) => win !== undefined);
   const n = known.length;
   if (!n) return { reason: "no comparison yet" };
   const z = 1.959964;
   const p = mean(known);
-  const middle = (p + (z * z) / (2 * n)) / (1 + (z * z) / n);
+  const center = (p + (z * z) / (2 * n)) / (1 + (z * z) / n);
   const half = (z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n))) / (1 + (z * z) / n);
-  return { value: { value: p, low: middle - half, high: middle + half } };
+  return { value: { value: p, low: center - half, high: center + half } };
 }
 
 export interface Rating {
@@ -248,108 +254,110 @@ export interface Agreement {
   items: number;
   labelers: number;
   ratings: number;
-  /** Items with two ratings or more: the others say nothing of agreement. */
+  /** Number of items with two ratings or more. The others are ignored. */
   rated: number;
   alpha: Estimate;
   fleiss: Estimate;
-  /** Share of equal labels over all pairs of ratings of an item. */
+  /** Share of pairs of ratings of the same item that are equal. */
   observed: number | undefined;
-  /** Every two labelers with an item in common, those that agree least first. */
-  pairs: Pair[];
-  /** Items by the share of unequal pairs of ratings, the worst first; those without any are not listed. */
+  /** Pairs of labelers with an item in common, least agreement first. */
+  pairs: LabelerPair[];
+  /** Items with disagreement, by the share of unequal pairs of ratings, the worst first. */
   worst: { item: string; disagreement: number; labels: string[] }[];
   alert?: string;
 }
 
 /**
- * Agreement under this wants a look. For comparisons it is much to ask: InstructGPT's labelers agreed on 73 % of them,
+ * Agreement below this raises an alert. It is a high bar for comparisons: InstructGPT's labelers agreed on 73 % of them,
  * which is an α of about 0.45.
  */
-const enough = 0.5;
+const minAgreement = 0.5;
 
-/** Everything about the agreement of ratings. Labels are numbers but for the nominal scale. */
-export function agreementOf(ratings: readonly Rating[], scale: Scale): Agreement {
+/** Computes all agreement statistics of ratings. Labels must be numbers, except on the nominal scale. */
+export function measureAgreement(ratings: readonly Rating[], scale: Scale): Agreement {
   const values = [...new Set(ratings.map(({ label }) => label))].sort((a, b) =>
     typeof a === "number" && typeof b === "number" ? a - b : String(a) < String(b) ? -1 : 1,
   );
-  const places = new Map(values.map((value, place) => [value, place]));
+  const indexOfValue = new Map(values.map((value, index) => [value, index]));
   const items = new Map<string, Map<string, number>>();
   for (const { item, labeler, label } of ratings) {
     const row = items.get(item) ?? new Map<string, number>();
-    items.set(item, row.set(labeler, places.get(label) as number));
+    items.set(item, row.set(labeler, indexOfValue.get(label) as number));
   }
   const rows = [...items].map(([item, row]) => {
     const counts = new Array<number>(values.length).fill(0);
-    for (const place of row.values()) counts[place] = (counts[place] as number) + 1;
+    for (const index of row.values()) counts[index] = (counts[index] as number) + 1;
     return { item, row, counts };
   });
-  const rated = rows.filter(({ row }) => row.size > 1);
-  const counts = rated.map((one) => one.counts);
-  const numbers = scale === "nominal" ? values.map((_, place) => place) : values.map(Number);
-  const alpha = estimateRows(counts, (some, times) => krippendorffAlpha(some, numbers, scale, times));
-  const unequal = rated.map(({ item, row, counts }) => {
+  const ratedTwice = rows.filter(({ row }) => row.size > 1);
+  const counts = ratedTwice.map((item) => item.counts);
+  const numbers = scale === "nominal" ? values.map((_, index) => index) : values.map(Number);
+  const alpha = estimateFromCounts(counts, (distinct, times) =>
+    krippendorffAlpha(distinct, numbers, scale, times),
+  );
+  const itemPairs = ratedTwice.map(({ item, row, counts }) => {
     const all = row.size * (row.size - 1);
     const equal = counts.reduce((sum, count) => sum + count * (count - 1), 0);
-    return { item, equal, all, labels: [...row].map(([who, place]) => `${who}: ${values[place]}`) };
+    return { item, equal, all, labels: [...row].map(([labeler, index]) => `${labeler}: ${values[index]}`) };
   });
-  const all = unequal.reduce((sum, one) => sum + one.all, 0);
-  const pairs = kappas(
-    rated.map(({ row }) => row),
+  const allPairs = itemPairs.reduce((sum, { all }) => sum + all, 0);
+  const pairs = pairwiseKappas(
+    ratedTwice.map(({ row }) => row),
     values.length,
     scale,
   );
-  const found = {
+  const agreement = {
     items: rows.length,
     ratings: ratings.length,
-    rated: rated.length,
+    rated: ratedTwice.length,
     alpha,
     labelers: new Set(ratings.map(({ labeler }) => labeler)).size,
-    fleiss: estimateRows(counts, fleissKappa),
-    observed: all ? unequal.reduce((sum, { equal }) => sum + equal, 0) / all : undefined,
+    fleiss: estimateFromCounts(counts, fleissKappa),
+    observed: allPairs ? itemPairs.reduce((sum, { equal }) => sum + equal, 0) / allPairs : undefined,
     pairs,
-    worst: unequal
+    worst: itemPairs
       .map(({ item, equal, all, labels }) => ({ item, disagreement: 1 - equal / all, labels }))
       .filter(({ disagreement }) => disagreement > 0)
       .sort((a, b) => b.disagreement - a.disagreement),
   };
-  const alert = alertOf(alpha, pairs);
-  return { ...found, ...(alert !== undefined && { alert }) };
+  const alert = agreementAlert(alpha, pairs);
+  return { ...agreement, ...(alert !== undefined && { alert }) };
 }
 
-/** What is to be looked into, if anything: little agreement of all, or of two, who are named. */
-export function alertOf({ value }: Estimate, pairs: readonly Pair[]): string | undefined {
-  // Each pair gets its part of the chance of a false alarm (Bonferroni).
-  const apart = pairs.filter((pair) => accident(pair) < falseAlarm / pairs.length);
-  const named = apart
+/** Writes a warning if all labelers, or two of them, agree too little; undefined if there is nothing to warn of. */
+export function agreementAlert({ value }: Estimate, pairs: readonly LabelerPair[]): string | undefined {
+  // Bonferroni correction: the false alarm rate is divided by the number of pairs.
+  const disagreeing = pairs.filter((pair) => lowAgreementPValue(pair) < falseAlarmRate / pairs.length);
+  const examples = disagreeing
     .slice(0, 5)
     .map(
       ({ a, b, observed, items }) => `${a} and ${b} (alike on ${Math.round(observed * 100)} % of ${items})`,
     );
-  const more = apart.length - named.length;
+  const more = disagreeing.length - examples.length;
   const alerts = [
     value &&
-      value.value < enough &&
-      `labelers agree little (α ${value.value.toFixed(2)}, 0 is chance): look at what they disagree about most, and say in the guidelines what decides it; or somebody answers carelessly`,
-    apart.length > 0 &&
-      `too little agreement of two to be an accident: ${named.join(", ")}${more ? ` and ${more} pairs more` : ""}`,
+      value.value < minAgreement &&
+      `labelers agree little (α ${value.value.toFixed(2)}, 0 is chance): look at the tasks they disagree about most, and decide such cases in the guidelines; or a labeler is careless`,
+    disagreeing.length > 0 &&
+      `too little agreement of two labelers to be chance: ${examples.join(", ")}${more ? ` and ${more} more pairs` : ""}`,
   ].filter(Boolean);
   return alerts.length ? alerts.join(". ") : undefined;
 }
 
-/** Two labelers and how they agree on `items`. */
-type Pair = Kappa & { a: string; b: string };
+/** Agreement of two labelers. */
+type LabelerPair = Kappa & { a: string; b: string };
 
-/** The chance that one project has a false alarm about two labelers, if every two agree with a κ of 0.5. */
-const falseAlarm = 0.01;
+/** Probability that a project gets a false alarm about a pair of labelers, if every pair agrees with a κ of 0.5. */
+const falseAlarmRate = 0.01;
 
-/** How likely two who agree with a κ of `enough` give so few equal labels to so many items (exact binomial). */
-export const accident = ({ kappa, observed, expected, items }: Pair): number =>
+/** Computes the p-value of a pair's agreement under a κ of `minAgreement`: P(so few equal labels), exact binomial. */
+export const lowAgreementPValue = ({ kappa, observed, expected, items }: LabelerPair): number =>
   kappa === undefined
     ? 1
-    : atMost(Math.ceil(observed * items - 1e-9), items, expected + enough * (1 - expected));
+    : binomialCdf(Math.ceil(observed * items - 1e-9), items, expected + minAgreement * (1 - expected));
 
-/** P(X ≤ k) of a binomial X of n trials. */
-function atMost(k: number, n: number, p: number): number {
+/** Computes P(X ≤ k) of a binomial X of n trials with probability p. */
+function binomialCdf(k: number, n: number, p: number): number {
   let log = n * Math.log(1 - p);
   let sum = Math.exp(log);
   for (let i = 1; i <= k; i++) {
@@ -359,26 +367,26 @@ function atMost(k: number, n: number, p: number): number {
   return sum;
 }
 
-/** Cohen's κ of every two labelers with an item in common, the lowest first. @param rows places of labels, by labeler */
-export function kappas(
+/** Computes Cohen's κ of every two labelers with an item in common, lowest first. @param rows category index by labeler, of each item */
+export function pairwiseKappas(
   rows: readonly ReadonlyMap<string, number>[],
   categories: number,
   scale: Scale,
 ): Agreement["pairs"] {
-  const common = new Map<string, { a: string; b: string; left: number[]; right: number[] }>();
+  const labelsByPair = new Map<string, { a: string; b: string; left: number[]; right: number[] }>();
   for (const row of rows) {
-    const who = [...row.keys()].sort();
-    for (const [i, a] of who.entries())
-      for (const b of who.slice(i + 1)) {
+    const labelers = [...row.keys()].sort();
+    for (const [i, a] of labelers.entries())
+      for (const b of labelers.slice(i + 1)) {
         const key = JSON.stringify([a, b]);
-        const pair = common.get(key) ?? { a, b, left: [], right: [] };
-        common.set(key, pair);
+        const pair = labelsByPair.get(key) ?? { a, b, left: [], right: [] };
+        labelsByPair.set(key, pair);
         pair.left.push(row.get(a) as number);
         pair.right.push(row.get(b) as number);
       }
   }
   const weighting = scale === "nominal" ? undefined : scale === "ordinal" ? "linear" : "quadratic";
-  return [...common.values()]
+  return [...labelsByPair.values()]
     .map(({ a, b, left, right }) => ({ a, b, ...cohenKappa(left, right, categories, weighting) }))
     .sort((x, y) => (x.kappa ?? 2) - (y.kappa ?? 2));
 }

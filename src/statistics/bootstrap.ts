@@ -7,8 +7,8 @@ export interface Interval {
 }
 
 /**
- * A 95 % interval by the percentile bootstrap (Efron 1979): `statistic` of 2,000 resamples of the items. Those of which it
- * is NaN are left out.
+ * Computes a 95 % interval by the percentile bootstrap (Efron 1979) over resamples of the items. Resamples for which
+ * `statistic` is NaN are left out.
  */
 export function bootstrap<T>(
   items: readonly T[],
@@ -22,6 +22,7 @@ export function bootstrap<T>(
   )
     .filter((value) => !Number.isNaN(value))
     .sort((a, b) => a - b);
-  const at = (q: number) => values[Math.min(values.length - 1, Math.floor(q * values.length))] as number;
-  return { value: statistic(items), low: at(0.025), high: at(0.975) };
+  const quantile = (q: number) =>
+    values[Math.min(values.length - 1, Math.floor(q * values.length))] as number;
+  return { value: statistic(items), low: quantile(0.025), high: quantile(0.975) };
 }

@@ -1,14 +1,14 @@
 export interface CalibrationBin {
   confidence: number;
   accuracy: number;
-  /** Sum of the weights. */
+  /** Sum of the weights in the bin. */
   count: number;
 }
 
 /**
- * Reliability of preference probabilities p = σ(margin), where the first of each pair is the preferred one: ten equal
- * bins of the confidence max(p, 1 − p) over [0.5, 1], and the expected calibration error, the count-weighted mean gap
- * between confidence and accuracy (Guo et al. 2017, eq. 3).
+ * Measures the calibration of preference probabilities p = σ(margin), where the first of each pair is the preferred one.
+ * Returns ten equal bins of the confidence max(p, 1 − p) over [0.5, 1], and the expected calibration error: the
+ * count-weighted mean gap between confidence and accuracy (Guo et al. 2017, eq. 3).
  * @param weights how much each margin counts. Default: 1
  */
 export function calibration(
@@ -20,7 +20,7 @@ export function calibration(
     const weight = weights[i] as number;
     const confidence = 1 / (1 + Math.exp(-Math.abs(margin)));
     const bin = sums[Math.min(9, Math.floor((confidence - 0.5) * 20))];
-    if (!bin) continue; // NaN
+    if (!bin) continue; // the margin is NaN
     bin.confidence += weight * confidence;
     bin.correct += margin > 0 ? weight : 0;
     bin.count += weight;

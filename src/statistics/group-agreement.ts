@@ -1,30 +1,33 @@
-import { type Estimate, estimate, meanOf, type Total, totalOf } from "./agreement.ts";
+import { type CountAndSum, countAndSum, type Estimate, estimate, pooledMean } from "./agreement.ts";
 
 export interface GroupAgreement {
-  /** Share of items on which two raters of one group agree, of two groups, and by how much they differ. */
+  /** Share of pairs of raters from the same group who agree. */
   within: Estimate;
+  /** Share of pairs of raters from different groups who agree. */
   across: Estimate;
-  /** Within less across: over 0, with an interval that excludes it, where answers differ by group. */
+  /** `within` − `across`. If its interval is above 0, answers differ by group. */
   difference: Estimate;
 }
 
-type Items = readonly { within: Total; across: Total }[];
+type ItemAgreement = readonly { within: CountAndSum; across: CountAndSum }[];
 
-/** Whether raters of one group answer alike. @param ratings of each item, one a rater */
+/** Measures whether raters agree more within their group than across groups. @param ratings of each item, one for each rater */
 export function agreementByGroup(
   ratings: readonly (readonly { group: string; answer: number }[])[],
 ): GroupAgreement {
-  const items = ratings.map((those) => {
-    const pairs = those.flatMap((a, i) =>
-      those.slice(0, i).map((b) => ({ alike: a.group === b.group, agree: Number(a.answer === b.answer) })),
+  const items = ratings.map((itemRatings) => {
+    const pairs = itemRatings.flatMap((a, i) =>
+      itemRatings
+        .slice(0, i)
+        .map((b) => ({ isSameGroup: a.group === b.group, agree: Number(a.answer === b.answer) })),
     );
-    const of = (alike: boolean) =>
-      totalOf(pairs.filter((pair) => pair.alike === alike).map(({ agree }) => agree));
-    return { within: of(true), across: of(false) };
+    const totals = (isSameGroup: boolean) =>
+      countAndSum(pairs.filter((pair) => pair.isSameGroup === isSameGroup).map(({ agree }) => agree));
+    return { within: totals(true), across: totals(false) };
   });
-  const share = meanOf("no two of them judged the same");
-  const within = (sample: Items) => share(sample.map((item) => item.within));
-  const across = (sample: Items) => share(sample.map((item) => item.across));
+  const share = pooledMean("no two of them judged the same pair");
+  const within = (sample: ItemAgreement) => share(sample.map((item) => item.within));
+  const across = (sample: ItemAgreement) => share(sample.map((item) => item.across));
   return {
     within: estimate(items, within),
     across: estimate(items, across),

@@ -1,11 +1,11 @@
-/** Groups by key, in the order of their first members. */
-export function groupBy<T, K>(all: readonly T[], key: (item: T) => K): Map<K, T[]> {
+/** Groups items by key. Groups are in the order of their first items. */
+export function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
   const groups = new Map<K, T[]>();
-  for (const item of all) {
-    const name = key(item);
-    const group = groups.get(name);
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
     if (group) group.push(item);
-    else groups.set(name, [item]);
+    else groups.set(key, [item]);
   }
   return groups;
 }

@@ -1,4 +1,4 @@
-/** Uniform numbers in [0, 1) from a seed: Tommy Ettinger's mulberry32, 32 bits of state. */
+/** Creates a generator of uniform numbers in [0, 1): Tommy Ettinger's mulberry32, with 32 bits of state. */
 export function uniform(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

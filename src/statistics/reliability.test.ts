@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { goldenJson } from "../../test/golden.ts";
 import { uniform } from "./random.ts";
-import { dawidSkene, pairReliability, type Vote, weightOf } from "./reliability.ts";
+import { dawidSkene, estimateReliability, trainingWeight, type Vote } from "./reliability.ts";
 
 const golden = goldenJson("agreement.json") as {
   dawidSkene: { ratings: [number, number, number][]; classes: number; posteriors: number[][] }[];
@@ -60,7 +60,7 @@ describe("reliability from pairs", () => {
           adversarial: 1 - slip,
           left: next() < 0.6 ? Number(firstLeft) : slip,
         }[kinds[labeler] as Kind];
-        return { pair, labeler, firstLeft, first };
+        return { pair, labeler, firstShownLeft: firstLeft, first };
       });
     }).flat();
     return { votes, pairs };
@@ -79,7 +79,7 @@ describe("reliability from pairs", () => {
       const kinds = kindsOf(12, 6, 2);
       for (const seed of [1, 2, 3]) {
         const { votes, pairs } = simulate(kinds, perPair, seed);
-        const { accuracy, trace } = pairReliability(votes, pairs, nothing(kinds));
+        const { accuracy, trace } = estimateReliability(votes, pairs, nothing(kinds));
         // 120 judgements each, of truths that are inferred: standard errors of 0.03 to 0.06.
         for (const [k, kind] of kinds.entries()) {
           const truth = { good: 0.9, careless: 0.5, adversarial: 0.1, left: 0.5 }[kind];
@@ -94,22 +94,23 @@ describe("reliability from pairs", () => {
   it("sees who prefers the left", () => {
     const kinds = kindsOf(15, 0, 0, 5);
     const { votes, pairs } = simulate(kinds, 3, 4);
-    const { leftBias } = pairReliability(votes, pairs, nothing(kinds));
+    const { leftBias } = estimateReliability(votes, pairs, nothing(kinds));
     // Right on the left 0.6 + 0.4 · 0.9, on the right 0.4 · 0.9: a difference of 0.6.
     for (const [k, kind] of kinds.entries())
       expect(Math.abs((leftBias[k] as number) - (kind === "left" ? 0.6 : 0))).toBeLessThan(0.25);
   });
 
   it("believes known answers, and nobody at once; a tie is half of each", () => {
-    const alone = (right: number, wrong: number) => pairReliability([], 0, [{ right, wrong }]).accuracy[0];
+    const alone = (right: number, wrong: number) =>
+      estimateReliability([], 0, [{ right, wrong }]).accuracy[0];
     expect(alone(0, 0)).toBeCloseTo(2 / 3, 9);
     expect(alone(40, 0)).toBeCloseTo(44 / 46, 9);
     expect(alone(0, 40)).toBeCloseTo(4 / 46, 9);
-    const tie = pairReliability([{ pair: 0, labeler: 0, firstLeft: true, first: 0.5 }], 1, [
+    const tie = estimateReliability([{ pair: 0, labeler: 0, firstShownLeft: true, first: 0.5 }], 1, [
       { right: 0, wrong: 0 },
     ]);
     expect(tie.first[0]).toBeCloseTo(0.5, 9);
-    expect([weightOf(2 / 3), weightOf(0.5), weightOf(0.2), weightOf(1)]).toEqual([
+    expect([trainingWeight(2 / 3), trainingWeight(0.5), trainingWeight(0.2), trainingWeight(1)]).toEqual([
       expect.closeTo(1 / 3),
       0,
       0,

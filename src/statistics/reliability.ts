@@ -1,21 +1,22 @@
-// How far each labeler can be trusted, from what all of them said.
+// Estimates the reliability of labelers from their agreement with each other and with known answers.
 
 export interface DawidSkene {
   /** Probability of each class for each item. */
   posteriors: number[][];
   /** Probability that a labeler gives each label (column) to an item of each class (row). */
   confusion: number[][][];
-  /** Log-posterior after each step: it never falls. */
+  /** Log-posterior after each EM step; it never decreases. */
   trace: number[];
 }
 
-/** Below this many labels a labeler has one accuracy for all classes: a whole confusion matrix would be guessed. */
-const enoughForMatrix = 10;
+/** A labeler with fewer labels gets one accuracy for all classes: too few to estimate a whole confusion matrix. */
+const minLabelsForMatrix = 10;
 
 /**
- * Classes of items and confusions of labelers by expectation-maximisation from the majority (Dawid & Skene 1979).
- * @param ratings places of items, labelers and classes @param gold classes of items that are known
- * @param smoothing labels added to each cell of a confusion matrix
+ * Estimates the classes of items and the confusion matrices of labelers by expectation-maximisation, starting from the
+ * majority vote (Dawid & Skene 1979).
+ * @param ratings indices of item, labeler and class @param gold known classes, by item
+ * @param smoothing pseudo-count added to each cell of a confusion matrix
  */
 export function dawidSkene(
   ratings: readonly { item: number; labeler: number; label: number }[],
@@ -32,7 +33,7 @@ export function dawidSkene(
       return known === undefined ? normalised(row) : row.map((_, c) => Number(c === known));
     });
   const votes = Array.from({ length: items }, () => zeros(classes));
-  for (const { item, label } of ratings) add(votes[item] as number[], label, 1);
+  for (const { item, label } of ratings) addAt(votes[item] as number[], label, 1);
   let posteriors = clamp(votes);
   let confusion: number[][][] = [];
   const trace: number[] = [];
@@ -41,9 +42,9 @@ export function dawidSkene(
       Array.from({ length: classes }, () => zeros(classes).fill(smoothing)),
     );
     for (const { item, labeler, label } of ratings)
-      (posteriors[item] as number[]).forEach((p, c) => add(confusion[labeler]?.[c] as number[], label, p));
+      (posteriors[item] as number[]).forEach((p, c) => addAt(confusion[labeler]?.[c] as number[], label, p));
     confusion = confusion.map((matrix, labeler) =>
-      (counts[labeler] as number) < enoughForMatrix ? oneCoin(matrix) : matrix.map(normalised),
+      (counts[labeler] as number) < minLabelsForMatrix ? oneCoin(matrix) : matrix.map(normalised),
     );
     const prior = normalised(
       posteriors.reduce((sum, row) => sum.map((value, c) => value + (row[c] as number)), zeros(classes)),
@@ -51,7 +52,7 @@ export function dawidSkene(
     const logs = Array.from({ length: items }, () => prior.map(Math.log));
     for (const { item, labeler, label } of ratings)
       for (let c = 0; c < classes; c++)
-        add(logs[item] as number[], c, Math.log(confusion[labeler]?.[c]?.[label] as number));
+        addAt(logs[item] as number[], c, Math.log(confusion[labeler]?.[c]?.[label] as number));
     let likelihood = smoothing ? confusion.flat(2).reduce((sum, p) => sum + smoothing * Math.log(p), 0) : 0;
     logs.forEach((row, item) => {
       const known = gold.get(item);
@@ -59,30 +60,30 @@ export function dawidSkene(
     });
     posteriors = clamp(
       logs.map((row) => {
-        const most = Math.max(...row);
-        return row.map((value) => Math.exp(value - most));
+        const max = Math.max(...row);
+        return row.map((value) => Math.exp(value - max));
       }),
     );
-    const before = trace.at(-1) ?? -Infinity;
+    const previous = trace.at(-1) ?? -Infinity;
     trace.push(likelihood);
-    if (likelihood - before < 1e-13 * Math.abs(likelihood)) break;
+    if (likelihood - previous < 1e-13 * Math.abs(likelihood)) break;
   }
   return { posteriors, confusion, trace };
 }
 
-type Places = ReadonlyMap<string, number>;
+type IndexByName = ReadonlyMap<string, number>;
 
-/** Different names, numbered as they come. */
-export const places = (names: readonly string[]): Places =>
-  new Map([...new Set(names)].map((name, place) => [name, place]));
+/** Numbers distinct names in the order of their first occurrence. */
+export const indexByName = (names: readonly string[]): IndexByName =>
+  new Map([...new Set(names)].map((name, index) => [name, index]));
 
-/** Of each labeler, how likely they give an item its class, by `dawidSkene`. */
+/** Estimates the probability that each labeler gives an item its true class, by `dawidSkene`. */
 export function labelerAccuracy(
   ratings: readonly { item: string; labeler: string; label: string | number }[],
 ): Record<string, number> {
-  const [items, labelers, classes] = (["item", "labeler", "label"] as const).map((of) =>
-    places(ratings.map((rating) => String(rating[of]))),
-  ) as [Places, Places, Places];
+  const [items, labelers, classes] = (["item", "labeler", "label"] as const).map((field) =>
+    indexByName(ratings.map((rating) => String(rating[field]))),
+  ) as [IndexByName, IndexByName, IndexByName];
   const rows = ratings.map(({ item, labeler, label }) => ({
     item: items.get(item) as number,
     labeler: labelers.get(labeler) as number,
@@ -93,16 +94,16 @@ export function labelerAccuracy(
   const right = new Array<number>(labelers.size).fill(0);
   const all = [...right];
   for (const { item, labeler, label } of rows) {
-    add(right, labeler, posteriors[item]?.[label] as number);
-    add(all, labeler, 1);
+    addAt(right, labeler, posteriors[item]?.[label] as number);
+    addAt(all, labeler, 1);
   }
   return Object.fromEntries(
     [...labelers].map(([name, k]) => [name, (right[k] as number) / (all[k] as number)]),
   );
 }
 
-const add = (to: number[], place: number, value: number): void => {
-  to[place] = (to[place] as number) + value;
+const addAt = (target: number[], index: number, value: number): void => {
+  target[index] = (target[index] as number) + value;
 };
 
 const normalised = (row: readonly number[]): number[] => {
@@ -111,11 +112,11 @@ const normalised = (row: readonly number[]): number[] => {
 };
 
 const logSumExp = (row: readonly number[]): number => {
-  const most = Math.max(...row);
-  return most + Math.log(row.reduce((sum, value) => sum + Math.exp(value - most), 0));
+  const max = Math.max(...row);
+  return max + Math.log(row.reduce((sum, value) => sum + Math.exp(value - max), 0));
 };
 
-/** One accuracy for all classes, what is wrong spread evenly. */
+/** Builds a "one-coin" confusion matrix: one accuracy for all classes, errors spread evenly over the other labels. */
 function oneCoin(counts: readonly (readonly number[])[]): number[][] {
   const classes = counts.length;
   const right = counts.reduce((sum, row, c) => sum + (row[c] as number), 0);
@@ -126,52 +127,57 @@ function oneCoin(counts: readonly (readonly number[])[]): number[][] {
   );
 }
 
-/** What a labeler said of two completions. */
+/** A labeler's vote on a pair of completions. */
 export interface Vote {
   pair: number;
   labeler: number;
-  /** Whether the pair's first stood on the left (or above). */
-  firstLeft: boolean;
-  /** 1 for the first, 0 for the second, 0.5 for a tie. */
+  /** Whether the pair's first completion was shown on the left (or above). */
+  firstShownLeft: boolean;
+  /** 1 if the first is preferred, 0 if the second, 0.5 for a tie. */
   first: number;
 }
 
-/** Comparisons of a labeler that are known to be right and wrong. */
-export interface Known {
+/** A labeler's correct and wrong answers where the truth is known. */
+export interface KnownAnswers {
   right: number;
   wrong: number;
 }
 
 export interface Reliability {
-  /** Probability that each pair's first is the better one. */
+  /** Of each pair, the probability that its first completion is the better one. */
   first: number[];
-  /** Of each labeler, the probability of preferring the better one: 1 perfect, 0.5 at random, 0 reversed. */
+  /** Of each labeler, the probability of preferring the better completion: 1 is perfect, 0.5 random, 0 reversed. */
   accuracy: number[];
-  /** Of each labeler, how much likelier the better one is preferred on the left than on the right. */
+  /** Of each labeler, accuracy when the better completion is on the left minus accuracy when it is on the right. */
   leftBias: number[];
-  /** Log-posterior after each step: it never falls. */
+  /** Log-posterior after each EM step; it never decreases. */
   trace: number[];
 }
 
-/** What is believed of a labeler before any comparison: right twice in three, as after this many. */
-export const unproven: Known = { right: 4, wrong: 2 };
+/** Beta prior of a labeler's accuracy, as pseudo-counts: a mean of 2/3, worth six comparisons. */
+export const priorAnswers: KnownAnswers = { right: 4, wrong: 2 };
 
 /**
- * Which of two is better and how reliable each labeler is, by expectation-maximisation: Dawid & Skene's model (1979) of
- * two classes that are as likely, with a labeler's accuracy for a better one on the left and on the right. The prior
- * keeps good and bad from being exchanged. That pairs of one ranking hang together is left out.
+ * Estimates which completion of each pair is better, and how reliable each labeler is, by expectation-maximisation. The
+ * model is Dawid & Skene's (1979) with two equally likely classes; each labeler has one accuracy for when the better
+ * completion is on the left and one for the right. The prior above 1/2 keeps the classes from being swapped. Pairs of one
+ * ranking are treated as independent.
  *
- * Pairs have two or three judgements each, so what is better is summed over. Scores of completions fitted beside the
- * labelers (Chen et al. 2013) follow whoever judged them, and call everybody right: docs/decisions/0007-reliability.md.
- * @param known comparisons of each labeler whose truth is known, and which are not among the votes
+ * Each pair has only two or three votes, so the true class is marginalised, not fixed. Fitting scores of completions
+ * together with labelers (Chen et al. 2013) overfits here and calls everybody right: docs/decisions/0007-reliability.md.
+ * @param known by labeler, answers to gold tasks; they are not among the votes
  */
-export function pairReliability(votes: readonly Vote[], pairs: number, known: readonly Known[]): Reliability {
-  // Each labeler's record by side: what the prior and known answers say is shared by both.
-  const start = known.map(({ right, wrong }) => ({
-    right: (right + unproven.right) / 2,
-    wrong: (wrong + unproven.wrong) / 2,
+export function estimateReliability(
+  votes: readonly Vote[],
+  pairs: number,
+  known: readonly KnownAnswers[],
+): Reliability {
+  // Counts before any vote: prior and known answers, half of them for each side.
+  const initial = known.map(({ right, wrong }) => ({
+    right: (right + priorAnswers.right) / 2,
+    wrong: (wrong + priorAnswers.wrong) / 2,
   }));
-  let accuracies = start.map(({ right, wrong }) => {
+  let accuracies = initial.map(({ right, wrong }) => {
     const accuracy = right / (right + wrong);
     return [accuracy, accuracy] as [left: number, right: number];
   });
@@ -180,11 +186,11 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
   for (let step = 0; step < 1000; step++) {
     const ifFirst = new Array<number>(pairs).fill(0);
     const ifSecond = new Array<number>(pairs).fill(0);
-    const logs = accuracies.map((own) => own.map(logsOf) as [Logs, Logs]);
+    const logs = accuracies.map((sides) => sides.map(logProbsOf) as [LogProbs, LogProbs]);
     for (const vote of votes) {
-      const own = logs[vote.labeler] as [Logs, Logs];
-      add(ifFirst, vote.pair, mixed(own[vote.firstLeft ? 0 : 1], vote.first));
-      add(ifSecond, vote.pair, mixed(own[vote.firstLeft ? 1 : 0], 1 - vote.first));
+      const sides = logs[vote.labeler] as [LogProbs, LogProbs];
+      addAt(ifFirst, vote.pair, expectedLogProb(sides[vote.firstShownLeft ? 0 : 1], vote.first));
+      addAt(ifSecond, vote.pair, expectedLogProb(sides[vote.firstShownLeft ? 1 : 0], 1 - vote.first));
     }
     let posterior = 0;
     first = ifFirst.map((a, pair) => {
@@ -192,25 +198,28 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
       posterior += logSumExp([a, b]) - Math.LN2;
       return 1 / (1 + Math.exp(b - a));
     });
-    accuracies.forEach((own, k) => {
-      const { right, wrong } = start[k] as Known;
-      for (const accuracy of own) posterior += right * Math.log(accuracy) + wrong * Math.log(1 - accuracy);
+    accuracies.forEach((sides, k) => {
+      const { right, wrong } = initial[k] as KnownAnswers;
+      for (const accuracy of sides) posterior += right * Math.log(accuracy) + wrong * Math.log(1 - accuracy);
     });
-    const before = trace.at(-1) ?? -Infinity;
+    const previous = trace.at(-1) ?? -Infinity;
     trace.push(posterior);
-    if (posterior - before < 1e-9 * Math.abs(posterior)) break;
-    const records = start.map((own) => [{ ...own }, { ...own }] as [Known, Known]);
+    if (posterior - previous < 1e-9 * Math.abs(posterior)) break;
+    const counts = initial.map((counts) => [{ ...counts }, { ...counts }] as [KnownAnswers, KnownAnswers]);
     for (const vote of votes) {
       const p = first[vote.pair] as number;
-      const own = records[vote.labeler] as [Known, Known];
-      const [ofFirst, ofSecond] = [own[vote.firstLeft ? 0 : 1], own[vote.firstLeft ? 1 : 0]];
-      ofFirst.right += p * vote.first;
-      ofFirst.wrong += p * (1 - vote.first);
-      ofSecond.right += (1 - p) * (1 - vote.first);
-      ofSecond.wrong += (1 - p) * vote.first;
+      const sides = counts[vote.labeler] as [KnownAnswers, KnownAnswers];
+      const [ifFirstBetter, ifSecondBetter] = [
+        sides[vote.firstShownLeft ? 0 : 1],
+        sides[vote.firstShownLeft ? 1 : 0],
+      ];
+      ifFirstBetter.right += p * vote.first;
+      ifFirstBetter.wrong += p * (1 - vote.first);
+      ifSecondBetter.right += (1 - p) * (1 - vote.first);
+      ifSecondBetter.wrong += (1 - p) * vote.first;
     }
-    accuracies = records.map(
-      (own) => own.map(({ right, wrong }) => right / (right + wrong)) as [number, number],
+    accuracies = counts.map(
+      (sides) => sides.map(({ right, wrong }) => right / (right + wrong)) as [number, number],
     );
   }
   return {
@@ -221,16 +230,20 @@ export function pairReliability(votes: readonly Vote[], pairs: number, known: re
   };
 }
 
-/** Log-probabilities of a right answer and of a wrong one. */
-interface Logs {
+/** Log-probabilities of a correct and of a wrong vote. */
+interface LogProbs {
   right: number;
   wrong: number;
 }
 
-const logsOf = (accuracy: number): Logs => ({ right: Math.log(accuracy), wrong: Math.log(1 - accuracy) });
+const logProbsOf = (accuracy: number): LogProbs => ({
+  right: Math.log(accuracy),
+  wrong: Math.log(1 - accuracy),
+});
 
-/** Log-probability of an answer that is right to this share. */
-const mixed = ({ right, wrong }: Logs, share: number): number => share * right + (1 - share) * wrong;
+/** Log-probability of a vote of which the share `share` is correct: a tie is half correct. */
+const expectedLogProb = ({ right, wrong }: LogProbs, share: number): number =>
+  share * right + (1 - share) * wrong;
 
-/** What a judgement of a labeler counts in training: how much better than chance, nothing where worse. */
-export const weightOf = (accuracy: number): number => Math.max(0, 2 * accuracy - 1);
+/** Converts a labeler's accuracy to the weight of their judgements in training: 1 if perfect, 0 at chance or worse. */
+export const trainingWeight = (accuracy: number): number => Math.max(0, 2 * accuracy - 1);

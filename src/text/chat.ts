@@ -3,13 +3,13 @@ import { InputError } from "../data/errors.ts";
 import type { Message } from "../data/records.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** For models without a chat template of their own. */
+/** Chat template for models that have none. */
 const plainTemplate =
   "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
 const templates = new Map<string, Template>();
 
-/** The conversation as the model's template writes it; with `generationPrompt`, up to where the assistant speaks. */
+/** Renders a conversation by the model's chat template. With `generationPrompt`, it ends with the start of an assistant turn. */
 export function renderChat(
   tokenizer: Tokenizer,
   messages: readonly Message[],
@@ -33,7 +33,7 @@ export function renderChat(
   }
 }
 
-/** Token ids of a prompt, up to where the assistant speaks. */
+/** Encodes a prompt to token ids, ending with the start of an assistant turn. */
 export function encodePrompt(tokenizer: Tokenizer, messages: readonly Message[]): number[] {
   return tokenizer.encode(renderChat(tokenizer, messages, { generationPrompt: true }));
 }
@@ -45,10 +45,10 @@ export interface EncodedExample {
 }
 
 /**
- * Token ids of a prompt and of the response to it, kept apart: what is learned is the response. It is encoded on its own
- * and ends with the token that ends a turn, exactly as generation produces it, so no template can leave it empty or
- * merge tokens across the border.
- * @throws InputError when the response is empty
+ * Encodes a prompt and its response separately, because only the response's tokens are trained on. The response is encoded
+ * on its own, not by the template, and ends with the end-of-turn token, exactly as generation produces it: no template can
+ * drop it, and no token spans the border to the prompt.
+ * @throws InputError if the response is empty
  */
 export function encodeExample(
   tokenizer: Tokenizer,
@@ -60,7 +60,7 @@ export function encodeExample(
   return { promptTokens: encodePrompt(tokenizer, prompt), tokens: [...ids, tokenizer.eos] };
 }
 
-/** As `encodeExample`, for an answer to be scored: one that is empty is its end-of-turn token alone. */
+/** Encodes a prompt and a response to be scored. Unlike in `encodeExample`, the response may be empty. */
 export const encodeAnswer = (
   tokenizer: Tokenizer,
   prompt: readonly Message[],

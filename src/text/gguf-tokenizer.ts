@@ -4,16 +4,21 @@ import { Tokenizer } from "./tokenizer.ts";
 type Metadata = ReadonlyMap<string, unknown>;
 
 const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
-const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
+const splitBy = (Regex: string) => ({
+  type: "Split",
+  pattern: { Regex },
+  behavior: "Isolated",
+  invert: false,
+});
 const llama3Words =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-/** How text is cut before merging, by llama.cpp's name for it. */
+/** Pre-tokenizers by their name in llama.cpp. */
 const preTokenizers: Record<string, unknown[]> = {
   default: [byteLevel],
   "gpt-2": [byteLevel],
   smollm: [{ type: "Digits", individual_digits: true }, byteLevel],
-  "llama-bpe": [split(llama3Words), { ...byteLevel, use_regex: false }],
+  "llama-bpe": [splitBy(llama3Words), { ...byteLevel, use_regex: false }],
 };
 
 /** Rebuilds a byte-level BPE tokenizer from GGUF metadata. */
@@ -31,7 +36,7 @@ export function tokenizerFromGguf(metadata: Metadata): Tokenizer {
     );
   const tokens = metadata.get("tokenizer.ggml.tokens") as string[];
   const types = (metadata.get("tokenizer.ggml.token_type") ?? []) as number[];
-  const at = (key: string) => tokens[Number(metadata.get(`tokenizer.ggml.${key}`) ?? -1)];
+  const specialToken = (key: string) => tokens[Number(metadata.get(`tokenizer.ggml.${key}`) ?? -1)];
   // 3 = control, 4 = user defined.
   const added = tokens.flatMap((content, id) =>
     types[id] === 3 || types[id] === 4
@@ -48,12 +53,12 @@ export function tokenizerFromGguf(metadata: Metadata): Tokenizer {
         ]
       : [],
   );
-  const eos = at("eos_token_id");
-  // A pad that is not the end of a turn, else readers that look for the last unpadded token stop too early.
+  const eos = specialToken("eos_token_id");
+  // Pad must differ from eos: readers that look for the last token before padding would drop the response's eos.
   const pad = [
-    at("padding_token_id"),
-    at("unknown_token_id"),
-    at("bos_token_id"),
+    specialToken("padding_token_id"),
+    specialToken("unknown_token_id"),
+    specialToken("bos_token_id"),
     ...added.map((token) => token.content),
   ].find((text) => text !== undefined && text !== eos);
   return new Tokenizer({
@@ -81,10 +86,10 @@ export function tokenizerFromGguf(metadata: Metadata): Tokenizer {
     },
     config: {
       tokenizer_class: "PreTrainedTokenizerFast",
-      bos_token: at("bos_token_id") ?? null,
+      bos_token: specialToken("bos_token_id") ?? null,
       eos_token: eos ?? null,
       pad_token: pad ?? null,
-      unk_token: at("unknown_token_id") ?? null,
+      unk_token: specialToken("unknown_token_id") ?? null,
       clean_up_tokenization_spaces: false,
       chat_template: metadata.get("tokenizer.chat_template") ?? null,
     },

@@ -9,12 +9,12 @@ export interface TokenizerFiles {
   config: Record<string, unknown>;
 }
 
-/** Text to token ids and back. Special tokens are ids of their own; pad is never the end of a turn. */
+/** Converts text to token ids and back, with the special tokens and chat template of a model. */
 export class Tokenizer {
   readonly files: TokenizerFiles;
   /** Jinja source of the model's chat template, or undefined. */
   readonly chatTemplate: string | undefined;
-  /** Ids that end a response: the end of a turn, and the end of a text. */
+  /** Ids that end a response: end-of-turn and end-of-text tokens. */
   readonly stopIds: readonly number[];
   /** The id appended to a finished response. */
   readonly eos: number;
@@ -23,8 +23,8 @@ export class Tokenizer {
   constructor(files: TokenizerFiles, chatTemplate?: string) {
     this.files = files;
     this.#tokenizer = new HfTokenizer(withUnicodeDigits(files.tokenizer), files.config);
-    const own = files.config.chat_template;
-    this.chatTemplate = chatTemplate ?? (typeof own === "string" ? own : undefined);
+    const template = files.config.chat_template;
+    this.chatTemplate = chatTemplate ?? (typeof template === "string" ? template : undefined);
     const eosText = tokenText(files.config.eos_token);
     const eos = eosText === undefined ? undefined : this.#tokenizer.token_to_id(eosText);
     if (eos === undefined)
@@ -36,7 +36,7 @@ export class Tokenizer {
     this.stopIds = [...new Set([eos, ...ends])];
   }
 
-  /** Token ids of `text`, no special tokens added; those written out in it are recognised. */
+  /** Encodes text without adding special tokens. Special tokens written in the text are recognised. */
   encode(text: string): number[] {
     return text === "" ? [] : this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
   }
@@ -45,18 +45,18 @@ export class Tokenizer {
     return ids.length ? this.#tokenizer.decode([...ids], { skip_special_tokens: !options.keepSpecial }) : "";
   }
 
-  /** Text of a special token such as "bos_token", for templates. */
+  /** Returns the text of a special token such as "bos_token", for templates; empty if there is none. */
   special(name: string): string {
     return tokenText(this.files.config[name]) ?? "";
   }
 
-  /** A token's id, or undefined. */
+  /** Looks up the id of a token; undefined if the vocabulary does not have it. */
   id(text: string): number | undefined {
     return this.#tokenizer.token_to_id(text);
   }
 }
 
-/** The library's Digits step knows 0 to 9 alone; the reference implementation takes every numeric character. */
+/** Replaces "Digits" steps: the library matches only 0 to 9, the reference implementation every numeric character. */
 function withUnicodeDigits<T>(step: T): T {
   if (Array.isArray(step)) return step.map(withUnicodeDigits) as T;
   if (typeof step !== "object" || step === null) return step;
@@ -75,7 +75,7 @@ function tokenText(value: unknown): string | undefined {
   return typeof content === "string" ? content : undefined;
 }
 
-/** Reads a folder's tokenizer.json, tokenizer_config.json and chat_template.jinja. */
+/** Reads tokenizer.json, tokenizer_config.json and chat_template.jinja of a folder; undefined without tokenizer.json. */
 export function readTokenizer(folder: string): Tokenizer | undefined {
   const path = join(folder, "tokenizer.json");
   if (!existsSync(path)) return undefined;

@@ -1,26 +1,34 @@
 import { z } from "zod";
 import type { Message } from "../records.ts";
-import { conversation, type Draft, defineFormat, given, identifier, models, user } from "./format.ts";
+import {
+  conversation,
+  type Draft,
+  defineFormat,
+  identifier,
+  models,
+  omitUndefined,
+  userMessage,
+} from "./format.ts";
 
-const answered = z.object({ value: z.unknown(), user_id: identifier });
-const placed = z.array(z.object({ value: z.string(), rank: z.number() })).min(2);
+const responseSchema = z.object({ value: z.unknown(), user_id: identifier });
+const rankingSchema = z.array(z.object({ value: z.string(), rank: z.number() })).min(2);
 /** Records of an Argilla data set with a ranking or label question. */
 export const argilla = defineFormat(
-  { name: "Argilla", kind: "comparison", fields: ["fields", "responses"], ours: false },
+  { name: "Argilla", kind: "comparison", fields: ["fields", "responses"], strict: false },
   z.object({
     fields: z.record(z.string(), z.unknown()),
-    responses: z.record(z.string(), z.array(answered)),
+    responses: z.record(z.string(), z.array(responseSchema)),
     metadata: z.object({ models }).catch({}).optional(),
   }),
   ({ fields, responses, metadata }) => {
     const [[, prompt] = [], ...others] = Object.entries(fields);
-    const messages = conversationOf(prompt);
+    const messages = toMessages(prompt);
     const replies = others.flatMap(([name, value]) => (typeof value === "string" ? [{ name, value }] : []));
     if (!messages || replies.length < 2) return "not a prompt and two or more answers";
     const drafts = Object.values(responses)
       .flat()
       .flatMap(({ value, user_id }): Draft[] => {
-        const ranks = placesOf(
+        const ranks = toRanks(
           value,
           replies.map(({ name }) => name),
         );
@@ -31,7 +39,7 @@ export const argilla = defineFormat(
                 prompt: messages,
                 completions,
                 ranks,
-                ...given({ labeler: user_id, models: metadata?.models }),
+                ...omitUndefined({ labeler: user_id, models: metadata?.models }),
               },
             ]
           : [];
@@ -40,17 +48,17 @@ export const argilla = defineFormat(
   },
 );
 
-/** Argilla's text field or chat field. */
-function conversationOf(field: unknown): Message[] | undefined {
-  if (typeof field === "string") return [user(field)];
+/** Converts a text field or chat field to messages. */
+function toMessages(field: unknown): Message[] | undefined {
+  if (typeof field === "string") return [userMessage(field)];
   return conversation.safeParse(field).data;
 }
 
-/** The ranks that a response to a ranking question gives fields, or a label question's choice of one. */
-function placesOf(value: unknown, fields: readonly string[]): number[] | undefined {
-  const ranking = placed.safeParse(value).data;
+/** Converts a response to ranks of the fields: of a ranking question its ranks, of a label question 0 for the chosen field. */
+function toRanks(value: unknown, fields: readonly string[]): number[] | undefined {
+  const ranking = rankingSchema.safeParse(value).data;
   if (ranking) {
-    const ranks = fields.map((field) => ranking.find((one) => one.value === field)?.rank);
+    const ranks = fields.map((field) => ranking.find((entry) => entry.value === field)?.rank);
     return ranks.every((rank) => rank !== undefined) ? ranks : undefined;
   }
   return typeof value === "string" && fields.includes(value)

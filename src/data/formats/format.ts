@@ -1,56 +1,56 @@
 import { z } from "zod";
 import { type Message, messageSchema } from "../records.ts";
 
-/** What a format's records can train: see `readers.ts`. */
+/** Kind of data, which decides what it can train: see `readers.ts`. */
 export type Kind = "demonstration" | "comparison" | "completions" | "prompt" | "unpaired" | "text";
 
-/** A record on its way in, before the checks: `completions` has no element for a prompt, one for a demonstration. */
+/** A record as a format reads it, before validation. `completions` is empty for a prompt and has one for a demonstration. */
 export interface Draft {
   prompt: Message[];
   completions: string[];
   ranks?: number[];
   margins?: number;
   weight?: number;
-  /** How likely the better of a pair is the better. */
+  /** Soft label: probability that the preferred completion is the better one. */
   probability?: number;
   labeler?: string;
-  /** Why, in the labeler's words. */
+  /** The labeler's comment. */
   comment?: string;
-  /** What became of a demonstration's response, oldest first; its completion is the last of them. */
+  /** Revisions of a response by a constitution, oldest first. The completion is the last one. */
   revisions?: { from: string; rounds: { text: string; comment: string }[] };
   id?: string;
-  /** By how much the better of two is, from 1 (slightly) to 4 (much). */
+  /** Strength of the preference, from 1 (slightly better) to 4 (much better). */
   strength?: number;
-  /** By criterion, one number a completion. */
+  /** By criterion, one number for each completion. */
   ratings?: Record<string, number[]>;
-  /** Which model wrote each completion. */
+  /** Model that wrote each completion. */
   models?: (string | null)[];
-  /** How long the labeler took. */
+  /** Time that the labeler took. */
   seconds?: number;
-  /** What a labeler must know to judge it. */
+  /** Skill that a labeler needs to judge it. */
   skill?: string;
 }
 
 export interface Format {
   name: string;
   kind: Kind;
-  /** The fields that tell it from the others: a row of this format has them all. */
+  /** Fields that every row of this format has, and that tell it from other formats. */
   fields: string[];
-  /** Ours and TRL's, which people write by hand: a bad row there is a mistake to mend, not noise to drop. */
-  ours: boolean;
+  /** Whether a malformed row is an error. True for formats that people write by hand; in public data sets it is dropped. */
+  strict: boolean;
   /** Whether a row with all `fields` is of this format. */
   matches: (row: Record<string, unknown>) => boolean;
-  /** The records in a row, or why there is none (a string). Throws `ZodError` for a malformed row. */
+  /** Reads the records in a row; a string says why there is none. @throws ZodError for a malformed row */
   read: (row: unknown) => Draft[] | string;
 }
 
-/** A format by the schema of its rows and what it makes of one; ours unless it says otherwise. */
+/** Defines a format by the schema of its rows and a function that reads one. Default: `strict`. */
 export function defineFormat<T>(
-  format: Pick<Format, "name" | "kind" | "fields"> & Partial<Pick<Format, "ours" | "matches">>,
+  format: Pick<Format, "name" | "kind" | "fields"> & Partial<Pick<Format, "strict" | "matches">>,
   schema: z.ZodType<T>,
   read: (row: T) => Draft[] | string,
 ): Format {
-  return { ours: true, matches: () => true, ...format, read: (row) => read(schema.parse(row)) };
+  return { strict: true, matches: () => true, ...format, read: (row) => read(schema.parse(row)) };
 }
 
 export const conversation = z.array(messageSchema).min(1);
@@ -67,21 +67,22 @@ export const comment = z.string().optional();
 export const models = z.array(z.string().nullable()).optional();
 export type Text = z.infer<typeof text>;
 
-export const user = (content: string): Message => ({ role: "user", content });
-export const toPrompt = (value: Text): Message[] => (typeof value === "string" ? [user(value)] : value);
+export const userMessage = (content: string): Message => ({ role: "user", content });
+export const toPrompt = (value: Text): Message[] =>
+  typeof value === "string" ? [userMessage(value)] : value;
 
-/** The reply in a completion column: the text, or the last message of a conversation. */
+/** Converts a completion column to text: the text itself, or the last message of a conversation. */
 export const toReply = (value: Text): string =>
   typeof value === "string" ? value : (value.at(-1)?.content ?? "");
 
-/** The criterion that thumbs are ratings of: 1 for up, 0 for down. */
-export const thumb = "good";
+/** Criterion under which thumbs are stored as ratings: 1 for up, 0 for down. */
+export const thumbCriterion = "good";
 
-/** Who wrote each, where any is known. */
-export const namedModels = (all: readonly { model: string | null }[]): (string | null)[] | undefined =>
+/** Lists the models that wrote completions; undefined if none is known. */
+export const modelNames = (all: readonly { model: string | null }[]): (string | null)[] | undefined =>
   all.some(({ model }) => model !== null) ? all.map(({ model }) => model) : undefined;
 
-/** The object without its undefined values, which `exactOptionalPropertyTypes` keeps apart from absent ones. */
-export function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+/** Removes undefined fields: `exactOptionalPropertyTypes` does not accept them for optional ones. */
+export function omitUndefined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 }

@@ -11,7 +11,7 @@ import { shp } from "./shp.ts";
 import { messages, plainText, promptCompletion, promptOnly, unpaired } from "./trl.ts";
 import { ultraFeedback } from "./ultrafeedback.ts";
 
-/** The formats we read. The first that fits a row wins, so the more telling ones stand first. */
+/** Formats in order of detection: the first match wins, so more specific formats come first. */
 export const formats: readonly Format[] = [
   rankings,
   ultraFeedback,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Draft, defineFormat, given, user } from "./format.ts";
+import { type Draft, defineFormat, omitUndefined, userMessage } from "./format.ts";
 
 const pairwise = z.object({
   type: z.literal("pairwise"),
@@ -15,7 +15,7 @@ const completedBy = z
   .catch(undefined);
 /** Label Studio's JSON export of a pairwise project. */
 export const labelStudio = defineFormat(
-  { name: "Label Studio pairwise", kind: "comparison", fields: ["annotations", "data"], ours: false },
+  { name: "Label Studio pairwise", kind: "comparison", fields: ["annotations", "data"], strict: false },
   z.object({
     annotations: z.array(
       z.object({
@@ -38,7 +38,14 @@ export const labelStudio = defineFormat(
       // A number, or the whole user.
       const labeler = completedBy.parse(completed_by);
       const seconds = lead_time ?? undefined;
-      return [{ prompt: [user(prompt)], completions: answers, ranks, ...given({ labeler, seconds }) }];
+      return [
+        {
+          prompt: [userMessage(prompt)],
+          completions: answers,
+          ranks,
+          ...omitUndefined({ labeler, seconds }),
+        },
+      ];
     });
     return drafts.length > 0 ? drafts : "no choice made";
   },

@@ -20,7 +20,7 @@ const node: z.ZodType<Node> = z.object({
 });
 /** Open Assistant's message trees (Köpf et al. 2023). */
 export const oasst = defineFormat(
-  { name: "Open Assistant tree", kind: "comparison", fields: ["message_tree_id", "prompt"], ours: false },
+  { name: "Open Assistant tree", kind: "comparison", fields: ["message_tree_id", "prompt"], strict: false },
   z.object({ prompt: node }),
   ({ prompt }) => {
     const groups = rankedGroups(prompt, []);
@@ -28,7 +28,7 @@ export const oasst = defineFormat(
   },
 );
 
-/** One record for each prompter's message in the tree that has two or more ranked replies. */
+/** Reads one record for each prompter message in the tree that has two or more ranked replies. */
 function rankedGroups(message: Node, before: Message[]): Draft[] {
   const prompt = [...before, { role: roleOf(message), content: message.text }];
   const replies = message.replies ?? [];

@@ -1,9 +1,9 @@
 import { z } from "zod";
-import { defineFormat, given, identifier, namedModels, user } from "./format.ts";
+import { defineFormat, identifier, modelNames, omitUndefined, userMessage } from "./format.ts";
 
 /** Comparisons of summaries (Stiennon et al. 2020). */
 export const openaiSummarise = defineFormat(
-  { name: "OpenAI summarise", kind: "comparison", fields: ["info", "summaries", "choice"], ours: false },
+  { name: "OpenAI summarise", kind: "comparison", fields: ["info", "summaries", "choice"], strict: false },
   z.object({
     info: z.object({
       post: z.string().nullish(),
@@ -25,12 +25,12 @@ export const openaiSummarise = defineFormat(
     ];
     return [
       {
-        prompt: [user(parts.filter((part) => part !== "").join("\n\n"))],
+        prompt: [userMessage(parts.filter((part) => part !== "").join("\n\n"))],
         completions: summaries.map((summary) => summary.text.trim()),
         ranks: choice === 0 ? [0, 1] : [1, 0],
-        ...given({
+        ...omitUndefined({
           labeler: worker,
-          models: namedModels(summaries.map(({ policy = null }) => ({ model: policy }))),
+          models: modelNames(summaries.map(({ policy = null }) => ({ model: policy }))),
         }),
       },
     ];

@@ -2,9 +2,9 @@ import { z } from "zod";
 import {
   comment,
   defineFormat,
-  given,
   identifier,
   models,
+  omitUndefined,
   probability,
   rank,
   skill,
@@ -15,7 +15,7 @@ import {
   weight,
 } from "./format.ts";
 
-/** Completions of a prompt with a rank each. */
+/** Completions of a prompt, each with a rank. */
 export const rankings = defineFormat(
   { name: "rankings", kind: "comparison", fields: ["prompt", "completions", "ranks"] },
   z
@@ -37,21 +37,21 @@ export const rankings = defineFormat(
       error: "expected one rank per completion",
     }),
   ({ prompt, completions, ranks, ...rest }) => [
-    { prompt: toPrompt(prompt), completions: completions.map(toReply), ranks, ...given(rest) },
+    { prompt: toPrompt(prompt), completions: completions.map(toReply), ranks, ...omitUndefined(rest) },
   ],
 );
 
-/** Completions to be judged. */
+/** Completions to be judged by labelers. */
 export const promptAndCompletions = defineFormat(
   { name: "prompt and completions", kind: "completions", fields: ["prompt", "completions"] },
   z.object({ prompt: text, completions: z.array(text).min(1), id: identifier, models, skill }),
   ({ prompt, completions, ...rest }) => [
-    { prompt: toPrompt(prompt), completions: completions.map(toReply), ...given(rest) },
+    { prompt: toPrompt(prompt), completions: completions.map(toReply), ...omitUndefined(rest) },
   ],
 );
 
 const round = z.object({ principle: z.string(), critique: z.string(), revision: z.string() });
-/** What `plumbline constitution revise` writes. */
+/** Output of `plumbline constitution revise`. */
 export const revisions = defineFormat(
   { name: "revisions", kind: "demonstration", fields: ["prompt", "response", "rounds"] },
   z.object({
@@ -62,7 +62,7 @@ export const revisions = defineFormat(
     labeler: identifier,
   }),
   ({ prompt, response, rounds: all, ...rest }) => {
-    // A round that wrote nothing changed nothing.
+    // Rounds without a revision are left out.
     const rounds = all
       .filter(({ revision }) => revision.trim() !== "")
       .map(({ principle, critique, revision }) => ({
@@ -70,6 +70,13 @@ export const revisions = defineFormat(
         comment: `${principle}: ${critique}`,
       }));
     const completions = [rounds.at(-1)?.text ?? response];
-    return [{ prompt: toPrompt(prompt), completions, revisions: { from: response, rounds }, ...given(rest) }];
+    return [
+      {
+        prompt: toPrompt(prompt),
+        completions,
+        revisions: { from: response, rounds },
+        ...omitUndefined(rest),
+      },
+    ];
   },
 );

@@ -4,9 +4,9 @@ import {
   type Draft,
   defineFormat,
   type Format,
-  given,
   identifier,
   models,
+  omitUndefined,
   probability,
   skill,
   strength,
@@ -14,7 +14,7 @@ import {
   text,
   toPrompt,
   toReply,
-  user,
+  userMessage,
   weight,
 } from "./format.ts";
 import { parseTranscript } from "./transcript.ts";
@@ -36,11 +36,11 @@ const pair = z.object({
   models,
   skill,
 });
-/** A format whose rows have `chosen` and `rejected`. */
+/** Defines a format whose rows have `chosen` and `rejected`. */
 export const pairFormat = (name: string, fields: string[], matches?: Format["matches"]): Format =>
-  defineFormat({ name, kind: "comparison", fields, ...given({ matches }) }, pair, readPair);
+  defineFormat({ name, kind: "comparison", fields, ...omitUndefined({ matches }) }, pair, readPair);
 
-/** TRL's preference formats, the more telling ones first. */
+/** TRL's preference formats, more specific ones first. */
 export const ratedPreferences = [
   pairFormat("preference with ratings", ["chosen", "rejected", "chosen_rating", "rejected_rating"]),
   pairFormat("preference with ratings", ["chosen", "rejected", "rating_chosen", "rating_rejected"]),
@@ -52,7 +52,7 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
   const good = row.chosen_rating ?? row.rating_chosen ?? 1;
   const bad = row.rejected_rating ?? row.rating_rejected ?? 0;
   if (good < bad) return "chosen is rated below rejected";
-  // Many public sets repeat the prompt in `chosen` and `rejected` beside a `prompt` column: what holds it decides.
+  // Many public data sets repeat the prompt in `chosen` and `rejected` beside a `prompt` column: the conversations are used.
   const repeated = Array.isArray(row.chosen) && row.chosen.length > 1;
   const split =
     row.prompt === undefined || repeated
@@ -62,10 +62,10 @@ function readPair(row: z.infer<typeof pair>): Draft[] | string {
   const ranks = good === bad ? [0, 0] : [0, 1];
   const { margin: margins, weight, probability, labeler, comment, strength, models, skill } = row;
   const rest = { margins, weight, probability, labeler, comment, strength, models, skill };
-  return [{ ...split, ranks, ...given(rest) }];
+  return [{ ...split, ranks, ...omitUndefined(rest) }];
 }
 
-/** The prompt that `chosen` and `rejected` both begin with; undefined where there is none. */
+/** Splits off the common prefix of `chosen` and `rejected` as the prompt; undefined if there is none. */
 function splitImplicit(chosen: Text, rejected: Text): Pick<Draft, "prompt" | "completions"> | undefined {
   const [a, b] = [parseTranscript(chosen), parseTranscript(rejected)];
   if (typeof a === "string" && typeof b === "string") {
@@ -75,7 +75,10 @@ function splitImplicit(chosen: Text, rejected: Text): Pick<Draft, "prompt" | "co
     const prompt = a.slice(0, Math.max(0, a.lastIndexOf(" ", end)));
     return prompt.trim() === ""
       ? undefined
-      : { prompt: [user(prompt)], completions: [a, b].map((side) => side.slice(prompt.length).trim()) };
+      : {
+          prompt: [userMessage(prompt)],
+          completions: [a, b].map((side) => side.slice(prompt.length).trim()),
+        };
   }
   if (typeof a === "string" || typeof b === "string") return undefined;
   const prompt = a.slice(0, -1);

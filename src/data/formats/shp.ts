@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { defineFormat, user } from "./format.ts";
+import { defineFormat, userMessage } from "./format.ts";
 
 /** Stanford Human Preferences (Ethayarajh et al. 2022). */
 export const shp = defineFormat(
@@ -7,7 +7,7 @@ export const shp = defineFormat(
     name: "SHP",
     kind: "comparison",
     fields: ["history", "human_ref_A", "human_ref_B", "labels"],
-    ours: false,
+    strict: false,
   },
   z.object({
     history: z.string(),
@@ -17,7 +17,7 @@ export const shp = defineFormat(
   }),
   (row) => [
     {
-      prompt: [user(row.history)],
+      prompt: [userMessage(row.history)],
       completions: [row.human_ref_A, row.human_ref_B],
       ranks: row.labels === 1 ? [0, 1] : [1, 0],
     },

@@ -1,10 +1,10 @@
 import type { Message } from "../records.ts";
 import type { Text } from "./format.ts";
 
-/** Whether a text is a dialogue as Anthropic's hh-rlhf writes it. */
+/** Whether a text is a dialogue in the notation of Anthropic's hh-rlhf. */
 export const isTranscript = (value: string): boolean => value.startsWith("\n\nHuman:");
 
-/** hh-rlhf's `\n\nHuman: … \n\nAssistant: …` as messages; anything else as it is. */
+/** Parses hh-rlhf's `\n\nHuman: … \n\nAssistant: …` to messages. Other values are returned unchanged. */
 export function parseTranscript(value: Text): Text {
   if (typeof value !== "string" || !isTranscript(value)) return value;
   const [, ...parts] = value.split(/\n\n(Human|Assistant):/);

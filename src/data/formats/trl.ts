@@ -3,11 +3,11 @@ import {
   comment,
   conversation,
   defineFormat,
-  given,
   identifier,
+  omitUndefined,
   skill,
   text,
-  thumb,
+  thumbCriterion,
   toPrompt,
   toReply,
 } from "./format.ts";
@@ -19,8 +19,8 @@ export const unpaired = defineFormat(
     {
       prompt: toPrompt(prompt),
       completions: [toReply(completion)],
-      ratings: { [thumb]: [Number(label)] },
-      ...given({ labeler }),
+      ratings: { [thumbCriterion]: [Number(label)] },
+      ...omitUndefined({ labeler }),
     },
   ],
 );
@@ -29,7 +29,7 @@ export const promptCompletion = defineFormat(
   { name: "prompt-completion", kind: "demonstration", fields: ["prompt", "completion"] },
   z.object({ prompt: text, completion: text, labeler: identifier, comment, skill }),
   ({ prompt, completion, ...rest }) => [
-    { prompt: toPrompt(prompt), completions: [toReply(completion)], ...given(rest) },
+    { prompt: toPrompt(prompt), completions: [toReply(completion)], ...omitUndefined(rest) },
   ],
 );
 
@@ -52,5 +52,5 @@ export const plainText = defineFormat(
 export const promptOnly = defineFormat(
   { name: "prompt-only", kind: "prompt", fields: ["prompt"] },
   z.object({ prompt: text, id: identifier, skill }),
-  ({ prompt, ...rest }) => [{ prompt: toPrompt(prompt), completions: [], ...given(rest) }],
+  ({ prompt, ...rest }) => [{ prompt: toPrompt(prompt), completions: [], ...omitUndefined(rest) }],
 );

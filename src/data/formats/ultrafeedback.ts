@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { denseRanks, mean } from "../../statistics/numbers.ts";
-import { defineFormat, given, namedModels, user } from "./format.ts";
+import { defineFormat, modelNames, omitUndefined, userMessage } from "./format.ts";
 
 /** UltraFeedback (Cui et al. 2023): completions rated by criterion. */
 export const ultraFeedback = defineFormat(
-  { name: "UltraFeedback", kind: "comparison", fields: ["instruction", "completions"], ours: false },
+  { name: "UltraFeedback", kind: "comparison", fields: ["instruction", "completions"], strict: false },
   z.object({
     instruction: z.string(),
     completions: z.array(
@@ -17,7 +17,7 @@ export const ultraFeedback = defineFormat(
   }),
   ({ instruction, completions }) => {
     const rated = completions.flatMap(({ response, annotations, model = null }) => {
-      // A rating may be "N/A"; what is left of a completion's ratings still says how good it is.
+      // A rating may be "N/A". The rank is the mean of the other ratings.
       const ratings = Object.entries(annotations).flatMap(([criterion, { Rating }]) => {
         const rating = Number.parseFloat(Rating);
         return Number.isNaN(rating) ? [] : [[criterion, rating] as const];
@@ -26,18 +26,21 @@ export const ultraFeedback = defineFormat(
       return ratings.length === 0 ? [] : [{ response, model, ratings: new Map(ratings), rank: -average }];
     });
     if (rated.length < 2) return "fewer than two rated completions";
-    const ofAll = [...(rated[0]?.ratings.keys() ?? [])].filter((name) =>
+    const sharedCriteria = [...(rated[0]?.ratings.keys() ?? [])].filter((name) =>
       rated.every(({ ratings }) => ratings.has(name)),
     );
-    const ratings = ofAll.map((name) => [name, rated.map((one) => one.ratings.get(name) as number)]);
+    const ratings = sharedCriteria.map((name) => [
+      name,
+      rated.map((completion) => completion.ratings.get(name) as number),
+    ]);
     return [
       {
-        prompt: [user(instruction)],
+        prompt: [userMessage(instruction)],
         completions: rated.map(({ response }) => response),
         ranks: denseRanks(rated.map(({ rank }) => rank)),
-        ...given({
+        ...omitUndefined({
           ratings: ratings.length ? Object.fromEntries(ratings) : undefined,
-          models: namedModels(rated),
+          models: modelNames(rated),
         }),
       },
     ];

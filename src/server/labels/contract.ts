@@ -1,15 +1,15 @@
 import { z } from "zod";
 import { messageSchema } from "../../data/records.ts";
 import { roles } from "../../labels/events.ts";
-import { answerSchema, projectSettings, question } from "../../labels/settings.ts";
+import { answerSchema, projectSettingsSchema, questionSchema } from "../../labels/settings.ts";
 
-// What the pages and the server say to each other. The server checks requests by these schemas and writes its OpenAPI
-// document from them; the pages import their types.
+// Contract between the web app and the server. The server validates requests by these schemas and generates its OpenAPI
+// document from them; the web app imports their types.
 
-/** No database keeps NUL in a text. */
-const plain = z.string().refine((text) => !text.includes("\0"), "it has a character that is none");
-const id = plain;
-const name = plain.trim().min(1).max(100);
+/** Text without NUL, which Postgres cannot store. */
+const textWithoutNul = z.string().refine((text) => !text.includes("\0"), "it has an invalid character (NUL)");
+const id = textWithoutNul;
+const name = textWithoutNul.trim().min(1).max(100);
 const password = z.string().min(10, "at least 10 characters").max(1000);
 
 export const userSchema = z.object({
@@ -25,32 +25,32 @@ export const userSchema = z.object({
 export const projectSchema = z.object({
   id,
   name: z.string(),
-  settings: projectSettings,
+  settings: projectSettingsSchema,
   guidelines: z.number(),
-  /** Tasks that are to be judged, and how many have all their judgements. */
+  /** Number of tasks (without gold), and of those that have all their judgements. */
   tasks: z.number(),
   complete: z.number(),
-  /** The judgements of the one who asks. */
+  /** Number of judgements of the signed-in user. */
   mine: z.number(),
 });
 
-/** A task in front of a labeler. */
+/** A task that is leased to a labeler. */
 export const assignmentSchema = z.object({
   lease: id,
   task: id,
   messages: z.array(messageSchema),
   completions: z.array(z.string()),
   draft: z.unknown(),
-  /** Until it may go to somebody else. Clocks differ, so it is no time of day. */
+  /** Seconds until the lease expires. A duration, because the clocks of browser and server may differ. */
   secondsLeft: z.number(),
 });
 
 export const errorSchema = z.object({ error: z.string() });
 
-/** An interval of 95 %. */
-const interval = z.object({ value: z.number(), low: z.number(), high: z.number() });
+/** Estimate with its 95 % interval. */
+const intervalSchema = z.object({ value: z.number(), low: z.number(), high: z.number() });
 
-const ratingSchema = z.object({ value: interval.optional(), reason: z.string().optional() });
+const estimateSchema = z.object({ value: intervalSchema.optional(), reason: z.string().optional() });
 
 const judgementSchema = z.object({
   id,
@@ -61,16 +61,18 @@ const judgementSchema = z.object({
   at: z.number(),
 });
 
-/** A judgement among all: asked again or not, and right or not where the answer is known. */
-const reviewedJudgement = judgementSchema.extend({
+/** A judgement as reviewers see it. */
+const reviewedJudgementSchema = judgementSchema.extend({
+  /** The labeler was given the task a second time. */
   repeat: z.boolean(),
-  /** Another took its place. */
+  /** The labeler has replaced it by another judgement. */
   revised: z.boolean(),
+  /** Whether it agrees with the known answer of a gold task. */
   right: z.boolean().optional(),
 });
 
-/** A task with everything that was said of it, for those who look after the project. */
-const judgedTask = z.object({
+/** A task with all of its judgements, for reviewers. */
+const judgedTaskSchema = z.object({
   task: id,
   messages: z.array(messageSchema),
   completions: z.array(z.object({ text: z.string(), model: z.string().nullable() })),
@@ -79,13 +81,13 @@ const judgedTask = z.object({
 
 export const qualitySchema = z.object({
   judgements: z.number(),
-  /** Krippendorff's α over who is better in each pair, and Fleiss' κ; for rankings Kendall's τ between labelers. */
-  alpha: ratingSchema,
-  fleiss: ratingSchema,
-  tau: ratingSchema,
-  /** α of each criterion's ratings. */
-  criteria: z.array(z.object({ name: z.string(), alpha: ratingSchema })),
-  /** Said when labelers agree too little. */
+  /** Krippendorff's α and Fleiss' κ of pairwise preferences; for rankings, mean Kendall's τ between labelers. */
+  alpha: estimateSchema,
+  fleiss: estimateSchema,
+  tau: estimateSchema,
+  /** Krippendorff's α of each criterion's ratings. */
+  criteria: z.array(z.object({ name: z.string(), alpha: estimateSchema })),
+  /** Warning that labelers agree too little. */
   alert: z.string().optional(),
   pairs: z.array(
     z.object({
@@ -97,23 +99,23 @@ export const qualitySchema = z.object({
       items: z.number(),
     }),
   ),
-  /** Tasks that labelers disagree about most, first. */
+  /** Tasks with the most disagreement, the worst first. */
   worst: z.array(z.object({ task: id, prompt: z.string(), disagreement: z.number() })),
-  /** Who the labelers are, and whether those who are alike agree more than others. */
+  /** Labelers by cohort attribute, and their agreement within and across groups. */
   cohorts: z.array(
     z.object({
       name: z.string(),
       values: z.array(z.object({ value: z.string(), labelers: z.number(), judgements: z.number() })),
-      within: ratingSchema,
-      across: ratingSchema,
-      difference: ratingSchema,
+      within: estimateSchema,
+      across: estimateSchema,
+      difference: estimateSchema,
     }),
   ),
   spent: z.number(),
   usable: z.number(),
   costPerUsable: z.number().optional(),
   currency: z.string(),
-  /** What as many usable comparisons as the project wants would cost at this rate. */
+  /** Cost of the project's `target` of usable comparisons at the current rate. */
   forecast: z.object({ target: z.number(), cost: z.number(), judgements: z.number() }).optional(),
   skipped: z.array(z.object({ reason: z.string(), count: z.number() })),
 });
@@ -122,23 +124,23 @@ export const labelerSchema = z.object({
   user: userSchema,
   judgements: z.number(),
   skipped: z.number(),
-  /** Right answers among those whose answer is known. */
+  /** Correct judgements of gold tasks. */
   gold: z.object({ right: z.number(), total: z.number() }),
-  /** Same answers among tasks judged twice. */
+  /** Equal answers to repeated tasks. */
   consistency: z.object({ same: z.number(), total: z.number() }),
-  /** Share of comparisons won by what was shown first, and by what is longer; 0.5 is none. */
-  left: ratingSchema,
-  long: ratingSchema,
-  /** Median seconds a judgement. */
+  /** Win rates of the completion shown first and of the longer one; 0.5 is no bias. */
+  left: estimateSchema,
+  long: estimateSchema,
+  /** Median seconds for a judgement. */
   seconds: z.number().optional(),
-  /** Share of comparisons in which the labeler agrees with others on the same task, week by week. */
+  /** By week, comparisons that others judged too, and how many of them agree. */
   agreement: z.array(z.object({ week: z.string(), agree: z.number(), total: z.number() })),
-  /** How likely the labeler prefers the better one, from the model of all judgements; and the weight that follows. */
+  /** Estimated probability of preferring the better completion, and the weight in training that follows from it. */
   reliability: z.number().optional(),
   weight: z.number(),
 });
 
-const importReport = z.object({
+const importReportSchema = z.object({
   format: z.string(),
   rows: z.number(),
   kept: z.number(),
@@ -146,9 +148,9 @@ const importReport = z.object({
   dropped: z.record(z.string(), z.number()),
 });
 
-const inProject = z.object({ project: id });
+const projectParams = z.object({ project: id });
 
-/** Every request: its parameters, body and answer. */
+/** Schemas of the params, body and response of each route. */
 export const routes = {
   "GET /api/me": { response: z.object({ user: userSchema.nullable() }) },
   "POST /api/login": { body: z.object({ name, password: z.string() }), response: userSchema },
@@ -157,17 +159,17 @@ export const routes = {
     params: z.object({ token: z.string() }),
     response: z.object({ role: z.enum(roles), project: z.string().nullable() }),
   },
-  /** Makes an account and signs in; for somebody who is signed in, joins the project. */
+  /** Claims an invitation: creates an account and signs in, or adds the signed-in user to the project. */
   "POST /api/claim": {
     body: z.object({ token: z.string(), name: name.optional(), password: password.optional() }),
     response: userSchema,
   },
-  /** Ends all other sessions of the one who asks. */
+  /** Changes the password and ends the user's other sessions. */
   "POST /api/password": {
     body: z.object({ before: z.string(), after: password }),
     response: z.object({}),
   },
-  /** A link for a user who has no password any more. */
+  /** Creates a link for a user who has forgotten the password. */
   "POST /api/users/:user/reset": {
     params: z.object({ user: id }),
     response: z.object({ link: z.string(), expires: z.number() }),
@@ -176,7 +178,7 @@ export const routes = {
     params: z.object({ token: z.string() }),
     response: z.object({ name: z.string() }),
   },
-  /** Sets the password that a link is for, and signs in. */
+  /** Sets a new password by such a link, and signs in. */
   "POST /api/reset": { body: z.object({ token: z.string(), password }), response: userSchema },
   "GET /api/users": { response: z.array(userSchema) },
   "PATCH /api/users/:user": {
@@ -191,18 +193,18 @@ export const routes = {
   },
   "GET /api/projects": { response: z.array(projectSchema) },
   "POST /api/projects": {
-    body: z.object({ name, settings: projectSettings }),
+    body: z.object({ name, settings: projectSettingsSchema }),
     response: projectSchema,
   },
-  "GET /api/projects/:project": { params: inProject, response: projectSchema },
+  "GET /api/projects/:project": { params: projectParams, response: projectSchema },
   "PATCH /api/projects/:project": {
-    params: inProject,
-    body: z.object({ settings: projectSettings }),
+    params: projectParams,
+    body: z.object({ settings: projectSettingsSchema }),
     response: projectSchema,
   },
-  /** Guidelines as a labeler reads them. Which answers are right is told to owners, who edit them. */
+  /** The newest guidelines. Only owners get the correct answers, to edit them. */
   "GET /api/projects/:project/guidelines": {
-    params: inProject,
+    params: projectParams,
     response: z.object({
       version: z.number(),
       text: z.string(),
@@ -213,34 +215,35 @@ export const routes = {
     }),
   },
   "POST /api/projects/:project/guidelines": {
-    params: inProject,
-    body: z.object({ text: z.string().min(1).max(200_000), questions: z.array(question).max(50) }),
+    params: projectParams,
+    body: z.object({ text: z.string().min(1).max(200_000), questions: z.array(questionSchema).max(50) }),
     response: z.object({ version: z.number() }),
   },
   "POST /api/projects/:project/qualification": {
-    params: inProject,
+    params: projectParams,
     body: z.object({ answers: z.array(z.int()) }),
     response: z.object({ passed: z.boolean(), correct: z.number(), total: z.number() }),
   },
-  /** A file of any format that `plumbline data check` names: text (JSONL, JSON, CSV) or bytes in base64 (Parquet). */
+  /** Imports a file of any format that `plumbline data check` detects: JSONL, JSON or CSV as text, Parquet as base64. */
   "POST /api/projects/:project/import": {
-    params: inProject,
+    params: projectParams,
     body: z.object({
       name: z.string().max(300),
       text: z.string().optional(),
       base64: z.string().optional(),
-      /** What its preferences are; without, they are left out. */
+      /** How its preferences are imported. Default: they are left out. */
       use: z.enum(["gold", "judgements"]).optional(),
     }),
-    response: importReport,
+    response: importReportSchema,
   },
   "POST /api/projects/:project/invitations": {
-    params: inProject,
+    params: projectParams,
     body: z.object({ role: z.enum(roles) }),
     response: z.object({ link: z.string(), expires: z.number() }),
   },
   "POST /api/projects/:project/next": {
-    params: inProject,
+    params: projectParams,
+    /** `besides`: tasks to pass over, to fetch the next one ahead. */
     body: z.object({ besides: z.array(id).max(3).default([]) }),
     response: z.object({ assignment: assignmentSchema.nullable() }),
   },
@@ -254,9 +257,9 @@ export const routes = {
     body: z.object({ answer: answerSchema, seconds: z.number().min(0).max(1e6) }),
     response: z.object({ id }),
   },
-  /** The last judgement of the one who asks, as it was shown, to be revised. */
+  /** The user's last judgement in the order that was shown, to be revised. */
   "GET /api/projects/:project/last": {
-    params: inProject,
+    params: projectParams,
     response: z.object({
       last: z
         .object({
@@ -274,31 +277,31 @@ export const routes = {
     body: z.object({ answer: answerSchema, seconds: z.number().min(0).max(1e6) }),
     response: z.object({ id }),
   },
-  "GET /api/projects/:project/quality": { params: inProject, response: qualitySchema },
-  "GET /api/projects/:project/labelers": { params: inProject, response: z.array(labelerSchema) },
-  /** A labeler's judgements, the newest on page 0. */
+  "GET /api/projects/:project/quality": { params: projectParams, response: qualitySchema },
+  "GET /api/projects/:project/labelers": { params: projectParams, response: z.array(labelerSchema) },
+  /** A page of a labeler's judgements, newest first. */
   "GET /api/projects/:project/labelers/:labeler/judgements/:page": {
-    params: inProject.extend({ labeler: id, page: z.string().regex(/^\d{1,9}$/) }),
+    params: projectParams.extend({ labeler: id, page: z.string().regex(/^\d{1,9}$/) }),
     response: z.object({
       total: z.number(),
       perPage: z.number(),
       judgements: z.array(
-        reviewedJudgement.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
+        reviewedJudgementSchema.extend({ task: id, prompt: z.string(), known: answerSchema.optional() }),
       ),
     }),
   },
   "GET /api/projects/:project/tasks/:task": {
-    params: inProject.extend({ task: id }),
-    response: judgedTask.extend({
-      judgements: z.array(reviewedJudgement),
+    params: projectParams.extend({ task: id }),
+    response: judgedTaskSchema.extend({
+      judgements: z.array(reviewedJudgementSchema),
       known: answerSchema.optional(),
       decision: z.object({ name: z.string(), answer: answerSchema, at: z.number() }).optional(),
     }),
   },
-  /** Tasks whose labelers disagree and that nobody has decided. */
-  "GET /api/projects/:project/disputes": { params: inProject, response: z.array(judgedTask) },
+  /** Tasks that labelers disagree about and no reviewer has decided. */
+  "GET /api/projects/:project/disputes": { params: projectParams, response: z.array(judgedTaskSchema) },
   "POST /api/projects/:project/adjudications": {
-    params: inProject,
+    params: projectParams,
     body: z.object({ task: id, answer: answerSchema }),
     response: z.object({}),
   },

@@ -4,38 +4,39 @@ import { readDrafts } from "../../data/readers.ts";
 import { parseRows } from "../../data/tables.ts";
 import {
   changePassword,
-  claim,
+  claimInvitation,
   closeSession,
-  invitation,
-  invite,
-  offerReset,
+  createInvitation,
+  createPasswordReset,
   openSession,
+  readInvitation,
+  readPasswordReset,
   resetPassword,
-  resetUser,
   signIn,
 } from "../../labels/accounts.ts";
-import { judgementsOf, taskHistory } from "../../labels/history.ts";
-import { importTasks } from "../../labels/intake.ts";
-import type { Project, User } from "../../labels/records.ts";
-import { type LabelStore, Refusal } from "../../labels/store.ts";
+import { labelerJudgements, taskHistory } from "../../labels/history.ts";
+import { importTasks } from "../../labels/import.ts";
 import {
   adjudicate,
-  judge,
   lastJudgement,
   nextTask,
-  progress,
-  revise,
+  projectProgress,
+  reviseJudgement,
   saveDraft,
-} from "../../labels/work.ts";
-import { type Ask, type Handlers, sessionCookie } from "./ask.ts";
+  submitJudgement,
+} from "../../labels/labeling.ts";
+import type { Project, User } from "../../labels/records.ts";
+import { type LabelStore, RequestError } from "../../labels/store.ts";
+import { type Handlers, type RequestContext, sessionCookie } from "./context.ts";
 import type { Reply } from "./contract.ts";
 
-/** What each request of the contract does, and who may make it. */
+/** Access level and handler of each route of the contract. */
 export const handlers: Handlers = {
   "GET /api/me": ["anyone", ({ user }) => ({ user: user ?? null })],
   "POST /api/login": [
     "anyone",
-    async (ask) => welcome(ask, await signIn(ask.store, ask.body.name, ask.body.password)),
+    async (context) =>
+      startSession(context, await signIn(context.store, context.body.name, context.body.password)),
   ],
   "POST /api/logout": [
     "anyone",
@@ -49,19 +50,19 @@ export const handlers: Handlers = {
   "GET /api/invitations/:token": [
     "anyone",
     async ({ store, params }) => {
-      const { role, project } = await invitation(store, params.token);
+      const { role, project } = await readInvitation(store, params.token);
       return { role, project: project === null ? null : (await store.project(project)).name };
     },
   ],
   "POST /api/claim": [
     "anyone",
-    async (ask) => {
-      const { store, user, body } = ask;
+    async (context) => {
+      const { store, user, body } = context;
       const { token, name, password } = body;
       if (name !== undefined && password !== undefined)
-        return welcome(ask, await claim(store, token, { name, password }));
+        return startSession(context, await claimInvitation(store, token, { name, password }));
       if (!user) throw new InputError("name and password: choose them, or sign in first");
-      return claim(store, token, user);
+      return claimInvitation(store, token, user);
     },
   ],
   "POST /api/password": [
@@ -74,24 +75,25 @@ export const handlers: Handlers = {
   "POST /api/users/:user/reset": [
     "owner",
     async ({ store, user, params, request }) => {
-      const { token, expires } = await offerReset(store, user.id, params.user);
+      const { token, expires } = await createPasswordReset(store, user.id, params.user);
       return { link: linkTo(request, `/reset/${token}`), expires };
     },
   ],
   "GET /api/resets/:token": [
     "anyone",
-    async ({ store, params }) => ({ name: (await resetUser(store, params.token)).name }),
+    async ({ store, params }) => ({ name: (await readPasswordReset(store, params.token)).name }),
   ],
   "POST /api/reset": [
     "anyone",
-    async (ask) => welcome(ask, await resetPassword(ask.store, ask.body.token, ask.body.password)),
+    async (context) =>
+      startSession(context, await resetPassword(context.store, context.body.token, context.body.password)),
   ],
   "GET /api/users": ["reviewer", ({ store }) => store.users()],
   "PATCH /api/users/:user": [
     "owner",
     ({ store, user, params, body }) => {
       if (params.user === user.id && (body.active === false || (body.role && body.role !== "owner")))
-        throw new Refusal(409, "an owner cannot step down alone: another owner can do that");
+        throw new RequestError(409, "an owner cannot step down alone: another owner can do that");
       return store.changeUser(user.id, params.user, body);
     },
   ],
@@ -99,33 +101,34 @@ export const handlers: Handlers = {
     "labeler",
     async ({ store, user }) => {
       const all = await store.projects();
-      const own = user.role === "labeler" ? await filter(all, ({ id }) => store.isMember(id, user.id)) : all;
-      return Promise.all(own.map((project) => view(store, project, user)));
+      const visible =
+        user.role === "labeler" ? await filterAsync(all, ({ id }) => store.isMember(id, user.id)) : all;
+      return Promise.all(visible.map((project) => toProjectReply(store, project, user)));
     },
   ],
   "POST /api/projects": [
     "owner",
-    async ({ store, user, body }) => view(store, await store.addProject(user.id, body), user),
+    async ({ store, user, body }) => toProjectReply(store, await store.addProject(user.id, body), user),
   ],
   "GET /api/projects/:project": [
     "labeler",
-    async ({ store, user, params }) => view(store, await store.project(params.project), user),
+    async ({ store, user, params }) => toProjectReply(store, await store.project(params.project), user),
   ],
   "PATCH /api/projects/:project": [
     "owner",
     async ({ store, user, params, body }) =>
-      view(store, await store.changeProject(user.id, params.project, body.settings), user),
+      toProjectReply(store, await store.changeProject(user.id, params.project, body.settings), user),
   ],
   "GET /api/projects/:project/guidelines": [
     "labeler",
     async ({ store, user, params }) => {
       const project = await store.project(params.project);
-      const found = await store.guidelines(project);
+      const guidelines = await store.guidelines(project);
       return {
-        version: found?.version ?? 0,
-        text: found?.text ?? "",
-        questions: (found?.questions ?? []).map(({ correct, ...asked }) => ({
-          ...asked,
+        version: guidelines?.version ?? 0,
+        text: guidelines?.text ?? "",
+        questions: (guidelines?.questions ?? []).map(({ correct, ...question }) => ({
+          ...question,
           ...(user.role === "owner" && { correct }),
         })),
         passed: await store.hasQualified(project, user.id),
@@ -135,14 +138,14 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/guidelines": [
     "owner",
     async ({ store, user, params, body }) => {
-      await store.publish(user.id, params.project, body);
+      await store.publishGuidelines(user.id, params.project, body);
       return { version: (await store.project(params.project)).guidelines };
     },
   ],
   "POST /api/projects/:project/qualification": [
     "labeler",
     async ({ store, user, params, body }) =>
-      store.qualify(await store.project(params.project), user.id, body.answers),
+      store.submitQualification(await store.project(params.project), user.id, body.answers),
   ],
   "POST /api/projects/:project/import": [
     "owner",
@@ -150,7 +153,7 @@ export const handlers: Handlers = {
       const { name, text, base64, use } = body;
       const project = await store.project(params.project);
       if ((text === undefined) === (base64 === undefined))
-        throw new InputError("text, base64: give one of both");
+        throw new InputError("text, base64: give exactly one of the two");
       const bytes = text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
       const rows = await parseRows(name, bytes);
       return importTasks(store, user.id, project, readDrafts(name, rows), use);
@@ -160,16 +163,16 @@ export const handlers: Handlers = {
     "owner",
     async ({ store, user, params, body, request }) => {
       const project = await store.project(params.project);
-      const { token, expires } = await invite(store, user.id, body.role, project.id);
+      const { token, expires } = await createInvitation(store, user.id, body.role, project.id);
       return { link: linkTo(request, `/claim/${token}`), expires };
     },
   ],
   "POST /api/projects/:project/next": [
     "labeler",
     async ({ store, user, params, body }) => {
-      const found = await nextTask(store, await store.project(params.project), user, body.besides);
-      if (!found) return { assignment: null };
-      const { expires, ...assignment } = found;
+      const next = await nextTask(store, await store.project(params.project), user, body.besides);
+      if (!next) return { assignment: null };
+      const { expires, ...assignment } = next;
       return { assignment: { ...assignment, secondsLeft: (expires - store.now()) / 1000 } };
     },
   ],
@@ -183,7 +186,7 @@ export const handlers: Handlers = {
   "POST /api/leases/:lease/judgement": [
     "labeler",
     async ({ store, user, params, body }) => ({
-      id: await judge(store, params.lease, user.id, body.answer, body.seconds),
+      id: await submitJudgement(store, params.lease, user.id, body.answer, body.seconds),
     }),
   ],
   "GET /api/projects/:project/last": [
@@ -195,21 +198,23 @@ export const handlers: Handlers = {
   "POST /api/judgements/:judgement/revision": [
     "labeler",
     async ({ store, user, params, body }) => ({
-      id: await revise(store, params.judgement, user.id, body.answer, body.seconds),
+      id: await reviseJudgement(store, params.judgement, user.id, body.answer, body.seconds),
     }),
   ],
   "GET /api/projects/:project/quality": [
     "reviewer",
-    async ({ store, aside, params }) => aside.measure("quality", await store.project(params.project)),
+    async ({ store, statistics: aside, params }) =>
+      aside.compute("quality", await store.project(params.project)),
   ],
   "GET /api/projects/:project/labelers": [
     "reviewer",
-    async ({ store, aside, params }) => aside.measure("labelers", await store.project(params.project)),
+    async ({ store, statistics: aside, params }) =>
+      aside.compute("labelers", await store.project(params.project)),
   ],
   "GET /api/projects/:project/labelers/:labeler/judgements/:page": [
     "reviewer",
     async ({ store, params: { project, labeler, page } }) =>
-      judgementsOf(store, await store.project(project), labeler, Number(page)),
+      labelerJudgements(store, await store.project(project), labeler, Number(page)),
   ],
   "GET /api/projects/:project/tasks/:task": [
     "reviewer",
@@ -217,7 +222,8 @@ export const handlers: Handlers = {
   ],
   "GET /api/projects/:project/disputes": [
     "reviewer",
-    async ({ store, aside, params }) => aside.measure("disputes", await store.project(params.project)),
+    async ({ store, statistics: aside, params }) =>
+      aside.compute("disputes", await store.project(params.project)),
   ],
   "POST /api/projects/:project/adjudications": [
     "reviewer",
@@ -230,9 +236,9 @@ export const handlers: Handlers = {
 
 const linkTo = ({ protocol, host }: FastifyRequest, path: string): string => `${protocol}://${host}${path}`;
 
-/** Opens a session for them: a cookie that no script reads and no other site's page sends. */
-async function welcome(
-  { store, request, reply }: Ask<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
+/** Opens a session: sets a cookie that scripts cannot read and pages of other sites cannot send. */
+async function startSession(
+  { store, request, reply }: RequestContext<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
   user: User,
 ) {
   const { token, expires } = await openSession(store, user.id);
@@ -246,16 +252,17 @@ async function welcome(
   return user;
 }
 
-async function view(
+/** Adds the project's progress, and the user's own count of judgements. */
+async function toProjectReply(
   store: LabelStore,
   project: Project,
   user: User,
 ): Promise<Reply<"GET /api/projects/:project">> {
-  const { at: _, ...shown } = project;
-  return { ...shown, ...(await progress(store, project.id, user.id)) };
+  const { at: _, ...fields } = project;
+  return { ...fields, ...(await projectProgress(store, project.id, user.id)) };
 }
 
-async function filter<T>(all: readonly T[], keep: (one: T) => Promise<boolean>): Promise<T[]> {
-  const kept = await Promise.all(all.map(keep));
-  return all.filter((_, i) => kept[i]);
+async function filterAsync<T>(items: readonly T[], predicate: (item: T) => Promise<boolean>): Promise<T[]> {
+  const matches = await Promise.all(items.map(predicate));
+  return items.filter((_, i) => matches[i]);
 }

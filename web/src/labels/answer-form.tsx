@@ -1,7 +1,7 @@
 import type { Settings } from "../ui/api.ts";
 import { Difference, Text } from "../ui/text.tsx";
 import { type Draft, letters } from "./draft.ts";
-import { Order } from "./order.tsx";
+import { Order } from "./ranking-input.tsx";
 
 const degrees = ["much better", "better", "slightly better", "barely better"];
 /** What 1 to 8 mean. */

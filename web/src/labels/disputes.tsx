@@ -4,11 +4,11 @@ import { Link } from "wouter";
 import { call, type Dispute, type Settings } from "../ui/api.ts";
 import { Page, ProjectNav } from "../ui/page.tsx";
 import { Prompt } from "../ui/text.tsx";
-import { Decide } from "./decide.tsx";
+import { Decide } from "./adjudication-form.tsx";
 import { emptyDraft } from "./draft.ts";
-import { useProject } from "./project.ts";
+import { saying } from "./format-answer.ts";
 import { Table } from "./quality.tsx";
-import { saying } from "./saying.ts";
+import { useProject } from "./queries.ts";
 
 export function Disputes({ id }: { id: string }) {
   /** Tasks that were put off, the last one last. */

@@ -1,9 +1,9 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { call, type Guidelines } from "../ui/api.ts";
-import { useKept } from "../ui/kept.ts";
 import { Field, Problem, Unsent } from "../ui/page.tsx";
+import { useKept } from "../ui/persistent-state.ts";
 import { Text } from "../ui/text.tsx";
-import { useGuidelines } from "./project.ts";
+import { useGuidelines } from "./queries.ts";
 
 /** A question as it is written: one answer a line, and which is right once that is chosen. */
 interface Asked {

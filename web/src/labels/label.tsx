@@ -6,11 +6,11 @@ import { useKeys } from "../ui/keys.ts";
 import { Page, Problem } from "../ui/page.tsx";
 import { Prompt } from "../ui/text.tsx";
 import { AnswerForm } from "./answer-form.tsx";
-import { useAnswerKeys } from "./answer-keys.ts";
-import { Comment } from "./comment.tsx";
-import { useDesk } from "./desk.ts";
-import { Pair } from "./pair.tsx";
-import { useProject } from "./project.ts";
+import { Comment } from "./comment-input.tsx";
+import { Pair } from "./pair-select.tsx";
+import { useProject } from "./queries.ts";
+import { useAnswerKeys } from "./use-answer-keys.ts";
+import { useDesk } from "./use-labeling-queue.ts";
 
 export function LabelPage({ id }: { id: string }) {
   const project = useProject(id);

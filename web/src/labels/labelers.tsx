@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { call, type Labeler } from "../ui/api.ts";
 import { Page, ProjectNav, percent } from "../ui/page.tsx";
-import { Person } from "./person.tsx";
+import { Person } from "./labeler-details.tsx";
 import { Measure, Table } from "./quality.tsx";
 
 export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {

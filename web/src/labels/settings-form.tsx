@@ -1,8 +1,8 @@
 import { useMutation } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import type { Settings } from "../ui/api.ts";
-import { useKept } from "../ui/kept.ts";
 import { Field, Problem, Unsent } from "../ui/page.tsx";
+import { useKept } from "../ui/persistent-state.ts";
 
 const kinds: Record<Settings["kind"], string> = {
   ranking: "Rank 2 to 9 answers",

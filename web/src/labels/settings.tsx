@@ -2,11 +2,11 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useLocation } from "wouter";
 import { call, type Settings } from "../ui/api.ts";
 import { Page, ProjectNav } from "../ui/page.tsx";
-import { Export } from "./export.tsx";
+import { Export } from "./export-links.tsx";
 import { GuidelinesForm } from "./guidelines-form.tsx";
-import { Import } from "./import.tsx";
-import { Invite } from "./invite.tsx";
-import { useProject } from "./project.ts";
+import { Import } from "./import-form.tsx";
+import { Invite } from "./invite-form.tsx";
+import { useProject } from "./queries.ts";
 import { SettingsForm } from "./settings-form.tsx";
 
 export function NewProject() {

@@ -3,11 +3,11 @@ import { useState } from "react";
 import { call, type TaskHistory } from "../ui/api.ts";
 import { Page, ProjectNav } from "../ui/page.tsx";
 import { Prompt, Text } from "../ui/text.tsx";
-import { Decide } from "./decide.tsx";
+import { Decide } from "./adjudication-form.tsx";
 import { draftOf, letters } from "./draft.ts";
-import { useProject } from "./project.ts";
+import { saying } from "./format-answer.ts";
 import { Table } from "./quality.tsx";
-import { saying } from "./saying.ts";
+import { useProject } from "./queries.ts";
 
 /** All about one task, for those who look after the project. Answers are in the order that they are stored in. */
 export function TaskPage({ id, task }: { id: string; task: string }) {

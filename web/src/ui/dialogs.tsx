@@ -1,5 +1,5 @@
 import { type FormEvent, useState } from "react";
-import { useGuidelines } from "../labels/project.ts";
+import { useGuidelines } from "../labels/queries.ts";
 import type { Answer, Settings } from "./api.ts";
 import { Text } from "./text.tsx";
 

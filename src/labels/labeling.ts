@@ -2,47 +2,47 @@ import { randomBytes } from "node:crypto";
 import type { Transaction } from "kysely";
 import { z } from "zod";
 import { shuffled } from "../data/split.ts";
-import { chooseTask } from "./assign.ts";
+import { chooseTask } from "./choose-task.ts";
 import type { Assignment, Project, User } from "./records.ts";
 import {
   type Answer,
   answerSchema,
   checkAnswer,
   parseAnswer,
-  projectSettings,
-  shuffleAnswer,
-  unshuffle,
+  permuteAnswer,
+  projectSettingsSchema,
+  unpermuteAnswer,
 } from "./settings.ts";
-import { type LabelStore, newId, Refusal } from "./store.ts";
+import { type LabelStore, newId, RequestError } from "./store.ts";
 import type { Schema } from "./tables.ts";
 
-// What labelers do in a label store: who gets which task, and what becomes of their answers.
+// Assigns tasks to labelers, and stores their drafts and judgements.
 
 type Tx = Transaction<Schema>;
 
-const places = z.array(z.int());
+const orderSchema = z.array(z.int());
 
 /**
- * The next task of a labeler, which is theirs for a while: the one they hold, or another one.
- * @param besides tasks that they hold and do not mean: the one after them is fetched ahead
- * @returns undefined when there is none left for them @throws Refusal when they may not judge yet
+ * Leases a task to a labeler: one that they hold a lease of already, or a new one.
+ * @param exclude tasks to pass over, so that the web app can fetch the next task while one is being judged
+ * @returns undefined if no task is left for them @throws RequestError if they lack the skill or the qualification
  */
 export async function nextTask(
   store: LabelStore,
   project: Project,
   labeler: User,
-  besides: readonly string[] = [],
+  exclude: readonly string[] = [],
 ): Promise<Assignment | undefined> {
   const { skill, leaseMinutes } = project.settings;
   if (skill !== undefined && !labeler.skills.includes(skill))
-    throw new Refusal(403, `this project is for labelers with the skill "${skill}"`);
+    throw new RequestError(403, `this project is for labelers with the skill "${skill}"`);
   if (!(await store.hasQualified(project, labeler.id)))
-    throw new Refusal(403, "read the guidelines and pass the qualification first");
-  // What is read of the task comes after: others wait for the writing alone.
+    throw new RequestError(403, "read the guidelines and pass the qualification first");
+  // Only the lease is written under the store's lock; the task's texts are read after it is released.
   const lease = await store.write(async (tx) => {
     const now = store.now();
     const expires = now + leaseMinutes * 60_000;
-    const held = await tx
+    const leases = await tx
       .selectFrom("lease")
       .selectAll()
       .where("project", "=", project.id)
@@ -51,40 +51,46 @@ export async function nextTask(
       .orderBy("at")
       .orderBy("id")
       .execute();
-    const mine = held.find(({ task }) => !besides.includes(task));
-    if (!mine) return newLease(store, tx, project, labeler, held, expires);
-    await tx.updateTable("lease").set({ expires }).where("id", "=", mine.id).execute();
-    return { ...mine, expires };
+    const current = leases.find(({ task }) => !exclude.includes(task));
+    if (!current) return createLease(store, tx, project, labeler, leases, expires);
+    await tx.updateTable("lease").set({ expires }).where("id", "=", current.id).execute();
+    return { ...current, expires };
   });
   return lease && toAssignment(store, lease);
 }
 
-/** @param held what the labeler holds besides */
-async function newLease(
+/** Leases a newly chosen task. @param leases the labeler's other leases */
+async function createLease(
   store: LabelStore,
   tx: Tx,
   project: Project,
   labeler: User,
-  held: readonly Schema["lease"][],
+  leases: readonly Schema["lease"][],
   expires: number,
 ): Promise<Schema["lease"] | undefined> {
   const now = store.now();
-  const found = await chooseTask(tx, { project, labeler, held: held.length, now, random: store.random });
-  if (!found) return undefined;
+  const chosen = await chooseTask(tx, {
+    project,
+    labeler,
+    leased: leases.length,
+    now,
+    random: store.random,
+  });
+  if (!chosen) return undefined;
   const seed = randomBytes(4).readUInt32BE();
   const lease = {
     id: newId(),
     project: project.id,
-    task: found.task,
+    task: chosen.task,
     labeler: labeler.id,
-    order: JSON.stringify(shuffled(found.completions, seed)),
+    order: JSON.stringify(shuffled(chosen.completions, seed)),
     seed,
-    repeat: Number(found.repeat),
+    repeat: Number(chosen.repeat),
     draft: null,
-    at: Math.max(now, ...held.map(({ at }) => at + 1)),
+    at: Math.max(now, ...leases.map(({ at }) => at + 1)),
     expires,
   };
-  // One that had ended is theirs anew, with its order and draft.
+  // An expired lease of the same task is renewed, with its order and draft.
   return tx
     .insertInto("lease")
     .values(lease)
@@ -97,8 +103,8 @@ async function toAssignment(
   store: LabelStore,
   { id, task, expires, ...lease }: Schema["lease"],
 ): Promise<Assignment> {
-  const { messages, completions } = await store.content(task);
-  const order = places.parse(JSON.parse(lease.order));
+  const { messages, completions } = await store.taskContent(task);
+  const order = orderSchema.parse(JSON.parse(lease.order));
   return {
     lease: id,
     task,
@@ -109,7 +115,7 @@ async function toAssignment(
   };
 }
 
-/** Keeps what a labeler has so far, and the task for them. */
+/** Saves a labeler's draft and extends the lease. @throws RequestError (404) if the lease is not theirs */
 export async function saveDraft(
   store: LabelStore,
   id: string,
@@ -118,7 +124,7 @@ export async function saveDraft(
 ): Promise<void> {
   await store.write(async (tx) => {
     const lease = await findLease(tx, id, labeler);
-    if (!lease) throw notTheirs();
+    if (!lease) throw leaseNotHeld();
     const { leaseMinutes } = (await store.project(lease.project, tx)).settings;
     const expires = store.now() + leaseMinutes * 60_000;
     await tx
@@ -132,7 +138,8 @@ export async function saveDraft(
 const findLease = (tx: Tx, id: string, labeler: string) =>
   tx.selectFrom("lease").selectAll().where("id", "=", id).where("labeler", "=", labeler).executeTakeFirst();
 
-const notTheirs = () => new Refusal(404, "this task is not yours, or no longer: ask for the next one");
+const leaseNotHeld = () =>
+  new RequestError(404, "this task is not yours, or no longer reserved for you: ask for the next one");
 
 async function isJudged(tx: Tx, id: string, labeler: string): Promise<boolean> {
   const row = await tx
@@ -145,45 +152,45 @@ async function isJudged(tx: Tx, id: string, labeler: string): Promise<boolean> {
 }
 
 /**
- * Takes a judgement. A second of the same lease is the first one come again, and changes nothing.
- * @param shown about the completions as shown @returns the judgement's id
+ * Records a judgement and ends its lease. A request that is sent again for the same lease changes nothing.
+ * @param shownAnswer the answer in terms of the order that was shown @returns the judgement's id
  */
-export async function judge(
+export async function submitJudgement(
   store: LabelStore,
   lease: string,
   labeler: string,
-  shown: Answer,
+  shownAnswer: Answer,
   seconds: number,
 ): Promise<string> {
-  const answer = answerSchema.parse(shown);
+  const answer = answerSchema.parse(shownAnswer);
   return store.write(async (tx) => {
-    const held = await findLease(tx, lease, labeler);
-    if (!held && (await isJudged(tx, lease, labeler))) return lease;
-    if (!held) throw notTheirs();
-    const project = await store.project(held.project, tx);
-    const order = places.parse(JSON.parse(held.order));
+    const row = await findLease(tx, lease, labeler);
+    if (!row && (await isJudged(tx, lease, labeler))) return lease;
+    if (!row) throw leaseNotHeld();
+    const project = await store.project(row.project, tx);
+    const order = orderSchema.parse(JSON.parse(row.order));
     checkAnswer(answer, project.settings, order.length);
-    if (held.expires <= store.now()) await refuseIfTaken(store, tx, held);
+    if (row.expires <= store.now()) await refuseIfReassigned(store, tx, row);
     await store.record(tx, labeler, {
       type: "judged",
       id: lease,
       project: project.id,
-      task: held.task,
+      task: row.task,
       labeler,
       version: project.guidelines,
-      answer: unshuffle(answer, order),
+      answer: unpermuteAnswer(answer, order),
       order,
-      seed: held.seed,
+      seed: row.seed,
       seconds,
-      repeat: held.repeat === 1,
+      repeat: row.repeat === 1,
     });
     await tx.deleteFrom("lease").where("id", "=", lease).execute();
     return lease;
   });
 }
 
-/** What comes after the lease has ended still counts, unless others have all the task's places. */
-async function refuseIfTaken(
+/** Throws if others have judged, or hold leases for, all judgements that the task needs. Otherwise a late judgement counts. */
+async function refuseIfReassigned(
   store: LabelStore,
   tx: Tx,
   { task, id, repeat }: Schema["lease"],
@@ -203,13 +210,13 @@ async function refuseIfTaken(
     .where("expires", ">", store.now())
     .executeTakeFirstOrThrow();
   if (done + Number(others) < wanted) return;
-  throw new Refusal(
+  throw new RequestError(
     409,
-    "the task was yours for a while and went to somebody else since: it was not counted",
+    "your lease of this task has expired and it was given to somebody else: your answer was not counted",
   );
 }
 
-/** The labeler's newest judgement in a project, as it was shown. */
+/** Reads the labeler's newest judgement in a project, in the order that was shown. */
 export async function lastJudgement(store: LabelStore, project: string, labeler: string) {
   const row = await store.db
     .selectFrom("judgement")
@@ -223,18 +230,18 @@ export async function lastJudgement(store: LabelStore, project: string, labeler:
     .executeTakeFirst();
   if (!row) return undefined;
   const { id, task } = row;
-  const order = places.parse(JSON.parse(row.order));
-  const { messages, completions } = await store.content(task);
+  const order = orderSchema.parse(JSON.parse(row.order));
+  const { messages, completions } = await store.taskContent(task);
   return {
     id,
     task,
     messages,
     completions: order.map((place) => completions[place]?.text as string),
-    answer: shuffleAnswer(parseAnswer(row.answer), order),
+    answer: permuteAnswer(parseAnswer(row.answer), order),
   };
 }
 
-/** Decides a task: what is trained on in place of what labelers said. @param answer about completions as stored */
+/** Records a reviewer's decision, which replaces the task's judgements in training. @param answer in stored order */
 export async function adjudicate(
   store: LabelStore,
   project: Project,
@@ -242,16 +249,16 @@ export async function adjudicate(
   task: string,
   answer: Answer,
 ): Promise<void> {
-  const { completions, ...found } = await store.content(task);
-  if (found.project !== project.id) throw new Refusal(404, "there is no such task in this project");
-  checkAnswer(answer, project.settings, completions.length);
+  const content = await store.taskContent(task);
+  if (content.project !== project.id) throw new RequestError(404, "there is no such task in this project");
+  checkAnswer(answer, project.settings, content.completions.length);
   await store.write((tx) =>
     store.record(tx, user, { type: "adjudicated", project: project.id, task, user, answer }),
   );
 }
 
-/** Tasks to be judged, those that have all their judgements, and how many judgements are this user's. */
-export async function progress(
+/** Counts the tasks of a project (without gold), the complete ones, and the user's own judgements (`mine`). */
+export async function projectProgress(
   store: LabelStore,
   project: string,
   user: string,
@@ -272,17 +279,20 @@ export async function progress(
   return { tasks: Number(tasks), complete: Number(complete ?? 0), mine: Number(mine) };
 }
 
-/** Puts another answer in the place of one's own, which stays in the log. @param shown in the order that was shown */
-export async function revise(
+/**
+ * Replaces a labeler's own judgement by a new one. The old one stays in the log.
+ * @param shownAnswer the answer in terms of the order that was shown @returns the new judgement's id
+ */
+export async function reviseJudgement(
   store: LabelStore,
   judgement: string,
   labeler: string,
-  shown: Answer,
+  shownAnswer: Answer,
   seconds: number,
 ): Promise<string> {
-  const answer = answerSchema.parse(shown);
+  const answer = answerSchema.parse(shownAnswer);
   return store.write(async (tx) => {
-    const before = await tx
+    const revised = await tx
       .selectFrom("judgement")
       .innerJoin("project", "project.id", "judgement.project")
       .selectAll("judgement")
@@ -290,23 +300,23 @@ export async function revise(
       .where("judgement.id", "=", judgement)
       .where("labeler", "=", labeler)
       .executeTakeFirst();
-    if (!before) throw new Refusal(404, "there is no such judgement of yours");
-    if (!before.current) throw new Refusal(409, "this judgement was revised already");
-    const order = places.parse(JSON.parse(before.order));
-    checkAnswer(answer, projectSettings.parse(JSON.parse(before.settings)), order.length);
+    if (!revised) throw new RequestError(404, "there is no such judgement of yours");
+    if (!revised.current) throw new RequestError(409, "this judgement was revised already");
+    const order = orderSchema.parse(JSON.parse(revised.order));
+    checkAnswer(answer, projectSettingsSchema.parse(JSON.parse(revised.settings)), order.length);
     const id = newId();
     await store.record(tx, labeler, {
       type: "judged",
       id,
-      project: before.project,
-      task: before.task,
+      project: revised.project,
+      task: revised.task,
       labeler,
-      version: before.version,
-      answer: unshuffle(answer, order),
+      version: revised.version,
+      answer: unpermuteAnswer(answer, order),
       order,
-      seed: before.seed,
+      seed: revised.seed,
       seconds,
-      repeat: before.repeat === 1,
+      repeat: revised.repeat === 1,
       revises: judgement,
     });
     return id;

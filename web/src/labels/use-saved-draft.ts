@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "react";
 import { call } from "../ui/api.ts";
-import { keep, kept } from "../ui/kept.ts";
+import { keep, kept } from "../ui/persistent-state.ts";
 import type { Draft } from "./draft.ts";
 
 /** Bytes that browsers send at most when the page that asked for it is gone; 64 KB less what is around a draft. */

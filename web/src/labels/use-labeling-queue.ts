@@ -2,7 +2,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import { type Answer, ApiError, type Assignment, call, type Settings } from "../ui/api.ts";
 import { useSeconds } from "../ui/keys.ts";
 import { answerOf, type Draft, draftOf } from "./draft.ts";
-import { unsentDraft, useSavedDraft } from "./saved-draft.ts";
+import { unsentDraft, useSavedDraft } from "./use-saved-draft.ts";
 
 /** What is on the desk: a task, or an earlier judgement that is opened again. */
 type Work = Pick<Assignment, "messages" | "completions"> & { draft: Draft } & (

@@ -4,7 +4,7 @@ import { Link, useLocation } from "wouter";
 import { call } from "../ui/api.ts";
 import { Page, Problem, ProjectNav } from "../ui/page.tsx";
 import { Text } from "../ui/text.tsx";
-import { useGuidelines, useProject } from "./project.ts";
+import { useGuidelines, useProject } from "./queries.ts";
 
 /** The guidelines, and the questions about them that come before the first task. */
 export function Enter({ id, isLabeler }: { id: string; isLabeler: boolean }) {

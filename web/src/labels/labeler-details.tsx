@@ -3,8 +3,8 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { call, type User } from "../ui/api.ts";
 import { Problem } from "../ui/page.tsx";
+import { saying } from "./format-answer.ts";
 import { Table } from "./quality.tsx";
-import { saying } from "./saying.ts";
 
 /** A labeler looked at more closely. */
 export function Person({ id, user, isOwner }: { id: string; user: User; isOwner: boolean }) {
