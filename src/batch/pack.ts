@@ -5,11 +5,17 @@ import { tensor } from "../tensor/index.ts";
 export interface Row {
   promptTokens: readonly number[];
   tokens: readonly number[];
+  /** 1 for each response token to learn from, 0 for one that was given, such as a tool's result. Default: all 1. */
+  mask?: readonly number[];
 }
 
 /** Counts the tokens of all prompts and responses. */
 export const countTokens = (rows: readonly Row[]): number =>
   rows.reduce((sum, { promptTokens: prompt, tokens: response }) => sum + prompt.length + response.length, 0);
+
+/** Counts the response tokens to learn from. */
+export const countLearned = (rows: readonly Row[]): number =>
+  rows.reduce((sum, { tokens, mask }) => sum + (mask ? mask.reduce((a, b) => a + b, 0) : tokens.length), 0);
 
 /** Packs sequences of token ids end to end, without padding. @throws RangeError for an empty sequence */
 export function pack(sequences: readonly (readonly number[])[]): Batch {

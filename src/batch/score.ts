@@ -17,7 +17,7 @@ export interface ResponseLayout {
   paddedIndices: Tensor;
   /** (response tokens) int64: ids of the response tokens of all rows, end to end. */
   targets: Tensor;
-  /** (batch, time) float32: 1 where there is a token, 0 for padding. */
+  /** (batch, time) float32: 1 for a token to learn from, 0 for padding and masked tokens. */
   responseMask: Tensor;
 }
 
@@ -35,7 +35,9 @@ export function layOutResponses(rows: readonly Row[]): ResponseLayout {
     }
   });
   const int64 = (values: number[]) => tensor(values, { dtype: "int64" });
-  const mask = lengths.flatMap((length) => Array.from({ length: time }, (_, t) => (t < length ? 1 : 0)));
+  const mask = rows.flatMap(({ tokens, mask }) =>
+    Array.from({ length: time }, (_, t) => (t < tokens.length ? (mask?.[t] ?? 1) : 0)),
+  );
   return {
     batch,
     lengths,

@@ -3,30 +3,20 @@ import { InputError } from "../data/errors.ts";
 import type { Model } from "../models/model.ts";
 import { cat, noGrad, type Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { KvCache } from "./kv-cache.ts";
-import type { Completion } from "./sampler.ts";
+import type { Completion, SampleOptions } from "./sampler.ts";
 import { filterLogits, maskTokens, type Sampling, sampleTokens } from "./sampling.ts";
 
 /** A prompt to complete, with its sampling settings. */
-export interface Request {
+export interface Request
+  extends Pick<
+    SampleOptions,
+    "temperature" | "topK" | "topP" | "maxTokens" | "minTokens" | "stop" | "samples"
+  > {
   promptTokens: readonly number[];
-  /** Completions of the prompt. Default: 1. */
-  samples?: number;
   /** Copied to the completions. Default: 0. */
   promptIndex?: number;
-  /** Divides the logits; 0 takes the likeliest token. A list gives each completion its own. Default: 1. */
-  temperature?: number | readonly number[] | undefined;
-  /** Samples among this many likeliest tokens. */
-  topK?: number | undefined;
-  /** Samples among the likeliest tokens that together have this probability. */
-  topP?: number | undefined;
-  /** Most tokens of a completion, its stop token included. */
-  maxTokens: number;
-  /** Stop tokens are not sampled before this many tokens. */
-  minTokens?: number | undefined;
   /** Ids that end a completion. Default: the tokenizer's. */
   stopIds?: readonly number[] | undefined;
-  /** Texts that end a completion. */
-  stop?: readonly string[] | undefined;
 }
 
 export interface EngineOptions {

@@ -115,7 +115,7 @@ describe("an OpenAI-compatible server", () => {
     await expect(ask(1)).rejects.toThrow(/answers 503: down/);
     expect(requests).toHaveLength(4);
     answer = () => ({ status: 200, body: "<html>" });
-    await expect(ask(1)).rejects.toThrow(/no chat completion: <html>/);
+    await expect(ask(1)).rejects.toThrow(/not a chat completion: <html>/);
     await expect(ask(1, { url: "http://127.0.0.1:9" })).rejects.toThrow(/cannot be reached/);
     answer = () => "hang";
     await expect(ask(1, { timeoutSeconds: 0.05 })).rejects.toThrow(/did not answer in 0.05 s/);

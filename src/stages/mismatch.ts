@@ -10,19 +10,29 @@ interface SamplingConfig {
   minTokens: number;
 }
 
+/** A completion as the sampler gave it: `logprobs` and `mask` have a value for each token. */
+interface Sampled {
+  logprobs: readonly number[];
+  mask: readonly number[];
+}
+
 /**
- * How far the trainer's log-probs are from the sampler's for the same tokens, before any update.
- * @param trainer, sampler log-prob of each token
+ * Compares the trainer's log-probs with the sampler's for the same tokens, before any update. Masked tokens are left out.
+ * @param trainer log-prob of each token of all samples, end to end
  * @returns mean of π_trainer/π_sampler over the tokens, and the ratio farthest from 1
  */
-export function mismatch(trainer: readonly number[], sampler: readonly number[]): Metrics {
-  const ratios = sampler.map((logprob, i) => Math.exp((trainer[i] as number) - logprob));
+export function mismatch(trainer: readonly number[], samples: readonly Sampled[]): Metrics {
+  const mask = samples.flatMap((sample) => sample.mask);
+  const sampler = samples.flatMap(({ logprobs }) => logprobs);
+  const ratios = sampler.flatMap((logprob, i) =>
+    mask[i] ? [Math.exp((trainer[i] as number) - logprob)] : [],
+  );
   return { "val/rollout_ratio": mean(ratios), "val/rollout_ratio_worst": farthestFromOne(ratios) };
 }
 
 /**
- * The guard rail on that mean. Cut-offs and a least length change what the sampler draws from, so that its log-probs are
- * of another distribution than the trainer's: then nothing is compared.
+ * Checks the guard rail on that mean. Cut-offs and a least length change the distribution that the sampler draws from, so
+ * its log-probs are not comparable then.
  */
 export function mismatchWarnings(metrics: Metrics, model: Model, sampling: SamplingConfig): Warning[] {
   const ratio = metrics["val/rollout_ratio"];

@@ -1,3 +1,4 @@
+import { countLearned } from "../../batch/pack.ts";
 import { tokenLogprobs } from "../../batch/score.ts";
 import type { RunningMoments } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
@@ -45,9 +46,10 @@ export function prepare(
   const isUpdatedOnce = epochs === 1 && miniBatchOf(samples, config) >= samples.length;
   const old = isUpdatedOnce && klIn === "loss" ? undefined : tokenLogprobs(policy, samples, temperature);
   const ref = reference && tokenLogprobs(reference, samples, temperature);
-  const sum = (values: readonly number[] = []) => values.reduce((a, b) => a + b, 0);
+  const sum = (values: readonly number[] = [], mask: readonly number[]) =>
+    values.reduce((total, value, t) => total + value * (mask[t] as number), 0);
   const shaped = samples.map((sample, i) => {
-    const kl = ref ? sum(old?.[i]) - sum(ref[i]) : 0;
+    const kl = ref ? sum(old?.[i], sample.mask) - sum(ref[i], sample.mask) : 0;
     const score = shapeScore(sample, config);
     return { ...sample, score: klIn === "score" ? score - klCoef * kl : score };
   });
@@ -57,7 +59,7 @@ export function prepare(
     advantage: advantages[i] as number,
     oldLogprobs: old?.[i],
     refLogprobs: ref?.[i],
-    counted: maskUnfinished && !isFinished(sample) ? 0 : sample.tokens.length,
+    counted: maskUnfinished && !isFinished(sample) ? 0 : countLearned([sample]),
   }));
 }
 

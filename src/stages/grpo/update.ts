@@ -98,7 +98,7 @@ function update(
         config,
       );
       const kl = logprobs.policy.detach().sub(logprobs.reference).mul(mask).sum().div(chosen.length);
-      const entropy = logprobs.policy.detach().sum().div(-chosen.length);
+      const entropy = logprobs.policy.detach().mul(mask).sum().div(-chosen.length);
       return { loss, metrics: { ...metrics, kl, entropy } };
     },
     policy,
@@ -113,9 +113,6 @@ function update(
     ...(chosen[0]?.refLogprobs && { "objective/kl": at("kl") }),
     "objective/entropy": at("entropy"),
     grad_norm: gradNorm,
-    ...mismatch(
-      trainer,
-      rows.flatMap(({ logprobs }) => logprobs),
-    ),
+    ...mismatch(trainer, rows),
   };
 }

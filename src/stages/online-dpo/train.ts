@@ -176,11 +176,10 @@ function update(
     },
     policy,
   );
-  const sampler = rows.flatMap(({ logprobs }) => logprobs);
   return {
     ...metrics,
     grad_norm: optimizer.step(lr, config.maxGradNorm),
     // The loss is of the model's own distribution, so they are comparable at temperature 1 alone.
-    ...(config.temperature === 1 ? mismatch(trainer, sampler) : {}),
+    ...(config.temperature === 1 ? mismatch(trainer, rows) : {}),
   };
 }

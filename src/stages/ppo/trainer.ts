@@ -359,6 +359,9 @@ function checkSamples(samples: readonly PpoSample[]): void {
   if (!samples.length) throw new InputError("ppo: a step needs one sample at least");
   const empty = samples.findIndex(({ tokens }) => !tokens.length);
   if (empty >= 0) throw new InputError(`ppo: sample ${empty} has no tokens`);
+  // GAE would take a masked token for the end of the response.
+  const masked = samples.findIndex(({ mask }) => mask?.includes(0));
+  if (masked >= 0) throw new InputError(`ppo: sample ${masked} has masked tokens: grpo can leave them out`);
   const wrong = samples.findIndex(({ score }) => !Number.isFinite(score));
   if (wrong >= 0)
     throw new InputError(
@@ -373,11 +376,12 @@ function unpad(padded: Tensor, samples: readonly PpoSample[]): number[][] {
   return samples.map(({ tokens: { length } }, i) => flat.slice(i * time, i * time + length));
 }
 
-/** The trainer's log-probs beside the sampler's, where all samples have them. */
+/** Compares the trainer's log-probs with the sampler's, where all samples have them. */
 function compare({ oldLogprobs }: Experience, samples: readonly PpoSample[]): Metrics {
-  const sampler = samples.flatMap(({ logprobs }) => logprobs ?? []);
-  const trainer = unpad(oldLogprobs, samples).flat();
-  return sampler.length === trainer.length ? mismatch(trainer, sampler) : {};
+  const sampled = samples.flatMap(({ logprobs, tokens, mask }) =>
+    logprobs ? [{ logprobs, mask: mask ?? tokens.map(() => 1) }] : [],
+  );
+  return sampled.length === samples.length ? mismatch(unpad(oldLogprobs, samples).flat(), sampled) : {};
 }
 
 /** Per-token values for the log. */

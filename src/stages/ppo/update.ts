@@ -1,4 +1,4 @@
-import { batchRows, type Row } from "../../batch/pack.ts";
+import { batchRows, countLearned, type Row } from "../../batch/pack.ts";
 import { layOutResponses, padResponses, type ResponseLayout, responseStates } from "../../batch/score.ts";
 import { entropyOf, farthestFromOne, logprobsOf } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
@@ -53,7 +53,7 @@ export function update(
 ): UpdateMetrics {
   const { maxGradNorm, microBatchTokens } = config;
   const chosen = rows.map((index) => ({ ...(experience.rows[index] as Row), index }));
-  const count = chosen.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const count = countLearned(chosen);
   const parts = batchRows(chosen, microBatchTokens);
   const ratios = [1];
   const policyMetrics = accumulate(
