@@ -523,7 +523,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     const cookies = await context.cookies();
     await context.clearCookies();
     await page.keyboard.press("Enter");
-    await page.getByRole("link", { name: "sign in on another page" }).waitFor();
+    await page.getByRole("link", { name: "sign in in a new tab" }).waitFor();
     expect(await chosen()).toBe(2);
     await context.addCookies(cookies);
     await page.keyboard.press("Enter");

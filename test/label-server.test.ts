@@ -280,7 +280,7 @@ describe("plumbline serve and labels", () => {
     expect(hh).toMatchObject({
       code: 0,
       stdout: "",
-      stderr: expect.stringMatching(/^1 tasks left out: nothing/),
+      stderr: expect.stringMatching(/^1 tasks left out: its judgements have nothing/),
     });
     const both = await plumbline(["labels", "import", file, "--gold", "--judgements", "--store", first]);
     expect([both.code, both.stderr]).toEqual([1, expect.stringMatching(/cannot be used with/)]);

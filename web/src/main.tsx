@@ -7,27 +7,27 @@ import { LabelPage } from "./labels/label.tsx";
 import { Labelers } from "./labels/labelers.tsx";
 import { People } from "./labels/people.tsx";
 import { Projects } from "./labels/projects.tsx";
-import { Enter } from "./labels/qualification.tsx";
+import { Qualification } from "./labels/qualification.tsx";
 import { QualityPage } from "./labels/quality.tsx";
 import { NewProject, ProjectSettings } from "./labels/settings.tsx";
 import { TaskPage } from "./labels/task.tsx";
 import { ApiError, call, type User } from "./ui/api.ts";
 import { Page } from "./ui/page.tsx";
-import { Account, Claim, Reset, SignIn } from "./ui/sign-in.tsx";
+import { Account, ClaimInvitation, ResetPassword, SignIn } from "./ui/sign-in.tsx";
 import "./ui/style.css";
 import "./labels/label.css";
 import "./ui/text.css";
 
 const client: QueryClient = new QueryClient({
   queryCache: new QueryCache({
-    // The session has ended: the page asks to sign in, and is there again after that.
+    // The session has ended: show the sign-in page, and this page again after signing in.
     onError: (error) => {
       if (error instanceof ApiError && error.status === 401) client.setQueryData(["me"], { user: null });
     },
   }),
   defaultOptions: {
     queries: {
-      // What the server refuses it refuses again.
+      // Retry only if the server could not be reached: an error response would be the same again.
       retry: (count, error) => count < 2 && !(error instanceof ApiError && error.status > 0),
       refetchOnWindowFocus: false,
     },
@@ -54,8 +54,8 @@ function App() {
       </a>
       <Header user={user} />
       <Switch>
-        <Route path="/claim/:token">{({ token }) => <Claim token={token} user={user} />}</Route>
-        <Route path="/reset/:token">{({ token }) => <Reset token={token} />}</Route>
+        <Route path="/claim/:token">{({ token }) => <ClaimInvitation token={token} user={user} />}</Route>
+        <Route path="/reset/:token">{({ token }) => <ResetPassword token={token} />}</Route>
         <Route path="/login">{user ? <Redirect to="/" /> : <SignIn />}</Route>
         {user ? null : (
           <Route>
@@ -71,7 +71,7 @@ function App() {
           <NewProject />
         </Route>
         <Route path="/projects/:id">
-          {({ id }) => <Enter id={id} isLabeler={user?.role === "labeler"} />}
+          {({ id }) => <Qualification id={id} isLabeler={user?.role === "labeler"} />}
         </Route>
         <Route path="/projects/:id/settings">
           {({ id }) => <ProjectSettings key={id} id={id} isOwner={isOwner} />}
@@ -80,11 +80,11 @@ function App() {
         <Route path="/projects/:id/quality">{({ id }) => <QualityPage id={id} />}</Route>
         <Route path="/projects/:id/labelers">{({ id }) => <Labelers id={id} isOwner={isOwner} />}</Route>
         <Route path="/projects/:id/tasks/:task">
-          {({ id, task }) => <TaskPage key={task} {...{ id, task }} />}
+          {({ id, task }) => <TaskPage key={task} id={id} task={task} />}
         </Route>
         <Route path="/projects/:id/disputes">{({ id }) => <Disputes id={id} />}</Route>
         <Route>
-          <Page title="There is no such page">
+          <Page title="Page not found">
             <Link href="/">To the projects</Link>
           </Page>
         </Route>
@@ -94,10 +94,10 @@ function App() {
 }
 
 function Header({ user }: { user: User | null }) {
-  const leave = async () => {
+  const signOut = async () => {
     await call("POST /api/logout");
     client.clear();
-    // What is not sent yet is nothing for whoever sits here next.
+    // Unsaved drafts are not for the next person at this computer.
     localStorage.clear();
     location.assign("/login");
   };
@@ -111,7 +111,7 @@ function Header({ user }: { user: User | null }) {
           <Link href="/account" dir="auto">
             {user.name}
           </Link>
-          <button type="button" className="quiet" onClick={leave}>
+          <button type="button" className="quiet" onClick={signOut}>
             Sign out
           </button>
         </div>

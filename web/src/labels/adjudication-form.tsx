@@ -1,17 +1,17 @@
 import { useMutation } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { type Answer, call, type Settings } from "../ui/api.ts";
-import { Problem } from "../ui/page.tsx";
+import { ErrorMessage } from "../ui/page.tsx";
 import { AnswerForm } from "./answer-form.tsx";
-import { answerOf, type Draft } from "./draft.ts";
+import { type Draft, toAnswer } from "./draft.ts";
 
-/** Decides a task: what is said here is learned in place of what labelers said. */
-export function Decide({
+/** Form for a reviewer's decision of a task, which replaces the labelers' judgements in training. */
+export function AdjudicationForm({
   id,
   task,
   settings,
   texts,
-  begun,
+  initialDraft,
   onDone,
   children,
 }: {
@@ -19,12 +19,12 @@ export function Decide({
   task: string;
   settings: Settings;
   texts: readonly string[];
-  begun: Draft;
+  initialDraft: Draft;
   onDone: () => void;
-  /** What else can be done, beside the button. */
+  /** Further actions, beside the button. */
   children?: ReactNode;
 }) {
-  const [draft, setDraft] = useState(begun);
+  const [draft, setDraft] = useState(initialDraft);
   const [missing, setMissing] = useState("");
   const decide = useMutation({
     mutationFn: (answer: Answer) =>
@@ -35,15 +35,15 @@ export function Decide({
     onSuccess: onDone,
   });
   const submit = () => {
-    const found = answerOf(draft, settings);
-    if ("missing" in found) setMissing(found.missing);
-    else decide.mutate(found.answer);
+    const result = toAnswer(draft, settings);
+    if ("missing" in result) setMissing(result.missing);
+    else decide.mutate(result.answer);
   };
   return (
     <>
       <AnswerForm settings={settings} completions={texts} draft={draft} onChange={setDraft} />
       <p role="status">{missing}</p>
-      <Problem error={decide.error} />
+      <ErrorMessage error={decide.error} />
       <p className="actions">
         <button type="button" onClick={submit} disabled={decide.isPending}>
           Decide

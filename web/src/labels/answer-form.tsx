@@ -1,16 +1,16 @@
 import type { Settings } from "../ui/api.ts";
 import { Difference, Text } from "../ui/text.tsx";
 import { type Draft, letters } from "./draft.ts";
-import { Order } from "./ranking-input.tsx";
+import { RankingInput } from "./ranking-input.tsx";
 
 const degrees = ["much better", "better", "slightly better", "barely better"];
-/** What 1 to 8 mean. */
-const preferences = [
+/** Labels of preferences 1 to 8. */
+const preferenceLabels = [
   ...degrees.map((degree) => `A is ${degree}`),
   ...[...degrees].reverse().map((degree) => `B is ${degree}`),
 ];
 
-/** The completions of a task, and everything that is asked about them. */
+/** Shows the completions of a task, with the inputs that the project's settings ask for. */
 export function AnswerForm({
   settings,
   completions,
@@ -24,7 +24,7 @@ export function AnswerForm({
   draft: Draft;
   onChange: (draft: Draft) => void;
   plain?: boolean;
-  /** Two completions that are to be marked where they differ. */
+  /** Two completions whose differences are highlighted. */
   compared?: readonly [number, number] | undefined;
 }) {
   const { kind } = settings;
@@ -47,28 +47,31 @@ export function AnswerForm({
         {completions.map((_, i) => (
           <Completion
             key={i}
-            {...{ settings, completions, draft, plain }}
+            settings={settings}
+            completions={completions}
+            draft={draft}
+            plain={plain}
             place={i}
             other={compared?.includes(i) ? compared[i === compared[0] ? 1 : 0] : undefined}
             onChange={change}
           />
         ))}
       </div>
-      {kind === "ranking" && <Order ranks={draft.ranks} onChange={(ranks) => change({ ranks })} />}
+      {kind === "ranking" && <RankingInput ranks={draft.ranks} onChange={(ranks) => change({ ranks })} />}
       {kind === "pairwise" && <Preference draft={draft} onChange={change} />}
     </>
   );
 }
 
-interface Part {
+interface AnswerPartProps {
   draft: Draft;
   onChange: (part: Partial<Draft>) => void;
 }
 
-const put = <T,>(list: readonly T[], place: number, value: T) =>
-  list.map((one, i) => (i === place ? value : one));
+const replaceAt = <T,>(list: readonly T[], place: number, value: T) =>
+  list.map((item, i) => (i === place ? value : item));
 
-/** One completion, and what is asked about it alone. */
+/** One completion, with its rank, ratings and flags. */
 function Completion({
   settings: { kind, rubric, flags },
   completions,
@@ -77,11 +80,11 @@ function Completion({
   draft,
   plain,
   onChange,
-}: Part & {
+}: AnswerPartProps & {
   settings: Settings;
   completions: readonly string[];
   place: number;
-  /** The completion to mark the differences from. */
+  /** Completion to highlight the differences from. */
   other: number | undefined;
   plain: boolean;
 }) {
@@ -98,7 +101,7 @@ function Completion({
             <select
               value={draft.ranks[place] ?? ""}
               onChange={({ target }) =>
-                onChange({ ranks: put(draft.ranks, place, target.value ? Number(target.value) : null) })
+                onChange({ ranks: replaceAt(draft.ranks, place, target.value ? Number(target.value) : null) })
               }
             >
               <option value="">–</option>
@@ -127,7 +130,9 @@ function Completion({
           }))}
           value={draft.ratings[name]?.[place] ?? null}
           onChange={(rating) =>
-            onChange({ ratings: { ...draft.ratings, [name]: put(draft.ratings[name] ?? [], place, rating) } })
+            onChange({
+              ratings: { ...draft.ratings, [name]: replaceAt(draft.ratings[name] ?? [], place, rating) },
+            })
           }
         />
       ))}
@@ -136,7 +141,12 @@ function Completion({
   );
 }
 
-const Flags = ({ flags, draft, place, onChange }: Part & { flags: readonly string[]; place: number }) => (
+const Flags = ({
+  flags,
+  draft,
+  place,
+  onChange,
+}: AnswerPartProps & { flags: readonly string[]; place: number }) => (
   <fieldset className="flags">
     <legend>Mark answer {letters[place]}</legend>
     {flags.map((flag) => (
@@ -146,7 +156,7 @@ const Flags = ({ flags, draft, place, onChange }: Part & { flags: readonly strin
           checked={draft.flags[flag]?.[place] ?? false}
           onChange={({ target }) =>
             onChange({
-              flags: { ...draft.flags, [flag]: put(draft.flags[flag] ?? [], place, target.checked) },
+              flags: { ...draft.flags, [flag]: replaceAt(draft.flags[flag] ?? [], place, target.checked) },
             })
           }
         />
@@ -156,12 +166,12 @@ const Flags = ({ flags, draft, place, onChange }: Part & { flags: readonly strin
   </fieldset>
 );
 
-const Preference = ({ draft, onChange }: Part) => (
+const Preference = ({ draft, onChange }: AnswerPartProps) => (
   <div className="preference">
     <Choices
       legend="Which answer is better?"
       name="preference"
-      options={preferences.map((label, i) => ({ value: i + 1, label, key: String(i + 1) }))}
+      options={preferenceLabels.map((label, i) => ({ value: i + 1, label, key: String(i + 1) }))}
       value={draft.bothBad ? null : draft.preference}
       onChange={(preference) => onChange({ preference, bothBad: false })}
     />
@@ -193,7 +203,7 @@ function Choices({
     <fieldset
       className="choices"
       onKeyDown={(event) => {
-        // What has the focus takes numbers before the page does.
+        // Number keys act on the focused group, not on the page.
         const place = options.findIndex(({ value }) => String(value) === event.key);
         if (place < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
         event.stopPropagation();

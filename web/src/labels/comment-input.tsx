@@ -1,8 +1,14 @@
 import { useState } from "react";
 
-/** A box for what an answer does not say. */
-export function Comment({ comment, onChange }: { comment: string; onChange: (comment: string) => void }) {
-  // Only at first: it does not close while somebody takes their words back.
+/** A collapsible text box for a comment on the answer. */
+export function CommentInput({
+  comment,
+  onChange,
+}: {
+  comment: string;
+  onChange: (comment: string) => void;
+}) {
+  // Computed once: the box must not close while somebody deletes their text.
   const [open] = useState(comment !== "");
   return (
     <details className="comment" open={open}>

@@ -4,15 +4,15 @@ import { Link } from "wouter";
 import { call, type Dispute, type Settings } from "../ui/api.ts";
 import { Page, ProjectNav } from "../ui/page.tsx";
 import { Prompt } from "../ui/text.tsx";
-import { Decide } from "./adjudication-form.tsx";
+import { AdjudicationForm } from "./adjudication-form.tsx";
 import { emptyDraft } from "./draft.ts";
-import { saying } from "./format-answer.ts";
+import { formatAnswer } from "./format-answer.ts";
 import { Table } from "./quality.tsx";
 import { useProject } from "./queries.ts";
 
 export function Disputes({ id }: { id: string }) {
-  /** Tasks that were put off, the last one last. */
-  const [later, setLater] = useState<string[]>([]);
+  /** Tasks that were postponed, the latest last. */
+  const [postponed, setPostponed] = useState<string[]>([]);
   const project = useProject(id);
   const disputes = useQuery({
     queryKey: ["disputes", id],
@@ -20,29 +20,31 @@ export function Disputes({ id }: { id: string }) {
   });
   if (!project.data || !disputes.data)
     return <Page title="Disputes" error={project.error ?? disputes.error} />;
-  const [first] = [...disputes.data].sort((a, b) => later.indexOf(a.task) - later.indexOf(b.task));
+  const [first] = [...disputes.data].sort((a, b) => postponed.indexOf(a.task) - postponed.indexOf(b.task));
   return (
     <Page title="Disputes" wide>
       <ProjectNav id={id} here="/disputes" />
       {first ? (
         <>
           <p role="status">
-            {disputes.data.length} to decide. What you say is learned in place of what labelers said.
+            {disputes.data.length} to decide. Your decision replaces the labelers' judgements in training.
           </p>
-          <Case
+          <DisputeForm
             key={first.task}
-            {...{ id, dispute: first, settings: project.data.settings }}
-            onLater={() => setLater([...later.filter((task) => task !== first.task), first.task])}
+            id={id}
+            dispute={first}
+            settings={project.data.settings}
+            onLater={() => setPostponed([...postponed.filter((task) => task !== first.task), first.task])}
           />
         </>
       ) : (
-        <p role="status">Labelers agree about every task, or it is decided.</p>
+        <p role="status">Labelers agree about every task that is not decided.</p>
       )}
     </Page>
   );
 }
 
-function Case({
+function DisputeForm({
   id,
   dispute,
   settings,
@@ -59,25 +61,29 @@ function Case({
     <>
       <Prompt messages={dispute.messages} />
       <Table
-        label="What labelers said"
+        label="Judgements"
         head={["labeler", "answer", "comment", "seconds"]}
         words={["answer", "comment"]}
         rows={dispute.judgements.map(({ name, answer, seconds }) => [
           name,
-          saying(answer),
+          formatAnswer(answer),
           answer.comment ?? "",
           String(seconds),
         ])}
       />
-      <Decide
-        {...{ id, task: dispute.task, settings, texts, begun: emptyDraft(settings, texts) }}
+      <AdjudicationForm
+        id={id}
+        task={dispute.task}
+        settings={settings}
+        texts={texts}
+        initialDraft={emptyDraft(settings, texts)}
         onDone={() => client.invalidateQueries({ queryKey: ["disputes", id] })}
       >
         <button type="button" className="quiet" onClick={onLater}>
           Later
         </button>
         <Link href={`/projects/${id}/tasks/${dispute.task}`}>Everything about this task</Link>
-      </Decide>
+      </AdjudicationForm>
     </>
   );
 }

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { Choose } from "../ui/page.tsx";
+import { Select } from "../ui/page.tsx";
 
 const formats = [
   ["rankings", "rankings with weights, for the reward model"],
@@ -16,12 +16,12 @@ const formats = [
   ["log", "the whole store's log"],
 ] as const;
 
-/** Links to what was said, as files. */
-export function Export({ id }: { id: string }) {
+/** Links that download a project's labels. */
+export function ExportLinks({ id }: { id: string }) {
   const [format, setFormat] = useState<(typeof formats)[number][0]>("rankings");
   return (
     <div className="narrow">
-      <Choose label="What a row holds" value={format} options={formats} onChange={setFormat} />
+      <Select label="Format" value={format} options={formats} onChange={setFormat} />
       <p className="actions">
         {(
           [

@@ -1,8 +1,8 @@
 import type { Answer } from "../ui/api.ts";
 import { letters } from "./draft.ts";
 
-/** An answer in a line. */
-export function saying(answer: Answer): string {
+/** Formats an answer in one line of text. */
+export function formatAnswer(answer: Answer): string {
   const { ranks, preference, probability, bothBad, ratings = {}, flags = {}, text, skip } = answer;
   const parts = Object.entries(ratings).map(([name, list]) => `${name} ${list.join(", ")}`);
   for (const [flag, marks] of Object.entries(flags))

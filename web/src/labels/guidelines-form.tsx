@@ -1,27 +1,28 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { call, type Guidelines } from "../ui/api.ts";
-import { Field, Problem, Unsent } from "../ui/page.tsx";
-import { useKept } from "../ui/persistent-state.ts";
+import { ErrorMessage, Field, UnsavedNotice } from "../ui/page.tsx";
+import { usePersistentState } from "../ui/persistent-state.ts";
 import { Text } from "../ui/text.tsx";
 import { useGuidelines } from "./queries.ts";
 
-/** A question as it is written: one answer a line, and which is right once that is chosen. */
-interface Asked {
+/** A question in the form. `options` has one answer on each line; `correct` is "" until one is chosen. */
+interface QuestionDraft {
   question: string;
   options: string;
   correct: number | "";
 }
-const optionsOf = ({ options }: Asked) => options.split("\n").filter((option) => option.trim());
+const optionsOf = ({ options }: QuestionDraft) => options.split("\n").filter((option) => option.trim());
 
-/** Guidelines that are being written, and the version that they began from. */
-interface Written {
+/** Guidelines in the form, and the published version that they were started from. */
+interface GuidelinesDraft {
   version: number;
   text: string;
-  asked: Asked[];
+  /** The questions. The name is that of drafts which browsers have stored. */
+  asked: QuestionDraft[];
 }
 
-/** Published guidelines, to be written on. */
-const begin = ({ version, text, questions }: Guidelines): Written => ({
+/** Converts published guidelines to a draft. */
+const toGuidelinesDraft = ({ version, text, questions }: Guidelines): GuidelinesDraft => ({
   version,
   text,
   asked: questions.map(({ question, options, correct }) => ({
@@ -34,15 +35,15 @@ const begin = ({ version, text, questions }: Guidelines): Written => ({
 function usePublish(id: string, onDone: () => void) {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: ({ text, asked }: Written) =>
+    mutationFn: ({ text, asked: questions }: GuidelinesDraft) =>
       call("POST /api/projects/:project/guidelines", {
         params: { project: id },
         body: {
           text,
-          questions: asked.map((one) => ({
-            question: one.question,
-            options: optionsOf(one),
-            correct: Number(one.correct),
+          questions: questions.map((question) => ({
+            question: question.question,
+            options: optionsOf(question),
+            correct: Number(question.correct),
           })),
         },
       }),
@@ -53,18 +54,20 @@ function usePublish(id: string, onDone: () => void) {
   });
 }
 
-/** What labelers read and are asked. It is kept until it is published. */
+/** Form for guidelines and qualification questions. The draft is stored in the browser until it is published. */
 export function GuidelinesForm({ id }: { id: string }) {
-  const now = useGuidelines(id);
-  const [written, setWritten] = useKept<Written>(`guidelines ${id}`);
-  const publish = usePublish(id, () => setWritten(undefined));
-  if (!now.data) return <Problem error={now.error} />;
-  const { version } = now.data;
-  const shown = written ?? begin(now.data);
-  const { asked } = shown;
-  const write = (part: Partial<Written>) => setWritten({ ...shown, ...part });
-  const change = (place: number, part: Partial<Asked>) =>
-    write({ asked: asked.map((one, i) => (i === place ? { ...one, ...part } : one)) });
+  const published = useGuidelines(id);
+  const [draft, setDraft] = usePersistentState<GuidelinesDraft>(`guidelines ${id}`);
+  const publish = usePublish(id, () => setDraft(undefined));
+  if (!published.data) return <ErrorMessage error={published.error} />;
+  const { version } = published.data;
+  const shown = draft ?? toGuidelinesDraft(published.data);
+  const { asked: questions } = shown;
+  const update = (part: Partial<GuidelinesDraft>) => setDraft({ ...shown, ...part });
+  const change = (place: number, part: Partial<QuestionDraft>) =>
+    update({
+      asked: questions.map((question, i) => (i === place ? { ...question, ...part } : question)),
+    });
   return (
     <form
       onSubmit={(event) => {
@@ -80,45 +83,45 @@ export function GuidelinesForm({ id }: { id: string }) {
             dir="auto"
             required
             value={shown.text}
-            onChange={({ target }) => write({ text: target.value })}
+            onChange={({ target }) => update({ text: target.value })}
           />
         </label>
         <section aria-label="As labelers see it">
           <Text text={shown.text || "…"} />
         </section>
       </div>
-      {asked.map((one, i) => (
+      {questions.map((question, i) => (
         <QuestionFields
           key={i}
           place={i}
-          asked={one}
+          draft={question}
           onChange={(part) => change(i, part)}
-          onRemove={() => write({ asked: asked.filter((_, other) => other !== i) })}
+          onRemove={() => update({ asked: questions.filter((_, other) => other !== i) })}
         />
       ))}
       <p>
         <button
           type="button"
           className="quiet"
-          onClick={() => write({ asked: [...asked, { question: "", options: "yes\nno", correct: "" }] })}
+          onClick={() => update({ asked: [...questions, { question: "", options: "yes\nno", correct: "" }] })}
         >
           Add a question
         </button>
       </p>
-      <Problem error={publish.error} />
+      <ErrorMessage error={publish.error} />
       {shown.version < version && (
         <p className="problem">
-          Version {version} was published since you began this one. Discard this to see it.
+          Version {version} was published after you started this draft. Discard the draft to see it.
         </p>
       )}
       <button type="submit" disabled={publish.isPending}>
         Publish version {version + 1}
       </button>
-      <small> Everybody reads it, and answers the questions, before their next task.</small>
-      <Unsent
-        what={written && "Not published yet"}
-        done={publish.isSuccess && "Published."}
-        onDiscard={() => setWritten(undefined)}
+      <small> All labelers read it and answer the questions before their next task.</small>
+      <UnsavedNotice
+        unsaved={draft && "Not published yet"}
+        saved={publish.isSuccess && "Published."}
+        onDiscard={() => setDraft(undefined)}
       />
     </form>
   );
@@ -126,13 +129,13 @@ export function GuidelinesForm({ id }: { id: string }) {
 
 function QuestionFields({
   place,
-  asked,
+  draft,
   onChange,
   onRemove,
 }: {
   place: number;
-  asked: Asked;
-  onChange: (part: Partial<Asked>) => void;
+  draft: QuestionDraft;
+  onChange: (part: Partial<QuestionDraft>) => void;
   onRemove: () => void;
 }) {
   return (
@@ -140,7 +143,7 @@ function QuestionFields({
       <legend>Question {place + 1}</legend>
       <Field label="Question">
         <input
-          value={asked.question}
+          value={draft.question}
           required
           onChange={({ target }) => onChange({ question: target.value })}
         />
@@ -149,18 +152,18 @@ function QuestionFields({
         <textarea
           rows={3}
           required
-          value={asked.options}
+          value={draft.options}
           onChange={({ target }) => onChange({ options: target.value })}
         />
       </Field>
-      <Field label="Right one" hint="Labelers are not told.">
+      <Field label="Right one" hint="Labelers do not see which one is right.">
         <select
           required
-          value={asked.correct}
+          value={draft.correct}
           onChange={({ target }) => onChange({ correct: target.value && Number(target.value) })}
         >
           <option value="">Choose</option>
-          {optionsOf(asked).map((option, i) => (
+          {optionsOf(draft).map((option, i) => (
             <option key={i} value={i}>
               {option}
             </option>

@@ -1,17 +1,17 @@
 import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { call } from "../ui/api.ts";
-import { Choose, Problem } from "../ui/page.tsx";
+import { ErrorMessage, Select } from "../ui/page.tsx";
 
-/** What becomes of a file's preferences. */
-const uses = [
-  ["", "left out: the tasks are judged here"],
-  ["gold", "the known answer, to measure labelers by"],
-  ["judgements", "what its labelers judged"],
+/** How a file's preferences are imported. */
+const preferenceUses = [
+  ["", "left out: labelers judge the tasks here"],
+  ["gold", "imported as known answers, to measure labelers by"],
+  ["judgements", "imported as judgements of the file's labelers"],
 ] as const;
 
-/** A file as it is sent: text, or what is none in base64. */
-async function contentOf(file: File): Promise<{ text: string } | { base64: string }> {
+/** Encodes a file for the request: as text, or Parquet as base64. */
+async function toRequestBody(file: File): Promise<{ text: string } | { base64: string }> {
   if (!/\.parquet$/i.test(file.name)) return { text: await file.text() };
   const url = await new Promise<string>((resolve, reject) => {
     const reader = new FileReader();
@@ -22,14 +22,14 @@ async function contentOf(file: File): Promise<{ text: string } | { base64: strin
   return { base64: url.slice(url.indexOf(",") + 1) };
 }
 
-/** Takes tasks, and what was said of them, from a file. */
-export function Import({ id, onDone }: { id: string; onDone: () => void }) {
-  const [use, setUse] = useState<(typeof uses)[number][0]>("");
+/** Imports tasks, and preferences between their completions, from a file. */
+export function ImportForm({ id, onDone }: { id: string; onDone: () => void }) {
+  const [use, setUse] = useState<(typeof preferenceUses)[number][0]>("");
   const add = useMutation({
     mutationFn: async (file: File) =>
       call("POST /api/projects/:project/import", {
         params: { project: id },
-        body: { name: file.name, ...(await contentOf(file)), ...(use && { use }) },
+        body: { name: file.name, ...(await toRequestBody(file)), ...(use && { use }) },
       }),
     onSuccess: onDone,
   });
@@ -51,8 +51,8 @@ export function Import({ id, onDone }: { id: string; onDone: () => void }) {
           Studio, Argilla, or prompts with completions.
         </small>
       </label>
-      <Choose label="What it prefers is" value={use} options={uses} onChange={setUse} />
-      <Problem error={add.error} />
+      <Select label="Preferences in the file are" value={use} options={preferenceUses} onChange={setUse} />
+      <ErrorMessage error={add.error} />
       <div role="status">
         {add.isPending && <p>Importing …</p>}
         {add.data && (

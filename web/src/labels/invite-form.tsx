@@ -2,7 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 import { call } from "../ui/api.ts";
 import { LinkToSend } from "../ui/link-to-send.tsx";
-import { Choose, Problem } from "../ui/page.tsx";
+import { ErrorMessage, Select } from "../ui/page.tsx";
 
 const roles = [
   ["labeler", "a labeler"],
@@ -10,8 +10,8 @@ const roles = [
   ["owner", "an owner, who can change everything"],
 ] as const;
 
-/** Makes links for people who are to work on a project. */
-export function Invite({ id }: { id: string }) {
+/** Creates invitation links to a project. */
+export function InviteForm({ id }: { id: string }) {
   const [role, setRole] = useState<(typeof roles)[number][0]>("labeler");
   const invite = useMutation({
     mutationFn: () =>
@@ -19,8 +19,8 @@ export function Invite({ id }: { id: string }) {
   });
   return (
     <div className="narrow">
-      <Choose label="Invite" value={role} options={roles} onChange={setRole} />
-      <Problem error={invite.error} />
+      <Select label="Invite" value={role} options={roles} onChange={setRole} />
+      <ErrorMessage error={invite.error} />
       <button type="button" onClick={() => invite.mutate()}>
         Make a link
       </button>

@@ -1,150 +1,172 @@
 import { type RefObject, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
-import type { Settings } from "../ui/api.ts";
-import { GuideDialog, HelpDialog, SkipDialog } from "../ui/dialogs.tsx";
-import { useKeys } from "../ui/keys.ts";
-import { Page, Problem } from "../ui/page.tsx";
+import type { Project, Settings } from "../ui/api.ts";
+import { GuidelinesDialog, ShortcutsDialog, SkipDialog } from "../ui/dialogs.tsx";
+import { useKeyboardShortcuts } from "../ui/keys.ts";
+import { ErrorMessage, Page } from "../ui/page.tsx";
 import { Prompt } from "../ui/text.tsx";
 import { AnswerForm } from "./answer-form.tsx";
-import { Comment } from "./comment-input.tsx";
-import { Pair } from "./pair-select.tsx";
+import { CommentInput } from "./comment-input.tsx";
+import { PairSelect } from "./pair-select.tsx";
 import { useProject } from "./queries.ts";
 import { useAnswerKeys } from "./use-answer-keys.ts";
-import { useDesk } from "./use-labeling-queue.ts";
+import { useLabelingQueue } from "./use-labeling-queue.ts";
 
 export function LabelPage({ id }: { id: string }) {
   const project = useProject(id);
   if (!project.data) return <Page title="Label" error={project.error} />;
   return (
     <Page title={project.data.name} wide>
-      <Desk id={id} settings={project.data.settings} mine={project.data.mine} />
+      <LabelingForm id={id} project={project.data} />
     </Page>
   );
 }
 
-function Desk({ id, settings, mine }: { id: string; settings: Settings; mine: number }) {
-  const desk = useDesk(id, settings, mine);
-  const { isDone, current, name, done, said, error, sending } = desk;
-  const { change, submit, undo, again } = desk;
+function LabelingForm({ id, project }: { id: string; project: Project }) {
+  const { settings } = project;
+  const queue = useLabelingQueue(id, settings, project.mine);
+  const { isEmpty, current, itemId, message, error, sending, setDraft, submit, undo } = queue;
   const [plain, setPlain] = useState(false);
-  const { compared, compare, pair, setPair } = useComparison(name);
+  const { showDifferences, toggleDifferences, pair, setPair } = useComparison(itemId);
   const prompt = useRef<HTMLElement>(null);
-  const skipping = useRef<HTMLDialogElement>(null);
-  const help = useRef<HTMLDialogElement>(null);
-  const guide = useRef<HTMLDialogElement>(null);
-  useFocusOnNew(prompt, name);
+  const dialogs = useDialogs();
+  useFocusOnNewItem(prompt, itemId);
   const count = current?.completions.length ?? 0;
-  const togglePlain = () => setPlain((on) => !on);
-  const answerKeys = useAnswerKeys(settings.kind, count, desk.update, desk.say, compare);
-  useKeys({
+  const togglePlain = () => setPlain((isOn) => !isOn);
+  const { updateDraft, setMessage } = queue;
+  const answerKeys = useAnswerKeys(settings.kind, count, updateDraft, setMessage, toggleDifferences);
+  useKeyboardShortcuts({
     Enter: submit,
     u: undo,
     p: togglePlain,
-    s: () => skipping.current?.showModal(),
-    g: () => guide.current?.showModal(),
-    "?": () => help.current?.showModal(),
-    // With seven answers to rank, g is one of them.
+    s: dialogs.openSkip,
+    g: dialogs.openGuidelines,
+    "?": dialogs.openShortcuts,
+    // Last, because with seven answers to rank, g is the key of an answer.
     ...answerKeys,
   });
 
-  if (isDone) return <NothingLeft desk={desk} />;
+  if (isEmpty) return <NoTaskLeft queue={queue} />;
   if (!current)
-    return error ? <NoTask id={id} error={error} onRetry={again} /> : <p role="status">Fetching a task …</p>;
+    return error ? (
+      <TaskError id={id} error={error} onRetry={queue.retry} />
+    ) : (
+      <p role="status">Fetching a task …</p>
+    );
   return (
     <>
       <p className="facts">
-        {current.kind === "revision" ? "Changing your last answer" : `${done} answered`} ·{" "}
+        {current.kind === "revision" ? "Changing your last answer" : `${queue.count} answered`} ·{" "}
         <Link href={`/projects/${id}`}>Guidelines</Link>
       </p>
-      <Prompt key={`prompt ${name}`} ref={prompt} messages={current.messages} plain={plain} />
-      {compared && count > 2 && <Pair count={count} pair={pair} onChange={setPair} />}
+      <Prompt key={`prompt ${itemId}`} ref={prompt} messages={current.messages} plain={plain} />
+      {showDifferences && count > 2 && <PairSelect count={count} pair={pair} onChange={setPair} />}
       <AnswerForm
-        key={name}
-        {...{
-          settings,
-          plain,
-          compared: compared && count > 1 ? pair : undefined,
-          draft: current.draft,
-          completions: current.completions,
-          onChange: change,
-        }}
+        key={itemId}
+        settings={settings}
+        plain={plain}
+        compared={showDifferences && count > 1 ? pair : undefined}
+        draft={current.draft}
+        completions={current.completions}
+        onChange={setDraft}
       />
-      <Comment
-        key={`comment ${name}`}
+      <CommentInput
+        key={`comment ${itemId}`}
         comment={current.draft.comment}
-        onChange={(comment) => change({ ...current.draft, comment })}
+        onChange={(comment) => setDraft({ ...current.draft, comment })}
       />
       <div className="actions">
-        <p role="status" aria-live="polite" className="said">
-          {said}
+        <p role="status" aria-live="polite" className="message">
+          {message}
         </p>
-        <Problem error={error} />
+        <ErrorMessage error={error} />
         <button type="button" onClick={submit} disabled={sending}>
           <kbd>{settings.kind === "demonstration" ? "Ctrl Enter" : "Enter"}</kbd> Submit
         </button>
-        <Buttons
-          desk={desk}
+        <ActionButtons
+          queue={queue}
           settings={settings}
-          {...{ plain, compared }}
+          plain={plain}
+          compared={showDifferences}
           onPlain={togglePlain}
-          onCompare={compare}
-          onSkip={() => skipping.current?.showModal()}
-          onGuide={() => guide.current?.showModal()}
-          onHelp={() => help.current?.showModal()}
+          onCompare={toggleDifferences}
+          onSkip={dialogs.openSkip}
+          onGuide={dialogs.openGuidelines}
+          onHelp={dialogs.openShortcuts}
         />
       </div>
-      <SkipDialog dialog={skipping} onSkip={desk.send} />
-      <GuideDialog dialog={guide} id={id} />
-      <HelpDialog dialog={help} kind={settings.kind} />
+      <SkipDialog dialog={dialogs.skip} onSkip={queue.send} />
+      <GuidelinesDialog dialog={dialogs.guidelines} id={id} />
+      <ShortcutsDialog dialog={dialogs.shortcuts} kind={settings.kind} />
     </>
   );
 }
 
-/** Which two completions are marked where they differ. @param name of the task that they are chosen in */
-function useComparison(name: string) {
-  const [compared, setCompared] = useState(false);
-  const [chosen, setChosen] = useState<{ of: string; two: [number, number] }>();
-  const pair: [number, number] = chosen?.of === name ? chosen.two : [0, 1];
+/** The page's dialogs, and functions that open them. */
+function useDialogs() {
+  const skip = useRef<HTMLDialogElement>(null);
+  const guidelines = useRef<HTMLDialogElement>(null);
+  const shortcuts = useRef<HTMLDialogElement>(null);
   return {
-    compared,
-    compare: () => setCompared((on) => !on),
-    pair,
-    setPair: (two: [number, number]) => setChosen({ of: name, two }),
+    skip,
+    guidelines,
+    shortcuts,
+    openSkip: () => skip.current?.showModal(),
+    openGuidelines: () => guidelines.current?.showModal(),
+    openShortcuts: () => shortcuts.current?.showModal(),
   };
 }
 
-/** Puts the focus on what is new: whoever reads or tabs goes on from its top. The first stays below the page's heading. */
-function useFocusOnNew(prompt: RefObject<HTMLElement | null>, name: string): void {
-  const before = useRef(name);
+/** Which two completions are compared, and whether their differences are shown. The pair is reset with each item. */
+function useComparison(itemId: string) {
+  const [showDifferences, setShowDifferences] = useState(false);
+  const [selection, setSelection] = useState<{ itemId: string; pair: [number, number] }>();
+  const pair: [number, number] = selection?.itemId === itemId ? selection.pair : [0, 1];
+  return {
+    showDifferences,
+    toggleDifferences: () => setShowDifferences((isOn) => !isOn),
+    pair,
+    setPair: (pair: [number, number]) => setSelection({ itemId, pair }),
+  };
+}
+
+/**
+ * Moves the focus to the prompt of each new item, so that screen readers and Tab continue there. Not for the first item: the
+ * page's heading has the focus then.
+ */
+function useFocusOnNewItem(prompt: RefObject<HTMLElement | null>, itemId: string): void {
+  const previous = useRef(itemId);
   useEffect(() => {
-    if (before.current && name) {
+    if (previous.current && itemId) {
       window.scrollTo(0, 0);
       prompt.current?.focus({ preventScroll: true });
     }
-    before.current = name;
-  }, [name, prompt]);
+    previous.current = itemId;
+  }, [itemId, prompt]);
 }
 
-type DeskState = ReturnType<typeof useDesk>;
+type LabelingQueue = ReturnType<typeof useLabelingQueue>;
 
-const NothingLeft = ({ desk: { done, again, undo, error } }: { desk: DeskState }) => (
+const NoTaskLeft = ({ queue: { count, retry, undo, error } }: { queue: LabelingQueue }) => (
   <>
-    <p role="status">There is nothing left for you here just now. You have answered {done}: thank you.</p>
+    <p role="status">
+      There is nothing left for you here at the moment. You have answered {count}. Thank you.
+    </p>
     <p>
-      <button type="button" onClick={again}>
-        Look again
+      <button type="button" onClick={retry}>
+        Check again
       </button>{" "}
       <button type="button" className="quiet" onClick={undo}>
         <kbd>u</kbd> Change the last one
       </button>
     </p>
-    <Problem error={error} />
+    <ErrorMessage error={error} />
   </>
 );
 
-const NoTask = ({ id, error, onRetry }: { id: string; error: Error; onRetry: () => void }) => (
+const TaskError = ({ id, error, onRetry }: { id: string; error: Error; onRetry: () => void }) => (
   <>
-    <Problem error={error} />
+    <ErrorMessage error={error} />
     <p>
       <button type="button" onClick={onRetry}>
         Try again
@@ -154,9 +176,9 @@ const NoTask = ({ id, error, onRetry }: { id: string; error: Error; onRetry: () 
   </>
 );
 
-/** What can be done besides submitting. */
-function Buttons({
-  desk: { current, undo, leave },
+/** Buttons for everything but submitting. */
+function ActionButtons({
+  queue: { current, undo, closeRevision },
   settings,
   plain,
   compared,
@@ -166,7 +188,7 @@ function Buttons({
   onGuide,
   onHelp,
 }: {
-  desk: DeskState;
+  queue: LabelingQueue;
   settings: Settings;
   plain: boolean;
   compared: boolean;
@@ -184,7 +206,7 @@ function Buttons({
           </button>
         </>
       ) : (
-        <button type="button" className="quiet" onClick={leave}>
+        <button type="button" className="quiet" onClick={closeRevision}>
           Leave it as it was
         </button>
       )}
@@ -197,7 +219,7 @@ function Buttons({
         </button>
       )}
       <button type="button" className="quiet" onClick={onGuide}>
-        {/* With seven answers to rank the key is an answer's. */}
+        {/* With seven answers to rank, g is the key of an answer. */}
         {!(settings.kind === "ranking" && count > 6) && <kbd>g</kbd>} Guidelines
       </button>
       <button type="button" className="quiet" onClick={onHelp}>

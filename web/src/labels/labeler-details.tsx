@@ -2,14 +2,14 @@ import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tansta
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { call, type User } from "../ui/api.ts";
-import { Problem } from "../ui/page.tsx";
-import { saying } from "./format-answer.ts";
+import { ErrorMessage } from "../ui/page.tsx";
+import { formatAnswer } from "./format-answer.ts";
 import { Table } from "./quality.tsx";
 
-/** A labeler looked at more closely. */
-export function Person({ id, user, isOwner }: { id: string; user: User; isOwner: boolean }) {
+/** Details of a labeler: their judgements and, for owners, skills and cohort. */
+export function LabelerDetails({ id, user, isOwner }: { id: string; user: User; isOwner: boolean }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  // It opens below the table, perhaps out of sight.
+  // It opens below the table and may be off screen: the focus scrolls to it.
   useEffect(() => heading.current?.focus(), []);
   return (
     <section>
@@ -17,14 +17,14 @@ export function Person({ id, user, isOwner }: { id: string; user: User; isOwner:
         {user.name}
       </h2>
       <Judgements id={id} labeler={user.id} />
-      {isOwner && <Traits id={id} user={user} />}
+      {isOwner && <SkillsForm id={id} user={user} />}
     </section>
   );
 }
 
 function Judgements({ id, labeler }: { id: string; labeler: string }) {
   const [page, setPage] = useState(0);
-  const found = useQuery({
+  const history = useQuery({
     queryKey: ["judgements", id, labeler, page],
     queryFn: () =>
       call("GET /api/projects/:project/labelers/:labeler/judgements/:page", {
@@ -32,13 +32,13 @@ function Judgements({ id, labeler }: { id: string; labeler: string }) {
       }),
     placeholderData: keepPreviousData,
   });
-  const { total = 0, perPage = 0, judgements = [] } = found.data ?? {};
+  const { total = 0, perPage = 0, judgements = [] } = history.data ?? {};
   const first = page * perPage + 1;
   return (
     <>
       <h3>Judgements, the newest first</h3>
-      <Problem error={found.error} />
-      {found.data && (
+      <ErrorMessage error={history.error} />
+      {history.data && (
         <Table
           label="Judgements, the newest first"
           head={["prompt", "answer", "known answer", "comment", "seconds", "when"]}
@@ -47,8 +47,8 @@ function Judgements({ id, labeler }: { id: string; labeler: string }) {
             <Link key="task" href={`/projects/${id}/tasks/${task}`}>
               {prompt || "an empty prompt"}
             </Link>,
-            `${saying(answer)}${repeat ? " (asked again)" : ""}`,
-            known && `${saying(known)}${right === undefined ? "" : right ? ": right" : ": wrong"}`,
+            `${formatAnswer(answer)}${repeat ? " (asked again)" : ""}`,
+            known && `${formatAnswer(known)}${right === undefined ? "" : right ? ": right" : ": wrong"}`,
             answer.comment,
             String(seconds),
             new Date(at).toLocaleString(),
@@ -77,8 +77,8 @@ function Judgements({ id, labeler }: { id: string; labeler: string }) {
   );
 }
 
-/** What an owner knows of a labeler. */
-function Traits({ id, user }: { id: string; user: User }) {
+/** Form for a labeler's skills and cohort attributes. */
+function SkillsForm({ id, user }: { id: string; user: User }) {
   const client = useQueryClient();
   const [skills, setSkills] = useState(user.skills.join(", "));
   const [cohort, setCohort] = useState(
@@ -117,7 +117,7 @@ function Traits({ id, user }: { id: string; user: User }) {
         <input value={skills} onChange={({ target }) => setSkills(target.value)} />
       </label>
       <label>
-        Cohort, one a line
+        Cohort attributes, one on each line
         <textarea
           rows={3}
           value={cohort}
@@ -125,7 +125,7 @@ function Traits({ id, user }: { id: string; user: User }) {
           onChange={({ target }) => setCohort(target.value)}
         />
       </label>
-      <Problem error={save.error} />
+      <ErrorMessage error={save.error} />
       <button type="submit">Save</button>
       {save.isSuccess && <p role="status">Saved.</p>}
     </form>

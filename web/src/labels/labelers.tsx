@@ -2,8 +2,8 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { call, type Labeler } from "../ui/api.ts";
 import { Page, ProjectNav, percent } from "../ui/page.tsx";
-import { Person } from "./labeler-details.tsx";
-import { Measure, Table } from "./quality.tsx";
+import { LabelerDetails } from "./labeler-details.tsx";
+import { EstimateValue, Table } from "./quality.tsx";
 
 export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
   const labelers = useQuery({
@@ -13,15 +13,24 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
   const [opened, setOpened] = useState<string>();
   const share = (part: number, total: number) =>
     total ? `${percent(part / total)} of ${total}` : "none yet";
-  const one = labelers.data?.find(({ user }) => user.id === opened);
+  const openedLabeler = labelers.data?.find(({ user }) => user.id === opened);
   return (
     <Page title="Labelers" wide error={labelers.error}>
       <ProjectNav id={id} here="/labelers" />
       <Table
         label="Labelers"
         head={[
-          ...["labeler", "judgements", "known answers", "same again", "first shown", "longer", "seconds"],
-          ...["agreement by week", "reliability", "weight", "skills"],
+          "labeler",
+          "judgements",
+          "known answers",
+          "consistency",
+          "first shown",
+          "longer",
+          "seconds",
+          "agreement by week",
+          "reliability",
+          "weight",
+          "skills",
         ]}
         rows={(labelers.data ?? []).map(
           ({ user, judgements, gold, consistency, left, long, seconds, agreement, reliability, weight }) => [
@@ -31,8 +40,8 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
             String(judgements),
             share(gold.right, gold.total),
             share(consistency.same, consistency.total),
-            <Measure key="left" of={left} />,
-            <Measure key="long" of={long} />,
+            <EstimateValue key="left" estimate={left} />,
+            <EstimateValue key="long" estimate={long} />,
             seconds === undefined ? "" : String(seconds),
             <Weeks key="weeks" agreement={agreement} />,
             reliability === undefined ? "" : reliability.toFixed(2),
@@ -43,17 +52,21 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
       />
       <p>
         <small>
-          “First shown” and “longer” are the shares of comparisons won by what stood first and by the longer
-          text: 0.50 is no bias. Reliability is how likely somebody prefers the better one, from everybody's
-          answers and the known ones; weight is what their answers count in training, 2 · reliability − 1.
+          “Consistency” is the share of repeated tasks with the same answer. “First shown” and “longer” are
+          the shares of comparisons won by the answer shown first and by the longer one: 0.50 is no bias.
+          “Reliability” is the estimated probability that the labeler prefers the better answer, from all
+          judgements and the known answers. “Weight” is the weight of their judgements in training, 2 ·
+          reliability − 1.
         </small>
       </p>
-      {one && <Person key={one.user.id} {...{ id, user: one.user, isOwner }} />}
+      {openedLabeler && (
+        <LabelerDetails key={openedLabeler.user.id} id={id} user={openedLabeler.user} isOwner={isOwner} />
+      )}
     </Page>
   );
 }
 
-/** Agreement with others, week by week, as bars. */
+/** Bar chart of the agreement with other labelers by week. */
 function Weeks({ agreement }: { agreement: Labeler["agreement"] }) {
   const weeks = agreement.filter(({ total }) => total > 0);
   if (!weeks.length) return <>none yet</>;

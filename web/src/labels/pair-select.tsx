@@ -1,7 +1,7 @@
 import { letters } from "./draft.ts";
 
-/** Which two of more completions are compared. */
-export function Pair({
+/** Selects the two completions whose differences are shown. */
+export function PairSelect({
   count,
   pair,
   onChange,
@@ -28,7 +28,7 @@ export function Pair({
   );
   return (
     <p className="pair">
-      Marked is what differs between {choice(0, "One answer")} and {choice(1, "Another answer")}
+      Showing the differences between {choice(0, "One answer")} and {choice(1, "Another answer")}
     </p>
   );
 }

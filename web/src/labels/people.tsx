@@ -1,10 +1,10 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { call } from "../ui/api.ts";
 import { LinkToSend } from "../ui/link-to-send.tsx";
-import { Page, Problem } from "../ui/page.tsx";
+import { ErrorMessage, Page } from "../ui/page.tsx";
 import { Table } from "./quality.tsx";
 
-/** Everybody with an account, for owners. */
+/** Lists all accounts, and creates password reset links. For owners. */
 export function People() {
   const all = useQuery({ queryKey: ["users"], queryFn: () => call("GET /api/users") });
   const reset = useMutation({
@@ -17,7 +17,7 @@ export function People() {
     <Page title="People" error={all.error}>
       <Table
         label="People"
-        head={["name", "role", "since", "forgot the password"]}
+        head={["name", "role", "since", "new password"]}
         rows={(all.data ?? []).map(({ id, name, role, active, since }) => [
           name,
           active ? role : `${role}, closed`,
@@ -29,7 +29,7 @@ export function People() {
           ),
         ])}
       />
-      <Problem error={reset.error} />
+      <ErrorMessage error={reset.error} />
       <div className="narrow" role="status">
         {reset.data && (
           <>

@@ -2,14 +2,14 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { call } from "../ui/api.ts";
-import { Page, Problem, ProjectNav } from "../ui/page.tsx";
+import { ErrorMessage, Page, ProjectNav } from "../ui/page.tsx";
 import { Text } from "../ui/text.tsx";
 import { useGuidelines, useProject } from "./queries.ts";
 
-/** The guidelines, and the questions about them that come before the first task. */
-export function Enter({ id, isLabeler }: { id: string; isLabeler: boolean }) {
+/** Shows the guidelines and, until the user has passed them, the qualification questions. */
+export function Qualification({ id, isLabeler }: { id: string; isLabeler: boolean }) {
   const client = useQueryClient();
-  const [, go] = useLocation();
+  const [, navigate] = useLocation();
   const project = useProject(id);
   const guidelines = useGuidelines(id);
   const [chosen, setChosen] = useState<Record<number, number>>({});
@@ -18,7 +18,7 @@ export function Enter({ id, isLabeler }: { id: string; isLabeler: boolean }) {
       call("POST /api/projects/:project/qualification", { params: { project: id }, body: { answers } }),
     onSuccess: async ({ passed }) => {
       await client.invalidateQueries({ queryKey: ["guidelines", id] });
-      if (passed) go(`/projects/${id}/label`);
+      if (passed) navigate(`/projects/${id}/label`);
     },
   });
   if (!project.data || !guidelines.data)
@@ -59,7 +59,7 @@ export function Enter({ id, isLabeler }: { id: string; isLabeler: boolean }) {
               ))}
             </fieldset>
           ))}
-          <Problem error={qualify.error} />
+          <ErrorMessage error={qualify.error} />
           {qualify.data && !qualify.data.passed && (
             <p role="alert" className="problem">
               {qualify.data.correct} of {qualify.data.total} are right. Read the guidelines again, and try

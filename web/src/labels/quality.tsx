@@ -5,16 +5,16 @@ import { Page, ProjectNav, percent } from "../ui/page.tsx";
 
 type Estimate = Quality["alpha"];
 
-const two = (value: number) => value.toFixed(2);
+const twoDecimals = (value: number) => value.toFixed(2);
 
-/** A number with its interval, or why there is none. */
-export function Measure({ of: { value, reason } }: { of: Estimate }) {
+/** Shows an estimate with its interval, or the reason why it is undefined. */
+export function EstimateValue({ estimate: { value, reason } }: { estimate: Estimate }) {
   if (!value) return <span className="none">none{reason ? `: ${reason}` : ""}</span>;
   return (
     <span>
-      {two(value.value)}{" "}
+      {twoDecimals(value.value)}{" "}
       <small>
-        [{two(value.low)}, {two(value.high)}]
+        [{twoDecimals(value.low)}, {twoDecimals(value.high)}]
       </small>
     </span>
   );
@@ -37,16 +37,16 @@ export function QualityPage({ id }: { id: string }) {
         </p>
       )}
       <Agreement quality={quality.data} />
-      <Money id={id} quality={quality.data} />
+      <Cost id={id} quality={quality.data} />
       <h2>Pairs of labelers</h2>
       <Table
         label="Pairs of labelers"
-        head={["labelers", "Cohen's κ", "same", "comparisons"]}
+        head={["labelers", "Cohen's κ", "agreement", "comparisons"]}
         rows={pairs.map(({ a, b, kappa, reason, observed, items }) => [
           <>
             <bdi>{a}</bdi>, <bdi>{b}</bdi>
           </>,
-          kappa === undefined ? `none: ${reason}` : two(kappa),
+          kappa === undefined ? `none: ${reason}` : twoDecimals(kappa),
           percent(observed),
           String(items),
         ])}
@@ -80,29 +80,29 @@ export function QualityPage({ id }: { id: string }) {
 const Agreement = ({ quality: { alpha, fleiss, tau, criteria } }: { quality: Quality }) => (
   <>
     <h2>Agreement</h2>
-    <p>Of labelers on the same tasks; in brackets what 95 % of resampled tasks give.</p>
+    <p>Agreement of labelers on the same tasks. In brackets: 95 % intervals, bootstrapped over tasks.</p>
     <dl className="measures">
-      <Item name="Krippendorff's α">
-        <Measure of={alpha} />
-      </Item>
-      <Item name="Fleiss' κ">
-        <Measure of={fleiss} />
-      </Item>
+      <Statistic name="Krippendorff's α">
+        <EstimateValue estimate={alpha} />
+      </Statistic>
+      <Statistic name="Fleiss' κ">
+        <EstimateValue estimate={fleiss} />
+      </Statistic>
       {(tau.value || tau.reason) && (
-        <Item name="Kendall's τ of rankings">
-          <Measure of={tau} />
-        </Item>
+        <Statistic name="Kendall's τ of rankings">
+          <EstimateValue estimate={tau} />
+        </Statistic>
       )}
       {criteria.map(({ name, alpha }) => (
-        <Item key={name} name={`α of ${name}`}>
-          <Measure of={alpha} />
-        </Item>
+        <Statistic key={name} name={`α of ${name}`}>
+          <EstimateValue estimate={alpha} />
+        </Statistic>
       ))}
     </dl>
   </>
 );
 
-function Money({ id, quality }: { id: string; quality: Quality }) {
+function Cost({ id, quality }: { id: string; quality: Quality }) {
   const { judgements, spent, usable, costPerUsable, currency, forecast } = quality;
   const money = (sum: number) => {
     const digits = Number.isInteger(sum) ? 0 : 2;
@@ -113,23 +113,25 @@ function Money({ id, quality }: { id: string; quality: Quality }) {
     <>
       <h2>Money</h2>
       <dl className="measures">
-        <Item name="Judgements">{judgements.toLocaleString("en")}</Item>
-        <Item name="Usable comparisons">{usable.toLocaleString("en")}</Item>
-        <Item name="Spent">{money(spent)}</Item>
-        {costPerUsable !== undefined && <Item name="A usable comparison">{money(costPerUsable)}</Item>}
+        <Statistic name="Judgements">{judgements.toLocaleString("en")}</Statistic>
+        <Statistic name="Usable comparisons">{usable.toLocaleString("en")}</Statistic>
+        <Statistic name="Spent">{money(spent)}</Statistic>
+        {costPerUsable !== undefined && (
+          <Statistic name="Cost of a usable comparison">{money(costPerUsable)}</Statistic>
+        )}
         {forecast && (
-          <Item name={`${forecast.target.toLocaleString("en")} usable comparisons`}>
+          <Statistic name={`Forecast for ${forecast.target.toLocaleString("en")} usable comparisons`}>
             {money(forecast.cost)}, {forecast.judgements.toLocaleString("en")} judgements
-          </Item>
+          </Statistic>
         )}
       </dl>
       {forecast && (
         <p>
           <small>
-            The last is what as many would cost at this rate.{" "}
+            The forecast is at the current rate.{" "}
             {forecast.target === 33_000 &&
-              "InstructGPT's reward model was trained on comparisons of 33,000 prompts, and 33,000 pairs at $1 each, $33,000, are the textbook's case. "}
-            <Link href={`/projects/${id}/settings`}>Another number</Link> can be set.
+              "InstructGPT's reward model was trained on comparisons of 33,000 prompts. "}
+            <Link href={`/projects/${id}/settings`}>Change the number</Link> in the settings.
           </small>
         </p>
       )}
@@ -141,8 +143,8 @@ const Cohorts = ({ cohorts }: Pick<Quality, "cohorts">) => (
   <>
     <h2>Cohorts</h2>
     <p>
-      How often two labelers of one group agree, and two of different ones. A difference whose interval is
-      above 0 says that preferences differ by group.
+      How often two labelers of the same group agree, and two of different groups. A difference whose interval
+      is above 0 means that preferences differ by group.
     </p>
     <Table
       label="Cohorts"
@@ -151,22 +153,22 @@ const Cohorts = ({ cohorts }: Pick<Quality, "cohorts">) => (
       rows={cohorts.map(({ name, values, within, across, difference }) => [
         name,
         values.map(({ value, labelers }) => `${value} ${labelers}`).join(", "),
-        <Measure key="within" of={within} />,
-        <Measure key="across" of={across} />,
-        <Measure key="difference" of={difference} />,
+        <EstimateValue key="within" estimate={within} />,
+        <EstimateValue key="across" estimate={across} />,
+        <EstimateValue key="difference" estimate={difference} />,
       ])}
     />
   </>
 );
 
-const Item = ({ name, children }: { name: string; children: React.ReactNode }) => (
+const Statistic = ({ name, children }: { name: string; children: React.ReactNode }) => (
   <div>
     <dt dir="auto">{name}</dt>
     <dd>{children}</dd>
   </div>
 );
 
-/** Rows of a name and numbers; columns of `words` are written as such. */
+/** A table that scrolls on narrow screens. @param words columns of text: they are aligned left and may wrap */
 export function Table({
   label,
   head,

@@ -10,51 +10,51 @@ import {
   useSensors,
 } from "@dnd-kit/core";
 import { CSS } from "@dnd-kit/utilities";
-import { dense, letters, move } from "./draft.ts";
+import { denseRanks, letters, moveToRank } from "./draft.ts";
 
 type Rank = number | null;
 
-/** Where something can be dropped: on a completion, to be level with it, or in a gap between levels. */
-interface Spot {
+/** Where a completion can be dropped: on another one, to tie with it, or in a gap between ranks. */
+interface DropTarget {
   id: string;
-  /** What is dropped there gets this one; see `move`. */
+  /** Rank of what is dropped there: see `moveToRank`. */
   rank: Rank;
   completion?: number;
 }
 
-/** All spots from the best place to the worst. Those without a rank stand behind. */
-function spotsOf(ranks: readonly Rank[]): Spot[] {
+/** Lists all drop targets from best to worst; unranked completions come last. */
+function dropTargets(ranks: readonly Rank[]): DropTarget[] {
   const last = Math.max(0, ...ranks.map(Number));
-  const level = (rank: Rank) =>
-    ranks.flatMap((own, i): Spot[] =>
-      own === rank ? [{ id: spotOf(letters[i]), rank, completion: i }] : [],
+  const tied = (rank: Rank) =>
+    ranks.flatMap((other, i): DropTarget[] =>
+      other === rank ? [{ id: targetId(letters[i]), rank, completion: i }] : [],
     );
-  const gap = (above: number): Spot => ({ id: `place ${above + 1}`, rank: above + 0.5 });
-  const levels = Array.from({ length: last }, (_, above) => [gap(above), ...level(above + 1)]);
-  return [...levels.flat(), gap(last), ...level(null)];
+  const gap = (above: number): DropTarget => ({ id: `place ${above + 1}`, rank: above + 0.5 });
+  const ranked = Array.from({ length: last }, (_, above) => [gap(above), ...tied(above + 1)]);
+  return [...ranked.flat(), gap(last), ...tied(null)];
 }
 
-/** Read out while something is above it. */
-const spotOf = (letter: unknown): string => `level with ${letter}`;
+/** Id of a completion's drop target. Screen readers announce it while a completion is dragged over it. */
+const targetId = (letter: unknown): string => `tied with ${letter}`;
 
-/** The ranking as a row of letters to be dragged, the best first. Ties stay, but for what is dragged. */
-export function Order({
-  ranks: given,
+/** Shows the ranking as a row of draggable letters, best first. Dragging one keeps the ties of the others. */
+export function RankingInput({
+  ranks: draftRanks,
   onChange,
 }: {
   ranks: readonly Rank[];
   onChange: (ranks: Rank[]) => void;
 }) {
-  const ranks = dense(given);
-  const spots = spotsOf(ranks);
+  const ranks = denseRanks(draftRanks);
+  const targets = dropTargets(ranks);
   const sensors = useSensors(
     useSensor(PointerSensor, { activationConstraint: { distance: 4 } }),
     useSensor(KeyboardSensor, {
-      // From spot to spot.
+      // Arrow keys move from target to target.
       coordinateGetter: ({ code }, { active, context: { over, droppableRects, collisionRect } }) => {
         const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[code] ?? 0;
-        const at = spots.findIndex(({ id }) => id === (over?.id ?? spotOf(active)));
-        const rect = droppableRects.get(spots[at + step]?.id ?? "");
+        const current = targets.findIndex(({ id }) => id === (over?.id ?? targetId(active)));
+        const rect = droppableRects.get(targets[current + step]?.id ?? "");
         if (!step || !rect || !collisionRect) return undefined;
         return {
           x: rect.left + (rect.width - collisionRect.width) / 2,
@@ -64,23 +64,23 @@ export function Order({
     }),
   );
   const drop = ({ active, over }: DragEndEvent) => {
-    const spot = spots.find(({ id }) => id === over?.id);
-    if (spot && spot.id !== spotOf(active.id))
-      onChange(move(ranks, letters.indexOf(String(active.id)), spot.rank));
+    const target = targets.find(({ id }) => id === over?.id);
+    if (target && target.id !== targetId(active.id))
+      onChange(moveToRank(ranks, letters.indexOf(String(active.id)), target.rank));
   };
   return (
     <div className="order">
       <span id="order-label">
-        Best first. Drag between others, or onto one for a tie; or press a letter after the other, = for a
-        tie.
+        Best first. Drag an answer between others, or onto another for a tie. Or press the letters from best
+        to worst, with = before a letter for a tie.
       </span>
       <DndContext sensors={sensors} collisionDetection={closestCenter} onDragEnd={drop}>
         <ol aria-labelledby="order-label">
-          {spots.map(({ id, rank, completion }) =>
+          {targets.map(({ id, rank, completion }) =>
             completion === undefined ? (
               <Gap key={id} id={id} />
             ) : (
-              <Chip key={id} {...{ id, rank, letter: letters[completion] as string }} />
+              <Chip key={id} id={id} rank={rank} letter={letters[completion] as string} />
             ),
           )}
         </ol>

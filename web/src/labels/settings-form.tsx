@@ -1,18 +1,18 @@
 import { useMutation } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import type { Settings } from "../ui/api.ts";
-import { Field, Problem, Unsent } from "../ui/page.tsx";
-import { useKept } from "../ui/persistent-state.ts";
+import { ErrorMessage, Field, UnsavedNotice } from "../ui/page.tsx";
+import { usePersistentState } from "../ui/persistent-state.ts";
 
-const kinds: Record<Settings["kind"], string> = {
+const kindLabels: Record<Settings["kind"], string> = {
   ranking: "Rank 2 to 9 answers",
   pairwise: "Choose between 2 answers, on a scale",
   rating: "Rate each answer",
   demonstration: "Write an answer",
 };
 
-/** As the server has them where nothing is said. */
-const initial: Settings = {
+/** The server's default settings. */
+const defaultSettings: Settings = {
   kind: "ranking",
   overlap: 2,
   maxOverlap: 3,
@@ -27,25 +27,27 @@ const initial: Settings = {
   target: 33_000,
 };
 
-/** A number that is being typed: nothing is no zero. What was kept of nothing is null. */
-const typed = (value: number | null | undefined) => (value == null || Number.isNaN(value) ? "" : value);
+/** Value of a number input: an empty input is NaN, or null after it was stored as JSON, and never 0. */
+const inputValue = (value: number | null | undefined) => (value == null || Number.isNaN(value) ? "" : value);
 
-/** How a project works. What is changed is kept until it is saved. @param keptAs what tells it from other forms */
+/** Form for a project's settings. Changes are stored in the browser until they are saved. @param storageKey names them there */
 export function SettingsForm({
   settings,
-  keptAs,
+  storageKey,
   onSave,
 }: {
-  /** None for a project that is to be made. */
+  /** Undefined for a new project. */
   settings?: Settings;
-  keptAs: string;
+  storageKey: string;
   onSave: (settings: Settings, name: string) => Promise<unknown>;
 }) {
-  const fresh = settings === undefined;
-  const [changes, setChanges] = useKept<Partial<Settings> & { name?: string }>(`settings ${keptAs}`);
-  /** Another one draws every field anew. */
-  const [round, setRound] = useState(0);
-  const { name = "", ...draft } = { ...initial, ...settings, ...changes };
+  const isNew = settings === undefined;
+  const [changes, setChanges] = usePersistentState<Partial<Settings> & { name?: string }>(
+    `settings ${storageKey}`,
+  );
+  /** React key of the form: a new one resets all inputs. */
+  const [formKey, setFormKey] = useState(0);
+  const { name = "", ...draft } = { ...defaultSettings, ...settings, ...changes };
   const change = (part: typeof changes) => setChanges({ ...changes, ...part });
   const save = useMutation({
     mutationFn: () => {
@@ -59,8 +61,8 @@ export function SettingsForm({
     save.mutate();
   };
   return (
-    <form key={round} onSubmit={submit} className="narrow">
-      {fresh && (
+    <form key={formKey} onSubmit={submit} className="narrow">
+      {isNew && (
         <>
           <Field label="Name">
             <input
@@ -70,17 +72,17 @@ export function SettingsForm({
               onChange={({ target }) => change({ name: target.value })}
             />
           </Field>
-          <Kinds kind={draft.kind} onChange={(kind) => change({ kind })} />
+          <KindSelect kind={draft.kind} onChange={(kind) => change({ kind })} />
         </>
       )}
-      <Field label="Judgements of each task" hint="By as many labelers.">
-        <NumberInput of="overlap" draft={draft} onChange={change} min={1} max={50} />
+      <Field label="Judgements of each task" hint="Each by a different labeler.">
+        <NumberInput setting="overlap" draft={draft} onChange={change} min={1} max={50} />
       </Field>
-      <Field label="At most, where they disagree">
-        <NumberInput of="maxOverlap" draft={draft} onChange={change} min={1} max={50} />
+      <Field label="At most, while labelers disagree">
+        <NumberInput setting="maxOverlap" draft={draft} onChange={change} min={1} max={50} />
       </Field>
       <Rubric rubric={draft.rubric} onChange={(rubric) => change({ rubric })} />
-      <Field label="Marks" hint="What an answer can be marked with, separated by commas.">
+      <Field label="Flags" hint="What answers can be marked with, such as spam. Separated by commas.">
         <input
           defaultValue={draft.flags.join(", ")}
           onChange={({ target }) =>
@@ -94,23 +96,23 @@ export function SettingsForm({
         />
       </Field>
       <MoreSettings draft={draft} onChange={change} />
-      <Problem error={save.error} />
+      <ErrorMessage error={save.error} />
       <button type="submit" disabled={save.isPending}>
-        {fresh ? "Make the project" : "Save"}
+        {isNew ? "Make the project" : "Save"}
       </button>
-      <Unsent
-        what={changes && "Not saved yet"}
-        done={save.isSuccess && "Saved."}
+      <UnsavedNotice
+        unsaved={changes && "Not saved yet"}
+        saved={save.isSuccess && "Saved."}
         onDiscard={() => {
           setChanges(undefined);
-          setRound(round + 1);
+          setFormKey(formKey + 1);
         }}
       />
     </form>
   );
 }
 
-interface Part {
+interface SettingsPartProps {
   draft: Settings;
   onChange: (part: Partial<Settings>) => void;
 }
@@ -120,24 +122,24 @@ type NumberSetting = {
 }[keyof Settings];
 
 function NumberInput({
-  of,
+  setting,
   draft,
   onChange,
   ...limits
-}: Part & { of: NumberSetting; min: number; max?: number; step?: number | "any" }) {
+}: SettingsPartProps & { setting: NumberSetting; min: number; max?: number; step?: number | "any" }) {
   return (
     <input
       type="number"
       required
       step={1}
       {...limits}
-      value={typed(draft[of])}
-      onChange={({ target }) => onChange({ [of]: target.valueAsNumber })}
+      value={inputValue(draft[setting])}
+      onChange={({ target }) => onChange({ [setting]: target.valueAsNumber })}
     />
   );
 }
 
-const Kinds = ({
+const KindSelect = ({
   kind,
   onChange,
 }: {
@@ -146,41 +148,41 @@ const Kinds = ({
 }) => (
   <fieldset>
     <legend>What labelers do</legend>
-    {(Object.keys(kinds) as Settings["kind"][]).map((one) => (
-      <label key={one}>
-        <input type="radio" name="kind" checked={one === kind} onChange={() => onChange(one)} />
-        {kinds[one]}
+    {(Object.keys(kindLabels) as Settings["kind"][]).map((option) => (
+      <label key={option}>
+        <input type="radio" name="kind" checked={option === kind} onChange={() => onChange(option)} />
+        {kindLabels[option]}
       </label>
     ))}
   </fieldset>
 );
 
-/** Settings that most projects leave as they are. */
-const MoreSettings = ({ draft, onChange }: Part) => (
+/** Settings that most projects leave at their defaults. */
+const MoreSettings = ({ draft, onChange }: SettingsPartProps) => (
   <details
     onInvalidCapture={({ currentTarget }) => {
-      // What is wrong in it is to be seen.
+      // Opens the section if an input in it is invalid.
       currentTarget.open = true;
     }}
   >
     <summary>More</summary>
     <Field
       label="Share of tasks with a known answer"
-      hint="Labelers are measured by them. They do not see which."
+      hint="Labelers are measured by them, and do not see which they are."
     >
-      <NumberInput of="goldRate" draft={draft} onChange={onChange} min={0} max={0.5} step="any" />
+      <NumberInput setting="goldRate" draft={draft} onChange={onChange} min={0} max={0.5} step="any" />
     </Field>
-    <Field label="Share of tasks asked again" hint="Tells whether somebody answers the same twice.">
-      <NumberInput of="repeatRate" draft={draft} onChange={onChange} min={0} max={0.5} step="any" />
+    <Field label="Share of tasks asked again" hint="Measures whether labelers are consistent.">
+      <NumberInput setting="repeatRate" draft={draft} onChange={onChange} min={0} max={0.5} step="any" />
     </Field>
-    <Field label="Minutes that a task is kept for somebody who does nothing">
-      <NumberInput of="leaseMinutes" draft={draft} onChange={onChange} min={1} max={1440} />
+    <Field label="Minutes that a task is kept for an inactive labeler">
+      <NumberInput setting="leaseMinutes" draft={draft} onChange={onChange} min={1} max={1440} />
     </Field>
     <Field label="Skill that labelers need" hint="Empty for none.">
       <input value={draft.skill ?? ""} onChange={({ target }) => onChange({ skill: target.value })} />
     </Field>
     <Field label="Price of a judgement">
-      <NumberInput of="price" draft={draft} onChange={onChange} min={0} step="any" />
+      <NumberInput setting="price" draft={draft} onChange={onChange} min={0} step="any" />
     </Field>
     <Field label="Currency">
       <input
@@ -189,11 +191,11 @@ const MoreSettings = ({ draft, onChange }: Part) => (
         onChange={({ target }) => onChange({ currency: target.value })}
       />
     </Field>
-    <Field label="Comparisons wanted" hint="The quality page reckons what they would cost.">
-      <NumberInput of="target" draft={draft} onChange={onChange} min={1} max={1e9} />
+    <Field label="Comparisons wanted" hint="The quality page forecasts their cost.">
+      <NumberInput setting="target" draft={draft} onChange={onChange} min={1} max={1e9} />
     </Field>
-    <Field label="Share of the questions to be answered rightly">
-      <NumberInput of="passMark" draft={draft} onChange={onChange} min={0} max={1} step="any" />
+    <Field label="Share of qualification questions to answer correctly">
+      <NumberInput setting="passMark" draft={draft} onChange={onChange} min={0} max={1} step="any" />
     </Field>
   </details>
 );
@@ -202,7 +204,7 @@ type Criterion = Settings["rubric"][number];
 
 function Rubric({ rubric, onChange }: { rubric: Criterion[]; onChange: (rubric: Criterion[]) => void }) {
   const change = (place: number, part: Partial<Criterion>) =>
-    onChange(rubric.map((one, i) => (i === place ? { ...one, ...part } : one)));
+    onChange(rubric.map((criterion, i) => (i === place ? { ...criterion, ...part } : criterion)));
   return (
     <fieldset>
       <legend>Rate each answer on</legend>
@@ -222,7 +224,7 @@ function Rubric({ rubric, onChange }: { rubric: Criterion[]; onChange: (rubric: 
               className="short"
               aria-label={`${end === "low" ? "Lowest" : "Highest"} of criterion ${i + 1}`}
               required
-              value={typed(criterion[end])}
+              value={inputValue(criterion[end])}
               onChange={({ target }) => change(i, { [end]: target.valueAsNumber })}
             />
           ))}

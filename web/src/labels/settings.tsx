@@ -2,24 +2,24 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useLocation } from "wouter";
 import { call, type Settings } from "../ui/api.ts";
 import { Page, ProjectNav } from "../ui/page.tsx";
-import { Export } from "./export-links.tsx";
+import { ExportLinks } from "./export-links.tsx";
 import { GuidelinesForm } from "./guidelines-form.tsx";
-import { Import } from "./import-form.tsx";
-import { Invite } from "./invite-form.tsx";
+import { ImportForm } from "./import-form.tsx";
+import { InviteForm } from "./invite-form.tsx";
 import { useProject } from "./queries.ts";
 import { SettingsForm } from "./settings-form.tsx";
 
 export function NewProject() {
   const client = useQueryClient();
-  const [, go] = useLocation();
-  const make = async (settings: Settings, name: string) => {
+  const [, navigate] = useLocation();
+  const create = async (settings: Settings, name: string) => {
     const { id } = await call("POST /api/projects", { body: { name, settings } });
     await client.invalidateQueries({ queryKey: ["projects"] });
-    go(`/projects/${id}/settings`);
+    navigate(`/projects/${id}/settings`);
   };
   return (
     <Page title="New project">
-      <SettingsForm keptAs="new" onSave={make} />
+      <SettingsForm storageKey="new" onSave={create} />
     </Page>
   );
 }
@@ -43,17 +43,17 @@ export function ProjectSettings({ id, isOwner }: { id: string; isOwner: boolean 
       {isOwner && (
         <>
           <h2>Tasks</h2>
-          <Import id={id} onDone={refresh} />
+          <ImportForm id={id} onDone={refresh} />
           <h2>People</h2>
-          <Invite id={id} />
+          <InviteForm id={id} />
           <h2>Guidelines</h2>
           <GuidelinesForm id={id} />
-          <h2>How it works</h2>
-          <SettingsForm settings={settings} keptAs={id} onSave={save} />
+          <h2>Settings</h2>
+          <SettingsForm settings={settings} storageKey={id} onSave={save} />
         </>
       )}
       <h2>Export</h2>
-      <Export id={id} />
+      <ExportLinks id={id} />
     </Page>
   );
 }

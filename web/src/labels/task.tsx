@@ -3,25 +3,25 @@ import { useState } from "react";
 import { call, type TaskHistory } from "../ui/api.ts";
 import { Page, ProjectNav } from "../ui/page.tsx";
 import { Prompt, Text } from "../ui/text.tsx";
-import { Decide } from "./adjudication-form.tsx";
-import { draftOf, letters } from "./draft.ts";
-import { saying } from "./format-answer.ts";
+import { AdjudicationForm } from "./adjudication-form.tsx";
+import { letters, toDraft } from "./draft.ts";
+import { formatAnswer } from "./format-answer.ts";
 import { Table } from "./quality.tsx";
 import { useProject } from "./queries.ts";
 
-/** All about one task, for those who look after the project. Answers are in the order that they are stored in. */
+/** Page of one task with all of its judgements, for reviewers and owners. Answers are in stored order. */
 export function TaskPage({ id, task }: { id: string; task: string }) {
-  const found = useQuery({
+  const history = useQuery({
     queryKey: ["task", id, task],
     queryFn: () => call("GET /api/projects/:project/tasks/:task", { params: { project: id, task } }),
   });
   const project = useProject(id);
   const [deciding, setDeciding] = useState(false);
-  if (!found.data || !project.data) return <Page title="Task" error={found.error ?? project.error} />;
-  const { messages, completions, judgements, known, decision } = found.data;
+  if (!history.data || !project.data) return <Page title="Task" error={history.error ?? project.error} />;
+  const { messages, completions, judgements, known, decision } = history.data;
   const texts = completions.map(({ text }) => text);
-  // What is corrected is what was said last.
-  const last = decision?.answer ?? judgements.findLast(({ revised }) => !revised)?.answer;
+  // The form starts from the newest answer.
+  const newestAnswer = decision?.answer ?? judgements.findLast(({ revised }) => !revised)?.answer;
   return (
     <Page title="Task" wide>
       <ProjectNav id={id} />
@@ -40,10 +40,10 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
         </div>
       )}
       <h2>Judgements</h2>
-      {known && <p>The answer is known: {saying(known)}.</p>}
+      {known && <p>The answer is known: {formatAnswer(known)}.</p>}
       {decision && (
         <p>
-          Decided by <bdi>{decision.name}</bdi>, {when(decision.at)}: {saying(decision.answer)}.
+          Decided by <bdi>{decision.name}</bdi>, {formatTime(decision.at)}: {formatAnswer(decision.answer)}.
         </p>
       )}
       <Judgements judgements={judgements} />
@@ -53,17 +53,20 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
           <Text text={decision.answer.text} />
         </section>
       )}
-      {last && !known && (
+      {newestAnswer && !known && (
         <>
           <h2>{decision ? "Decide again" : "Decide"}</h2>
-          <p>What you decide is learned in place of what labelers said.</p>
+          <p>Your decision replaces the labelers' judgements in training.</p>
           {deciding ? (
-            <Decide
-              {...{ id, task, texts, settings: project.data.settings }}
-              begun={{ ...draftOf(last, project.data.settings, texts), comment: "" }}
+            <AdjudicationForm
+              id={id}
+              task={task}
+              texts={texts}
+              settings={project.data.settings}
+              initialDraft={{ ...toDraft(newestAnswer, project.data.settings, texts), comment: "" }}
               onDone={() => {
                 setDeciding(false);
-                found.refetch();
+                history.refetch();
               }}
             />
           ) : (
@@ -86,14 +89,14 @@ const Judgements = ({ judgements }: Pick<TaskHistory, "judgements">) => (
       rows={judgements.map(({ name, answer, repeat, revised, right, seconds, at }) => [
         name,
         [
-          saying(answer),
+          formatAnswer(answer),
           ...(repeat ? ["asked again"] : []),
           ...(revised ? ["revised since"] : []),
           ...(right === undefined ? [] : [right ? "right" : "wrong"]),
         ].join("; "),
         answer.comment,
         String(seconds),
-        when(at),
+        formatTime(at),
       ])}
     />
     {judgements.map(
@@ -110,4 +113,4 @@ const Judgements = ({ judgements }: Pick<TaskHistory, "judgements">) => (
   </>
 );
 
-const when = (at: number): string => new Date(at).toLocaleString();
+const formatTime = (at: number): string => new Date(at).toLocaleString();

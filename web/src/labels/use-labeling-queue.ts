@@ -1,44 +1,47 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { type Answer, ApiError, type Assignment, call, type Settings } from "../ui/api.ts";
-import { useSeconds } from "../ui/keys.ts";
-import { answerOf, type Draft, draftOf } from "./draft.ts";
+import { useActiveSeconds } from "../ui/keys.ts";
+import { type Draft, toAnswer, toDraft } from "./draft.ts";
 import { unsentDraft, useSavedDraft } from "./use-saved-draft.ts";
 
-/** What is on the desk: a task, or an earlier judgement that is opened again. */
-type Work = Pick<Assignment, "messages" | "completions"> & { draft: Draft } & (
+/** What the labeler works on: a task, or an earlier judgement that is being revised. */
+type QueueItem = Pick<Assignment, "messages" | "completions"> & { draft: Draft } & (
     | { kind: "task"; lease: string; task: string }
     | { kind: "revision"; judgement: string }
   );
 
-const fetchNext = async (project: string, besides: string[]) =>
-  (await call("POST /api/projects/:project/next", { params: { project }, body: { besides } })).assignment;
+/** Requests the next task. @param exclude tasks to pass over */
+const fetchNext = async (project: string, exclude: string[]) =>
+  (await call("POST /api/projects/:project/next", { params: { project }, body: { besides: exclude } }))
+    .assignment;
 
-/** A task that is fetched while the one before is judged. */
-function useAhead(project: string) {
-  const ahead = useRef<{ since: number; task: Promise<Assignment | null> }>(undefined);
-  const fetchAhead = useCallback(
-    (current: string) => {
-      ahead.current = { since: performance.now(), task: fetchNext(project, [current]).catch(() => null) };
+/** Fetches the next task while the current one is being judged, so that labelers do not wait. */
+function usePrefetch(project: string) {
+  const prefetched = useRef<{ since: number; task: Promise<Assignment | null> }>(undefined);
+  const prefetch = useCallback(
+    (currentTask: string) => {
+      const task = fetchNext(project, [currentTask]).catch(() => null);
+      prefetched.current = { since: performance.now(), task };
     },
     [project],
   );
-  /** What was fetched ahead, unless that failed, found nothing yet, or may go to somebody else soon. */
-  const takeAhead = async (): Promise<Assignment | null> => {
-    const { since, task } = ahead.current ?? { since: 0 };
-    const found = (await task) ?? null;
-    const isOld = found && performance.now() - since > found.secondsLeft * 500;
-    return isOld ? null : found;
+  /** Returns the prefetched task; null if there is none, or more than half of its lease has passed. */
+  const takePrefetched = async (): Promise<Assignment | null> => {
+    const { since, task } = prefetched.current ?? { since: 0 };
+    const assignment = (await task) ?? null;
+    const isStale = assignment && performance.now() - since > assignment.secondsLeft * 500;
+    return isStale ? null : assignment;
   };
-  return { fetchAhead, takeAhead };
+  return { prefetch, takePrefetched };
 }
 
-const sendAnswer = (work: Work, body: { answer: Answer; seconds: number }): Promise<unknown> =>
-  work.kind === "revision"
-    ? call("POST /api/judgements/:judgement/revision", { params: { judgement: work.judgement }, body })
-    : call("POST /api/leases/:lease/judgement", { params: { lease: work.lease }, body });
+const sendAnswer = (item: QueueItem, body: { answer: Answer; seconds: number }): Promise<unknown> =>
+  item.kind === "revision"
+    ? call("POST /api/judgements/:judgement/revision", { params: { judgement: item.judgement }, body })
+    : call("POST /api/leases/:lease/judgement", { params: { lease: item.lease }, body });
 
-/** The labeler's last judgement, to be changed. */
-async function lastJudgement(project: string, settings: Settings): Promise<Work | undefined> {
+/** Fetches the labeler's last judgement, to be revised; undefined if there is none. */
+async function fetchLastJudgement(project: string, settings: Settings): Promise<QueueItem | undefined> {
   const { last } = await call("GET /api/projects/:project/last", { params: { project } });
   if (!last) return undefined;
   const { id: judgement, messages, completions, answer } = last;
@@ -47,75 +50,79 @@ async function lastJudgement(project: string, settings: Settings): Promise<Work 
     judgement,
     messages,
     completions,
-    draft: draftOf(answer, settings, completions),
+    draft: toDraft(answer, settings, completions),
   };
 }
 
-/** What is on the desk, and how the next task comes there. */
-function useTasks(id: string, settings: Settings) {
-  const [work, setWork] = useState<Work | "none">();
+/** The current item, and functions that replace it. It is undefined while loading, and "none" if no task is left. */
+function useCurrentItem(project: string, settings: Settings) {
+  const [item, setItem] = useState<QueueItem | "none">();
   const [error, setError] = useState<Error | null>(null);
-  const waiting = useRef<Work>(undefined);
-  const { fetchAhead, takeAhead } = useAhead(id);
+  const suspended = useRef<QueueItem>(undefined);
+  const { prefetch, takePrefetched } = usePrefetch(project);
 
   const show = useCallback(
-    (next: Assignment | null) => {
-      if (!next) return setWork("none");
-      const { lease, task, messages, completions } = next;
-      const saved = (unsentDraft(lease) ?? next.draft ?? {}) as Partial<Draft>;
-      const draft = draftOf(saved, settings, completions);
-      setWork({ kind: "task", lease, task, messages, completions, draft });
-      fetchAhead(task);
+    (assignment: Assignment | null) => {
+      if (!assignment) return setItem("none");
+      const { lease, task, messages, completions } = assignment;
+      const saved = (unsentDraft(lease) ?? assignment.draft ?? {}) as Partial<Draft>;
+      const draft = toDraft(saved, settings, completions);
+      setItem({ kind: "task", lease, task, messages, completions, draft });
+      prefetch(task);
     },
-    [settings, fetchAhead],
+    [settings, prefetch],
   );
-  /** Asks for a task. Where there is none to be had, the one that was there is done with, and stays away. */
-  const begin = useCallback(async () => {
+  /** Requests a task. If that fails, no item is shown, because the previous one is finished. */
+  const showNextFromServer = useCallback(async () => {
     try {
-      show(await fetchNext(id, []));
-    } catch (problem) {
-      setWork(undefined);
-      setError(problem as Error);
+      show(await fetchNext(project, []));
+    } catch (error) {
+      setItem(undefined);
+      setError(error as Error);
     }
-  }, [id, show]);
+  }, [project, show]);
   useEffect(() => {
-    begin();
-  }, [begin]);
-  const next = async () => {
-    const found = await takeAhead();
-    if (found) show(found);
-    else await begin();
+    showNextFromServer();
+  }, [showNextFromServer]);
+  const showNext = async () => {
+    const assignment = await takePrefetched();
+    if (assignment) show(assignment);
+    else await showNextFromServer();
   };
-  /** Puts an earlier judgement on the desk; what was there waits until `leave`. */
-  const open = (revision: Work) => {
-    waiting.current = work === "none" ? undefined : work;
-    setWork(revision);
+  /** Shows an earlier judgement. The current item is suspended until `closeRevision`. */
+  const openRevision = (revision: QueueItem) => {
+    suspended.current = item === "none" ? undefined : item;
+    setItem(revision);
   };
-  const leave = () => setWork(waiting.current ?? "none");
-  return { work, setWork, error, setError, begin, next, open, leave };
+  const closeRevision = () => setItem(suspended.current ?? "none");
+  const retry = () => {
+    setError(null);
+    showNextFromServer();
+  };
+  return { item, setItem, error, setError, showNextFromServer, showNext, openRevision, closeRevision, retry };
 }
 
-/** A labeler's work, from task to task. @param mine how many judgements they had made when the page opened */
-export function useDesk(id: string, settings: Settings, mine: number) {
-  const [done, setDone] = useState(mine);
-  const [said, setSaid] = useState("");
+/**
+ * Manages a labeler's queue: the current item and its draft, submitting it, and revising the last judgement.
+ * @param judgementCount number of judgements that the labeler had made when the page opened
+ */
+export function useLabelingQueue(project: string, settings: Settings, judgementCount: number) {
+  const [count, setCount] = useState(judgementCount);
+  const [message, setMessage] = useState("");
   const [sending, setSending] = useState(false);
-  const { work, setWork, error, setError, begin, next, open, leave } = useTasks(id, settings);
-  const current = work === "none" ? undefined : work;
-  const again = () => {
-    setError(null);
-    begin();
+  const queue = useCurrentItem(project, settings);
+  const { item, setItem, error, setError } = queue;
+  const current = item === "none" ? undefined : item;
+  const lease = current?.kind === "task" ? current.lease : undefined;
+  const itemId = current?.kind === "revision" ? current.judgement : (lease ?? "");
+  const seconds = useActiveSeconds(itemId);
+  const saveDraft = useSavedDraft(lease, current?.draft);
+  const setDraft = (draft: Draft) => {
+    setMessage("");
+    setItem((before) => (before && before !== "none" ? { ...before, draft } : before));
   };
-
-  const name = current?.kind === "task" ? current.lease : (current?.judgement ?? "");
-  const seconds = useSeconds(name);
-  const saveDraft = useSavedDraft(current?.kind === "task" ? current.lease : undefined, current?.draft);
-  const change = (draft: Draft) => {
-    setSaid("");
-    setWork((before) => (before && before !== "none" ? { ...before, draft } : before));
-  };
-  const update = (part: (draft: Draft) => Partial<Draft>) =>
-    current && change({ ...current.draft, ...part(current.draft) });
+  const updateDraft = (change: (draft: Draft) => Partial<Draft>) =>
+    current && setDraft({ ...current.draft, ...change(current.draft) });
 
   const send = async (answer: Answer) => {
     if (!current || sending) return;
@@ -124,55 +131,56 @@ export function useDesk(id: string, settings: Settings, mine: number) {
     try {
       await sendAnswer(current, { answer, seconds: seconds() });
       if (current.kind === "revision") {
-        setSaid("Changed.");
-        return leave();
+        setMessage("Changed.");
+        return queue.closeRevision();
       }
-      setDone((count) => count + 1);
-      setSaid("Saved.");
-      await next();
-    } catch (problem) {
-      setError(problem as Error);
-      // The task went to somebody else: there is nothing to try again.
-      if (problem instanceof ApiError && (problem.status === 409 || problem.status === 404)) await begin();
+      setCount((before) => before + 1);
+      setMessage("Saved.");
+      await queue.showNext();
+    } catch (error) {
+      setError(error as Error);
+      // The lease is lost to somebody else, so there is nothing to retry.
+      if (error instanceof ApiError && (error.status === 409 || error.status === 404))
+        await queue.showNextFromServer();
     } finally {
       setSending(false);
     }
   };
   const submit = () => {
     if (!current) return;
-    const found = answerOf(current.draft, settings);
-    if ("missing" in found) setSaid(found.missing);
-    else send(found.answer);
+    const result = toAnswer(current.draft, settings);
+    if ("missing" in result) setMessage(result.missing);
+    else send(result.answer);
   };
   const undo = async () => {
     if (current?.kind === "revision") return;
     try {
-      const last = await lastJudgement(id, settings);
-      if (!last) return setSaid("There is nothing to undo.");
+      const last = await fetchLastJudgement(project, settings);
+      if (!last) return setMessage("There is nothing to undo.");
       saveDraft();
-      open(last);
-      setSaid("Your last answer: change it and submit.");
-    } catch (problem) {
-      setError(problem as Error);
+      queue.openRevision(last);
+      setMessage("Your last answer: change it and submit.");
+    } catch (error) {
+      setError(error as Error);
     }
   };
 
   return {
-    /** Nothing is left for them. */
-    isDone: work === "none",
+    /** No task is left for the labeler. */
+    isEmpty: item === "none",
     current,
-    name,
-    done,
-    said,
+    itemId,
+    count,
+    message,
     error,
     sending,
-    say: setSaid,
-    change,
-    update,
+    setMessage,
+    setDraft,
+    updateDraft,
     send,
     submit,
     undo,
-    leave,
-    again,
+    closeRevision: queue.closeRevision,
+    retry: queue.retry,
   };
 }

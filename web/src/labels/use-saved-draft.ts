@@ -1,21 +1,21 @@
 import { useEffect, useRef } from "react";
 import { call } from "../ui/api.ts";
-import { keep, kept } from "../ui/persistent-state.ts";
+import { readStored, store } from "../ui/persistent-state.ts";
 import type { Draft } from "./draft.ts";
 
-/** Bytes that browsers send at most when the page that asked for it is gone; 64 KB less what is around a draft. */
-const most = 60_000;
+/** Largest draft that is sent with `keepalive`, which browsers limit to 64 KB for the whole request. */
+const maxKeepaliveBytes = 60_000;
 
-/** What was too large to be sent as its page went, and has not been sent since. */
+/** Reads a draft that was too large to be sent when its page closed, and has not been sent since. */
 export function unsentDraft(lease: string): Draft | undefined {
-  const unsent = kept<{ lease: string; draft: Draft }>("draft");
+  const unsent = readStored<{ lease: string; draft: Draft }>("draft");
   return unsent?.lease === lease ? unsent.draft : undefined;
 }
 
 /**
- * Saves a task's draft a moment after it changed, and when the page goes.
- * @param lease none when nothing is to be saved
- * @returns saves it now, for when something else is opened
+ * Saves a task's draft on the server shortly after each change, and when the page closes.
+ * @param lease undefined if there is nothing to save
+ * @returns a function that saves the draft now
  */
 export function useSavedDraft(lease: string | undefined, draft: Draft | undefined): () => void {
   const saved = useRef(new Map<string, Draft | undefined>());
@@ -24,16 +24,16 @@ export function useSavedDraft(lease: string | undefined, draft: Draft | undefine
   const save = (leaving = false) => {
     if (lease === undefined || saved.current.get(lease) === draft) return;
     saved.current.set(lease, draft);
-    const isLarge = new Blob([JSON.stringify(draft)]).size > most;
-    if (leaving && isLarge) keep("draft", { lease, draft });
+    const isLarge = new Blob([JSON.stringify(draft)]).size > maxKeepaliveBytes;
+    if (leaving && isLarge) store("draft", { lease, draft });
     call("PUT /api/leases/:lease/draft", {
       params: { lease },
       body: { draft },
       keepalive: leaving && !isLarge,
     })
-      .then(() => unsentDraft(lease) && keep("draft", undefined))
+      .then(() => unsentDraft(lease) && store("draft", undefined))
       .catch(() => {
-        // To be tried again, unless a newer one is on its way.
+        // Mark it as unsaved, to be sent again, unless a newer draft is being sent.
         if (saved.current.get(lease) === draft) saved.current.set(lease, undefined);
       });
   };

@@ -1,6 +1,6 @@
 import type { Body, Params, Reply, Routes } from "../../../src/server/labels/contract.ts";
 
-/** What the server refused, in its words. */
+/** An error response of the server, with its message. Status 0: the server could not be reached. */
 export class ApiError extends Error {
   readonly status: number;
   constructor(status: number, message: string) {
@@ -9,40 +9,40 @@ export class ApiError extends Error {
   }
 }
 
-type Given<K extends keyof Routes> = ([Params<K>] extends [never]
+type RequestOptions<K extends keyof Routes> = ([Params<K>] extends [never]
   ? { params?: never }
   : { params: Params<K> }) &
   ([Body<K>] extends [never] ? { body?: never } : { body: Body<K> }) & { keepalive?: boolean };
 
-/** A request of the contract. @throws ApiError with what the server says, or that it cannot be reached */
+/** Sends a request of the contract. @throws ApiError if the server answers with an error or cannot be reached */
 export async function call<K extends keyof Routes>(
   route: K,
-  ...[given]: [Params<K>, Body<K>] extends [never, never]
-    ? [given?: { keepalive?: boolean }]
-    : [given: Given<K>]
+  ...[options]: [Params<K>, Body<K>] extends [never, never]
+    ? [options?: { keepalive?: boolean }]
+    : [options: RequestOptions<K>]
 ): Promise<Reply<K>> {
   const {
     params = {},
     body,
     keepalive = false,
-  } = (given ?? {}) as {
+  } = (options ?? {}) as {
     params?: Record<string, string>;
     body?: unknown;
     keepalive?: boolean;
   };
   const [method, pattern] = route.split(" ") as [string, string];
   const path = pattern.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] as string));
-  const changes = method !== "GET";
+  const hasBody = method !== "GET";
   const reply = await fetch(path, {
     method,
     keepalive,
-    // No other site's page can send this header.
-    ...(changes && {
+    // Protects against cross-site requests: pages of other sites cannot send this header.
+    ...(hasBody && {
       headers: { "content-type": "application/json", "x-plumbline": "1" },
       body: JSON.stringify(body ?? {}),
     }),
   }).catch(() => {
-    throw new ApiError(0, "The server cannot be reached. Nothing is lost here: try again.");
+    throw new ApiError(0, "The server cannot be reached. Nothing is lost: try again.");
   });
   const answer = await reply.json().catch(() => ({ error: `the server answered ${reply.status}` }));
   if (!reply.ok) throw new ApiError(reply.status, answer.error);

@@ -5,7 +5,7 @@ import { Text } from "./text.tsx";
 
 type Dialog = React.RefObject<HTMLDialogElement | null>;
 
-const reasons = [
+const skipReasons = [
   "I do not know the field",
   "Unclear prompt",
   "Harmful or private",
@@ -13,7 +13,7 @@ const reasons = [
 ];
 
 export function SkipDialog({ dialog, onSkip }: { dialog: Dialog; onSkip: (answer: Answer) => void }) {
-  const [reason, setReason] = useState(reasons[0] as string);
+  const [reason, setReason] = useState(skipReasons[0] as string);
   const [comment, setComment] = useState("");
   const skip = (event: FormEvent) => {
     event.preventDefault();
@@ -27,15 +27,20 @@ export function SkipDialog({ dialog, onSkip }: { dialog: Dialog; onSkip: (answer
         <h2 id="skip-title">Skip this task</h2>
         <fieldset>
           <legend>Why?</legend>
-          {reasons.map((one) => (
-            <label key={one}>
-              <input type="radio" name="reason" checked={one === reason} onChange={() => setReason(one)} />
-              {one}
+          {skipReasons.map((option) => (
+            <label key={option}>
+              <input
+                type="radio"
+                name="reason"
+                checked={option === reason}
+                onChange={() => setReason(option)}
+              />
+              {option}
             </label>
           ))}
         </fieldset>
         <label>
-          More about it, if you like
+          Details (optional)
           <input value={comment} dir="auto" onChange={({ target }) => setComment(target.value)} />
         </label>
         <p className="actions">
@@ -49,7 +54,7 @@ export function SkipDialog({ dialog, onSkip }: { dialog: Dialog; onSkip: (answer
   );
 }
 
-export function GuideDialog({ dialog, id }: { dialog: Dialog; id: string }) {
+export function GuidelinesDialog({ dialog, id }: { dialog: Dialog; id: string }) {
   const guidelines = useGuidelines(id);
   return (
     <dialog ref={dialog} aria-labelledby="guide-title">
@@ -62,45 +67,45 @@ export function GuideDialog({ dialog, id }: { dialog: Dialog; id: string }) {
   );
 }
 
-const shared: [string, string][] = [
-  ["Enter", "submit; while you write in a box, with Ctrl or ⌘"],
+const commonShortcuts: [string, string][] = [
+  ["Enter", "submit; in a text box, with Ctrl or ⌘"],
   ["s", "skip"],
-  ["u", "open the last answer again"],
-  ["p", "texts as they stand, or as Markdown"],
+  ["u", "change your last answer"],
+  ["p", "switch between plain text and Markdown"],
   ["g", "guidelines"],
-  ["?", "these keys"],
+  ["?", "show these keys"],
 ];
-const own: Record<Settings["kind"], [string, string][]> = {
+const kindShortcuts: Record<Settings["kind"], [string, string][]> = {
   ranking: [
-    ["a, b, c …", "this answer comes next, the best first"],
-    ["=", "the next one is level with the last"],
-    ["Backspace", "take the last placed back"],
-    ["/", "mark how two answers differ"],
+    ["a, b, c …", "rank this answer next, the best one first"],
+    ["=", "tie: the next answer gets the same rank as the last"],
+    ["Backspace", "remove the last rank"],
+    ["/", "show how two answers differ"],
   ],
   pairwise: [
-    ["1 … 8", "from A is much better to B is much better"],
+    ["1 … 8", "from “A is much better” to “B is much better”"],
     ["0, x", "both are bad"],
-    ["d", "mark how the answers differ"],
+    ["d", "show how the answers differ"],
   ],
   rating: [
-    ["0 … 9", "the rating that has the focus"],
-    ["d", "mark how two answers differ"],
+    ["0 … 9", "set the focused rating"],
+    ["d", "show how two answers differ"],
   ],
   demonstration: [],
 };
 
-export function HelpDialog({ dialog, kind }: { dialog: Dialog; kind: Settings["kind"] }) {
+export function ShortcutsDialog({ dialog, kind }: { dialog: Dialog; kind: Settings["kind"] }) {
   return (
     <dialog ref={dialog} aria-labelledby="help-title">
       <h2 id="help-title">Keys</h2>
-      <p>While you write in a box, letters are letters.</p>
+      <p>Keys do nothing while you type in a text box.</p>
       <dl className="keys">
-        {[...own[kind], ...shared].map(([key, what]) => (
+        {[...kindShortcuts[kind], ...commonShortcuts].map(([key, action]) => (
           <div key={key}>
             <dt>
               <kbd>{key}</kbd>
             </dt>
-            <dd>{what}</dd>
+            <dd>{action}</dd>
           </div>
         ))}
       </dl>

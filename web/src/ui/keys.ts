@@ -1,10 +1,18 @@
 import { useEffect, useRef } from "react";
 
-/** Whether a key press is meant for what has the focus: a text being written, or something that Enter presses. */
-function isTaken({ target, key, ctrlKey, metaKey, altKey, repeat, isComposing }: KeyboardEvent): boolean {
-  // An open dialog has the keys, wherever the focus is; and a key held down would answer the next task too.
+/** Whether a key press is for the focused element: text input, or a control that the key operates. */
+function isForFocusedElement({
+  target,
+  key,
+  ctrlKey,
+  metaKey,
+  altKey,
+  repeat,
+  isComposing,
+}: KeyboardEvent): boolean {
+  // An open dialog takes all keys. Key repeat is ignored, because a held key would also answer the next task.
   if (repeat || isComposing || document.querySelector("dialog[open]")) return true;
-  // From a text box too.
+  // Ctrl+Enter submits, also from a text box.
   if (key === "Enter" && (ctrlKey || metaKey)) return false;
   if (ctrlKey || metaKey || altKey) return true;
   const element = target as HTMLElement;
@@ -16,46 +24,50 @@ function isTaken({ target, key, ctrlKey, metaKey, altKey, repeat, isComposing }:
   return (key === "Enter" || key === " ") && element.closest("button, a, summary") !== null;
 }
 
-/** Does what a key says while nothing else takes the key. */
-export function useKeys(keys: Record<string, () => void>): void {
+/** Calls a function for each key, unless the key is for the focused element or a dialog. @param keys by `event.key` */
+export function useKeyboardShortcuts(keys: Record<string, () => void>): void {
   const latest = useRef(keys);
   latest.current = keys;
   useEffect(() => {
     const listen = (event: KeyboardEvent) => {
-      const act = isTaken(event)
+      const action = isForFocusedElement(event)
         ? undefined
         : latest.current[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-      if (!act) return;
+      if (!action) return;
       event.preventDefault();
-      act();
+      action();
     };
     window.addEventListener("keydown", listen);
     return () => window.removeEventListener("keydown", listen);
   }, []);
 }
 
-/** Seconds that the page was looked at while it was `about` this; they go on where they were when it is again. */
-export function useSeconds(about: string): () => number {
-  const seen = useRef({ about, since: performance.now(), sums: new Map<string, number>() });
-  /** Takes the time since it last did so into the sum, if somebody looked. */
-  const count = (looked: boolean): number => {
-    const { about, since, sums } = seen.current;
+/**
+ * Measures the seconds for which the page was visible while it showed an item. The sum continues when the item is shown
+ * again.
+ * @param item id of what the page shows
+ */
+export function useActiveSeconds(item: string): () => number {
+  const active = useRef({ item, since: performance.now(), sums: new Map<string, number>() });
+  /** Adds the time since the last call to the item's sum, if the page was visible. */
+  const addTime = (isVisible: boolean): number => {
+    const { item, since, sums } = active.current;
     const now = performance.now();
-    const sum = (sums.get(about) ?? 0) + (looked ? now - since : 0);
-    sums.set(about, sum);
-    seen.current.since = now;
+    const sum = (sums.get(item) ?? 0) + (isVisible ? now - since : 0);
+    sums.set(item, sum);
+    active.current.since = now;
     return sum;
   };
-  if (seen.current.about !== about) {
-    count(!document.hidden);
-    seen.current.about = about;
+  if (active.current.item !== item) {
+    addTime(!document.hidden);
+    active.current.item = item;
   }
-  const latest = useRef(count);
-  latest.current = count;
+  const latest = useRef(addTime);
+  latest.current = addTime;
   useEffect(() => {
     const listen = () => latest.current(document.hidden);
     document.addEventListener("visibilitychange", listen);
     return () => document.removeEventListener("visibilitychange", listen);
   }, []);
-  return () => Math.round(count(!document.hidden) / 100) / 10;
+  return () => Math.round(addTime(!document.hidden) / 100) / 10;
 }

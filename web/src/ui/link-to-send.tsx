@@ -1,7 +1,7 @@
 import { useMutation } from "@tanstack/react-query";
-import { Problem } from "./page.tsx";
+import { ErrorMessage } from "./page.tsx";
 
-/** A link that is as good as a password. */
+/** Shows a link that gives access like a password, with a button that copies it. */
 export function LinkToSend({ link, expires }: { link: string; expires: number }) {
   return (
     <>
@@ -9,7 +9,7 @@ export function LinkToSend({ link, expires }: { link: string; expires: number })
         Send this link to one person. It works once, until {new Date(expires).toLocaleString()}.
         <input readOnly value={link} onFocus={({ target }) => target.select()} />
       </label>
-      {/* Browsers have it on https and on this machine only. */}
+      {/* Browsers have the clipboard API on https and localhost only. */}
       {navigator.clipboard && <Copy key={link} text={link} />}
     </>
   );
@@ -19,7 +19,7 @@ function Copy({ text }: { text: string }) {
   const copy = useMutation({ mutationFn: () => navigator.clipboard.writeText(text) });
   return (
     <>
-      <Problem error={copy.error} />
+      <ErrorMessage error={copy.error} />
       <button type="button" className="quiet" onClick={() => copy.mutate()}>
         Copy the link
       </button>

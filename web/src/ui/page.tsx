@@ -2,7 +2,7 @@ import { type ReactNode, useEffect, useRef } from "react";
 import { Link } from "wouter";
 import { ApiError } from "./api.ts";
 
-/** A page with its heading, which is focused when the page opens, so that readers begin there. */
+/** A page with its heading. The heading gets the focus when the page opens, so that screen readers begin there. */
 export function Page({
   title,
   wide = false,
@@ -24,23 +24,23 @@ export function Page({
       <h1 ref={heading} tabIndex={-1} dir="auto">
         {title}
       </h1>
-      <Problem error={error} />
+      <ErrorMessage error={error} />
       {children}
     </main>
   );
 }
 
-/** What went wrong, read out at once. */
-export const Problem = ({ error }: { error?: Error | null | undefined }) =>
+/** An error message, which screen readers announce at once. */
+export const ErrorMessage = ({ error }: { error?: Error | null | undefined }) =>
   error ? (
     <p className="problem" role="alert" dir="auto">
       {error.message}
       {error instanceof ApiError && error.status === 401 && (
         <>
           {": "}
-          {/* What is on this page stays. */}
+          {/* In a new tab, so that the input on this page is not lost. */}
           <a href="/login" target="_blank" rel="noreferrer">
-            sign in on another page
+            sign in in a new tab
           </a>
           , then try again here
         </>
@@ -48,7 +48,7 @@ export const Problem = ({ error }: { error?: Error | null | undefined }) =>
     </p>
   ) : null;
 
-const parts = [
+const projectPages = [
   ["/settings", "Set up"],
   ["/quality", "Quality"],
   ["/labelers", "Labelers"],
@@ -56,11 +56,11 @@ const parts = [
   ["", "Label"],
 ] as const;
 
-/** Links between the pages of a project, for those who look after it. */
-export function ProjectNav({ id, here }: { id: string; here?: (typeof parts)[number][0] }) {
+/** Links between the pages of a project, for reviewers and owners. @param here path of the current page */
+export function ProjectNav({ id, here }: { id: string; here?: (typeof projectPages)[number][0] }) {
   return (
     <nav aria-label="Project" className="tabs">
-      {parts.map(([part, name]) => (
+      {projectPages.map(([part, name]) => (
         <Link key={part} href={`/projects/${id}${part}`} aria-current={part === here ? "page" : undefined}>
           {name}
         </Link>
@@ -81,8 +81,8 @@ export function Field({ label, hint, children }: { label: string; hint?: string;
   );
 }
 
-/** A choice of one; what each is called stands beside it. */
-export function Choose<T extends string>({
+/** A select box. @param options value and visible text of each option */
+export function Select<T extends string>({
   label,
   value,
   options,
@@ -107,19 +107,22 @@ export function Choose<T extends string>({
   );
 }
 
-/** Says that what is written is in this browser alone, or that it is no more; and takes it back if it is not wanted. */
-export const Unsent = ({
-  what,
-  done,
+/**
+ * Says that changes are stored in this browser only, with a button that discards them.
+ * @param unsaved start of the notice; undefined without changes @param saved notice after saving
+ */
+export const UnsavedNotice = ({
+  unsaved,
+  saved,
   onDiscard,
 }: {
-  what: string | undefined;
-  done: string | false;
+  unsaved: string | undefined;
+  saved: string | false;
   onDiscard: () => void;
 }) => (
   <p className="actions">
-    <span role="status">{what ? `${what}: this browser keeps it for you.` : done}</span>
-    {what && (
+    <span role="status">{unsaved ? `${unsaved}: stored in this browser only.` : saved}</span>
+    {unsaved && (
       <button type="button" className="quiet" onClick={onDiscard}>
         Discard
       </button>

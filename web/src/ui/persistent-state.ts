@@ -1,8 +1,9 @@
 import { useState } from "react";
 
-// What somebody wrote and the server does not have yet. The browser keeps it when the page goes.
+// Keeps input that is not sent to the server yet in localStorage, so that it survives closing the page.
 
-export function kept<T>(key: string): T | undefined {
+/** Reads a stored value; undefined if there is none. */
+export function readStored<T>(key: string): T | undefined {
   try {
     return JSON.parse(localStorage.getItem(key) ?? "null") ?? undefined;
   } catch {
@@ -10,22 +11,22 @@ export function kept<T>(key: string): T | undefined {
   }
 }
 
-/** @param value undefined when there is nothing left to keep */
-export function keep(key: string, value: unknown): void {
+/** Stores a value. @param value undefined to remove it */
+export function store(key: string, value: unknown): void {
   try {
     if (value === undefined) localStorage.removeItem(key);
     else localStorage.setItem(key, JSON.stringify(value));
   } catch {
-    // The browser keeps nothing, or no more: then it is on the page alone.
+    // Storage is disabled or full: the value lives in the page only.
   }
 }
 
-/** A state that is still there when the page opens again. */
-export function useKept<T>(key: string): [T | undefined, (value: T | undefined) => void] {
-  const [value, setValue] = useState(() => kept<T>(key));
+/** React state that is restored when the page opens again. */
+export function usePersistentState<T>(key: string): [T | undefined, (value: T | undefined) => void] {
+  const [value, setValue] = useState(() => readStored<T>(key));
   const set = (next: T | undefined) => {
     setValue(next);
-    keep(key, next);
+    store(key, next);
   };
   return [value, set];
 }

@@ -2,33 +2,33 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";
 import { useLocation } from "wouter";
 import { call, type User } from "./api.ts";
-import { Page, Problem } from "./page.tsx";
+import { ErrorMessage, Page } from "./page.tsx";
 
-const fields = (event: FormEvent<HTMLFormElement>): Record<string, string> => {
+const formFields = (event: FormEvent<HTMLFormElement>): Record<string, string> => {
   event.preventDefault();
   return Object.fromEntries(new FormData(event.currentTarget)) as Record<string, string>;
 };
 
-/** Takes what signing in gives. The page that was asked for shows itself then. */
-function useArrive() {
+/** Returns a function that starts the session of a user who has signed in. The requested page is shown then. */
+function useStartSession() {
   const client = useQueryClient();
   return (user: User) => {
-    // What somebody else was shown here is not theirs.
+    // Cached data may belong to another user who was signed in before.
     client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== "me" });
     client.setQueryData(["me"], { user });
   };
 }
 
 export function SignIn() {
-  const arrive = useArrive();
-  const enter = useMutation({
+  const startSession = useStartSession();
+  const signIn = useMutation({
     mutationFn: ({ name = "", password = "" }: Record<string, string>) =>
       call("POST /api/login", { body: { name, password } }),
-    onSuccess: arrive,
+    onSuccess: startSession,
   });
   return (
     <Page title="Sign in">
-      <form className="narrow" onSubmit={(event) => enter.mutate(fields(event))}>
+      <form className="narrow" onSubmit={(event) => signIn.mutate(formFields(event))}>
         <label>
           Name
           <input name="name" autoComplete="username" required />
@@ -37,11 +37,11 @@ export function SignIn() {
           Password
           <input name="password" type="password" autoComplete="current-password" required />
         </label>
-        <Problem error={enter.error} />
-        <button type="submit" disabled={enter.isPending}>
+        <ErrorMessage error={signIn.error} />
+        <button type="submit" disabled={signIn.isPending}>
           Sign in
         </button>
-        <small>Forgot it? An owner can send you a link to choose another.</small>
+        <small>Forgot your password? An owner can send you a link to choose a new one.</small>
       </form>
     </Page>
   );
@@ -55,10 +55,10 @@ const NewPassword = ({ label }: { label: string }) => (
   </label>
 );
 
-export function Claim({ token, user }: { token: string; user: User | null }) {
-  const arrive = useArrive();
-  const [, go] = useLocation();
-  const found = useQuery({
+export function ClaimInvitation({ token, user }: { token: string; user: User | null }) {
+  const startSession = useStartSession();
+  const [, navigate] = useLocation();
+  const invitation = useQuery({
     queryKey: ["invitation", token],
     queryFn: () => call("GET /api/invitations/:token", { params: { token } }),
   });
@@ -68,31 +68,31 @@ export function Claim({ token, user }: { token: string; user: User | null }) {
         body: { token, ...(name !== undefined && { name }), ...(password !== undefined && { password }) },
       }),
     onSuccess: (user) => {
-      arrive(user);
-      go("/");
+      startSession(user);
+      navigate("/");
     },
   });
-  if (!found.data) return <Page title="Invitation" error={found.error} />;
-  const { role, project } = found.data;
+  if (!invitation.data) return <Page title="Invitation" error={invitation.error} />;
+  const { role, project } = invitation.data;
   return (
     <Page title={project === null ? "Welcome" : `Welcome to ${project}`}>
       {user ? (
         <div className="narrow">
           <p>You are signed in as {user.name}.</p>
-          <Problem error={accept.error} />
+          <ErrorMessage error={accept.error} />
           <button type="button" onClick={() => accept.mutate({})}>
             Join
           </button>
         </div>
       ) : (
-        <form className="narrow" onSubmit={(event) => accept.mutate(fields(event))}>
-          <p>You are invited as {role === "owner" ? "an owner" : `a ${role}`}. Make an account:</p>
+        <form className="narrow" onSubmit={(event) => accept.mutate(formFields(event))}>
+          <p>You are invited as {role === "owner" ? "an owner" : `a ${role}`}. Create an account:</p>
           <label>
             Name, as others see it
             <input name="name" autoComplete="username" required maxLength={100} />
           </label>
           <NewPassword label="Password" />
-          <Problem error={accept.error} />
+          <ErrorMessage error={accept.error} />
           <button type="submit" disabled={accept.isPending}>
             Make the account
           </button>
@@ -102,33 +102,33 @@ export function Claim({ token, user }: { token: string; user: User | null }) {
   );
 }
 
-/** Where an owner's link leads who has forgotten a password. */
-export function Reset({ token }: { token: string }) {
-  const arrive = useArrive();
-  const [, go] = useLocation();
-  const found = useQuery({
+/** Page of a password reset link: choose a new password. */
+export function ResetPassword({ token }: { token: string }) {
+  const startSession = useStartSession();
+  const [, navigate] = useLocation();
+  const reset = useQuery({
     queryKey: ["reset", token],
     queryFn: () => call("GET /api/resets/:token", { params: { token } }),
   });
-  const choose = useMutation({
+  const setPassword = useMutation({
     mutationFn: ({ password = "" }: Record<string, string>) =>
       call("POST /api/reset", { body: { token, password } }),
     onSuccess: (user) => {
-      arrive(user);
-      go("/");
+      startSession(user);
+      navigate("/");
     },
   });
-  if (!found.data) return <Page title="New password" error={found.error} />;
+  if (!reset.data) return <Page title="New password" error={reset.error} />;
   return (
     <Page title="New password">
-      <form className="narrow" onSubmit={(event) => choose.mutate(fields(event))}>
+      <form className="narrow" onSubmit={(event) => setPassword.mutate(formFields(event))}>
         <p>
-          For <bdi>{found.data.name}</bdi>.
+          For <bdi>{reset.data.name}</bdi>.
         </p>
         <NewPassword label="New password" />
-        <Problem error={choose.error} />
-        <button type="submit" disabled={choose.isPending}>
-          Choose it
+        <ErrorMessage error={setPassword.error} />
+        <button type="submit" disabled={setPassword.isPending}>
+          Set password
         </button>
       </form>
     </Page>
@@ -143,23 +143,23 @@ export function Account({ user }: { user: User }) {
   return (
     <Page title={user.name}>
       <h2>Change the password</h2>
-      {/* Drawn anew, and so empty, once it is changed. */}
+      {/* The key changes with each success, which resets the form. */}
       <form
         key={change.isSuccess ? change.submittedAt : 0}
         className="narrow"
-        onSubmit={(event) => change.mutate(fields(event))}
+        onSubmit={(event) => change.mutate(formFields(event))}
       >
         <label>
           Old password
           <input name="before" type="password" autoComplete="current-password" required />
         </label>
         <NewPassword label="New password" />
-        <Problem error={change.error} />
+        <ErrorMessage error={change.error} />
         <button type="submit" disabled={change.isPending}>
           Change
         </button>
       </form>
-      <p role="status">{change.isSuccess && "Changed. Everywhere else you are signed out."}</p>
+      <p role="status">{change.isSuccess && "Changed. You are signed out on all other devices."}</p>
     </Page>
   );
 }

@@ -5,8 +5,8 @@ import rehypeHighlight from "rehype-highlight";
 import remarkGfm from "remark-gfm";
 import type { Assignment } from "./api.ts";
 
-// Texts come from models and strangers. Markdown is made of elements, never of HTML that a text holds; nothing is
-// loaded from elsewhere, so a picture is shown as its address.
+// Texts are untrusted: they come from models and strangers. Markdown is rendered to React elements and HTML in it is not
+// interpreted. Nothing is loaded from other sites, so images are shown as their address.
 const components: Components = {
   a: ({ href, children }) => (
     <a href={href} target="_blank" rel="noopener noreferrer nofollow">
@@ -18,7 +18,7 @@ const components: Components = {
       [picture: {alt || "no description"}, {String(src)}]
     </span>
   ),
-  // Headings of a text are not the page's.
+  // Headings within a text would break the heading structure of the page.
   ...Object.fromEntries(
     ["h1", "h2", "h3", "h4", "h5", "h6"].map((level) => [
       level,
@@ -33,7 +33,7 @@ const components: Components = {
   pre: ({ children }) => <pre tabIndex={0}>{children}</pre>,
 };
 
-/** A text as Markdown, or as it stands. */
+/** Shows a text as Markdown. @param plain shows it unformatted */
 export const Text = memo(function Text({ text, plain = false }: { text: string; plain?: boolean }) {
   return (
     <div className="text" dir="auto">
@@ -50,7 +50,7 @@ export const Text = memo(function Text({ text, plain = false }: { text: string; 
 
 const names = { user: "User", assistant: "Assistant", system: "System" };
 
-/** A conversation. All of its turns but the last three are folded. */
+/** Shows a conversation. All turns but the last three are collapsed. */
 export function Prompt({
   messages,
   plain = false,
@@ -72,9 +72,9 @@ export function Prompt({
   );
 }
 
-/** A text with what another one has not marked. */
+/** Shows a text with the words highlighted that another text does not have. */
 export function Difference({ text, from }: { text: string; from: string }) {
-  // Words of long texts take quadratic time at worst.
+  // The diff takes quadratic time in the worst case.
   const parts = diffWordsWithSpace(from, text, { timeout: 500 });
   return (
     <div className="text plain" dir="auto">
