@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import { matmulPeak, memoryRate, samplingCost, slope, trainingCost } from "../eval/cost.ts";
+import { growthExponent, matmulPeak, memoryRate, samplingCost, trainingCost } from "../eval/cost.ts";
 import { loadModel } from "../models/pull.ts";
 import { capabilities, threads } from "../tensor/index.ts";
 import { dtypeOption } from "./options.ts";
-import { number, Progress, print, table } from "./terminal.ts";
+import { formatNumber, formatTable, Progress, print } from "./terminal.ts";
 
 /** One line of the result: `cost` in seconds, and in tokens a second. */
 interface Cost {
@@ -45,23 +45,23 @@ export const define = (command: Command): Command =>
       }
       if (json) return console.log(JSON.stringify({ machine, costs }));
       print(
-        table([
+        formatTable([
           ["threads", String(machine.threads)],
           ["instructions", machine.instructions],
-          ["bfloat16 products", `${number(machine.bfloat16)} GFLOP/s${fast(fastBf16)}`],
-          ["float32 products", `${number(machine.float32)} GFLOP/s`],
-          ["memory, read and written", `${number(machine.memory)} GB/s`],
+          ["bfloat16 products", `${formatNumber(machine.bfloat16)} GFLOP/s${fast(fastBf16)}`],
+          ["float32 products", `${formatNumber(machine.float32)} GFLOP/s`],
+          ["memory, read and written", `${formatNumber(machine.memory)} GB/s`],
         ]),
       );
       if (!costs.length) return;
       print("");
       print(
-        table([
+        formatTable([
           ["what", "sequences", "tokens each", "seconds", "tokens/s"],
           ...costs.map(({ what, rows, length, seconds, tokensPerSecond }) => [
             what,
             ...[rows, length].map(String),
-            ...[seconds, tokensPerSecond].map(number),
+            ...[seconds, tokensPerSecond].map(formatNumber),
           ]),
         ]),
       );
@@ -71,14 +71,14 @@ export const define = (command: Command): Command =>
         return [
           what,
           by,
-          `size^${slope(
+          `size^${growthExponent(
             of.map((c) => c[by]),
             of.map((c) => c.seconds),
           ).toFixed(2)}`,
         ];
       };
       print(
-        table([
+        formatTable([
           grows("training", "rows", ({ length }) => length === 128),
           grows("training", "length", ({ rows }) => rows === 1),
           grows("sampling", "rows", ({ length }) => length === 32),

@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { comparisonReport, comparisonTable, standings, type Trial } from "../quickstart/compare.ts";
-import { measurer } from "../quickstart/measure.ts";
+import { openMeasurement } from "../quickstart/measure.ts";
 import { loadInstructions } from "../quickstart/task.ts";
 import { readRecipe } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
@@ -15,7 +15,7 @@ import { renderReport } from "../run/report/render.ts";
 import type { StageEntry } from "../stages/about.ts";
 import { stages } from "../stages/registry.ts";
 import { numeric } from "./options.ts";
-import { interruptible, Progress, print, table } from "./terminal.ts";
+import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
 // The paths are the same from src/cli and from dist/cli.
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -66,7 +66,7 @@ export const define = (command: Command): Command =>
       const all = (folders.length ? folders : readdirSync(recipes).map((name) => join(recipes, name))).map(
         recipeIn,
       );
-      const signal = interruptible();
+      const signal = interruptSignal();
       const progress = new Progress(false);
       mkdirSync(options.out, { recursive: true });
       const prompts = join(options.out, "prompts.jsonl");
@@ -74,7 +74,7 @@ export const define = (command: Command): Command =>
         prompts,
         loadInstructions("train").map(({ id, prompt }) => ({ id, prompt })),
       );
-      const measure = await measurer(options.from, { limit: options.limit, signal });
+      const measure = await openMeasurement(options.from, { limit: options.limit, signal });
       const trials: Trial[] = [];
       for (let seed = 0; seed < options.seeds; seed++)
         for (const recipe of all) {
@@ -97,7 +97,7 @@ export const define = (command: Command): Command =>
       writeAtomic(page, (write) => write(renderReport(comparisonReport(trials, budget))));
       if (options.json) return print(JSON.stringify(standings(trials)));
       print(
-        `${table(comparisonTable(standings(trials)))}\n\n${budget} ${options.seeds} seeds.\npage: ${page}`,
+        `${formatTable(comparisonTable(standings(trials)))}\n\n${budget} ${options.seeds} seeds.\npage: ${page}`,
       );
     });
 

@@ -3,16 +3,16 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { type Calibration, calibrate } from "../constitution/calibrate.ts";
 import { type Constitution, readConstitution } from "../constitution/constitution.ts";
-import { type Feedback, feedbackByModel, feedbackByServer } from "../constitution/feedback.ts";
-import { comparisonOf, type Judged, type Pair, prefer } from "../constitution/prefer.ts";
-import { lastOf, type Revised, revise } from "../constitution/revise.ts";
+import { type Feedback, modelFeedback, serverFeedback } from "../constitution/feedback.ts";
+import { type AnswerPair, type JudgedPair, prefer, toComparison } from "../constitution/prefer.ts";
+import { finalResponse, type RevisedResponse, revise } from "../constitution/revise.ts";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readComparisons, readDrafts, readPrompts } from "../data/readers.ts";
 import { readRows } from "../data/tables.ts";
 import { loadModel } from "../models/pull.ts";
 import { dtypeOption, numeric } from "./options.ts";
-import { interruptible, Progress, print, table } from "./terminal.ts";
+import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
 interface Common {
   constitution: string;
@@ -41,7 +41,7 @@ const check = () =>
       const rows = read.principles.map(({ name, weight, critique, preference }) => [
         ...[name, String(weight), critique ? "yes" : "", preference ? "yes" : ""],
       ]);
-      print(table([["principle", "weight", "revises", "compares"], ...rows]));
+      print(formatTable([["principle", "weight", "revises", "compares"], ...rows]));
       print(`\n${read.name}, version ${read.version}, ${read.hash}`);
     });
 
@@ -73,8 +73,8 @@ const reviseCommand = () =>
     const [critic, criticEnds] = isSame
       ? [policy, () => {}]
       : await open(options.feedback ?? options.model, options.endpoint, options);
-    const signal = interruptible();
-    const log = openLog<Revised>(options, "revisions", records.length, read, critic.name, {
+    const signal = interruptSignal();
+    const log = openLog<RevisedResponse>(options, "revisions", records.length, read, critic.name, {
       model: options.model,
       rounds: options.rounds,
     });
@@ -97,8 +97,8 @@ const reviseCommand = () =>
     }
     policyEnds();
     criticEnds();
-    const kept = log.rows.filter((one) => lastOf(one) !== "");
-    const changed = kept.filter((one) => lastOf(one) !== one.response).length;
+    const kept = log.rows.filter((one) => finalResponse(one) !== "");
+    const changed = kept.filter((one) => finalResponse(one) !== one.response).length;
     print(
       `${kept.length} demonstrations with every critique in ${log.path}, ${changed} of them revised\nnext: plumbline sft --model ${options.model} --data ${log.path}`,
     );
@@ -121,15 +121,15 @@ const judgeCommand = () =>
     const { drafts } = readDrafts(options.data, await readRows(options.data));
     const pairs = drafts.flatMap(({ prompt, id, completions }) =>
       completions.flatMap((first, i) =>
-        completions.slice(i + 1).map((second): Pair => ({ prompt, id, answers: [first, second] })),
+        completions.slice(i + 1).map((second): AnswerPair => ({ prompt, id, answers: [first, second] })),
       ),
     );
     if (!pairs.length) throw new InputError(`${options.data}: no prompt has two answers to compare`);
     const progress = new Progress(false);
     const [feedback, end] = await open(options.model, options.endpoint, options);
-    const signal = interruptible();
+    const signal = interruptSignal();
     const think = options.think ?? false;
-    const log = openLog<Judged>(options, "judgements", pairs.length, read, feedback.name, { think });
+    const log = openLog<JudgedPair>(options, "judgements", pairs.length, read, feedback.name, { think });
     for (let done = log.rows.length; done < pairs.length; done = log.rows.length) {
       signal.throwIfAborted();
       log.add(
@@ -151,7 +151,7 @@ const judgeCommand = () =>
     const out = join(options.out, "comparisons.jsonl");
     writeJsonl(
       out,
-      log.rows.map((one) => comparisonOf(one, found?.scale)),
+      log.rows.map((one) => toComparison(one, found?.scale)),
     );
     print(
       [
@@ -164,7 +164,7 @@ const judgeCommand = () =>
   });
 
 /** How often the answer depends on the order that it was asked in. */
-function bothWays(rows: readonly Judged[]): string {
+function bothWays(rows: readonly JudgedPair[]): string {
   const verdicts = rows.flatMap((one) => one.verdicts);
   const turned = verdicts.filter(({ shownFirst, shownSecond }) => shownFirst * shownSecond < 0).length;
   return `${Math.round((100 * turned) / verdicts.length)} % of the verdicts turn with the order of the answers; both orders are averaged`;
@@ -179,9 +179,9 @@ async function open(
   { dtype }: Common,
 ): Promise<[Feedback, end: () => void]> {
   if (endpoint !== undefined)
-    return [feedbackByServer({ url: endpoint, model: name, key: process.env.OPENAI_API_KEY }), () => {}];
+    return [serverFeedback({ url: endpoint, model: name, key: process.env.OPENAI_API_KEY }), () => {}];
   const model = await loadModel(name, dtype ? { dtype } : {});
-  return [feedbackByModel(model, name), () => model.dispose()];
+  return [modelFeedback(model, name), () => model.dispose()];
 }
 
 /**

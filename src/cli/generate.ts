@@ -9,7 +9,7 @@ import type { Answer, Score } from "../rewards/scorer.ts";
 import { modelSampler } from "../rollout/generate.ts";
 import { isFinished } from "../rollout/sampler.ts";
 import { dtypeOption, numeric } from "./options.ts";
-import { interruptible, lines, Progress } from "./terminal.ts";
+import { interruptSignal, openLines, Progress } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
@@ -42,7 +42,7 @@ export const define = (command: Command): Command =>
         ? (await readPrompts(data)).records
         : [{ prompt: [{ role: "user", content: prompt ?? readFileSync(0, "utf8").trim() }] }];
       if (!prompts[0]?.prompt.at(-1)?.content) throw new InputError("generate: the prompt is empty");
-      const signal = interruptible();
+      const signal = interruptSignal();
       const progress = new Progress(false);
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),
@@ -58,7 +58,7 @@ export const define = (command: Command): Command =>
       }));
       const chosen = reward === undefined ? answers : await bestOf(reward, answers, signal);
       // The file is opened only now, so that a mistake leaves an old one as it was.
-      const file = lines(out);
+      const file = openLines(out);
       for (const answer of chosen)
         file.write({
           ...(answer.id === undefined ? {} : { id: answer.id }),

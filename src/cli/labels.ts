@@ -13,7 +13,7 @@ import { type Agreement, agreementOf, type Estimate, type Scale, scales } from "
 import { labelerAccuracy } from "../statistics/reliability.ts";
 import { storeOption } from "./options.ts";
 import { withStore } from "./store.ts";
-import { lines, number, print, table } from "./terminal.ts";
+import { formatNumber, formatTable, openLines, print } from "./terminal.ts";
 
 interface InStore {
   store: string;
@@ -101,7 +101,7 @@ const exportCommand = () =>
           const rows = exportRows(store, project, format, { margins, drop });
           const encoding = encodingOf(out ?? "");
           if (out === undefined || encoding === "jsonl") {
-            const file = lines(out);
+            const file = openLines(out);
             for await (const row of rows) file.write(row);
             file.close();
           } else {
@@ -157,7 +157,9 @@ const listed = 10;
 
 function describe(found: Agreement, accuracy: Record<string, number> | undefined): string {
   const show = ({ value, reason }: Estimate) =>
-    value ? `${number(value.value)}  [${number(value.low)}, ${number(value.high)}]` : `none: ${reason}`;
+    value
+      ? `${formatNumber(value.value)}  [${formatNumber(value.low)}, ${formatNumber(value.high)}]`
+      : `none: ${reason}`;
   const { items, rated, labelers, ratings, observed, pairs, worst, alert } = found;
   const more = (all: readonly unknown[]) =>
     all.length > listed ? [`… and ${all.length - listed} more`] : [];
@@ -168,20 +170,20 @@ function describe(found: Agreement, accuracy: Record<string, number> | undefined
     `Fleiss' κ         ${show(found.fleiss)}`,
     ...(observed === undefined
       ? []
-      : [`equal labels      ${number(observed)} of all pairs of ratings of an item`]),
+      : [`equal labels      ${formatNumber(observed)} of all pairs of ratings of an item`]),
     ...(alert === undefined ? [] : ["", `! ${alert}`]),
     ...(pairs.length === 0
       ? []
       : [
           "",
-          table([
+          formatTable([
             ["labelers", "Cohen's κ", "equal", "items"],
             ...pairs
               .slice(0, listed)
               .map(({ a, b, kappa, observed, items }) => [
                 `${a}, ${b}`,
-                kappa === undefined ? "none" : number(kappa),
-                number(observed),
+                kappa === undefined ? "none" : formatNumber(kappa),
+                formatNumber(observed),
                 String(items),
               ]),
           ]),
@@ -191,11 +193,11 @@ function describe(found: Agreement, accuracy: Record<string, number> | undefined
       ? []
       : [
           "",
-          table([
+          formatTable([
             ["labeler", "accuracy"],
             ...Object.entries(accuracy)
               .sort((a, b) => a[1] - b[1])
-              .map(([name, value]) => [name, number(value)]),
+              .map(([name, value]) => [name, formatNumber(value)]),
           ]),
           "(how likely each gives an item its most probable label; Dawid and Skene 1979)",
         ]),

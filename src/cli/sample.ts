@@ -8,7 +8,7 @@ import { modelSampler } from "../rollout/generate.ts";
 import { serverSampler } from "../rollout/server.ts";
 import { dtypeOption, numeric } from "./options.ts";
 import { withStore } from "./store.ts";
-import { interruptible, lines, Progress, print } from "./terminal.ts";
+import { interruptSignal, openLines, Progress, print } from "./terminal.ts";
 
 interface Options {
   model: string[];
@@ -53,7 +53,7 @@ export const define = (command: Command): Command =>
       const { records } = await readPrompts(options.data);
       const progress = new Progress(false);
       const drawn = records.map(() => [] as Candidate[]);
-      const signal = interruptible();
+      const signal = interruptSignal();
       for (const model of options.model) {
         progress.line(`${model}: ${records.length} prompts`);
         const candidates = await drawFrom(model, records, { ...options, signal }, progress);
@@ -81,7 +81,7 @@ export const define = (command: Command): Command =>
         });
         if (options.out === undefined) return;
       }
-      const file = lines(options.out);
+      const file = openLines(options.out);
       for (const { prompt, id, completions } of enough)
         file.write({
           ...(id !== undefined && { id }),

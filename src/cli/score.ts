@@ -6,7 +6,7 @@ import { checkData, readComparisons, readDemonstrations } from "../data/readers.
 import { loadModel } from "../models/pull.ts";
 import { encodeExample } from "../text/chat.ts";
 import { dtypeOption } from "./options.ts";
-import { interruptible, lines, Progress } from "./terminal.ts";
+import { interruptSignal, openLines, Progress } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
@@ -27,7 +27,7 @@ export const define = (command: Command): Command =>
             completions: [completion],
             ranks: undefined,
           }));
-      const signal = interruptible();
+      const signal = interruptSignal();
       const progress = new Progress(false);
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),
@@ -53,7 +53,7 @@ export const define = (command: Command): Command =>
         await setImmediate(); // lets a signal in
         signal.throwIfAborted();
       }
-      const file = lines(out);
+      const file = openLines(out);
       for (const [i, { prompt, completions, ranks }] of rows.entries())
         file.write(
           compared

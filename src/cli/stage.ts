@@ -7,7 +7,7 @@ import type { StageEntry } from "../stages/about.ts";
 import type { StageOptions } from "../stages/stage.ts";
 import { withData, withLabelInputs } from "./label-data.ts";
 import { dtypes } from "./options.ts";
-import { duration, interruptible, number, Progress, print, table } from "./terminal.ts";
+import { formatDuration, formatNumber, formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
 const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
@@ -64,7 +64,7 @@ export function defineStage(command: Command, stage: StageEntry): Command {
       );
     const resume = options.resume === true;
     return withData(stage, settings, run, resume, async (inputs) =>
-      train(stage, inputs, { run, dtype, resume, signal: interruptible() }, json),
+      train(stage, inputs, { run, dtype, resume, signal: interruptSignal() }, json),
     );
   });
 }
@@ -81,7 +81,10 @@ async function train(
   model.dispose();
   if (json) return;
   print(
-    table([["metric", "last"], ...Object.entries(metrics).map(([name, value]) => [name, number(value)])]),
+    formatTable([
+      ["metric", "last"],
+      ...Object.entries(metrics).map(([name, value]) => [name, formatNumber(value)]),
+    ]),
   );
   const { run } = options;
   print(`\nsaved in ${run}; try: ${stage.next(run)}, or: plumbline report ${run}`);
@@ -108,9 +111,9 @@ async function estimate(training: AsyncIterable<Event>, json: boolean): Promise<
   const gb = (process.resourceUsage().maxRSS * 1024) / 1e9;
   if (json) return print(JSON.stringify({ steps: total, secondsPerStep: perStep ?? null, gb }));
   if (perStep === undefined)
-    return print(`${total} step: too few to tell how long one takes; ${number(gb)} GB`);
+    return print(`${total} step: too few to tell how long one takes; ${formatNumber(gb)} GB`);
   print(
-    `${total} steps of ${number(perStep)} s: about ${duration(total * perStep)}, evaluations not counted; ${number(gb)} GB at most so far`,
+    `${total} steps of ${formatNumber(perStep)} s: about ${formatDuration(total * perStep)}, evaluations not counted; ${formatNumber(gb)} GB at most so far`,
   );
 }
 

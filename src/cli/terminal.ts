@@ -3,7 +3,7 @@ import type { Event, Metrics } from "../run/events.ts";
 import { stageNamed } from "../stages/registry.ts";
 
 /** Aborts at the first Ctrl-C, so that the trainer saves; the second ends the process. */
-export function interruptible(
+export function interruptSignal(
   said = "\nfinishing the step and saving; Ctrl-C again to quit at once\n",
 ): AbortSignal {
   const controller = new AbortController();
@@ -16,14 +16,14 @@ export function interruptible(
   return controller.signal;
 }
 
-export const duration = (seconds: number): string =>
+export const formatDuration = (seconds: number): string =>
   seconds < 90
     ? `${Math.round(seconds)} s`
     : seconds < 5400
       ? `${Math.round(seconds / 60)} min`
       : `${(seconds / 3600).toFixed(1)} h`;
 
-export const number = (value: number): string => {
+export const formatNumber = (value: number): string => {
   if (!Number.isFinite(value)) return String(value);
   if (Number.isInteger(value)) return String(value);
   return Math.abs(value) >= 0.001 && Math.abs(value) < 1e5
@@ -32,7 +32,7 @@ export const number = (value: number): string => {
 };
 
 /** Rows as aligned columns; the first row is the header. */
-export function table(rows: readonly (readonly string[])[]): string {
+export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? "").length))) ?? [];
   return rows
     .map((row) =>
@@ -65,7 +65,7 @@ export class Progress {
     if (event.type === "step") this.#step(event.step, event.total, event.metrics);
     if (event.type === "eval")
       this.line(
-        `  step ${event.step}: ${pick(
+        `  step ${event.step}: ${formatMetrics(
           event.metrics,
           Object.keys(event.metrics)
             .slice(0, 5)
@@ -81,10 +81,14 @@ export class Progress {
     const now = Date.now();
     if (this.#first < 0) this.#first = step - 1;
     const perStep = (now - this.#began) / 1000 / (step - this.#first);
-    const speed = metrics.tokens_per_second ? `${number(Math.round(metrics.tokens_per_second))} tok/s  ` : "";
+    const speed = metrics.tokens_per_second
+      ? `${formatNumber(Math.round(metrics.tokens_per_second))} tok/s  `
+      : "";
     const left =
-      step < total ? `${duration(perStep * (total - step))} left` : `${duration((now - this.#began) / 1000)}`;
-    const text = `  ${this.#stage} ${step}/${total}  ${pick(metrics, stageNamed(this.#stage)?.progress ?? [])}  ${speed}${left}`;
+      step < total
+        ? `${formatDuration(perStep * (total - step))} left`
+        : `${formatDuration((now - this.#began) / 1000)}`;
+    const text = `  ${this.#stage} ${step}/${total}  ${formatMetrics(metrics, stageNamed(this.#stage)?.progress ?? [])}  ${speed}${left}`;
     if (process.stderr.isTTY) {
       process.stderr.write(
         `\r\x1b[2K${text.slice(0, (process.stderr.columns || 120) - 1)}${step === total ? "\n" : ""}`,
@@ -108,10 +112,10 @@ export class Progress {
   }
 }
 
-function pick(metrics: Metrics, names: readonly (readonly [string, string])[]): string {
+function formatMetrics(metrics: Metrics, names: readonly (readonly [string, string])[]): string {
   return names
     .filter(([name]) => metrics[name] !== undefined)
-    .map(([name, label]) => `${label} ${number(metrics[name] as number)}`)
+    .map(([name, label]) => `${label} ${formatNumber(metrics[name] as number)}`)
     .join("  ");
 }
 
@@ -134,7 +138,7 @@ function writeAll(fd: number, text: string): void {
 }
 
 /** Writes JSON lines to a new file as they come, or to stdout. */
-export function lines(out: string | undefined): { write: (row: unknown) => void; close: () => void } {
+export function openLines(out: string | undefined): { write: (row: unknown) => void; close: () => void } {
   const fd = out === undefined ? 1 : openSync(out, "w");
   return {
     write: (row) => writeAll(fd, `${JSON.stringify(row)}\n`),
