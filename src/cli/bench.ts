@@ -5,7 +5,7 @@ import { capabilities, threads } from "../tensor/index.ts";
 import { dtypeOption } from "./options.ts";
 import { formatNumber, formatTable, Progress, print } from "./terminal.ts";
 
-/** One line of the result: `cost` in seconds, and in tokens a second. */
+/** Measured cost of a batch, in seconds and in tokens per second. */
 interface Cost {
   what: string;
   rows: number;
@@ -48,7 +48,7 @@ export const define = (command: Command): Command =>
         formatTable([
           ["threads", String(machine.threads)],
           ["instructions", machine.instructions],
-          ["bfloat16 products", `${formatNumber(machine.bfloat16)} GFLOP/s${fast(fastBf16)}`],
+          ["bfloat16 products", `${formatNumber(machine.bfloat16)} GFLOP/s${bfloat16Note(fastBf16)}`],
           ["float32 products", `${formatNumber(machine.float32)} GFLOP/s`],
           ["memory, read and written", `${formatNumber(machine.memory)} GB/s`],
         ]),
@@ -67,13 +67,13 @@ export const define = (command: Command): Command =>
       );
       print("\ncost grows as");
       const grows = (what: string, by: "rows" | "length", same: (cost: Cost) => boolean) => {
-        const of = costs.filter((cost) => cost.what === what && same(cost));
+        const measured = costs.filter((cost) => cost.what === what && same(cost));
         return [
           what,
           by,
           `size^${growthExponent(
-            of.map((c) => c[by]),
-            of.map((c) => c.seconds),
+            measured.map((c) => c[by]),
+            measured.map((c) => c.seconds),
           ).toFixed(2)}`,
         ];
       };
@@ -87,5 +87,5 @@ export const define = (command: Command): Command =>
       );
     });
 
-const fast = (is: boolean): string =>
-  is ? ": models are computed in bfloat16" : ": models are computed in float32";
+const bfloat16Note = (isFast: boolean): string =>
+  isFast ? ": models are computed in bfloat16" : ": models are computed in float32";

@@ -28,16 +28,16 @@ export const define = (command: Command): Command =>
       }) => {
         const signal = interruptSignal();
         const progress = new Progress(json);
-        // Only what an earlier quickstart wrote goes.
+        // Removes the runs of an earlier quickstart, and nothing else.
         for (const name of ["sft", "reward", "ppo"])
           if (existsSync(join(out, name, "run.json"))) rmSync(join(out, name), { recursive: true });
-        const began = Date.now();
+        const start = Date.now();
         const result = await pipeline.quickstart({
           out,
           seed,
           signal,
           scale: fast ? pipeline.scales.fast : pipeline.scales.full,
-          onStage: (title) => progress.line(`[${formatDuration((Date.now() - began) / 1000)}] ${title}`),
+          onStage: (title) => progress.line(`[${formatDuration((Date.now() - start) / 1000)}] ${title}`),
           onProgress: (done, total) => progress.count(done, total, "answers"),
           onEvent: (event) => progress.show(event),
         });

@@ -37,9 +37,9 @@ export const define = (command: Command): Command =>
         throw new InputError(`${name}: this model has no scalar head: train one with \`plumbline reward\``);
       const { context } = model.dimensions;
       const encoded = rows.map(({ prompt, completions }, i) => {
-        const own = completions.map((completion) => encodeExample(model.text, prompt, completion));
-        const longest = Math.max(...own.map((row) => row.promptTokens.length + row.tokens.length));
-        if (longest <= context) return own;
+        const examples = completions.map((completion) => encodeExample(model.text, prompt, completion));
+        const longest = Math.max(...examples.map((row) => row.promptTokens.length + row.tokens.length));
+        if (longest <= context) return examples;
         throw new InputError(
           `${data}: record ${i + 1} has ${longest} tokens and the model's context is ${context}`,
         );
@@ -48,9 +48,9 @@ export const define = (command: Command): Command =>
       while (scores.length < rows.length) {
         const part = encoded.slice(scores.length, scores.length + 32);
         const flat = scoreAll(model, part.flat());
-        for (const own of part) scores.push(flat.splice(0, own.length));
+        for (const examples of part) scores.push(flat.splice(0, examples.length));
         progress.count(scores.length, rows.length, "records");
-        await setImmediate(); // lets a signal in
+        await setImmediate(); // lets signal handlers run
         signal.throwIfAborted();
       }
       const file = openLines(out);

@@ -45,6 +45,7 @@ export const define = (command: Command): Command =>
       }
     });
 
+/** Listens, with errors that say what to do. */
 async function listen(
   app: { listen: (at: { host: string; port: number }) => Promise<string> },
   host: string,
