@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command, Option } from "commander";
 import { fetchSmolLm2 } from "../scripts/setup.mjs";
-import { number, table } from "../src/cli/terminal.ts";
+import { formatNumber, formatTable } from "../src/cli/terminal.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { type Comparison, comparisons, fullRows, type Input, promptsOf, readPairs } from "./jobs.ts";
 import { benchOps } from "./ops.ts";
@@ -47,13 +47,13 @@ else {
   const names = ["job", "peer", "setting", "unit", "ours", "theirs", "ratio", "GB ours", "GB theirs", "MFU"];
   const rows = results.map(cells);
   const told = names.map((_, column) => rows.some((row) => row[column]));
-  console.log(table([names, ...rows].map((row) => row.filter((_, column) => told[column]))));
+  console.log(formatTable([names, ...rows].map((row) => row.filter((_, column) => told[column]))));
   for (const { setting, losses } of results)
     if (losses) console.log(`\n${setting}, loss at each step\n${curves(losses)}`);
 }
 
 function curves(sides: readonly number[][]): string {
-  return table(
+  return formatTable(
     ["ours", "theirs"].map((name, i) => [name, ...(sides[i] ?? []).map((loss) => loss.toFixed(4))]),
   );
 }
@@ -62,7 +62,14 @@ function cells(result: Result): string[] {
   const { memoryOursGb, memoryTheirsGb, mfu } = result;
   const gb = (value: number | undefined) => value?.toFixed(2) ?? "";
   return [
-    ...[result.job, result.peer, result.setting, result.unit, number(result.ours), number(result.theirs)],
+    ...[
+      result.job,
+      result.peer,
+      result.setting,
+      result.unit,
+      formatNumber(result.ours),
+      formatNumber(result.theirs),
+    ],
     ...[
       result.ratio.toFixed(2),
       gb(memoryOursGb),

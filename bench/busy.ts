@@ -3,7 +3,7 @@
 // a process of its own, idle and beside busy loops.
 import { type ChildProcess, spawn } from "node:child_process";
 import { parseArgs } from "node:util";
-import { number, table } from "../src/cli/terminal.ts";
+import { formatNumber, formatTable } from "../src/cli/terminal.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { loadInstructions } from "../src/quickstart/task.ts";
 import { PpoTrainer } from "../src/stages/ppo/trainer.ts";
@@ -75,7 +75,7 @@ for (const loops of values.loops.split(",").map(Number)) {
         const env = Object.entries(environments[name] ?? {}).map(([key, value]) => `${key}=${value}`);
         const measured = measure<{ seconds: number }>("env", [...env, process.execPath, ...child]);
         seconds[name]?.push(measured.seconds);
-        console.error(`${loops} busy loops, ${name}: ${number(measured.seconds)} s`);
+        console.error(`${loops} busy loops, ${name}: ${formatNumber(measured.seconds)} s`);
       } finally {
         for (const loop of busy) loop.kill("SIGKILL");
       }
@@ -89,14 +89,14 @@ for (const loops of values.loops.split(",").map(Number)) {
     rows.push([
       String(loops),
       name,
-      number(medians[name] as number),
-      idle[name] ? number((medians[name] as number) / (idle[name] as number)) : "–",
+      formatNumber(medians[name] as number),
+      idle[name] ? formatNumber((medians[name] as number) / (idle[name] as number)) : "–",
       `${median(ratios).toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`,
     ]);
   }
 }
 console.log(
-  table([
+  formatTable([
     ["busy loops", "setting", "s/step, median", "of its idle", `of "${names[0]}" in turn [95 %]`],
     ...rows,
   ]),

@@ -9,12 +9,12 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { table } from "../src/cli/terminal.ts";
-import type { Judged } from "../src/constitution/prefer.ts";
-import type { Revised } from "../src/constitution/revise.ts";
+import { formatTable } from "../src/cli/terminal.ts";
+import type { JudgedPair } from "../src/constitution/prefer.ts";
+import type { RevisedResponse } from "../src/constitution/revise.ts";
 import { readJsonl, writeJsonl } from "../src/data/jsonl.ts";
 import { readComparisons } from "../src/data/readers.ts";
-import { measurer } from "../src/quickstart/measure.ts";
+import { openMeasurement } from "../src/quickstart/measure.ts";
 import { gold, type Instruction, loadInstructions } from "../src/quickstart/task.ts";
 import { bootstrap, type Interval } from "../src/statistics/bootstrap.ts";
 import { mean } from "../src/statistics/numbers.ts";
@@ -98,7 +98,7 @@ dpo("dpo");
 const beside = plumbline(undefined, ...judge, "--people", people);
 dpo("dpo-calibrated");
 
-const measure = await measurer(values.from);
+const measure = await openMeasurement(values.from);
 const rows: string[][] = [["held-out answers of", "gold [95 %]", "over SFT [95 %]", "KL, nats", "tokens"]];
 for (const [name, run] of [
   ["SFT on its revisions", "sft"],
@@ -111,13 +111,13 @@ for (const [name, run] of [
   rows.push([name, overMean(golds), overMean(gain), kl.toFixed(2), length.toFixed(1)]);
 }
 
-const goldOf = (prompt: Revised["prompt"], text: string) =>
+const goldOf = (prompt: RevisedResponse["prompt"], text: string) =>
   gold(instructions.get(prompt.at(-1)?.content ?? "") as Instruction, text, { finished: true });
-const revised = readJsonl(at("revised/revisions.jsonl")).map(({ value }) => value as Revised);
+const revised = readJsonl(at("revised/revisions.jsonl")).map(({ value }) => value as RevisedResponse);
 const stages = [0, 1, 2].map((round) =>
   revised.map(({ prompt, response, rounds }) => goldOf(prompt, rounds[round - 1]?.revision ?? response)),
 );
-const judged = readJsonl(at("judged/judgements.jsonl")).map(({ value }) => value as Judged);
+const judged = readJsonl(at("judged/judgements.jsonl")).map(({ value }) => value as JudgedPair);
 const right = judged.flatMap(({ prompt, answers: [first, second], logOdds }) => {
   const difference = goldOf(prompt, first) - goldOf(prompt, second);
   return difference ? [Number(logOdds * difference > 0)] : [];
@@ -125,7 +125,7 @@ const right = judged.flatMap(({ prompt, answers: [first, second], logOdds }) => 
 console.log(
   [
     `${revised.length} training instructions, answered and revised: gold [95 %]`,
-    table(
+    formatTable(
       stages.map((golds, round) => [
         round ? `after round ${round}` : "  first answer",
         `  ${overMean(golds)}`,
@@ -140,6 +140,6 @@ console.log(
       .map((line) => `  ${line}`)
       .join("\n"),
     "",
-    table(rows),
+    formatTable(rows),
   ].join("\n"),
 );

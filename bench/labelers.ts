@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { scoreAll } from "../src/batch/score.ts";
-import { table } from "../src/cli/terminal.ts";
+import { formatTable } from "../src/cli/terminal.ts";
 import { readComparisons } from "../src/data/readers.ts";
 import type { Comparison } from "../src/data/records.ts";
 import { shuffled } from "../src/data/split.ts";
@@ -162,7 +162,7 @@ const interval = ({ value, low, high }: typeof total) =>
 if (values.json) console.log(JSON.stringify({ results, total }));
 else
   console.log(
-    table([
+    formatTable([
       [
         "seed",
         "unweighted",

@@ -1,8 +1,8 @@
 // npm run bench:memory: where the memory of training all weights goes, part by part, measured on SmolLM2-135M.
 
 import { pack } from "../src/batch/pack.ts";
-import { table } from "../src/cli/terminal.ts";
-import { someIds } from "../src/eval/cost.ts";
+import { formatTable } from "../src/cli/terminal.ts";
+import { makeTokenIds } from "../src/eval/cost.ts";
 import { logprobsOf } from "../src/math/index.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { AdamW } from "../src/nn/adamw.ts";
@@ -28,7 +28,7 @@ loaded.dispose();
 const optimizer = measured("low halves and moments (10 bytes each)", () => new AdamW(model.train().learned));
 const forward = (tokens: number, done: (loss: ReturnType<typeof logprobsOf>) => void) =>
   scope(() => {
-    const ids = someIds(tokens, model.dimensions.vocab);
+    const ids = makeTokenIds(tokens, model.dimensions.vocab);
     const hidden = model.hidden(pack([ids]));
     done(logprobsOf(model.logits(hidden), tensor(ids, { dtype: "int64" })).mean());
   });
@@ -45,5 +45,5 @@ measured("gradients, bfloat16 (2 bytes each)", () => forward(512, (loss) => loss
 optimizer.step(1e-6, 1);
 const peak = process.resourceUsage().maxRSS * 1024;
 parts.push(["most that was resident in all", peak]);
-console.log(table([["part", "GB"], ...parts.map(([what, bytes]) => [what, (bytes / 1e9).toFixed(2)])]));
+console.log(formatTable([["part", "GB"], ...parts.map(([what, bytes]) => [what, (bytes / 1e9).toFixed(2)])]));
 process.exit(0);

@@ -1,6 +1,6 @@
 // npm run bench:sizes: how the cost of a token grows with the model, by llamas of four sizes with weights at random.
-import { number, table } from "../src/cli/terminal.ts";
-import { samplingCost, slope, trainingCost } from "../src/eval/cost.ts";
+import { formatNumber, formatTable } from "../src/cli/terminal.ts";
+import { growthExponent, samplingCost, trainingCost } from "../src/eval/cost.ts";
 import { randomLlama, sizes, weightsOf } from "./random-llama.ts";
 
 const measured: { weights: number; training: number; sampling: number }[] = [];
@@ -15,17 +15,17 @@ for (const size of sizes) {
   model.dispose();
 }
 console.log(
-  table([
+  formatTable([
     ["weights", "learning, tokens/s", "sampling 8 at once, tokens/s"],
     ...measured.map(({ weights, training, sampling }) => [
-      `${number(weights / 1e6)} million`,
-      number(1 / training),
-      number(1 / sampling),
+      `${formatNumber(weights / 1e6)} million`,
+      formatNumber(1 / training),
+      formatNumber(1 / sampling),
     ]),
   ]),
 );
 const grows = (of: "training" | "sampling") =>
-  slope(
+  growthExponent(
     measured.map(({ weights }) => weights),
     measured.map((one) => one[of]),
   ).toFixed(2);

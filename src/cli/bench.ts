@@ -1,11 +1,11 @@
 import type { Command } from "commander";
-import { matmulPeak, memoryRate, samplingCost, slope, trainingCost } from "../eval/cost.ts";
+import { growthExponent, matmulPeak, memoryRate, samplingCost, trainingCost } from "../eval/cost.ts";
 import { loadModel } from "../models/pull.ts";
 import { capabilities, threads } from "../tensor/index.ts";
 import { dtypeOption } from "./options.ts";
-import { number, Progress, print, table } from "./terminal.ts";
+import { formatNumber, formatTable, Progress, print } from "./terminal.ts";
 
-/** One line of the result: `cost` in seconds, and in tokens a second. */
+/** Measured cost of a batch, in seconds and in tokens per second. */
 interface Cost {
   what: string;
   rows: number;
@@ -45,40 +45,40 @@ export const define = (command: Command): Command =>
       }
       if (json) return console.log(JSON.stringify({ machine, costs }));
       print(
-        table([
+        formatTable([
           ["threads", String(machine.threads)],
           ["instructions", machine.instructions],
-          ["bfloat16 products", `${number(machine.bfloat16)} GFLOP/s${fast(fastBf16)}`],
-          ["float32 products", `${number(machine.float32)} GFLOP/s`],
-          ["memory, read and written", `${number(machine.memory)} GB/s`],
+          ["bfloat16 products", `${formatNumber(machine.bfloat16)} GFLOP/s${bfloat16Note(fastBf16)}`],
+          ["float32 products", `${formatNumber(machine.float32)} GFLOP/s`],
+          ["memory, read and written", `${formatNumber(machine.memory)} GB/s`],
         ]),
       );
       if (!costs.length) return;
       print("");
       print(
-        table([
+        formatTable([
           ["what", "sequences", "tokens each", "seconds", "tokens/s"],
           ...costs.map(({ what, rows, length, seconds, tokensPerSecond }) => [
             what,
             ...[rows, length].map(String),
-            ...[seconds, tokensPerSecond].map(number),
+            ...[seconds, tokensPerSecond].map(formatNumber),
           ]),
         ]),
       );
       print("\ncost grows as");
       const grows = (what: string, by: "rows" | "length", same: (cost: Cost) => boolean) => {
-        const of = costs.filter((cost) => cost.what === what && same(cost));
+        const measured = costs.filter((cost) => cost.what === what && same(cost));
         return [
           what,
           by,
-          `size^${slope(
-            of.map((c) => c[by]),
-            of.map((c) => c.seconds),
+          `size^${growthExponent(
+            measured.map((c) => c[by]),
+            measured.map((c) => c.seconds),
           ).toFixed(2)}`,
         ];
       };
       print(
-        table([
+        formatTable([
           grows("training", "rows", ({ length }) => length === 128),
           grows("training", "length", ({ rows }) => rows === 1),
           grows("sampling", "rows", ({ length }) => length === 32),
@@ -87,5 +87,5 @@ export const define = (command: Command): Command =>
       );
     });
 
-const fast = (is: boolean): string =>
-  is ? ": models are computed in bfloat16" : ": models are computed in float32";
+const bfloat16Note = (isFast: boolean): string =>
+  isFast ? ": models are computed in bfloat16" : ": models are computed in float32";

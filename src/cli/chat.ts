@@ -23,26 +23,26 @@ export const define = (command: Command): Command =>
         onProgress: (text) => console.error(text),
       });
       const rng = new Rng(seed);
-      const begin = (): Message[] => (system ? [{ role: "system", content: system }] : []);
-      let messages = begin();
-      const input = createInterface({
+      const newConversation = (): Message[] => (system ? [{ role: "system", content: system }] : []);
+      let messages = newConversation();
+      const terminal = createInterface({
         input: process.stdin,
         output: process.stderr,
         terminal: process.stdin.isTTY ?? false,
       });
       let stopped = false;
-      input.on("SIGINT", () => {
-        if (stopped) input.close();
+      terminal.on("SIGINT", () => {
+        if (stopped) terminal.close();
         stopped = true;
       });
-      input.setPrompt("> ");
-      input.prompt();
-      for await (const line of input) {
-        const said = line.trim();
-        if (said === "/exit") break;
-        if (said === "/reset") messages = begin();
-        else if (said) {
-          messages.push({ role: "user", content: said });
+      terminal.setPrompt("> ");
+      terminal.prompt();
+      for await (const line of terminal) {
+        const input = line.trim();
+        if (input === "/exit") break;
+        if (input === "/reset") messages = newConversation();
+        else if (input) {
+          messages.push({ role: "user", content: input });
           stopped = false;
           let shown = "";
           for (const rows of decode(model, [encodePrompt(model.text, messages)], {
@@ -54,18 +54,18 @@ export const define = (command: Command): Command =>
             const [row] = rows;
             if (!row) break;
             const text = model.text.decode(row.tokens);
-            // A character of several tokens shows as � until it is whole.
+            // The decoded text ends in U+FFFD while a character's last tokens are missing.
             if (!text.endsWith("\uFFFD")) {
               process.stdout.write(text.slice(shown.length));
               shown = text;
             }
             await setImmediate();
-            if (stopped) break; // Ctrl-C ends the answer, not the talk
+            if (stopped) break; // Ctrl-C ends the answer, not the chat
           }
           process.stdout.write("\n");
           messages.push({ role: "assistant", content: shown });
         }
-        input.prompt();
+        terminal.prompt();
       }
-      input.close();
+      terminal.close();
     });

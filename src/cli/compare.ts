@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { comparisonReport, comparisonTable, standings, type Trial } from "../quickstart/compare.ts";
-import { measurer } from "../quickstart/measure.ts";
+import { openMeasurement } from "../quickstart/measure.ts";
 import { loadInstructions } from "../quickstart/task.ts";
 import { readRecipe } from "../run/config.ts";
 import type { Event, Metrics } from "../run/events.ts";
@@ -15,11 +15,11 @@ import { renderReport } from "../run/report/render.ts";
 import type { StageEntry } from "../stages/about.ts";
 import { stages } from "../stages/registry.ts";
 import { numeric } from "./options.ts";
-import { interruptible, Progress, print, table } from "./terminal.ts";
+import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
-// The paths are the same from src/cli and from dist/cli.
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const recipes = here("../../recipes/compare");
+/** Path relative to this file: the same from src/cli and from dist/cli. */
+const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const recipes = resolvePath("../../recipes/compare");
 
 interface Options {
   from: string;
@@ -31,7 +31,7 @@ interface Options {
   json?: boolean;
 }
 
-/** A stage's recipe in a folder named as the optimiser. */
+/** Recipe of a stage, in a folder named after the optimiser. */
 interface Recipe {
   optimiser: string;
   stage: StageEntry;
@@ -63,10 +63,10 @@ export const define = (command: Command): Command =>
           throw new InputError(
             `${options.from}: there is no run "${name}" in it: run \`plumbline quickstart\` first`,
           );
-      const all = (folders.length ? folders : readdirSync(recipes).map((name) => join(recipes, name))).map(
-        recipeIn,
-      );
-      const signal = interruptible();
+      const optimisers = (
+        folders.length ? folders : readdirSync(recipes).map((name) => join(recipes, name))
+      ).map(recipeIn);
+      const signal = interruptSignal();
       const progress = new Progress(false);
       mkdirSync(options.out, { recursive: true });
       const prompts = join(options.out, "prompts.jsonl");
@@ -74,40 +74,42 @@ export const define = (command: Command): Command =>
         prompts,
         loadInstructions("train").map(({ id, prompt }) => ({ id, prompt })),
       );
-      const measure = await measurer(options.from, { limit: options.limit, signal });
+      const measure = await openMeasurement(options.from, { limit: options.limit, signal });
       const trials: Trial[] = [];
       for (let seed = 0; seed < options.seeds; seed++)
-        for (const recipe of all) {
+        for (const recipe of optimisers) {
           const run = join(options.out, `${recipe.optimiser}-${seed}`);
-          const kept = join(run, "trial.json");
-          if (!existsSync(kept)) {
+          const trialPath = join(run, "trial.json");
+          if (!existsSync(trialPath)) {
             progress.line(`${recipe.optimiser}, seed ${seed}`);
-            // Half a run has half a time.
+            // A run that was interrupted starts over, since its time cannot be measured in parts.
             rmSync(run, { recursive: true, force: true });
             const cost = await train(recipe, run, prompts, seed, options, signal, progress);
             const trial = { optimiser: recipe.optimiser, seed, ...cost, ...(await measure(run)) };
-            writeAtomic(kept, (write) => write(JSON.stringify(trial)));
+            writeAtomic(trialPath, (write) => write(JSON.stringify(trial)));
           }
-          trials.push(JSON.parse(readFileSync(kept, "utf8")) as Trial);
+          trials.push(JSON.parse(readFileSync(trialPath, "utf8")) as Trial);
         }
       const budget = options.minutes
         ? `Each learns for about ${options.minutes} minutes.`
-        : `Those that sample draw ${options.responses ?? usual} responses; the others take one pass over the comparisons.`;
+        : `Those that sample draw ${options.responses ?? defaultResponses} responses; the others take one pass over the comparisons.`;
       const page = join(options.out, "compare.html");
       writeAtomic(page, (write) => write(renderReport(comparisonReport(trials, budget))));
       if (options.json) return print(JSON.stringify(standings(trials)));
       print(
-        `${table(comparisonTable(standings(trials)))}\n\n${budget} ${options.seeds} seeds.\npage: ${page}`,
+        `${formatTable(comparisonTable(standings(trials)))}\n\n${budget} ${options.seeds} seeds.\npage: ${page}`,
       );
     });
 
-const usual = 1024;
+/** Default budget of responses. */
+const defaultResponses = 1024;
 
 /** The stages that improve a policy which had SFT. */
 const optimisers = stages.filter(
   ({ makes, learnsFrom }) => makes === "policy" && learnsFrom !== "demonstrations",
 );
 
+/** Finds the recipe in an optimiser's folder. @throws InputError if there is none */
 function recipeIn(folder: string): Recipe {
   for (const stage of optimisers) {
     const path = join(folder, `${stage.name}.yaml`);
@@ -118,13 +120,13 @@ function recipeIn(folder: string): Recipe {
   );
 }
 
-/** Trains by a recipe in a process of its own, as one would by hand. */
+/** Trains by a recipe in a separate process. @returns its time, memory and number of responses */
 async function train(
   { stage, path }: Recipe,
   run: string,
   prompts: string,
   seed: number,
-  { from, responses = usual, minutes }: Options,
+  { from, responses = defaultResponses, minutes }: Options,
   signal: AbortSignal,
   progress: Progress,
 ): Promise<Pick<Trial, "seconds" | "gb" | "responses">> {
@@ -139,46 +141,46 @@ async function train(
     : `epochs=${recipe.epochs ?? 1}`;
   if (minutes !== undefined) {
     const { output } = await plumbline([stage.name, path, ...inputs, "--estimate", "--json"], signal);
-    const told = JSON.parse(output.at(-1) as string) as { steps: number; secondsPerStep: number };
-    const steps = Math.max(1, Math.round((60 * minutes) / told.secondsPerStep));
-    length = isSampled ? `steps=${steps}` : `epochs=${(Number(recipe.epochs ?? 1) * steps) / told.steps}`;
+    const estimate = JSON.parse(output.at(-1) as string) as { steps: number; secondsPerStep: number };
+    const steps = Math.max(1, Math.round((60 * minutes) / estimate.secondsPerStep));
+    length = isSampled ? `steps=${steps}` : `epochs=${(Number(recipe.epochs ?? 1) * steps) / estimate.steps}`;
   }
-  let [began, ended] = [0, 0];
+  let [start, end] = [0, 0];
   let last: Metrics = {};
   const { gb } = await plumbline(
     [stage.name, path, ...inputs, "--run", run, "--json", "--set", `seed=${seed}`, "--set", length],
     signal,
     (line) => {
       const event = JSON.parse(line) as Event;
-      if (event.type === "start") began = performance.now();
-      if (event.type === "done") ended = performance.now();
+      if (event.type === "start") start = performance.now();
+      if (event.type === "done") end = performance.now();
       if (event.type === "step") {
         last = event.metrics;
         progress.count(event.step, event.total, "steps");
       }
     },
   );
-  return { seconds: (ended - began) / 1000, gb, responses: last.episode ?? 0 };
+  return { seconds: (end - start) / 1000, gb, responses: last.episode ?? 0 };
 }
 
-/** Runs a command of ours; its lines, and the largest resident set where the system tells it. */
+/** Runs a plumbline command. @returns its lines of output, and its peak resident memory where the system reports it */
 function plumbline(
   args: readonly string[],
   signal: AbortSignal,
   onLine: (line: string) => void = () => {},
 ): Promise<{ output: string[]; gb: number | undefined }> {
-  const child = spawn(process.execPath, [here("../../bin/plumbline.mjs"), ...args], {
+  const child = spawn(process.execPath, [resolvePath("../../bin/plumbline.mjs"), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     signal,
   });
   return new Promise((resolve, reject) => {
     let gb: number | undefined;
-    const look = setInterval(() => {
+    const memoryPoll = setInterval(() => {
       try {
         const [, kb] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? [];
         if (kb) gb = Number(kb) / 1e6;
       } catch {
-        // It has ended, or this system tells otherwise.
+        // The process has ended, or this system has no /proc.
       }
     }, 200);
     const output: string[] = [];
@@ -192,7 +194,7 @@ function plumbline(
     });
     child.once("error", reject);
     child.once("close", (code) => {
-      clearInterval(look);
+      clearInterval(memoryPoll);
       if (code === 0) resolve({ output, gb });
       else reject(new InputError(`plumbline ${args.slice(0, 2).join(" ")}: ${problem.trim()}`));
     });

@@ -3,18 +3,19 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { type Calibration, calibrate } from "../constitution/calibrate.ts";
 import { type Constitution, readConstitution } from "../constitution/constitution.ts";
-import { type Feedback, feedbackByModel, feedbackByServer } from "../constitution/feedback.ts";
-import { comparisonOf, type Judged, type Pair, prefer } from "../constitution/prefer.ts";
-import { lastOf, type Revised, revise } from "../constitution/revise.ts";
+import { type Feedback, modelFeedback, serverFeedback } from "../constitution/feedback.ts";
+import { type AnswerPair, type JudgedPair, prefer, toComparison } from "../constitution/prefer.ts";
+import { finalResponse, type RevisedResponse, revise } from "../constitution/revise.ts";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readComparisons, readDrafts, readPrompts } from "../data/readers.ts";
 import { readRows } from "../data/tables.ts";
 import { loadModel } from "../models/pull.ts";
 import { dtypeOption, numeric } from "./options.ts";
-import { interruptible, Progress, print, table } from "./terminal.ts";
+import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
-interface Common {
+/** Options of both phases. */
+interface PhaseOptions {
   constitution: string;
   model: string;
   endpoint?: string;
@@ -41,11 +42,12 @@ const check = () =>
       const rows = read.principles.map(({ name, weight, critique, preference }) => [
         ...[name, String(weight), critique ? "yes" : "", preference ? "yes" : ""],
       ]);
-      print(table([["principle", "weight", "revises", "compares"], ...rows]));
+      print(formatTable([["principle", "weight", "revises", "compares"], ...rows]));
       print(`\n${read.name}, version ${read.version}, ${read.hash}`);
     });
 
-const common = (command: Command) =>
+/** Adds the options of both phases. */
+const addPhaseOptions = (command: Command) =>
   command
     .requiredOption("--constitution <file>", "YAML file of principles")
     .requiredOption("--out <folder>", "where the log and the data go; what is there is gone on with")
@@ -57,24 +59,24 @@ const common = (command: Command) =>
     .addOption(dtypeOption());
 
 const reviseCommand = () =>
-  common(
+  addPhaseOptions(
     new Command("revise")
       .description("Answer prompts, criticise and revise the answers by principles: demonstrations for sft")
       .requiredOption("--model <name>", "answers: name, Hub id, folder or run")
       .option("--feedback <name>", "criticises and revises (default: the same model)")
       .requiredOption("--data <file>", "file of prompts")
       .option("--rounds <n>", "critiques and revisions of each answer", numeric(1, true), 2),
-  ).action(async (options: Common & { feedback?: string; rounds: number }) => {
+  ).action(async (options: PhaseOptions & { feedback?: string; rounds: number }) => {
     const read = readConstitution(options.constitution);
     const { records } = await readPrompts(options.data);
     const progress = new Progress(false);
-    const [policy, policyEnds] = await open(options.model, undefined, options);
+    const [policy, disposePolicy] = await openFeedback(options.model, undefined, options);
     const isSame = options.endpoint === undefined && (options.feedback ?? options.model) === options.model;
-    const [critic, criticEnds] = isSame
+    const [critic, disposeCritic] = isSame
       ? [policy, () => {}]
-      : await open(options.feedback ?? options.model, options.endpoint, options);
-    const signal = interruptible();
-    const log = openLog<Revised>(options, "revisions", records.length, read, critic.name, {
+      : await openFeedback(options.feedback ?? options.model, options.endpoint, options);
+    const signal = interruptSignal();
+    const log = openLog<RevisedResponse>(options, "revisions", records.length, read, critic.name, {
       model: options.model,
       rounds: options.rounds,
     });
@@ -95,17 +97,17 @@ const reviseCommand = () =>
       );
       log.add(revised);
     }
-    policyEnds();
-    criticEnds();
-    const kept = log.rows.filter((one) => lastOf(one) !== "");
-    const changed = kept.filter((one) => lastOf(one) !== one.response).length;
+    disposePolicy();
+    disposeCritic();
+    const demonstrations = log.rows.filter((row) => finalResponse(row) !== "");
+    const changed = demonstrations.filter((row) => finalResponse(row) !== row.response).length;
     print(
-      `${kept.length} demonstrations with every critique in ${log.path}, ${changed} of them revised\nnext: plumbline sft --model ${options.model} --data ${log.path}`,
+      `${demonstrations.length} demonstrations with every critique in ${log.path}, ${changed} of them revised\nnext: plumbline sft --model ${options.model} --data ${log.path}`,
     );
   });
 
 const judgeCommand = () =>
-  common(
+  addPhaseOptions(
     new Command("judge")
       .description("Compare answers by principles: comparisons with soft labels for reward and dpo")
       .requiredOption("--model <name>", "judges: name, Hub id, folder or run, or the server's model")
@@ -115,21 +117,21 @@ const judgeCommand = () =>
         "comparisons by people: agreement with them, and labels as sure as they are right",
       )
       .option("--think", "think aloud before each answer"),
-  ).action(async (options: Common & { people?: string; think?: boolean }) => {
+  ).action(async (options: PhaseOptions & { people?: string; think?: boolean }) => {
     const read = readConstitution(options.constitution);
     const people = options.people === undefined ? undefined : (await readComparisons(options.people)).records;
     const { drafts } = readDrafts(options.data, await readRows(options.data));
     const pairs = drafts.flatMap(({ prompt, id, completions }) =>
       completions.flatMap((first, i) =>
-        completions.slice(i + 1).map((second): Pair => ({ prompt, id, answers: [first, second] })),
+        completions.slice(i + 1).map((second): AnswerPair => ({ prompt, id, answers: [first, second] })),
       ),
     );
     if (!pairs.length) throw new InputError(`${options.data}: no prompt has two answers to compare`);
     const progress = new Progress(false);
-    const [feedback, end] = await open(options.model, options.endpoint, options);
-    const signal = interruptible();
+    const [feedback, disposeFeedback] = await openFeedback(options.model, options.endpoint, options);
+    const signal = interruptSignal();
     const think = options.think ?? false;
-    const log = openLog<Judged>(options, "judgements", pairs.length, read, feedback.name, { think });
+    const log = openLog<JudgedPair>(options, "judgements", pairs.length, read, feedback.name, { think });
     for (let done = log.rows.length; done < pairs.length; done = log.rows.length) {
       signal.throwIfAborted();
       log.add(
@@ -144,85 +146,89 @@ const judgeCommand = () =>
         }),
       );
     }
-    end();
-    const found = people && calibrate(log.rows, people);
-    if (people && !found)
+    disposeFeedback();
+    const calibration = people && calibrate(log.rows, people);
+    if (people && !calibration)
       progress.line("  people judged none of these pairs: labels are as sure as the model is");
     const out = join(options.out, "comparisons.jsonl");
     writeJsonl(
       out,
-      log.rows.map((one) => comparisonOf(one, found?.scale)),
+      log.rows.map((row) => toComparison(row, calibration?.scale)),
     );
     print(
       [
-        `${log.rows.length} comparisons in ${out}; what each principle said in ${log.path}`,
-        bothWays(log.rows),
-        ...(found ? [beside(found)] : []),
+        `${log.rows.length} comparisons in ${out}; the verdicts of each principle in ${log.path}`,
+        describeOrderBias(log.rows),
+        ...(calibration ? [describeCalibration(calibration)] : []),
         `next: plumbline reward --model MODEL --data ${out}`,
       ].join("\n"),
     );
   });
 
-/** How often the answer depends on the order that it was asked in. */
-function bothWays(rows: readonly Judged[]): string {
-  const verdicts = rows.flatMap((one) => one.verdicts);
-  const turned = verdicts.filter(({ shownFirst, shownSecond }) => shownFirst * shownSecond < 0).length;
-  return `${Math.round((100 * turned) / verdicts.length)} % of the verdicts turn with the order of the answers; both orders are averaged`;
+/** Describes how often a verdict depends on the order of the answers. */
+function describeOrderBias(rows: readonly JudgedPair[]): string {
+  const verdicts = rows.flatMap(({ verdicts }) => verdicts);
+  const reversed = verdicts.filter(({ shownFirst, shownSecond }) => shownFirst * shownSecond < 0).length;
+  return `${Math.round((100 * reversed) / verdicts.length)} % of the verdicts turn with the order of the answers; both orders are averaged`;
 }
 
-const beside = ({ pairs, accuracy, kappa, scale, ece }: Calibration): string =>
+/** Describes the agreement with people. */
+const describeCalibration = ({ pairs, accuracy, kappa, scale, ece }: Calibration): string =>
   `beside people, on ${pairs} pairs: the same side in ${(100 * accuracy.value).toFixed(0)} % [${(100 * accuracy.low).toFixed(0)}, ${(100 * accuracy.high).toFixed(0)}], κ ${kappa.kappa?.toFixed(2) ?? `none: ${kappa.reason}`}; log-odds times ${scale.toFixed(2)}, calibration error ${ece.raw.toFixed(3)} before and ${ece.scaled.toFixed(3)} after`;
 
-async function open(
+/** Opens a feedback model. @returns the model, and a function that frees it */
+async function openFeedback(
   name: string,
   endpoint: string | undefined,
-  { dtype }: Common,
-): Promise<[Feedback, end: () => void]> {
+  { dtype }: PhaseOptions,
+): Promise<[Feedback, dispose: () => void]> {
   if (endpoint !== undefined)
-    return [feedbackByServer({ url: endpoint, model: name, key: process.env.OPENAI_API_KEY }), () => {}];
+    return [serverFeedback({ url: endpoint, model: name, key: process.env.OPENAI_API_KEY }), () => {}];
   const model = await loadModel(name, dtype ? { dtype } : {});
-  return [feedbackByModel(model, name), () => model.dispose()];
+  return [modelFeedback(model, name), () => model.dispose()];
 }
 
 /**
- * The log in a folder: what is in it, and where more goes. A file beside it says what made it; another maker is refused.
- * @param of rows that it will have
+ * Opens the log in a folder, to continue from its rows. A file next to it holds the settings that made it.
+ * @param total number of rows that the log will have
+ * @throws InputError when the log was made with other settings
  */
 function openLog<T>(
-  { out, data, seed, atOnce }: Common,
+  { out, data, seed, atOnce }: PhaseOptions,
   name: string,
-  of: number,
+  total: number,
   constitution: Constitution,
   feedback: string,
   more: Record<string, unknown>,
 ): { path: string; rows: (T & { labeler: string })[]; add: (rows: readonly T[]) => void } {
-  const [path, maker] = [join(out, `${name}.jsonl`), join(out, `${name}.json`)];
-  const made = { feedback, data, seed, ...more, constitution };
+  const [path, settingsPath] = [join(out, `${name}.jsonl`), join(out, `${name}.json`)];
+  const settings = { feedback, data, seed, ...more, constitution };
   mkdirSync(out, { recursive: true });
-  if (existsSync(maker)) {
-    const before = JSON.parse(readFileSync(maker, "utf8"));
-    const differs = Object.keys({ ...before, ...made }).find(
-      (key) => JSON.stringify(before[key]) !== JSON.stringify(made[key as keyof typeof made]),
+  if (existsSync(settingsPath)) {
+    const before = JSON.parse(readFileSync(settingsPath, "utf8"));
+    const differs = Object.keys({ ...before, ...settings }).find(
+      (key) => JSON.stringify(before[key]) !== JSON.stringify(settings[key as keyof typeof settings]),
     );
     if (differs !== undefined)
       throw new InputError(
-        `${path} was made with another ${differs} (${maker} says which): give another --out`,
+        `${path} was made with another ${differs} (${settingsPath} says which): give another --out`,
       );
-  } else if (existsSync(path)) throw new InputError(`${path}: ${maker}, which says what made it, is missing`);
-  else writeAtomic(maker, (write) => write(`${JSON.stringify(made, null, 2)}\n`));
-  // What was being written when a kill came is made again, with all that is worked on together.
+  } else if (existsSync(path))
+    throw new InputError(`${path}: ${settingsPath}, which has the settings that made it, is missing`);
+  else writeAtomic(settingsPath, (write) => write(`${JSON.stringify(settings, null, 2)}\n`));
+  // A batch that a kill left incomplete is made again as a whole.
   const lines = existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : [];
-  const whole = lines.slice(0, lines.length === of ? of : lines.length - (lines.length % atOnce));
-  writeAtomic(path, (write) => write(whole.map((line) => `${line}\n`).join("")));
-  const rows = whole.map((line) => JSON.parse(line) as T & { labeler: string });
+  const complete = lines.slice(0, lines.length === total ? total : lines.length - (lines.length % atOnce));
+  writeAtomic(path, (write) => write(complete.map((line) => `${line}\n`).join("")));
+  const rows = complete.map((line) => JSON.parse(line) as T & { labeler: string });
   const labeler = `${feedback} by ${constitution.name} ${constitution.hash}`;
   return {
     path,
     rows,
-    add(fresh) {
-      const own = fresh.map((row) => ({ ...row, labeler }));
-      appendFileSync(path, own.map((row) => `${JSON.stringify(row)}\n`).join(""));
-      rows.push(...own);
+    add(added) {
+      const labelled = added.map((row) => ({ ...row, labeler }));
+      appendFileSync(path, labelled.map((row) => `${JSON.stringify(row)}\n`).join(""));
+      rows.push(...labelled);
     },
   };
 }

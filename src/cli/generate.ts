@@ -9,7 +9,7 @@ import type { Answer, Score } from "../rewards/scorer.ts";
 import { modelSampler } from "../rollout/generate.ts";
 import { isFinished } from "../rollout/sampler.ts";
 import { dtypeOption, numeric } from "./options.ts";
-import { interruptible, lines, Progress } from "./terminal.ts";
+import { interruptSignal, openLines, Progress } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
@@ -42,7 +42,7 @@ export const define = (command: Command): Command =>
         ? (await readPrompts(data)).records
         : [{ prompt: [{ role: "user", content: prompt ?? readFileSync(0, "utf8").trim() }] }];
       if (!prompts[0]?.prompt.at(-1)?.content) throw new InputError("generate: the prompt is empty");
-      const signal = interruptible();
+      const signal = interruptSignal();
       const progress = new Progress(false);
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),
@@ -57,8 +57,8 @@ export const define = (command: Command): Command =>
         ...completion,
       }));
       const chosen = reward === undefined ? answers : await bestOf(reward, answers, signal);
-      // The file is opened only now, so that a mistake leaves an old one as it was.
-      const file = lines(out);
+      // The file is opened only now, so that an error above does not overwrite an old one.
+      const file = openLines(out);
       for (const answer of chosen)
         file.write({
           ...(answer.id === undefined ? {} : { id: answer.id }),
@@ -71,7 +71,7 @@ export const define = (command: Command): Command =>
       file.close();
     });
 
-/** Of each prompt the answer that scores highest, the first of equals. */
+/** Selects the best-scoring answer to each prompt; of equal ones the first. */
 async function bestOf<T extends Answer & { promptIndex: number }>(
   reward: string,
   answers: readonly T[],
@@ -82,8 +82,8 @@ async function bestOf<T extends Answer & { promptIndex: number }>(
   const best = new Map<number, T & Score>();
   answers.forEach((answer, i) => {
     const scored = { ...answer, ...(scores[i] as Score) };
-    const before = best.get(answer.promptIndex);
-    if (!before || scored.score > before.score) best.set(answer.promptIndex, scored);
+    const bestSoFar = best.get(answer.promptIndex);
+    if (!bestSoFar || scored.score > bestSoFar.score) best.set(answer.promptIndex, scored);
   });
   return [...best.values()];
 }

@@ -6,7 +6,7 @@ import { InputError } from "../data/errors.ts";
 import { writeJsonl } from "../data/jsonl.ts";
 import type { StageEntry } from "../stages/about.ts";
 
-/** A stage's inputs where its `data` can also come from a label store. */
+/** Adds `labels` and `project` to a stage's inputs, and makes `data` optional: the data may come from a label store. */
 export const withLabelInputs = ({ data, ...inputs }: z.ZodRawShape): z.ZodRawShape => ({
   ...inputs,
   ...(data && { data: z.optional(data).describe(z.globalRegistry.get(data)?.description ?? "") }),
@@ -20,9 +20,10 @@ export const withLabelInputs = ({ data, ...inputs }: z.ZodRawShape): z.ZodRawSha
 const labelOptions = z.looseObject({ labels: z.string().optional(), project: z.string().optional() });
 
 /**
- * Calls `body` with the stage's settings, the comparisons of a label store written to a file as their `data`.
- * @param run the run directory; without it the file is temporary
- * @throws InputError unless one of file and label store is given
+ * Calls `body` with a stage's settings. If they name a label store, its comparisons are written to a file first, which
+ * becomes the setting `data`.
+ * @param run run directory; without it the file is temporary
+ * @throws InputError unless exactly one of a file and a label store is given
  */
 export async function withData(
   stage: StageEntry,
@@ -38,11 +39,11 @@ export async function withData(
       `${stage.name}: give either --data, a file of comparisons, or --labels, a label store`,
     );
   if (labels === undefined) return body(rest);
-  if (run !== undefined) return body({ ...rest, data: await snapshot(labels, project, run, resume) });
+  if (run !== undefined) return body({ ...rest, data: await writeSnapshot(labels, project, run, resume) });
   const folder = mkdtempSync(join(tmpdir(), "plumbline-"));
   try {
     const data = join(folder, "labels.jsonl");
-    await write(labels, project, data);
+    await writeComparisons(labels, project, data);
     await body({ ...rest, data });
   } finally {
     rmSync(folder, { recursive: true });
@@ -50,23 +51,25 @@ export async function withData(
 }
 
 /**
- * Writes a project's judgements beside the run, and returns the file: a run that is resumed goes on with the same
- * labels, whatever was judged meanwhile.
+ * Writes a project's comparisons to a file next to the run directory. A resumed run uses the same file, so that labels
+ * added since do not change its data.
+ * @returns path of the file
  */
-async function snapshot(
+async function writeSnapshot(
   labels: string,
   project: string | undefined,
   run: string,
   resume: boolean,
 ): Promise<string> {
   const path = `${run}.labels.jsonl`;
-  // A run that is there keeps its labels; to begin it anew is refused by the run itself.
+  // An existing run keeps its labels. Without --resume opening its directory fails later.
   if (existsSync(path) && (resume || existsSync(join(run, "run.json")))) return path;
-  await write(labels, project, path);
+  await writeComparisons(labels, project, path);
   return path;
 }
 
-async function write(labels: string, name: string | undefined, path: string): Promise<void> {
+/** Writes a project's comparisons to `path`. @throws InputError when there are none */
+async function writeComparisons(labels: string, name: string | undefined, path: string): Promise<void> {
   // Imported here because the database drivers of the store load slowly, and most trainings read a file.
   const [{ collect, exportRows }, { withStore }] = await Promise.all([
     import("../labels/export.ts"),

@@ -21,9 +21,10 @@ import { labelerAccuracy } from "../statistics/reliability.ts";
 import { storeOption } from "./options.ts";
 
 import { withStore } from "./store.ts";
-import { lines, number, print, table } from "./terminal.ts";
+import { formatNumber, formatTable, openLines, print } from "./terminal.ts";
 
-interface InStore {
+/** Options of commands on a label store. */
+interface StoreOptions {
   store: string;
   project?: string;
   json?: boolean;
@@ -59,18 +60,18 @@ const importCommand = () =>
           judgements,
           json,
           ...options
-        }: InStore & { kind?: TaskKind; gold?: true; judgements?: true },
+        }: StoreOptions & { kind?: TaskKind; gold?: true; judgements?: true },
       ) => {
-        const read = readDrafts(file, await readRows(file));
+        const drafts = readDrafts(file, await readRows(file));
         await withStore(
           options.store,
           async (store, find) => {
-            const settings = kind && { kind, ...(kind === "rating" && { rubric: inferRubric(read) }) };
+            const settings = kind && { kind, ...(kind === "rating" && { rubric: inferRubric(drafts) }) };
             const project = settings
               ? await store.addProject(null, { name: options.project ?? file, settings })
               : await find(options.project);
             const use = gold ? "gold" : judgements ? "judgements" : undefined;
-            const report = await importTasks(store, null, project, read, use);
+            const report = await importTasks(store, null, project, drafts, use);
             if (json) return print(JSON.stringify({ project: project.id, ...report }));
             print(`${file}: ${report.format}, ${report.rows} rows`);
             print(`  ${report.kept} tasks added to "${project.name}"`);
@@ -101,7 +102,7 @@ const exportCommand = () =>
         margins = false,
         out,
         ...options
-      }: InStore & { format: ExportFormat; margins?: boolean; out?: string }) => {
+      }: StoreOptions & { format: ExportFormat; margins?: boolean; out?: string }) => {
         const dropped = new Map<string, number>();
         const drop = (reason: string) => dropped.set(reason, (dropped.get(reason) ?? 0) + 1);
         await withStore(options.store, async (store, find) => {
@@ -109,7 +110,7 @@ const exportCommand = () =>
           const rows = exportRows(store, project, format, { margins, onDrop: drop });
           const encoding = encodingOf(out ?? "");
           if (out === undefined || encoding === "jsonl") {
-            const file = lines(out);
+            const file = openLines(out);
             for await (const row of rows) file.write(row);
             file.close();
           } else {
@@ -130,9 +131,9 @@ const agreementCommand = () =>
     .option("--json", "print everything as JSON")
     .action(async (file: string, { scale, json }: { scale: Scale; json?: boolean }) => {
       const ratings = readRatings(file, scale);
-      const found = measureAgreement(ratings, scale);
+      const agreement = measureAgreement(ratings, scale);
       const accuracy = scale === "nominal" ? labelerAccuracy(ratings) : undefined;
-      print(json ? JSON.stringify({ ...found, accuracy }) : describe(found, accuracy));
+      print(json ? JSON.stringify({ ...agreement, accuracy }) : describeAgreement(agreement, accuracy));
     });
 
 const verifyCommand = () =>
@@ -141,55 +142,58 @@ const verifyCommand = () =>
     .description("Rebuild everything from the log, and tell what does not follow from it")
     .option(...storeOption)
     .option("--json", "print what was found as JSON")
-    .action(async (options: InStore) => {
+    .action(async (options: StoreOptions) => {
       await withStore(options.store, async (store) => {
-        const found = await verify(store);
-        if (options.json) print(JSON.stringify(found));
+        const report = await verify(store);
+        if (options.json) print(JSON.stringify(report));
         else {
           print(
-            `${found.events} events; rows that follow from them: ${Object.entries(found.rows)
+            `${report.events} events; rows that follow from them: ${Object.entries(report.rows)
               .map(([table, count]) => `${table} ${count}`)
               .join(", ")}`,
           );
-          for (const problem of found.problems) print(`  ${problem}`);
+          for (const problem of report.problems) print(`  ${problem}`);
         }
-        if (found.problems.length)
+        if (report.problems.length)
           throw new InputError(
-            `${options.store}: ${found.problems.length} problems: the store was changed behind its log`,
+            `${options.store}: ${report.problems.length} problems: the store was changed behind its log`,
           );
       });
     });
 
-/** As many as are read. */
-const listed = 10;
+/** Most entries of a list that are shown. */
+const maxListed = 10;
 
-function describe(found: Agreement, accuracy: Record<string, number> | undefined): string {
+/** Describes the agreement of labelers as text. */
+function describeAgreement(agreement: Agreement, accuracy: Record<string, number> | undefined): string {
   const show = ({ value, reason }: Estimate) =>
-    value ? `${number(value.value)}  [${number(value.low)}, ${number(value.high)}]` : `none: ${reason}`;
-  const { items, rated, labelers, ratings, observed, pairs, worst, alert } = found;
+    value
+      ? `${formatNumber(value.value)}  [${formatNumber(value.low)}, ${formatNumber(value.high)}]`
+      : `none: ${reason}`;
+  const { items, rated, labelers, ratings, observed, pairs, worst, alert } = agreement;
   const more = (all: readonly unknown[]) =>
-    all.length > listed ? [`… and ${all.length - listed} more`] : [];
+    all.length > maxListed ? [`… and ${all.length - maxListed} more`] : [];
   return [
     `${items} items, ${rated} of them rated twice or more; ${labelers} labelers, ${ratings} ratings`,
     "",
-    `Krippendorff's α  ${show(found.alpha)}   (95 % intervals)`,
-    `Fleiss' κ         ${show(found.fleiss)}`,
+    `Krippendorff's α  ${show(agreement.alpha)}   (95 % intervals)`,
+    `Fleiss' κ         ${show(agreement.fleiss)}`,
     ...(observed === undefined
       ? []
-      : [`equal labels      ${number(observed)} of all pairs of ratings of an item`]),
+      : [`equal labels      ${formatNumber(observed)} of all pairs of ratings of an item`]),
     ...(alert === undefined ? [] : ["", `! ${alert}`]),
     ...(pairs.length === 0
       ? []
       : [
           "",
-          table([
+          formatTable([
             ["labelers", "Cohen's κ", "equal", "items"],
             ...pairs
-              .slice(0, listed)
+              .slice(0, maxListed)
               .map(({ a, b, kappa, observed, items }) => [
                 `${a}, ${b}`,
-                kappa === undefined ? "none" : number(kappa),
-                number(observed),
+                kappa === undefined ? "none" : formatNumber(kappa),
+                formatNumber(observed),
                 String(items),
               ]),
           ]),
@@ -199,11 +203,11 @@ function describe(found: Agreement, accuracy: Record<string, number> | undefined
       ? []
       : [
           "",
-          table([
+          formatTable([
             ["labeler", "accuracy"],
             ...Object.entries(accuracy)
               .sort((a, b) => a[1] - b[1])
-              .map(([name, value]) => [name, number(value)]),
+              .map(([name, value]) => [name, formatNumber(value)]),
           ]),
           "(how likely each gives an item its most probable label; Dawid and Skene 1979)",
         ]),
@@ -212,7 +216,7 @@ function describe(found: Agreement, accuracy: Record<string, number> | undefined
       : [
           "",
           "most disagreed about:",
-          ...worst.slice(0, listed).map(({ item, labels }) => `  ${item}  ${labels.join(", ")}`),
+          ...worst.slice(0, maxListed).map(({ item, labels }) => `  ${item}  ${labels.join(", ")}`),
           ...more(worst),
         ]),
   ].join("\n");

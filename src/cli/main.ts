@@ -160,7 +160,7 @@ export async function program(argv: readonly string[]): Promise<Command> {
 
 /** Runs the command line. Exit codes: 0, 1 for a mistake of the user's or ours, 130 when interrupted. */
 export async function main(argv: readonly string[]): Promise<void> {
-  // A reader that stops early, such as `head`, is no error.
+  // A reader that closes the pipe early, such as `head`, is not an error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(0);
     throw error;
@@ -173,8 +173,8 @@ export async function main(argv: readonly string[]): Promise<void> {
       console.error(error instanceof Interrupted ? error.message : "interrupted");
       process.exitCode = 130;
     } else {
-      const known = error instanceof PlumblineError || (error as Error).name === "TensorError";
-      console.error(known ? `error: ${(error as Error).message}` : (error as Error).stack);
+      const isExpected = error instanceof PlumblineError || (error as Error).name === "TensorError";
+      console.error(isExpected ? `error: ${(error as Error).message}` : (error as Error).stack);
       process.exitCode = 1;
     }
   }

@@ -6,7 +6,7 @@ import * as pipeline from "../quickstart/pipeline.ts";
 import { quickstartReport } from "../quickstart/report.ts";
 import { renderReport } from "../run/report/render.ts";
 import { numeric } from "./options.ts";
-import { duration, interruptible, number, Progress, print, table } from "./terminal.ts";
+import { formatDuration, formatNumber, formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
@@ -26,18 +26,18 @@ export const define = (command: Command): Command =>
         seed: number;
         json?: boolean;
       }) => {
-        const signal = interruptible();
+        const signal = interruptSignal();
         const progress = new Progress(json);
-        // Only what an earlier quickstart wrote goes.
+        // Removes the runs of an earlier quickstart, and nothing else.
         for (const name of ["sft", "reward", "ppo"])
           if (existsSync(join(out, name, "run.json"))) rmSync(join(out, name), { recursive: true });
-        const began = Date.now();
+        const start = Date.now();
         const result = await pipeline.quickstart({
           out,
           seed,
           signal,
           scale: fast ? pipeline.scales.fast : pipeline.scales.full,
-          onStage: (title) => progress.line(`[${duration((Date.now() - began) / 1000)}] ${title}`),
+          onStage: (title) => progress.line(`[${formatDuration((Date.now() - start) / 1000)}] ${title}`),
           onProgress: (done, total) => progress.count(done, total, "answers"),
           onEvent: (event) => progress.show(event),
         });
@@ -50,11 +50,11 @@ export const define = (command: Command): Command =>
         writeAtomic(join(out, "report.html"), (write) => write(page));
         if (json) return print(JSON.stringify({ type: "result", ...summary }));
         print(
-          `\n${result.instructions.length} held-out instructions, ${pipeline.describeSampling(result)}\n\n${table(rows)}`,
+          `\n${result.instructions.length} held-out instructions, ${pipeline.describeSampling(result)}\n\n${formatTable(rows)}`,
         );
         const { gain } = result;
         print(
-          `\nPPO − SFT, gold: ${number(gain.value)}  95 % interval ${number(gain.low)} to ${number(gain.high)}`,
+          `\nPPO − SFT, gold: ${formatNumber(gain.value)}  95 % interval ${formatNumber(gain.low)} to ${formatNumber(gain.high)}`,
         );
         print(`\nThe same instruction, before and after:`);
         for (const { prompt, answers } of pipeline.examples(result, 3)) {
@@ -63,7 +63,7 @@ export const define = (command: Command): Command =>
             print(`    ${name.padEnd(5)} ${gold.toFixed(2)}  ${text.replaceAll("\n", " ⏎ ")}`);
         }
         print(
-          `\n${duration(result.seconds)}, at most ${(result.residentBytes / 1e9).toFixed(1)} GB resident`,
+          `\n${formatDuration(result.seconds)}, at most ${(result.residentBytes / 1e9).toFixed(1)} GB resident`,
         );
         print(
           `report: ${join(out, "report.html")}\ntalk to it: npx plumbline chat --model ${join(out, "ppo")}`,

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { findRuns } from "../run/read.ts";
-import { print, table } from "./terminal.ts";
+import { formatTable, print } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
@@ -12,7 +12,7 @@ export const define = (command: Command): Command =>
       else if (!runs.length) print(`no runs in ${folder}`);
       else
         print(
-          table([
+          formatTable([
             ["run", "stage", "step", "state", "created"],
             ...runs.map(({ run, stage, step, state, created }) => [
               run,

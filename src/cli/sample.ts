@@ -8,7 +8,7 @@ import { modelSampler } from "../rollout/generate.ts";
 import { serverSampler } from "../rollout/server.ts";
 import { dtypeOption, numeric } from "./options.ts";
 import { withStore } from "./store.ts";
-import { interruptible, lines, Progress, print } from "./terminal.ts";
+import { interruptSignal, openLines, Progress, print } from "./terminal.ts";
 
 interface Options {
   model: string[];
@@ -24,8 +24,8 @@ interface Options {
   dtype?: "float32" | "bfloat16";
 }
 
-/** Drawn for each completion that is kept, so that there are different ones to choose from. */
-const drawnForEach = 2;
+/** Completions sampled for each one that is chosen, so that they can be chosen to differ. */
+const oversampling = 2;
 
 export const define = (command: Command): Command =>
   command
@@ -52,14 +52,14 @@ export const define = (command: Command): Command =>
     .action(async (options: Options) => {
       const { records } = await readPrompts(options.data);
       const progress = new Progress(false);
-      const drawn = records.map(() => [] as Candidate[]);
-      const signal = interruptible();
+      const sampled = records.map(() => [] as Candidate[]);
+      const signal = interruptSignal();
       for (const model of options.model) {
         progress.line(`${model}: ${records.length} prompts`);
-        const candidates = await drawFrom(model, records, { ...options, signal }, progress);
-        candidates.forEach((some, i) => drawn[i]?.push(...some));
+        const candidates = await sampleFrom(model, records, { ...options, signal }, progress);
+        candidates.forEach((ofPrompt, i) => sampled[i]?.push(...ofPrompt));
       }
-      const chosen = drawn.map((candidates) => chooseDiverse(candidates, options.samples));
+      const chosen = sampled.map((candidates) => chooseDiverse(candidates, options.samples));
       const least = Math.min(2, options.samples);
       const enough = records.flatMap(({ prompt, id }, i) => {
         const completions = chosen[i] as Candidate[];
@@ -74,14 +74,14 @@ export const define = (command: Command): Command =>
           const tasks = enough.map(({ prompt, completions }) => ({
             messages: prompt,
             source: options.data,
-            completions: completions.map((one) => ({ ...one, run: one.model })),
+            completions: completions.map((completion) => ({ ...completion, run: completion.model })),
           }));
           await store.addTasks(null, project, tasks);
           print(`${tasks.length} tasks added to "${project.name}"`);
         });
         if (options.out === undefined) return;
       }
-      const file = lines(options.out);
+      const file = openLines(options.out);
       for (const { prompt, id, completions } of enough)
         file.write({
           ...(id !== undefined && { id }),
@@ -92,12 +92,12 @@ export const define = (command: Command): Command =>
       file.close();
     });
 
-/** The temperatures of a prompt's draws: each as often as another. */
+/** Temperatures of a prompt's completions: each in turn. */
 const temperaturesOf = ({ samples, temperatures }: Options): number[] =>
-  Array.from({ length: samples * drawnForEach }, (_, i) => temperatures[i % temperatures.length] as number);
+  Array.from({ length: samples * oversampling }, (_, i) => temperatures[i % temperatures.length] as number);
 
-/** Draws completions of each prompt from a model here, or on a server. */
-async function drawFrom(
+/** Samples candidates for each prompt from a model in this process, or on a server. */
+async function sampleFrom(
   name: string,
   prompts: readonly Prompt[],
   options: Options & { signal: AbortSignal },
@@ -118,9 +118,9 @@ async function drawFrom(
         onProgress: (done, total) => progress.count(done, total, "completions"),
       },
     );
-    const drawn = prompts.map(() => [] as Candidate[]);
+    const byPrompt = prompts.map(() => [] as Candidate[]);
     for (const { promptIndex, text } of completions) {
-      const candidates = drawn[promptIndex] as Candidate[];
+      const candidates = byPrompt[promptIndex] as Candidate[];
       const i = candidates.length;
       candidates.push({
         text,
@@ -129,12 +129,13 @@ async function drawFrom(
         seed: isServer ? seed + i : seed,
       });
     }
-    return drawn;
+    return byPrompt;
   } finally {
     dispose();
   }
 }
 
+/** Opens the sampler of a model. */
 async function openSampler(name: string, { endpoint: url, dtype }: Options, progress: Progress) {
   if (url !== undefined) {
     const sampler = serverSampler({ url, model: name, key: process.env.OPENAI_API_KEY });

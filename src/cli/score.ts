@@ -6,7 +6,7 @@ import { checkData, readComparisons, readDemonstrations } from "../data/readers.
 import { loadModel } from "../models/pull.ts";
 import { encodeExample } from "../text/chat.ts";
 import { dtypeOption } from "./options.ts";
-import { interruptible, lines, Progress } from "./terminal.ts";
+import { interruptSignal, openLines, Progress } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
@@ -27,7 +27,7 @@ export const define = (command: Command): Command =>
             completions: [completion],
             ranks: undefined,
           }));
-      const signal = interruptible();
+      const signal = interruptSignal();
       const progress = new Progress(false);
       const model = await loadModel(name, {
         ...(dtype ? { dtype } : {}),
@@ -37,9 +37,9 @@ export const define = (command: Command): Command =>
         throw new InputError(`${name}: this model has no scalar head: train one with \`plumbline reward\``);
       const { context } = model.dimensions;
       const encoded = rows.map(({ prompt, completions }, i) => {
-        const own = completions.map((completion) => encodeExample(model.text, prompt, completion));
-        const longest = Math.max(...own.map((row) => row.promptTokens.length + row.tokens.length));
-        if (longest <= context) return own;
+        const examples = completions.map((completion) => encodeExample(model.text, prompt, completion));
+        const longest = Math.max(...examples.map((row) => row.promptTokens.length + row.tokens.length));
+        if (longest <= context) return examples;
         throw new InputError(
           `${data}: record ${i + 1} has ${longest} tokens and the model's context is ${context}`,
         );
@@ -48,12 +48,12 @@ export const define = (command: Command): Command =>
       while (scores.length < rows.length) {
         const part = encoded.slice(scores.length, scores.length + 32);
         const flat = scoreAll(model, part.flat());
-        for (const own of part) scores.push(flat.splice(0, own.length));
+        for (const examples of part) scores.push(flat.splice(0, examples.length));
         progress.count(scores.length, rows.length, "records");
-        await setImmediate(); // lets a signal in
+        await setImmediate(); // lets signal handlers run
         signal.throwIfAborted();
       }
-      const file = lines(out);
+      const file = openLines(out);
       for (const [i, { prompt, completions, ranks }] of rows.entries())
         file.write(
           compared

@@ -4,7 +4,7 @@ import { createInvitation } from "../labels/accounts.ts";
 import { LabelStore } from "../labels/store.ts";
 import { buildApp } from "../server/app.ts";
 import { storeOption } from "./options.ts";
-import { interruptible, print } from "./terminal.ts";
+import { interruptSignal, print } from "./terminal.ts";
 
 interface Options {
   store: string;
@@ -25,7 +25,7 @@ export const define = (command: Command): Command =>
       const store = await LabelStore.open(where);
       const app = await buildApp(store);
       try {
-        const signal = interruptible("\nclosing; Ctrl-C again to quit at once\n");
+        const signal = interruptSignal("\nclosing; Ctrl-C again to quit at once\n");
         const address = await listen(app, host, port);
         const hasOwner = (await store.users()).some(({ role, active }) => role === "owner" && active);
         const link = hasOwner
@@ -45,6 +45,7 @@ export const define = (command: Command): Command =>
       }
     });
 
+/** Listens, with errors that say what to do. */
 async function listen(
   app: { listen: (at: { host: string; port: number }) => Promise<string> },
   host: string,

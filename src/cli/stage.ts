@@ -7,11 +7,12 @@ import type { StageEntry } from "../stages/about.ts";
 import type { StageOptions } from "../stages/stage.ts";
 import { withData, withLabelInputs } from "./label-data.ts";
 import { dtypes } from "./options.ts";
-import { duration, interruptible, number, Progress, print, table } from "./terminal.ts";
+import { formatDuration, formatNumber, formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
+/** `learningRate` → `learning-rate`. */
 const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-/** Keys of a recipe that every stage has beside its inputs and settings. */
+/** Keys of a recipe that every stage has, in addition to its inputs and settings. */
 const runOptions = { run: z.string(), dtype: z.enum(dtypes).optional() };
 
 /**
@@ -44,11 +45,11 @@ export function defineStageCommand(command: Command, stage: StageEntry): Command
   for (const [key, input] of Object.entries(inputs))
     command.option(`--${kebab(key)}${isFlag(input) ? "" : " <path>"}`, describe(input));
   return command.action(async (recipe: string | undefined, options: Record<string, unknown>) => {
-    const given = ["run", "dtype", ...Object.keys(inputs)]
+    const fromOptions = ["run", "dtype", ...Object.keys(inputs)]
       .filter((key) => options[key] !== undefined)
       .map((key) => [key, options[key]]);
     const merged = applySet(
-      { ...(recipe === undefined ? {} : readRecipe(recipe)), ...Object.fromEntries(given) },
+      { ...(recipe === undefined ? {} : readRecipe(recipe)), ...Object.fromEntries(fromOptions) },
       options.set as string[],
     );
     for (const [key, input] of Object.entries(inputs))
@@ -64,11 +65,12 @@ export function defineStageCommand(command: Command, stage: StageEntry): Command
       );
     const resume = options.resume === true;
     return withData(stage, settings, run, resume, async (inputs) =>
-      train(stage, inputs, { run, dtype, resume, signal: interruptible() }, json),
+      train(stage, inputs, { run, dtype, resume, signal: interruptSignal() }, json),
     );
   });
 }
 
+/** Runs a training to its end and prints its last metrics. */
 async function train(
   stage: StageEntry,
   inputs: unknown,
@@ -81,17 +83,20 @@ async function train(
   model.dispose();
   if (json) return;
   print(
-    table([["metric", "last"], ...Object.entries(metrics).map(([name, value]) => [name, number(value)])]),
+    formatTable([
+      ["metric", "last"],
+      ...Object.entries(metrics).map(([name, value]) => [name, formatNumber(value)]),
+    ]),
   );
   const { run } = options;
   print(`\nsaved in ${run}; try: ${stage.next(run)}, or: plumbline report ${run}`);
 }
 
-export async function follow(training: AsyncIterable<Event>, progress: Progress): Promise<void> {
+async function follow(training: AsyncIterable<Event>, progress: Progress): Promise<void> {
   for await (const event of training) progress.show(event);
 }
 
-/** Takes a training's first steps. The first one also compiles and allocates, so it is not counted. */
+/** Runs three steps and prints the expected time and memory. The first step also warms up, so it is not timed. */
 async function estimate(training: AsyncIterable<Event>, json: boolean): Promise<void> {
   const progress = new Progress(json);
   const ends: number[] = [];
@@ -103,25 +108,26 @@ async function estimate(training: AsyncIterable<Event>, json: boolean): Promise<
     total = event.total;
     if (ends.length === 3 || ends.length === total) break;
   }
-  const [first = 0, last = 0] = [ends[0], ends.at(-1)];
+  const [first = 0, last = 0] = [ends[0], ends.at(-1)]; // when the first and the last step ended
   const perStep = ends.length > 1 ? (last - first) / (ends.length - 1) / 1000 : undefined;
   const gb = (process.resourceUsage().maxRSS * 1024) / 1e9;
   if (json) return print(JSON.stringify({ steps: total, secondsPerStep: perStep ?? null, gb }));
   if (perStep === undefined)
-    return print(`${total} step: too few to tell how long one takes; ${number(gb)} GB`);
+    return print(`${total} step: too few to tell how long one takes; ${formatNumber(gb)} GB`);
   print(
-    `${total} steps of ${number(perStep)} s: about ${duration(total * perStep)}, evaluations not counted; ${number(gb)} GB at most so far`,
+    `${total} steps of ${formatNumber(perStep)} s: about ${formatDuration(total * perStep)}, evaluations not counted; ${formatNumber(gb)} GB at most so far`,
   );
 }
 
 const isOptional = (input: z.core.$ZodType): boolean => input instanceof z.ZodOptional;
 
-/** Whether an input is a switch, an option without a value. */
+/** Whether an input is a flag: an option without a value. */
 const isFlag = (input: z.core.$ZodType): boolean =>
   input instanceof z.ZodOptional && input.unwrap() instanceof z.ZodBoolean;
 
 const describe = (input: z.core.$ZodType): string => z.globalRegistry.get(input)?.description ?? "";
 
+/** A setting in a JSON schema. */
 interface Setting {
   default?: unknown;
   description?: string;
@@ -130,11 +136,11 @@ interface Setting {
   properties?: Record<string, Setting>;
 }
 
-/** The settings of a schema, each with its type, default and description. */
-function describeSettings(settings: z.ZodObject): string {
-  const { properties = {} } = z.toJSONSchema(settings, { io: "input" });
-  const lines = (of: Record<string, Setting>, path = ""): string[] =>
-    Object.entries(of).flatMap(
+/** Describes the settings of a schema: type, default and description of each. */
+function describeSettings(schema: z.ZodObject): string {
+  const { properties = {} } = z.toJSONSchema(schema, { io: "input" });
+  const lines = (settings: Record<string, Setting>, path = ""): string[] =>
+    Object.entries(settings).flatMap(
       ([key, { default: value, enum: choices, type = "", description, properties }]) => {
         const kind = properties ? "off unless given" : (choices?.join(" | ") ?? type);
         const line = [

@@ -3,8 +3,9 @@ import type { Project } from "../labels/records.ts";
 import { LabelStore } from "../labels/store.ts";
 
 /**
- * Opens a label store for as long as `body` runs; one that is not there only where `isNew`.
- * @param body is given the store, and what finds a project in it by name or id (the only one, where none is named)
+ * Opens a label store, runs `body`, and closes the store.
+ * @param body takes the store, and a function that finds a project by name or id; without a name it finds the only one
+ * @param isNew whether a missing store is created
  */
 export async function withStore<T>(
   where: string,

@@ -2,28 +2,30 @@ import { closeSync, openSync, writeSync } from "node:fs";
 import type { Event, Metrics } from "../run/events.ts";
 import { stageNamed } from "../stages/registry.ts";
 
-/** Aborts at the first Ctrl-C, so that the trainer saves; the second ends the process. */
-export function interruptible(
-  said = "\nfinishing the step and saving; Ctrl-C again to quit at once\n",
+/** Returns a signal that the first Ctrl-C aborts, so that the command can save its work. A second Ctrl-C ends the process. */
+export function interruptSignal(
+  message = "\nfinishing the step and saving; Ctrl-C again to quit at once\n",
 ): AbortSignal {
   const controller = new AbortController();
   process.on("SIGINT", () => {
     if (controller.signal.aborted) process.exit(130);
-    process.stderr.write(said);
+    process.stderr.write(message);
     controller.abort();
   });
   process.on("SIGTERM", () => controller.abort());
   return controller.signal;
 }
 
-export const duration = (seconds: number): string =>
+/** Formats seconds as seconds, minutes or hours. */
+export const formatDuration = (seconds: number): string =>
   seconds < 90
     ? `${Math.round(seconds)} s`
     : seconds < 5400
       ? `${Math.round(seconds / 60)} min`
       : `${(seconds / 3600).toFixed(1)} h`;
 
-export const number = (value: number): string => {
+/** Formats a number with three significant digits. */
+export const formatNumber = (value: number): string => {
   if (!Number.isFinite(value)) return String(value);
   if (Number.isInteger(value)) return String(value);
   return Math.abs(value) >= 0.001 && Math.abs(value) < 1e5
@@ -31,8 +33,8 @@ export const number = (value: number): string => {
     : value.toExponential(1);
 };
 
-/** Rows as aligned columns; the first row is the header. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Formats rows as aligned columns. The first row is the header. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? "").length))) ?? [];
   return rows
     .map((row) =>
@@ -44,28 +46,32 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join("\n");
 }
 
-/** Shows events: for people on stderr, a line that is rewritten on a terminal; for programs a JSON line each on stdout. */
+/** Shows a command's progress: on stderr, as a line that is rewritten on a terminal; with `--json` events as JSON lines on stdout. */
 export class Progress {
   #json: boolean;
   #stage = "";
-  #began = 0;
-  #first = 0;
+  /** Time of the start event. */
+  #startTime = 0;
+  /** Step that the training started from; −1 before its first step. */
+  #startStep = 0;
   #lastLine = 0;
 
   constructor(json: boolean) {
     this.#json = json;
   }
 
+  /** Shows an event of a training. */
   show(event: Event): void {
     if (this.#json) {
       print(JSON.stringify(event));
       return;
     }
-    if (event.type === "start") [this.#stage, this.#began, this.#first] = [event.stage, Date.now(), -1];
+    if (event.type === "start")
+      [this.#stage, this.#startTime, this.#startStep] = [event.stage, Date.now(), -1];
     if (event.type === "step") this.#step(event.step, event.total, event.metrics);
     if (event.type === "eval")
       this.line(
-        `  step ${event.step}: ${pick(
+        `  step ${event.step}: ${formatMetrics(
           event.metrics,
           Object.keys(event.metrics)
             .slice(0, 5)
@@ -79,12 +85,16 @@ export class Progress {
 
   #step(step: number, total: number, metrics: Metrics): void {
     const now = Date.now();
-    if (this.#first < 0) this.#first = step - 1;
-    const perStep = (now - this.#began) / 1000 / (step - this.#first);
-    const speed = metrics.tokens_per_second ? `${number(Math.round(metrics.tokens_per_second))} tok/s  ` : "";
+    if (this.#startStep < 0) this.#startStep = step - 1;
+    const perStep = (now - this.#startTime) / 1000 / (step - this.#startStep);
+    const speed = metrics.tokens_per_second
+      ? `${formatNumber(Math.round(metrics.tokens_per_second))} tok/s  `
+      : "";
     const left =
-      step < total ? `${duration(perStep * (total - step))} left` : `${duration((now - this.#began) / 1000)}`;
-    const text = `  ${this.#stage} ${step}/${total}  ${pick(metrics, stageNamed(this.#stage)?.progress ?? [])}  ${speed}${left}`;
+      step < total
+        ? `${formatDuration(perStep * (total - step))} left`
+        : `${formatDuration((now - this.#startTime) / 1000)}`;
+    const text = `  ${this.#stage} ${step}/${total}  ${formatMetrics(metrics, stageNamed(this.#stage)?.progress ?? [])}  ${speed}${left}`;
     if (process.stderr.isTTY) {
       process.stderr.write(
         `\r\x1b[2K${text.slice(0, (process.stderr.columns || 120) - 1)}${step === total ? "\n" : ""}`,
@@ -95,27 +105,29 @@ export class Progress {
     }
   }
 
-  /** Work without events: how much of it is done, every two seconds. */
+  /** Shows how much of some work without events is done, at most every two seconds. */
   count(done: number, total: number, what: string): void {
     if (total <= done || Date.now() - this.#lastLine < 2000) return;
     this.#lastLine = Date.now();
     this.line(`  ${done} of ${total} ${what}`);
   }
 
+  /** Shows a message, except with `--json`. */
   line(text: string): void {
     if (this.#json) return;
     process.stderr.write(`${process.stderr.isTTY ? "\r\x1b[2K" : ""}${text}\n`);
   }
 }
 
-function pick(metrics: Metrics, names: readonly (readonly [string, string])[]): string {
+/** Formats the metrics of these names, with their labels. */
+function formatMetrics(metrics: Metrics, names: readonly (readonly [string, string])[]): string {
   return names
     .filter(([name]) => metrics[name] !== undefined)
-    .map(([name, label]) => `${label} ${number(metrics[name] as number)}`)
+    .map(([name, label]) => `${label} ${formatNumber(metrics[name] as number)}`)
     .join("  ");
 }
 
-/** To stdout, whole before the process may end. */
+/** Writes to stdout synchronously, so that nothing is lost when the process exits. */
 export function print(text: string): void {
   writeAll(1, `${text}\n`);
 }
@@ -133,8 +145,8 @@ function writeAll(fd: number, text: string): void {
   }
 }
 
-/** Writes JSON lines to a new file as they come, or to stdout. */
-export function lines(out: string | undefined): { write: (row: unknown) => void; close: () => void } {
+/** Opens a new file, or stdout, for JSON lines. */
+export function openLines(out: string | undefined): { write: (row: unknown) => void; close: () => void } {
   const fd = out === undefined ? 1 : openSync(out, "w");
   return {
     write: (row) => writeAll(fd, `${JSON.stringify(row)}\n`),

@@ -1,46 +1,54 @@
 import type { Comparison } from "../data/records.ts";
 import { bootstrap, calibration, type Interval } from "../math/index.ts";
 import { cohenKappa, type Kappa } from "../statistics/agreement.ts";
-import type { Judged } from "./prefer.ts";
+import type { JudgedPair } from "./prefer.ts";
 
-/** How far a model's preferences are those of people, on the pairs that both judged. */
+/** Agreement of a model's preferences with people's, on the pairs that both judged. */
 export interface Calibration {
+  /** Number of pairs that both judged. */
   pairs: number;
-  /** Share that both order the same way, with a 95 % interval. */
+  /** Share of pairs that both order the same way, with a 95 % interval. */
   accuracy: Interval;
   kappa: Kappa;
-  /** What the log-odds are multiplied by to be as sure as they are right; 0 where they are right no more than by chance. */
+  /** Factor of the log-odds that calibrates them (temperature scaling); 0 if they agree with people no more than by chance. */
   scale: number;
-  /** Expected calibration error of the probabilities, as they are and scaled. */
+  /** Expected calibration error of the probabilities, before and after scaling. */
   ece: { raw: number; scaled: number };
 }
 
-/** Log-odds are scaled by this much at most: few pairs that all agree would make them certain. */
-const most = 10;
+/** Largest scale: otherwise a few pairs that all agree would make labels certain. */
+const maxScale = 10;
 
 /**
- * Compares a model's preferences with people's, and scales them to be as sure as they are right (temperature scaling, Guo
- * et al. 2017). @returns undefined where nobody judged the same pair
+ * Measures how a model's preferences agree with people's, and fits a scale that calibrates them (temperature scaling,
+ * Guo et al. 2017).
+ * @returns undefined if people judged none of the model's pairs
  */
-export function calibrate(judged: readonly Judged[], people: readonly Comparison[]): Calibration | undefined {
-  const said = new Map(judged.map((one) => [keyOf(one.prompt, one.answers), one]));
+export function calibrate(
+  judged: readonly JudgedPair[],
+  people: readonly Comparison[],
+): Calibration | undefined {
+  const byPair = new Map(judged.map((pair) => [pairKey(pair.prompt, pair.answers), pair]));
   const margins: number[] = [];
   const labels: [model: number[], people: number[]] = [[], []];
   for (const { prompt, completions, ranks } of people)
     for (const [i, a] of completions.entries())
       for (const [j, b] of completions.entries()) {
-        const one = said.get(keyOf(prompt, [a, b]));
+        const pair = byPair.get(pairKey(prompt, [a, b]));
         const difference = (ranks[j] as number) - (ranks[i] as number);
-        if (!one || !difference) continue;
-        margins.push(one.logOdds * Math.sign(difference));
-        labels[0].push(Number(one.logOdds > 0));
+        if (!pair || !difference) continue;
+        margins.push(pair.logOdds * Math.sign(difference));
+        labels[0].push(Number(pair.logOdds > 0));
         labels[1].push(Number(difference > 0));
       }
   if (!margins.length) return undefined;
   const scale = bestScale(margins);
   return {
     pairs: margins.length,
-    accuracy: bootstrap(margins, (some) => some.filter((margin) => margin > 0).length / some.length),
+    accuracy: bootstrap(
+      margins,
+      (resample) => resample.filter((margin) => margin > 0).length / resample.length,
+    ),
     kappa: cohenKappa(...labels, 2),
     scale,
     ece: {
@@ -50,14 +58,14 @@ export function calibrate(judged: readonly Judged[], people: readonly Comparison
   };
 }
 
-const keyOf = (prompt: unknown, answers: readonly string[]): string => JSON.stringify([prompt, answers]);
+const pairKey = (prompt: unknown, answers: readonly string[]): string => JSON.stringify([prompt, answers]);
 
-/** The s ≥ 0 that makes Σ log σ(s · margin) greatest: its slope falls all the way. */
+/** Finds the scale s ≥ 0 that maximises Σ log σ(s · margin), by bisection: its derivative decreases in s. */
 function bestScale(margins: readonly number[]): number {
   const slope = (s: number) => margins.reduce((sum, margin) => sum + margin / (1 + Math.exp(s * margin)), 0);
-  let [low, high] = [0, most];
+  let [low, high] = [0, maxScale];
   if (slope(0) <= 0) return 0;
-  if (slope(most) >= 0) return most;
+  if (slope(maxScale) >= 0) return maxScale;
   while (high - low > 1e-9) {
     const middle = (low + high) / 2;
     if (slope(middle) > 0) low = middle;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { here } from "../../bench/process.ts";
-import { draw, principlesFor, readConstitution, toConstitution } from "./constitution.ts";
+import { drawPrinciple, principlesFor, readConstitution, toConstitution } from "./constitution.ts";
 
 const principle = {
   name: "kind",
@@ -54,7 +54,7 @@ describe("a constitution", () => {
         { ...principle, name: "brief" },
       ],
     });
-    const drawn = [0, 0.5, 0.74, 0.76, 0.999].map((random) => draw(principles, random).name);
+    const drawn = [0, 0.5, 0.74, 0.76, 0.999].map((random) => drawPrinciple(principles, random).name);
     expect(drawn).toEqual(["kind", "kind", "kind", "brief", "brief"]);
   });
 

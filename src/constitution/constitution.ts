@@ -8,14 +8,15 @@ import { parseConfig } from "../run/config.ts";
 const request = z.string().trim().min(1);
 
 const principle = z.strictObject({
-  /** What it is called in logs. */
+  /** Name in logs. */
   name: z.string().min(1),
-  /** How often it is drawn, and how much it counts in preferences, beside the others. */
+  /** Relative weight: how often it is drawn for critiques, and how much it counts in preferences. */
   weight: z.number().positive().default(1),
-  /** Asks what is wrong with the last answer, and then for a better one. */
+  /** Request to criticise the last answer. */
   critique: request.optional(),
+  /** Request to revise the answer by the critique. */
   revision: request.optional(),
-  /** Asks which of two answers is better. */
+  /** Question which of two answers is better. */
   preference: request.optional(),
 });
 
@@ -27,11 +28,11 @@ export const constitutionSchema = z.strictObject({
 
 export type Principle = z.output<typeof principle>;
 export interface Constitution extends z.output<typeof constitutionSchema> {
-  /** SHA-256 of what it says, 12 digits: tells apart what was judged under which. */
+  /** First 12 hex digits of the SHA-256 of its contents: identifies the version that judged. */
   hash: string;
 }
 
-/** @param path YAML file @throws InputError with the mistakes in it */
+/** Reads a constitution from a YAML file. @throws InputError with the mistakes in it */
 export function readConstitution(path: string): Constitution {
   let text: string;
   try {
@@ -39,43 +40,44 @@ export function readConstitution(path: string): Constitution {
   } catch {
     throw new InputError(`${path}: there is no such file`);
   }
-  let given: unknown;
+  let parsed: unknown;
   try {
-    given = parse(text);
+    parsed = parse(text);
   } catch (error) {
     throw new InputError(`${path}: ${(error as Error).message}`);
   }
-  return toConstitution(given, path);
+  return toConstitution(parsed, path);
 }
 
-export function toConstitution(given: unknown, where = "constitution"): Constitution {
-  const read = parseConfig(constitutionSchema, given, where);
+/** Checks a parsed constitution and adds its hash. @param where its file, for errors @throws InputError */
+export function toConstitution(input: unknown, where = "constitution"): Constitution {
+  const read = parseConfig(constitutionSchema, input, where);
   const names = read.principles.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) < i);
-  if (twice !== undefined) throw new InputError(`${where}: two principles are called "${twice}"`);
-  const half = read.principles.find(({ critique, revision }) => !critique !== !revision);
-  if (half)
-    throw new InputError(`${where}: "${half.name}" should have both critique and revision, or neither`);
+  const duplicate = names.find((name, i) => names.indexOf(name) < i);
+  if (duplicate !== undefined) throw new InputError(`${where}: two principles are called "${duplicate}"`);
+  const incomplete = read.principles.find(({ critique, revision }) => !critique !== !revision);
+  if (incomplete)
+    throw new InputError(`${where}: "${incomplete.name}" should have both critique and revision, or neither`);
   const hash = createHash("sha256").update(JSON.stringify(read)).digest("hex").slice(0, 12);
   return { ...read, hash };
 }
 
-/** Principles that can be used so. @throws InputError where none can */
+/** Returns the principles that have a critique, or a preference. @throws InputError if there are none */
 export function principlesFor(
   { name, principles }: Constitution,
   use: "critique" | "preference",
 ): (Principle & Required<Pick<Principle, typeof use>>)[] {
-  const able = principles.filter((one) => one[use] !== undefined);
-  if (!able.length) throw new InputError(`the constitution "${name}" has no principle with a ${use}`);
-  return able as never;
+  const usable = principles.filter((principle) => principle[use] !== undefined);
+  if (!usable.length) throw new InputError(`the constitution "${name}" has no principle with a ${use}`);
+  return usable as never;
 }
 
-/** One of the principles, by their weights. @param random in [0, 1) */
-export function draw<T extends Principle>(principles: readonly T[], random: number): T {
-  let left = random * principles.reduce((sum, { weight }) => sum + weight, 0);
+/** Draws a principle with probability proportional to its weight. @param random uniform in [0, 1) */
+export function drawPrinciple<T extends Principle>(principles: readonly T[], random: number): T {
+  let remaining = random * principles.reduce((sum, { weight }) => sum + weight, 0);
   const drawn = principles.find(({ weight }) => {
-    left -= weight;
-    return left < 0;
+    remaining -= weight;
+    return remaining < 0;
   });
   return drawn ?? (principles.at(-1) as T);
 }

@@ -9,9 +9,9 @@ import { noGrad, tensor } from "../tensor/index.ts";
 import { encodePrompt } from "../text/chat.ts";
 import { calibrate } from "./calibrate.ts";
 import { toConstitution } from "./constitution.ts";
-import { type Feedback, feedbackByModel, feedbackByServer } from "./feedback.ts";
-import { comparisonOf, type Judged, type Pair, prefer } from "./prefer.ts";
-import { lastOf, revise } from "./revise.ts";
+import { type Feedback, modelFeedback, serverFeedback } from "./feedback.ts";
+import { type AnswerPair, type JudgedPair, prefer, toComparison } from "./prefer.ts";
+import { finalResponse, revise } from "./revise.ts";
 
 const user = (content: string): Message[] => [{ role: "user", content }];
 const constitution = toConstitution({
@@ -28,7 +28,7 @@ const constitution = toConstitution({
   ],
 });
 const common = { constitution, maxTokens: 8, temperature: 1, seed: 0, think: false };
-const pairs: Pair[] = [
+const pairs: AnswerPair[] = [
   { prompt: user("Hello?"), answers: ["good", "a longer answer"] },
   { prompt: user("And?"), answers: ["a longer answer", "good"] },
 ];
@@ -56,7 +56,7 @@ function honest(name = "honest"): Feedback & { asked: Message[][] } {
 
 describe("preferences by principles", () => {
   it("average both orders, so that a taste for the first cancels, and the principles by their weights", async () => {
-    const [one, other] = (await prefer(pairs, { ...common, feedback: honest() })) as [Judged, Judged];
+    const [one, other] = (await prefer(pairs, { ...common, feedback: honest() })) as [JudgedPair, JudgedPair];
     expect(one.verdicts).toEqual([
       { principle: "kind", shownFirst: 3, shownSecond: 1 },
       { principle: "brief", shownFirst: 3, shownSecond: 1 },
@@ -73,7 +73,7 @@ describe("preferences by principles", () => {
 
   it("become comparisons with soft labels, scaled", async () => {
     const judged = await prefer(pairs, { ...common, feedback: honest() });
-    const [one, other] = judged.map((one) => comparisonOf({ ...one, labeler: "ai" }));
+    const [one, other] = judged.map((one) => toComparison({ ...one, labeler: "ai" }));
     const sure = 1 / (1 + Math.exp(-2));
     expect(one).toEqual({
       prompt: user("Hello?"),
@@ -89,7 +89,7 @@ describe("preferences by principles", () => {
     expect(other?.ranks).toEqual([1, 0]);
     // What is said of the better one does not depend on where it stands.
     expect(other?.comment).toBe(one?.comment);
-    expect(comparisonOf({ ...(judged[0] as Judged), labeler: "ai" }, 0).probability).toBe(0.5);
+    expect(toComparison({ ...(judged[0] as JudgedPair), labeler: "ai" }, 0).probability).toBe(0.5);
   });
 
   it("can think before they answer, and the thoughts are kept", async () => {
@@ -101,7 +101,7 @@ describe("preferences by principles", () => {
 });
 
 describe("calibration with people", () => {
-  const judged = (logOdds: number[]): Judged[] =>
+  const judged = (logOdds: number[]): JudgedPair[] =>
     logOdds.map((odds, i) => ({ prompt: user(String(i)), answers: ["a", "b"], verdicts: [], logOdds: odds }));
   const people = (firstWins: boolean[]): Comparison[] =>
     // The answers stand the other way round in every second one.
@@ -169,8 +169,8 @@ describe("critique and revision", () => {
 
   it("learns from the last revision that says anything", () => {
     const round = (revision: string) => ({ principle: "p", critique: "c", revision });
-    expect(lastOf({ prompt: user("?"), response: "r", rounds: [round("a"), round("")] })).toBe("a");
-    expect(lastOf({ prompt: user("?"), response: "r", rounds: [round("")] })).toBe("r");
+    expect(finalResponse({ prompt: user("?"), response: "r", rounds: [round("a"), round("")] })).toBe("a");
+    expect(finalResponse({ prompt: user("?"), response: "r", rounds: [round("")] })).toBe("r");
   });
 });
 
@@ -178,7 +178,7 @@ describe("a model's log-odds", () => {
   it("are those of the letters after what it has begun to say", async () => {
     const model = tinyModel(3, { max_position_embeddings: 1024 });
     const prompts = [user("A or B?"), user("Which?")];
-    const odds = await feedbackByModel(model, "tiny").logOdds(prompts, "It is (");
+    const odds = await modelFeedback(model, "tiny").logOdds(prompts, "It is (");
     prompts.forEach((prompt, i) => {
       const ids = [...encodePrompt(model.text, prompt), ...model.text.encode("It is (")];
       const expected = noGrad(() => {
@@ -190,7 +190,7 @@ describe("a model's log-odds", () => {
       expect(odds[i]).toBeCloseTo(expected, 4);
     });
     await expect(
-      feedbackByModel(tinyModel(), "tiny").logOdds([user("long ".repeat(100))], "("),
+      modelFeedback(tinyModel(), "tiny").logOdds([user("long ".repeat(100))], "("),
     ).rejects.toThrow(/question 1 has \d+ tokens/);
   });
 
@@ -212,7 +212,7 @@ describe("a model's log-odds", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
-    const feedback = feedbackByServer({ url, model: "m", key: undefined });
+    const feedback = serverFeedback({ url, model: "m", key: undefined });
     const odds = await feedback.logOdds([user("both"), user("one")], "(");
     // A letter that is not among them is as likely as the last of them at most.
     expect(odds[0]).toBeCloseTo(2.4, 9);

@@ -11,24 +11,27 @@ import { serverSampler } from "../rollout/server.ts";
 import { encodePrompt } from "../text/chat.ts";
 import type { Constitution } from "./constitution.ts";
 
-/** What criticises, revises and compares: a model here, or a server. */
+/** Feedback model, which criticises, revises and compares answers: a model in this process, or on a server. */
 export interface Feedback {
-  /** What it is called in logs. */
+  /** Name in logs. */
   name: string;
+  /** Samples a text for each conversation. */
   write(prompts: readonly (readonly Message[])[], options: WriteOptions): Promise<string[]>;
   /**
-   * log P(A) − log P(B) of what the assistant says next.
-   * @param begun what it has said of its answer so far: the letter comes next
+   * Computes log P("A") − log P("B") of the next token of the assistant's answer to each conversation.
+   * @param prefill start of the answer, after which the letter follows
    */
   logOdds(
     prompts: readonly (readonly Message[])[],
-    begun: string,
+    prefill: string,
     options?: { signal?: AbortSignal | undefined; onProgress?: Progress | undefined },
   ): Promise<number[]>;
 }
 
+/** Called with how many are done, of how many. */
 type Progress = (done: number, total: number) => void;
 
+/** Sampling options of the feedback model. */
 export interface WriteOptions {
   maxTokens: number;
   temperature: number;
@@ -37,13 +40,14 @@ export interface WriteOptions {
   onProgress?: Progress | undefined;
 }
 
-/** What both phases are asked with. */
+/** Options of both phases: revision and preference. */
 export interface PhaseOptions extends WriteOptions {
   constitution: Constitution;
   onPhase?: ((what: string) => void) | undefined;
 }
 
-async function writeBy(
+/** Samples a text for each conversation. */
+async function sampleTexts(
   sampler: Sampler,
   prompts: readonly (readonly Message[])[],
   options: WriteOptions,
@@ -52,43 +56,44 @@ async function writeBy(
   return completions.map(({ text }) => text.trim());
 }
 
-/** Feedback by a model of ours. */
-export function feedbackByModel(model: Model, name: string): Feedback {
+/** Makes a feedback model of a model in this process. */
+export function modelFeedback(model: Model, name: string): Feedback {
   const encode = (prompts: readonly (readonly Message[])[]) =>
     prompts.map((prompt) => encodePrompt(model.text, prompt));
   return {
     name,
     write(prompts, options) {
-      return writeBy(modelSampler(model), prompts, options);
+      return sampleTexts(modelSampler(model), prompts, options);
     },
-    async logOdds(prompts, begun, { signal, onProgress } = {}) {
-      const said = model.text.encode(begun);
-      const asked = encode(prompts).map((prompt) => [...prompt, ...said]);
+    async logOdds(prompts, prefill, { signal, onProgress } = {}) {
+      const prefillTokens = model.text.encode(prefill);
+      const questions = encode(prompts).map((prompt) => [...prompt, ...prefillTokens]);
       const context = model.dimensions.context - 1;
-      const long = asked.findIndex(({ length }) => length > context);
+      const long = questions.findIndex(({ length }) => length > context);
       if (long >= 0)
         throw new InputError(
-          `${name}: question ${long + 1} has ${asked[long]?.length} tokens and the model's context is ${context}: leave long texts out`,
+          `${name}: question ${long + 1} has ${questions[long]?.length} tokens and the model's context is ${context}: leave long texts out`,
         );
       const [a = [], b = []] = ["A", "B"].map((letter) => model.text.encode(letter));
-      const odds: number[] = [];
-      for (let start = 0; start < asked.length; start += questionsAtOnce) {
+      const logOdds: number[] = [];
+      for (let start = 0; start < questions.length; start += questionBatchSize) {
         signal?.throwIfAborted();
-        const some = asked.slice(start, start + questionsAtOnce);
+        const batch = questions.slice(start, start + questionBatchSize);
         const logprobs = allSequenceLogprobs(
           model,
-          some.flatMap((prompt) => [a, b].map((tokens) => ({ promptTokens: prompt, tokens }))),
+          batch.flatMap((prompt) => [a, b].map((tokens) => ({ promptTokens: prompt, tokens }))),
         );
-        some.forEach((_, i) => odds.push((logprobs[2 * i] as number) - (logprobs[2 * i + 1] as number)));
-        onProgress?.(odds.length, asked.length);
-        await new Promise((resolve) => setImmediate(resolve)); // lets a signal in
+        batch.forEach((_, i) => logOdds.push((logprobs[2 * i] as number) - (logprobs[2 * i + 1] as number)));
+        onProgress?.(logOdds.length, questions.length);
+        await new Promise((resolve) => setImmediate(resolve)); // lets signal handlers run
       }
-      return odds;
+      return logOdds;
     },
   };
 }
 
-const questionsAtOnce = 16;
+/** Questions computed together. */
+const questionBatchSize = 16;
 
 const reply = z.object({
   choices: z
@@ -104,8 +109,8 @@ const reply = z.object({
     .min(1),
 });
 
-/** Feedback by an OpenAI-compatible server. */
-export function feedbackByServer({
+/** Makes a feedback model of an OpenAI-compatible server. */
+export function serverFeedback({
   url,
   model,
   key,
@@ -113,24 +118,28 @@ export function feedbackByServer({
   const address = `${url.replace(/\/$/, "")}/chat/completions`;
   return {
     name: model,
-    write: (prompts, options) => writeBy(serverSampler({ url, model, key }), prompts, options),
-    async logOdds(prompts, begun, { signal, onProgress } = {}) {
+    write: (prompts, options) => sampleTexts(serverSampler({ url, model, key }), prompts, options),
+    async logOdds(prompts, prefill, { signal, onProgress } = {}) {
       const bodies = prompts.map((messages) => ({
         model,
         max_tokens: 1,
         temperature: 0,
         logprobs: true,
         top_logprobs: 20,
-        messages: [...messages, { role: "assistant", content: begun }],
+        messages: [...messages, { role: "assistant", content: prefill }],
       }));
       const texts = await postAll(address, bodies, { timeoutSeconds: 120, key, signal }, onProgress);
-      return texts.map((text) => oddsOf(text, address));
+      return texts.map((text) => readLogOdds(text, address));
     },
   };
 }
 
-/** From a server's likeliest tokens; a letter that is not among them is as likely as the last of them at most. */
-function oddsOf(text: string, address: string): number {
+/**
+ * Reads the log-odds of A and B from a server's likeliest tokens. A letter that is not among them gets the
+ * log-probability of the last of them, its upper bound.
+ * @throws RemoteError when the server returns no log-probabilities
+ */
+function readLogOdds(text: string, address: string): number {
   let tops: { token: string; logprob: number }[];
   try {
     tops = reply.parse(JSON.parse(text)).choices[0]?.logprobs.content[0]?.top_logprobs ?? [];
@@ -140,6 +149,6 @@ function oddsOf(text: string, address: string): number {
     );
   }
   const least = Math.min(0, ...tops.map(({ logprob }) => logprob));
-  const of = (letter: string) => tops.find(({ token }) => token.trim() === letter)?.logprob ?? least;
-  return of("A") - of("B");
+  const logprob = (letter: string) => tops.find(({ token }) => token.trim() === letter)?.logprob ?? least;
+  return logprob("A") - logprob("B");
 }

@@ -3,69 +3,70 @@ import { principlesFor } from "./constitution.ts";
 import type { Feedback, PhaseOptions } from "./feedback.ts";
 
 /** Two answers to a prompt. */
-export interface Pair {
+export interface AnswerPair {
   prompt: Message[];
   id?: string | undefined;
   answers: [string, string];
 }
 
-/** What a principle said of a pair. */
+/** Judgement of a pair by one principle. */
 export interface Verdict {
   principle: string;
-  /** log P(first is better) − log P(second is better), with the first shown first, and shown second. */
+  /** log P(first is better) − log P(second is better) when the first answer is shown first. */
   shownFirst: number;
+  /** The same when the first answer is shown second. */
   shownSecond: number;
-  /** What was thought before, in both orders. */
+  /** Reasoning before the verdict, in both orders. */
   thoughts?: [string, string];
 }
 
-/** A pair and what was said of it: a line of the log. */
-export interface Judged extends Pair {
+/** A pair with its verdicts: a line of the log. */
+export interface JudgedPair extends AnswerPair {
   verdicts: Verdict[];
-  /** Log-odds that the first is better: the mean of both orders and, by their weights, of the principles. */
+  /** Log-odds that the first is better: the mean over both orders and the weighted mean over principles. */
   logOdds: number;
 }
 
 export interface PreferOptions extends PhaseOptions {
   feedback: Feedback;
-  /** Lets it think aloud before it answers (Bai et al. 2022b, §4.1). */
+  /** Lets the model reason step by step before it answers (Bai et al. 2022b, §4.1). */
   think: boolean;
 }
 
-/** What the model says before the letter. */
-const begun = "The better answer is (";
+/** Start of the model's answer, before the letter. */
+const answerPrefill = "The better answer is (";
 
 /**
- * Preference labels of a model that is asked by principles (Bai et al. 2022b, §4; Lee et al. 2023, §2.2): log-odds of
- * the two answers, averaged over both orders, so that a taste for what is shown first cancels, and over principles.
+ * Labels pairs with a feedback model's preferences by principles (Bai et al. 2022b, §4; Lee et al. 2023, §2.2). The
+ * log-odds are averaged over principles, and over both orders of the answers, so that position bias cancels.
  */
 export async function prefer(
-  pairs: readonly Pair[],
+  pairs: readonly AnswerPair[],
   { constitution, feedback, think, onPhase = () => {}, ...options }: PreferOptions,
-): Promise<Judged[]> {
+): Promise<JudgedPair[]> {
   const principles = principlesFor(constitution, "preference");
   const verdicts: Verdict[][] = pairs.map(() => []);
   for (const { name, preference } of principles) {
-    const asked = pairs.flatMap(({ prompt, answers: [first, second] }) => [
+    const questions = pairs.flatMap(({ prompt, answers: [first, second] }) => [
       question(prompt, first, second, preference as string),
       question(prompt, second, first, preference as string),
     ]);
     let thoughts: string[] | undefined;
     if (think) {
       onPhase(`${feedback.name} thinks about ${pairs.length} pairs: ${name}`);
-      const aloud = asked.map((text): Message[] => [
+      const reasoningPrompts = questions.map((text): Message[] => [
         user(`${text}\n\nThink step by step, and do not name a letter yet.`),
       ]);
-      thoughts = await feedback.write(aloud, options);
+      thoughts = await feedback.write(reasoningPrompts, options);
     }
     onPhase(`${feedback.name} compares ${pairs.length} pairs: ${name}`);
     const odds = await feedback.logOdds(
-      asked.map((text, i): Message[] =>
+      questions.map((text, i): Message[] =>
         thoughts
           ? [user(text), { role: "assistant", content: thoughts[i] as string }, user("So which is better?")]
           : [user(text)],
       ),
-      begun,
+      answerPrefill,
       options,
     );
     pairs.forEach((_, i) => {
@@ -79,15 +80,15 @@ export async function prefer(
     });
   }
   const weights = new Map(principles.map(({ name, weight }) => [name, weight]));
-  const whole = principles.reduce((sum, { weight }) => sum + weight, 0);
+  const totalWeight = principles.reduce((sum, { weight }) => sum + weight, 0);
   return pairs.map((pair, i) => {
-    const said = verdicts[i] as Verdict[];
-    const logOdds = said.reduce(
+    const pairVerdicts = verdicts[i] as Verdict[];
+    const logOdds = pairVerdicts.reduce(
       (sum, { principle, shownFirst, shownSecond }) =>
-        sum + ((weights.get(principle) as number) / whole) * ((shownFirst + shownSecond) / 2),
+        sum + ((weights.get(principle) as number) / totalWeight) * ((shownFirst + shownSecond) / 2),
       0,
     );
-    return { ...pair, verdicts: said, logOdds };
+    return { ...pair, verdicts: pairVerdicts, logOdds };
   });
 }
 
@@ -107,27 +108,27 @@ ${b}
 ${preference} Reply with A or B.`;
 
 /**
- * A judged pair as a comparison with a soft label, and with what each principle said as its comment.
- * @param labeler who it counts as @param scale of the log-odds, from `calibrate`
+ * Converts a judged pair to a comparison with a soft label. Its comment has the verdict of each principle.
+ * @param scale factor of the log-odds, from `calibrate`
  */
-export function comparisonOf(
-  { prompt, answers, logOdds, verdicts, labeler }: Judged & { labeler: string },
+export function toComparison(
+  { prompt, answers, logOdds, verdicts, labeler }: JudgedPair & { labeler: string },
   scale = 1,
 ): Comparison & { comment: string } {
   const probability = 1 / (1 + Math.exp(-Math.abs(scale * logOdds)));
   const firstWins = scale * logOdds >= 0;
-  const comment = verdicts.map((verdict) => inWords(verdict, firstWins)).join("\n");
+  const comment = verdicts.map((verdict) => describeVerdict(verdict, firstWins)).join("\n");
   const ranks = firstWins ? [0, 1] : [1, 0];
   return { prompt, completions: [...answers], ranks, probability, labeler, comment };
 }
 
-/** Of the better one, since a label store keeps the two in no order. */
-function inWords(
+/** Describes a verdict by the log-odds of the better answer, since a label store does not keep the order of answers. */
+function describeVerdict(
   { principle, shownFirst, shownSecond, thoughts = ["", ""] }: Verdict,
   firstWins: boolean,
 ): string {
   const [first, second] = firstWins ? [shownFirst, shownSecond] : [-shownSecond, -shownFirst];
   const odds = (value: number) => `${value < 0 ? "" : "+"}${value.toFixed(2)}`;
-  const said = `${principle}: log-odds of the better one ${odds(first)} shown first, ${odds(second)} shown second`;
-  return [said, ...thoughts].filter(Boolean).join("\n");
+  const verdict = `${principle}: log-odds of the better one ${odds(first)} shown first, ${odds(second)} shown second`;
+  return [verdict, ...thoughts].filter(Boolean).join("\n");
 }

@@ -9,7 +9,7 @@ import { type ScoredCompletion, sampleAndScore } from "../rollout/sample-and-sco
 import { isFinished } from "../rollout/sampler.ts";
 import { noGrad, scope } from "../tensor/index.ts";
 
-/** A completion with its gold score. */
+/** A completion with its gold score: that of a checker that knows the truth. */
 export interface EvaluatedCompletion extends ScoredCompletion {
   gold: number;
 }
@@ -17,39 +17,42 @@ export interface EvaluatedCompletion extends ScoredCompletion {
 /** How a model answers held-out prompts. Intervals are 95 %, bootstrapped over prompts. */
 export interface Evaluation {
   samples: EvaluatedCompletion[];
+  /** Mean gold score. */
   gold: Interval;
-  /** Score by the reward. */
+  /** Mean score of the reward. */
   proxy: Interval;
-  /** Nats a response to the reference, the k1 estimate on these samples. */
+  /** KL to the reference in nats per response: k1 estimate on these samples. */
   kl: number;
-  /** Tokens a response. */
+  /** Mean tokens per response. */
   length: number;
-  /** Share of distinct words and pairs of words over all responses. */
+  /** Distinct words over all words of all responses. */
   distinct1: number;
+  /** Distinct pairs of words over all pairs. */
   distinct2: number;
-  /** Share that reached a stop token. */
+  /** Share of responses that reached a stop token. */
   finished: number;
 }
 
 export interface EvaluateOptions {
   model: Model;
-  /** What the KL is measured to. */
+  /** Reference model of the KL. */
   reference: Model;
   /** The reward that the model was trained on. */
   scorer: Scorer;
   prompts: readonly Prompt[];
-  /** The truth about a response, which no model saw. */
+  /** Computes the gold score of a response, which no model was trained on. */
   gold: (sample: ScoredCompletion) => number;
+  /** Responses to each prompt. Default: 1. */
   samples?: number;
   maxTokens: number;
   temperature?: number;
-  /** Answers decoded together. */
+  /** Responses decoded together. */
   batchSize?: number;
   seed?: number;
   signal?: AbortSignal | undefined;
 }
 
-/** Samples answers to each prompt and measures them: truth, reward, drift from the reference, length, variety. */
+/** Samples responses to each prompt and measures gold score, reward, KL to the reference, length and diversity. */
 export async function evaluate({
   model,
   reference,
@@ -61,7 +64,7 @@ export async function evaluate({
   const { temperature = 1 } = options;
   const scored = await sampleAndScore(modelSampler(model), scorer, prompts, { ...options, temperature });
   const samples = scored.map((sample) => ({ ...sample, gold: gold(sample) }));
-  // One response to each prompt does for a mean that is shown to a tenth of a nat.
+  // One response per prompt is enough for a mean that is shown to a tenth of a nat.
   const first = samples.filter(({ promptIndex }, i) => promptIndex !== samples[i - 1]?.promptIndex);
   const overPrompts = (measure: (sample: EvaluatedCompletion) => number): Interval =>
     bootstrap(
@@ -81,20 +84,21 @@ export async function evaluate({
   };
 }
 
-/** log π − log π_ref of each whole response, in nats. */
+/** Computes log π − log π_ref of each response, in nats: the k1 estimate of the KL, summed over tokens. */
 export function responseKl(model: Model, reference: Model, rows: readonly Row[], temperature = 1): number[] {
   return batchRows(rows, 2048).flatMap((batch) =>
     noGrad(() =>
       scope(() => {
         const layout = layOutResponses(batch);
-        const logprobs = (of: Model) => padResponses(layout, responseLogprobs(of, layout, temperature));
+        const logprobs = (scored: Model) =>
+          padResponses(layout, responseLogprobs(scored, layout, temperature));
         return klEstimate("k1", logprobs(model), logprobs(reference)).sum(1).toArray();
       }),
     ),
   );
 }
 
-/** Distinct n-grams of words over all n-grams (Li et al. 2016): low where texts repeat themselves or each other. */
+/** Computes distinct-n: distinct n-grams of words over all n-grams (Li et al. 2016). Low when texts repeat themselves or each other. */
 export function distinct(texts: readonly string[], n: number): number {
   const grams = texts.flatMap((text) => {
     const words = text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? [];
@@ -103,13 +107,13 @@ export function distinct(texts: readonly string[], n: number): number {
   return grams.length ? new Set(grams).size / grams.length : 0;
 }
 
-/** Mean gold score of each prompt's samples. */
+/** Computes the mean gold score of each prompt's samples. @param prompts number of prompts */
 export const goldByPrompt = ({ samples }: Evaluation, prompts: number): number[] =>
   Array.from({ length: prompts }, (_, i) =>
     mean(samples.filter(({ promptIndex }) => promptIndex === i).map(({ gold }) => gold)),
   );
 
-/** Mean difference of two evaluations of the same prompts, paired by prompt, with its 95 % interval. */
+/** Computes the mean difference of two models' gold scores, paired by prompt, with its 95 % interval. */
 export function goldDifference(a: Evaluation, b: Evaluation, prompts: number): Interval {
   const [golds, others] = [goldByPrompt(a, prompts), goldByPrompt(b, prompts)];
   return bootstrap(

@@ -1,33 +1,37 @@
 import { bootstrap, type Interval, mean } from "../math/index.ts";
 import type { Report } from "../run/report/render.ts";
 
-/** An optimiser's run on the quickstart's task, with one seed. */
+/** Result of an optimiser's run on the quickstart's task with one seed. */
 export interface Trial {
   optimiser: string;
   seed: number;
-  /** From the first step's beginning to the end; the largest resident set, where the system tells it. */
+  /** Seconds of training, from its first event to its last. */
   seconds: number;
+  /** Peak resident memory, where the system reports it. */
   gb: number | undefined;
-  /** Responses sampled while it learned: none where it learns from comparisons. */
+  /** Responses sampled in training: 0 for an optimiser that trains on comparisons. */
   responses: number;
-  /** Nats a response from where it began, on held-out instructions. */
+  /** KL to the SFT model in nats per response, on held-out instructions. */
   kl: number;
-  /** Tokens a response, and the share that ended. */
+  /** Mean tokens per response. */
   length: number;
+  /** Share of responses that reached a stop token. */
   finished: number;
-  /** By held-out instruction: gold of its answers, and of the model that all began from. */
+  /** Gold score of its answers to each held-out instruction. */
   golds: number[];
+  /** Gold score of the SFT model's answers to each. */
   before: number[];
 }
 
-/** An optimiser over its seeds. */
+/** Result of an optimiser over all its seeds. */
 export interface Standing {
   optimiser: string;
   seeds: number;
-  /** Mean over instructions and seeds; 95 % by bootstrap over instructions. */
+  /** Mean gold over instructions and seeds; 95 % interval by bootstrap over instructions. */
   gold: Interval;
+  /** Mean gain in gold over the SFT model. */
   gain: Interval;
-  /** Each seed's. */
+  /** Mean gain of each seed. */
   gains: number[];
   kl: number;
   seconds: number;
@@ -37,26 +41,26 @@ export interface Standing {
   finished: number;
 }
 
-/** The optimisers side by side, best first. */
+/** Aggregates trials by optimiser, best first. */
 export function standings(trials: readonly Trial[]): Standing[] {
   const names = [...new Set(trials.map(({ optimiser }) => optimiser))];
   return names
     .map((optimiser): Standing => {
-      const own = trials.filter((trial) => trial.optimiser === optimiser);
-      const over = (of: (trial: Trial, instruction: number) => number) =>
+      const seeds = trials.filter((trial) => trial.optimiser === optimiser);
+      const interval = (value: (trial: Trial, instruction: number) => number) =>
         bootstrap(
-          (own[0] as Trial).golds.map((_, i) => mean(own.map((trial) => of(trial, i)))),
+          (seeds[0] as Trial).golds.map((_, i) => mean(seeds.map((trial) => value(trial, i)))),
           mean,
         );
       const gain = (trial: Trial, i: number) => (trial.golds[i] as number) - (trial.before[i] as number);
-      const average = (of: (trial: Trial) => number) => mean(own.map(of));
-      const gbs = own.flatMap(({ gb }) => gb ?? []);
+      const average = (value: (trial: Trial) => number) => mean(seeds.map(value));
+      const gbs = seeds.flatMap(({ gb }) => gb ?? []);
       return {
         optimiser,
-        seeds: own.length,
-        gold: over(({ golds }, i) => golds[i] as number),
-        gain: over(gain),
-        gains: own.map((trial) => mean(trial.golds.map((_, i) => gain(trial, i)))),
+        seeds: seeds.length,
+        gold: interval(({ golds }, i) => golds[i] as number),
+        gain: interval(gain),
+        gains: seeds.map((trial) => mean(trial.golds.map((_, i) => gain(trial, i)))),
         kl: average(({ kl }) => kl),
         seconds: average(({ seconds }) => seconds),
         gb: gbs.length ? Math.max(...gbs) : undefined,
@@ -73,26 +77,30 @@ const columns = [
   ...["responses", "seconds", "GB", "tokens", "finished"],
 ];
 
-/** A header and a row for each optimiser. */
-export function comparisonTable(all: readonly Standing[]): string[][] {
+/** Makes a table with a row for each optimiser. */
+export function comparisonTable(standings: readonly Standing[]): string[][] {
   const interval = ({ value, low, high }: Interval) =>
     `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
   return [
     columns,
-    ...all.map((one) => [
-      ...[one.optimiser, interval(one.gold), interval(one.gain)],
-      one.gains.map((gain) => gain.toFixed(3)).join(" "),
-      ...[one.kl.toFixed(2), String(Math.round(one.responses)), one.seconds.toFixed(0)],
-      ...[one.gb?.toFixed(1) ?? "–", one.length.toFixed(1), `${Math.round(100 * one.finished)} %`],
+    ...standings.map((standing) => [
+      ...[standing.optimiser, interval(standing.gold), interval(standing.gain)],
+      standing.gains.map((gain) => gain.toFixed(3)).join(" "),
+      ...[standing.kl.toFixed(2), String(Math.round(standing.responses)), standing.seconds.toFixed(0)],
+      ...[
+        standing.gb?.toFixed(1) ?? "–",
+        standing.length.toFixed(1),
+        `${Math.round(100 * standing.finished)} %`,
+      ],
     ]),
   ];
 }
 
-/** The page: the table, and gold against what it cost. */
+/** Makes the report page: the table, and charts of gold against KL, time and memory. */
 export function comparisonReport(trials: readonly Trial[], budget: string): Report {
   const all = standings(trials);
   const [header = [], ...rows] = comparisonTable(all);
-  const against = (title: string, xLabel: string, of: (trial: Trial) => number | undefined) => ({
+  const against = (title: string, xLabel: string, value: (trial: Trial) => number | undefined) => ({
     title,
     xLabel,
     yLabel: "gold",
@@ -102,7 +110,7 @@ export function comparisonReport(trials: readonly Trial[], budget: string): Repo
       points: trials
         .filter((trial) => trial.optimiser === optimiser)
         .flatMap((trial) => {
-          const x = of(trial);
+          const x = value(trial);
           return x === undefined ? [] : [[x, mean(trial.golds)] as const];
         }),
     })),

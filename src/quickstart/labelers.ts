@@ -1,29 +1,29 @@
 import { uniform } from "../statistics/random.ts";
 import { gold, type Instruction } from "./task.ts";
 
-// People who rank answers and are sometimes wrong, simulated.
+// Simulated labelers, who rank answers and make mistakes.
 
-/** A simulated person. What they perceive is the gold score, plus leanings of their own, plus noise. */
+/** A simulated labeler, who perceives the gold score plus biases plus noise. */
 export interface Labeler {
   name: string;
   /** Standard deviation of the noise, on the scale of the gold score. */
   noise: number;
-  /** What they add for each 10 words of an answer, up to 30: some like long answers, some short ones. */
+  /** Bias for each 10 words of an answer, up to 30 words: positive for a taste for long answers. */
   lengthBias: number;
-  /** What they add for an answer that begins with a capital and ends with a full stop, `!` or `?`. */
+  /** Bias for an answer that starts with a capital and ends with `.`, `!` or `?`. */
   tidinessBias: number;
 }
 
-/** An answer to judge; `finished` is false where it was cut off at the length limit. */
+/** An answer to rank. `finished` is false if it was cut off at the length limit. */
 export interface Answer {
   text: string;
   finished: boolean;
 }
 
-/** Perceived scores no further apart than this are a tie: nearly half of the pairs are equally good in truth. */
-const tie = 0.15;
+/** Perceived scores that differ by at most this are a tie: nearly half of the pairs have equal gold scores. */
+const tieMargin = 0.15;
 
-/** Five labelers, from careful to careless. The seed decides how noisy each is, from 0.05 to 0.2. */
+/** Makes five labelers, from careful to careless, with noise of 0.05 to 0.2. */
 export function labelers(seed: number): Labeler[] {
   const random = uniform(seed);
   const people = [
@@ -37,8 +37,8 @@ export function labelers(seed: number): Labeler[] {
 }
 
 /**
- * The rank a labeler gives each of the answers to an instruction: 1 is the best, and an answer that seems as good as
- * the one above it shares its rank. `random` gives uniform numbers in [0, 1) and decides the noise.
+ * Ranks answers as a labeler would: 1 is the best; ties share a rank.
+ * @param random returns uniform numbers in [0, 1), for the noise
  */
 export function rank(
   instruction: Instruction,
@@ -48,27 +48,28 @@ export function rank(
 ): number[] {
   const perceived = completions.map(
     (answer) =>
-      gold(instruction, answer.text, answer) + leaning(answer.text, labeler) + labeler.noise * normal(random),
+      gold(instruction, answer.text, answer) + bias(answer.text, labeler) + labeler.noise * normal(random),
   );
   const order = perceived
     .map((_, i) => i)
     .sort((a, b) => (perceived[b] as number) - (perceived[a] as number));
   const ranks = completions.map(() => 1);
-  // A tie is with the best of its rank, so that a chain of near misses doesn't make everything equal.
+  // Ties are with the best answer of a rank, so that a chain of small differences does not make all answers equal.
   let best = order[0] ?? 0;
-  for (const [place, i] of order.entries()) {
-    if ((perceived[best] as number) - (perceived[i] as number) > tie) best = i;
-    ranks[i] = best === i ? place + 1 : (ranks[best] as number);
+  for (const [position, i] of order.entries()) {
+    if ((perceived[best] as number) - (perceived[i] as number) > tieMargin) best = i;
+    ranks[i] = best === i ? position + 1 : (ranks[best] as number);
   }
   return ranks;
 }
 
-function leaning(text: string, { lengthBias, tidinessBias }: Labeler): number {
+/** Computes a labeler's bias for an answer. */
+function bias(text: string, { lengthBias, tidinessBias }: Labeler): number {
   const length = Math.min(30, text.trim().split(/\s+/).length);
   return (lengthBias * length) / 10 + (/^\p{Lu}.*[.!?]$/su.test(text.trim()) ? tidinessBias : 0);
 }
 
-/** A standard normal number, by Box and Muller. */
+/** Draws a standard normal number (Box–Muller). */
 function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }

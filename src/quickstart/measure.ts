@@ -7,22 +7,23 @@ import { isFinished } from "../rollout/sampler.ts";
 import type { Trial } from "./compare.ts";
 import { gold, type Instruction, loadInstructions } from "./task.ts";
 
-/** What a policy answers held-out instructions, beside the SFT model that it began from. */
-export type Measured = Pick<Trial, "golds" | "before" | "kl" | "length" | "finished">;
+/** Measures of a policy on the held-out instructions, with the SFT model's gold scores. */
+export type Measurement = Pick<Trial, "golds" | "before" | "kl" | "length" | "finished">;
 
 /**
- * Measures runs on the quickstart's held-out instructions, two answers to each.
- * @param from a quickstart's runs: its SFT model and its reward model @param limit instructions to measure on
+ * Loads the models of a quickstart, and returns a function that measures a run on its held-out instructions, with two
+ * answers to each.
+ * @param from folder of the quickstart's runs @param limit most instructions to measure on
  */
-export async function measurer(
+export async function openMeasurement(
   from: string,
   { limit, signal }: { limit?: number | undefined; signal?: AbortSignal } = {},
-): Promise<(run: string) => Promise<Measured>> {
+): Promise<(run: string) => Promise<Measurement>> {
   const heldOut = loadInstructions("heldOut").slice(0, limit);
   const reference = await loadModel(join(from, "sft"));
   const scorer = await openReward(join(from, "reward"));
   const prompts = heldOut.map(({ prompt }) => ({ prompt: [{ role: "user" as const, content: prompt }] }));
-  const answer = (model: Model) =>
+  const evaluateModel = (model: Model) =>
     evaluate({
       model,
       reference,
@@ -39,9 +40,9 @@ export async function measurer(
     });
   let before: number[] | undefined;
   return async (run) => {
-    before ??= goldByPrompt(await answer(reference), heldOut.length);
+    before ??= goldByPrompt(await evaluateModel(reference), heldOut.length);
     const model = await loadModel(run);
-    const evaluation = await answer(model);
+    const evaluation = await evaluateModel(model);
     model.dispose();
     const { kl, length, finished } = evaluation;
     return { golds: goldByPrompt(evaluation, heldOut.length), before, kl, length, finished };

@@ -18,12 +18,12 @@ import { sft } from "../stages/sft/train.ts";
 import { labelers, rank } from "./labelers.ts";
 import { gold, type Instruction, loadDemonstrations, loadInstructions } from "./task.ts";
 
-/** How much of everything: the settings behind the numbers in the README. */
+/** Size of the quickstart: the settings behind the numbers in the README. */
 export interface Scale {
-  /** Demonstrations learned from. */
+  /** Number of demonstrations for SFT. */
   demonstrations: number;
   sft: { epochs: number; learningRate: number; batchSize: number };
-  /** Training instructions whose answers are compared. */
+  /** Number of training instructions whose answers are ranked. */
   compared: number;
   reward: { epochs: number; learningRate: number; batchSize: number; headInit: "probe" };
   ppo: {
@@ -38,8 +38,9 @@ export interface Scale {
     initKlCoef: number;
     normaliseScores: "perPrompt";
   };
+  /** Number of held-out instructions. */
   heldOut: number;
-  /** Answers measured to each held-out instruction; half as many of the base model, which nothing is compared with. */
+  /** Answers to each held-out instruction; half as many of the base model, which only the table shows. */
   samples: number;
 }
 
@@ -77,13 +78,13 @@ export const scales: Record<"full" | "fast", Scale> = {
   },
 };
 
-/** Longest answer, in tokens. */
+/** Most tokens of an answer. */
 const maxTokens = 48;
-/** PPO samples at this one, and so is everything measured. */
+/** Temperature of PPO and of all measurements. */
 const temperature = 0.7;
-/** Answers to compare: one at each. */
+/** Temperatures of the answers to rank, one answer at each. */
 const temperatures = [0.5, 0.7, 0.7, 1];
-/** Answers decoded together where nothing else is in memory. */
+/** Answers decoded together outside of training. */
 const batchSize = 384;
 /** Keeps all stages under 6 GB. */
 const microBatchTokens = 1024;
@@ -96,7 +97,7 @@ export interface QuickstartOptions {
   seed?: number;
   signal?: AbortSignal | undefined;
   onStage?: (title: string) => void;
-  /** Tells of the work within a stage that has no events. */
+  /** Called during work without events: how much is done, of how much. */
   onProgress?: (done: number, total: number) => void;
   onEvent?: (event: Event) => void;
 }
@@ -106,14 +107,14 @@ export type ModelName = "base" | "sft" | "ppo";
 export interface QuickstartResult {
   seed: number;
   evaluations: Record<ModelName, Evaluation>;
-  /** Gold score of PPO over SFT, paired by prompt. */
+  /** Gain in gold of PPO over SFT, paired by prompt. */
   gain: Interval;
   instructions: Instruction[];
   comparisons: number;
   /** Share of pairs that the labelers ordered as the gold score does. */
   labelerAccuracy: number;
   reward: RewardReport | undefined;
-  /** By PPO step: mean gold and mean reward-model score of its samples, KL. */
+  /** Of each PPO step: mean gold and mean reward-model score of its samples, and the KL. */
   curve: { step: number; gold: number; proxy: number; kl: number }[];
   seconds: number;
   residentBytes: number;
@@ -121,23 +122,26 @@ export interface QuickstartResult {
 
 const ignore = () => {};
 
-/** Supervised fine-tuning, a reward model from simulated rankings, PPO, and a measurement of all three by the gold checker. */
+/** Runs a training to its end. @returns its result */
+async function runToEnd<R>(training: Training<R>, onEvent: (event: Event) => void): Promise<R> {
+  for await (const event of training) onEvent(event);
+  return training.done();
+}
+
+/** Runs SFT, a reward model on simulated rankings, and PPO; then measures all models with the gold checker. */
 export async function quickstart(options: QuickstartOptions): Promise<QuickstartResult> {
   const { out, scale = scales.full, seed = 0, signal, model: name = "smollm2-135m-instruct" } = options;
   const { onStage = ignore, onEvent = ignore, onProgress = ignore } = options;
-  const began = performance.now();
+  const start = performance.now();
   const common = { seed, microBatchTokens, ...(signal ? { signal } : {}) };
-  const follow = async <R>(training: Training<R>): Promise<R> => {
-    for await (const event of training) onEvent(event);
-    return training.done();
-  };
+  const follow = <R>(training: Training<R>) => runToEnd(training, onEvent);
 
   onStage("Loading SmolLM2-135M-Instruct");
   const untrained = await loadModel(name);
   const train = loadInstructions("train").slice(0, scale.compared);
 
   onStage("1 of 3  Supervised fine-tuning on demonstrations");
-  const demonstrated = await follow(
+  const trainedSft = await follow(
     sft({
       model: untrained,
       data: loadDemonstrations().slice(0, scale.demonstrations),
@@ -151,13 +155,13 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   onStage(
     `Sampling ${temperatures.length} answers to each of ${train.length} instructions, ranked by simulated labelers`,
   );
-  const { comparisons, accuracy } = await compare(demonstrated.model, train, seed, onProgress, signal);
+  const { comparisons, accuracy } = await compare(trainedSft.model, train, seed, onProgress, signal);
   writeJsonl(join(out, "comparisons.jsonl"), comparisons);
 
   onStage("2 of 3  Reward model on the rankings");
-  const judge = await follow(
+  const trainedReward = await follow(
     reward({
-      model: demonstrated.model,
+      model: trainedSft.model,
       data: comparisons,
       ...scale.reward,
       normaliseSamples: 64,
@@ -168,9 +172,9 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   );
 
   onStage("3 of 3  PPO against the reward model");
-  const aligned = ppo({
-    policy: demonstrated.model,
-    reward: judge.model,
+  const ppoTraining = ppo({
+    policy: trainedSft.model,
+    reward: trainedReward.model,
     prompts: train.map(({ id, prompt }) => ({ id, prompt: user(prompt) })),
     ...scale.ppo,
     maxTokens,
@@ -179,13 +183,17 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     ...common,
     run: join(out, "ppo"),
   });
-  const curve = await followCurve(aligned, train, onEvent);
-  const { model: policy } = await aligned.done();
+  const curve = await followCurve(ppoTraining, train, onEvent);
+  const { model: policy } = await ppoTraining.done();
 
   const heldOut = loadInstructions("heldOut").slice(0, scale.heldOut);
-  const models = { base: await loadModel(name), sft: demonstrated.model, ppo: policy };
-  const evaluations = await measure(models, judge.model, heldOut, scale.samples, { seed, signal, onStage });
-  for (const model of [...Object.values(models), judge.model]) model.dispose();
+  const models = { base: await loadModel(name), sft: trainedSft.model, ppo: policy };
+  const evaluations = await measure(models, trainedReward.model, heldOut, scale.samples, {
+    seed,
+    signal,
+    onStage,
+  });
+  for (const model of [...Object.values(models), trainedReward.model]) model.dispose();
   return {
     seed,
     evaluations,
@@ -193,14 +201,14 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     instructions: heldOut,
     comparisons: comparisons.length,
     labelerAccuracy: accuracy,
-    reward: judge.report,
+    reward: trainedReward.report,
     curve,
-    seconds: (performance.now() - began) / 1000,
+    seconds: (performance.now() - start) / 1000,
     residentBytes: process.resourceUsage().maxRSS * 1024,
   };
 }
 
-/** Passes PPO's events on. @returns the mean gold and reward-model score, and the KL, of each step's samples */
+/** Forwards PPO's events. @returns mean gold, mean reward-model score and KL of each step's samples */
 async function followCurve(
   events: AsyncIterable<Event>,
   instructions: readonly Instruction[],
@@ -230,10 +238,10 @@ async function followCurve(
   return curve;
 }
 
-/** Every model's answers to the held-out instructions, by the gold checker and the reward model. */
+/** Evaluates every model on the held-out instructions with the gold checker and the reward model. */
 async function measure(
   models: Record<ModelName, Model>,
-  judge: Model,
+  rewardModel: Model,
   heldOut: readonly Instruction[],
   samples: number,
   {
@@ -241,7 +249,7 @@ async function measure(
     ...options
   }: { seed: number; signal: AbortSignal | undefined; onStage: (title: string) => void },
 ): Promise<Record<ModelName, Evaluation>> {
-  const scorer = await openReward(judge);
+  const scorer = await openReward(rewardModel);
   const evaluations: Partial<Record<ModelName, Evaluation>> = {};
   for (const name of Object.keys(models) as ModelName[]) {
     onStage(`Measuring ${names[name]} on ${heldOut.length} held-out instructions`);
@@ -264,7 +272,7 @@ async function measure(
 
 const user = (content: string): Message[] => [{ role: "user", content }];
 
-/** Answers of the model at several temperatures, each prompt's ranked by one of the labelers. */
+/** Samples answers at several temperatures and lets a random labeler rank those of each prompt. @returns rankings, and the share of pairs ordered as the gold score does */
 async function compare(
   model: Model,
   instructions: readonly Instruction[],
@@ -284,7 +292,7 @@ async function compare(
       signal,
     },
   );
-  const sampled = completions.map((one) => ({ ...one, finished: isFinished(one) }));
+  const sampled = completions.map((completion) => ({ ...completion, finished: isFinished(completion) }));
   const people = labelers(seed);
   const random = uniform(seed);
   let [right, pairs] = [0, 0];
@@ -318,7 +326,7 @@ async function compare(
 
 const names: Record<ModelName, string> = { base: "base", sft: "SFT", ppo: "PPO" };
 
-/** The closing table: a header and a row for each model. */
+/** Makes the result table, with a row for each model. */
 export function resultTable({ evaluations }: Pick<QuickstartResult, "evaluations">): string[][] {
   const interval = ({ value, low, high }: Interval) =>
     `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
@@ -340,10 +348,11 @@ export function resultTable({ evaluations }: Pick<QuickstartResult, "evaluations
   ];
 }
 
+/** Describes how the measured answers were sampled. */
 export const describeSampling = ({ evaluations: { base, ppo }, instructions }: QuickstartResult): string =>
   `${ppo.samples.length / instructions.length} answers to each (base ${base.samples.length / instructions.length}), temperature ${temperature}`;
 
-/** Held-out instructions with the first answer of each model, spread evenly over the set. */
+/** Selects `count` held-out instructions, evenly spaced, with the first answer of each model. */
 export function examples({ evaluations, instructions }: QuickstartResult, count: number) {
   const every = Math.max(1, Math.floor(instructions.length / count));
   return instructions

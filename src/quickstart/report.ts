@@ -4,7 +4,7 @@ import { runCharts } from "../run/report/run.ts";
 import { plotsOf } from "../stages/registry.ts";
 import { describeSampling, examples, type QuickstartResult, resultTable } from "./pipeline.ts";
 
-/** The quickstart's page: the table, curves of all stages, and the same instructions answered by each model. */
+/** Makes the quickstart's report: result table, curves of all stages, and each model's answers to the same instructions. */
 export function quickstartReport(result: QuickstartResult, out: string): Report {
   const { gain, curve, reward, seconds, residentBytes, labelerAccuracy } = result;
   const [columns = [], ...rows] = resultTable(result);

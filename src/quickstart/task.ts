@@ -10,7 +10,7 @@ const count = z.int().positive();
 const text = z.string().min(1);
 const words = z.array(text).min(1);
 
-/** One thing an instruction asks of the form of its answer. */
+/** A constraint on the form of an answer. */
 const constraintSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("maxWords"), n: count }),
   z.object({ kind: z.literal("lowercase") }),
@@ -33,7 +33,7 @@ export const instructionSchema = z.object({
   id: text,
   topic: text,
   split: z.enum(["train", "heldOut"]),
-  /** What the user says. */
+  /** The user's message. */
   prompt: text,
   constraints: z.array(constraintSchema).min(1).max(2),
   /** Words of the topic, in any language: an answer with none of them is off topic. */
@@ -43,17 +43,17 @@ export type Instruction = z.infer<typeof instructionSchema>;
 
 const demonstrationSchema = z.object({ id: text, prompt: z.array(messageSchema), completion: text });
 
-/** How the sampling of a response ended: `finished` is false where it was cut off at the length limit. */
+/** How a response ended: `finished` is false if it was cut off at the length limit. */
 export interface Ending {
   finished: boolean;
 }
 
-/** The instructions of a split. No topic is in both. */
+/** Loads the instructions of a split. No topic is in both splits. */
 export function loadInstructions(split: Instruction["split"]): Instruction[] {
   return load("prompts.jsonl", instructionSchema).filter((instruction) => instruction.split === split);
 }
 
-/** Answers written by hand to some of the training instructions; `id` is the instruction's. */
+/** Loads answers written by hand to some of the training instructions; `id` is the instruction's. */
 export function loadDemonstrations(): (Demonstration & { id: string })[] {
   return load("demonstrations.jsonl", demonstrationSchema);
 }
@@ -65,32 +65,32 @@ function load<T>(name: string, schema: z.ZodType<T>): T[] {
 }
 
 /**
- * How well a response follows its instruction, from 0 to 1: the mean credit over the constraints, halved for each of
- * three faults (off topic, degenerate, cut off). An empty response scores 0, and only a `satisfied` one 1.
+ * Computes the gold score of a response, from 0 to 1: the mean credit over its instruction's constraints, halved for
+ * each of three faults (off topic, degenerate, cut off). An empty response scores 0.
  */
 export function gold(instruction: Instruction, response: string, { finished }: Ending): number {
   const answer = response.normalize("NFC").trim();
-  if (wordsOf(answer).length === 0) return 0;
+  if (splitWords(answer).length === 0) return 0;
   const faults = [!onTopic(instruction, answer), isDegenerate(instruction, answer), !finished];
-  const credit = mean(instruction.constraints.map((constraint) => creditOf(constraint, answer)));
+  const credit = mean(instruction.constraints.map((constraint) => constraintCredit(constraint, answer)));
   return credit * 0.5 ** faults.filter(Boolean).length;
 }
 
-/** Whether a response meets every constraint in full and has none of the faults that `gold` marks down. */
+/** Whether a response satisfies every constraint and has none of the faults of `gold`. */
 export function satisfied(instruction: Instruction, response: string, ending: Ending): boolean {
   return gold(instruction, response, ending) === 1;
 }
 
-/** The part of a constraint that an answer meets: 1 when it is met in full, less otherwise. */
-function creditOf(constraint: Constraint, answer: string): number {
-  const count = wordsOf(answer).length;
+/** Computes the credit of an answer for a constraint: 1 if it is satisfied, less for a near miss. */
+function constraintCredit(constraint: Constraint, answer: string): number {
+  const count = splitWords(answer).length;
   switch (constraint.kind) {
     case "maxWords":
-      return within(count, 1, constraint.n);
+      return rangeCredit(count, 1, constraint.n);
     case "lowercase":
-      return perViolation(wordsOf(answer).filter((word) => word !== word.toLowerCase()).length);
+      return perViolation(splitWords(answer).filter((word) => word !== word.toLowerCase()).length);
     case "uppercase":
-      return wordsOf(answer).filter((word) => word === word.toUpperCase()).length / count;
+      return splitWords(answer).filter((word) => word === word.toUpperCase()).length / count;
     case "noCommas":
       return perViolation(answer.split(",").length - 1);
     case "bullets":
@@ -107,56 +107,57 @@ function creditOf(constraint: Constraint, answer: string): number {
       if (answer.endsWith(constraint.text)) return 1;
       return lower(answer).includes(lower(constraint.text)) ? 0.4 : 0;
     case "endsWithQuestion":
-      // Something has to be said before the question is asked.
-      if (/\?["”')]?$/.test(answer)) return sentencesOf(answer).length > 1 ? 1 : 0.6;
+      // Full credit needs a sentence before the question.
+      if (/\?["”')]?$/.test(answer)) return splitSentences(answer).length > 1 ? 1 : 0.6;
       return answer.includes("?") ? 0.4 : 0;
     case "includes":
-      return mean(constraint.words.map((word) => Number(partsOf(answer).includes(lower(word)))));
+      return mean(constraint.words.map((word) => Number(wordParts(answer).includes(lower(word)))));
     case "avoids": {
       const avoided = constraint.words.map(lower).flatMap((word) => [word, `${word}s`, `${word}es`]);
-      return perViolation(partsOf(answer).filter((part) => avoided.includes(part)).length);
+      return perViolation(wordParts(answer).filter((part) => avoided.includes(part)).length);
     }
     case "sentences":
-      return within(sentencesOf(answer).length, constraint.n, constraint.n);
+      return rangeCredit(splitSentences(answer).length, constraint.n, constraint.n);
     case "language":
       return languageCredit(answer, constraint.language);
     case "order":
-      return orderCredit(partsOf(answer), constraint.words.map(lower));
+      return orderCredit(wordParts(answer), constraint.words.map(lower));
   }
 }
 
-/** 1 from `low` to `high`, then down by the distance relative to the nearer of them, to 0. */
-function within(value: number, low: number, high: number): number {
+/** Returns 1 from `low` to `high`; outside it falls with the distance relative to the nearer limit, to 0. */
+function rangeCredit(value: number, low: number, high: number): number {
   if (value < low) return value / low;
   return value <= high ? 1 : Math.max(0, 1 - (value - high) / high);
 }
 
 const perViolation = (violations: number): number => 1 / (1 + violations);
 
-/** A list of n different items and nothing else, but for one line before it that ends in a colon. */
+/** Credits a list of n different items and nothing else, except a first line that ends in a colon. */
 function listCredit(answer: string, n: number, isItem: (line: string, index: number) => boolean): number {
   const lines = answer.split("\n").flatMap((line) => line.trim() || []);
   if (lines[0]?.endsWith(":") && !isItem(lines[0], 0)) lines.shift();
   const items: string[] = [];
-  for (const line of lines) if (isItem(line, items.length)) items.push(wordsOf(stripMarker(line)).join(" "));
+  for (const line of lines)
+    if (isItem(line, items.length)) items.push(splitWords(stripMarker(line)).join(" "));
   const different = new Set(items).size;
   return Math.max(0, 1 - (Math.abs(different - n) + lines.length - different) / n);
 }
 
-/** The share of the words of `start` that `answer` opens with, in any case. */
+/** Computes the share of the words of `start` that the answer starts with, ignoring case. */
 function commonStart(answer: string, start: string): number {
-  const [given, wanted] = [partsOf(answer), partsOf(start)];
-  const differs = wanted.findIndex((word, i) => word !== given[i]);
-  return (differs < 0 ? wanted.length : differs) / wanted.length;
+  const [actual, expected] = [wordParts(answer), wordParts(start)];
+  const differs = expected.findIndex((word, i) => word !== actual[i]);
+  return (differs < 0 ? expected.length : differs) / expected.length;
 }
 
-/** The share of `wanted` that can be found one after the other. */
-function orderCredit(parts: string[], wanted: string[]): number {
+/** Computes the share of `words`, from the first on, that occur in this order. */
+function orderCredit(parts: string[], words: string[]): number {
   let from = 0;
-  for (const [i, word] of wanted.entries()) {
-    const found = parts.indexOf(word, from);
-    if (found < 0) return i / wanted.length;
-    from = found + 1;
+  for (const [i, word] of words.entries()) {
+    const index = parts.indexOf(word, from);
+    if (index < 0) return i / words.length;
+    from = index + 1;
   }
   return 1;
 }
@@ -179,20 +180,20 @@ const stopWords = {
   ),
 };
 
-/** Stop words vote: the language asked for needs two votes at least, and more than any other. */
+/** Credits the language by counts of stop words: full credit for at least two, and more than of any other language. */
 function languageCredit(answer: string, language: "french" | "spanish"): number {
-  const parts = partsOf(answer);
-  const votes = (of: keyof typeof stopWords) => parts.filter((part) => stopWords[of].has(part)).length;
-  const wanted = votes(language);
+  const parts = wordParts(answer);
+  const votes = (name: keyof typeof stopWords) => parts.filter((part) => stopWords[name].has(part)).length;
+  const expected = votes(language);
   const others = [votes("english"), votes(language === "french" ? "spanish" : "french")];
-  if (wanted >= 2 && wanted > Math.max(...others)) return 1;
-  return (0.5 * wanted) / Math.max(2, wanted + Math.max(...others));
+  if (expected >= 2 && expected > Math.max(...others)) return 1;
+  return (0.5 * expected) / Math.max(2, expected + Math.max(...others));
 }
 
-/** Whether the answer has a word of the topic, or one that begins with the stem of such a word. */
+/** Whether the answer has a word of the topic, or a word that starts with the stem of one. */
 function onTopic({ about }: Instruction, answer: string): boolean {
-  const parts = partsOf(answer);
-  return about.flatMap(partsOf).some((word) => {
+  const parts = wordParts(answer);
+  return about.flatMap(wordParts).some((word) => {
     const stem = lower(word).replace(/(?<=.{4})(ing|ies|es|s|e|y)$/, "");
     return parts.some((part) =>
       stem.length > 3 ? part.startsWith(stem) : part === stem || part === `${stem}s`,
@@ -200,36 +201,37 @@ function onTopic({ about }: Instruction, answer: string): boolean {
   });
 }
 
-/** Too short to say anything, repetitive, a list of words without grammar, or the instruction said back. */
+/** Whether an answer is too short, repetitive, words without grammar, or a copy of the instruction. */
 function isDegenerate({ prompt, constraints }: Instruction, answer: string): boolean {
-  const parts = partsOf(answer);
+  const parts = wordParts(answer);
   const shortest = Math.min(4, ...constraints.map((c) => (c.kind === "maxWords" ? Math.ceil(c.n / 2) : 4)));
   const isShort = parts.length < shortest;
   const isRepetitive = parts.length > 12 && new Set(parts).size / parts.length < 0.4;
-  const sentences = sentencesOf(answer).map((sentence) => wordsOf(lower(sentence)).join(" "));
+  const sentences = splitSentences(answer).map((sentence) => splitWords(lower(sentence)).join(" "));
   const repeatsSentence = new Set(sentences).size < sentences.length;
   const isList = constraints.some((c) => c.kind === "bullets" || c.kind === "numbered");
   const hasGrammar = parts.some((part) => Object.values(stopWords).some((language) => language.has(part)));
-  const said = triples(partsOf(prompt));
-  const own = triples(parts);
-  const isEcho = own.length > 0 && own.filter((triple) => said.includes(triple)).length > 0.7 * own.length;
+  const promptTriples = triples(wordParts(prompt));
+  const answerTriples = triples(parts);
+  const echoed = answerTriples.filter((triple) => promptTriples.includes(triple)).length;
+  const isEcho = answerTriples.length > 0 && echoed > 0.7 * answerTriples.length;
   return isShort || isRepetitive || repeatsSentence || (parts.length > 6 && !isList && !hasGrammar) || isEcho;
 }
 
 const lower = (value: string): string => value.toLowerCase();
 
-/** Runs of letters and digits; an apostrophe or hyphen inside a word doesn't end it. */
-const wordsOf = (value: string): string[] => value.match(/[\p{L}\p{N}]+(?:['’-][\p{L}\p{N}]+)*/gu) ?? [];
+/** Splits text into words of letters and digits, with apostrophes and hyphens inside words. */
+const splitWords = (value: string): string[] => value.match(/[\p{L}\p{N}]+(?:['’-][\p{L}\p{N}]+)*/gu) ?? [];
 
-/** Lower-case words, taken apart at apostrophes and hyphens: "l'eau" has the part "eau". */
-const partsOf = (value: string): string[] => lower(value.normalize("NFC")).match(/[\p{L}\p{N}]+/gu) ?? [];
+/** Splits text into lower-case words, also at apostrophes and hyphens: "l'eau" has the part "eau". */
+const wordParts = (value: string): string[] => lower(value.normalize("NFC")).match(/[\p{L}\p{N}]+/gu) ?? [];
 
 const stripMarker = (line: string): string => line.replace(/^\s*(?:- |\d+\. )/, "");
 
-/** Pieces that end in a full stop, question mark or exclamation mark, or at the end of a line. */
-function sentencesOf(value: string): string[] {
+/** Splits text into sentences, which end in `.`, `?`, `!`, `…` or at the end of a line. */
+function splitSentences(value: string): string[] {
   const pieces = value.split("\n").flatMap((line) => stripMarker(line).split(/(?<=[.!?…]["”')]*)\s+/));
-  return pieces.filter((piece) => wordsOf(piece).length > 0);
+  return pieces.filter((piece) => splitWords(piece).length > 0);
 }
 
 const triples = (parts: string[]): string[] => parts.slice(2).map((_, i) => parts.slice(i, i + 3).join(" "));

@@ -6,7 +6,7 @@ const score = (reward: RewardFunction, text: string, metadata: Record<string, un
   reward([{ role: "user", content: "?" }], text, metadata);
 
 describe("ready rewards", () => {
-  it("length: 1 within, less outside, 0 at nothing and at twice the most", () => {
+  it("length: 1 within the limits, less outside, 0 for an empty text and at twice `max`", () => {
     const reward = length({ min: 4, max: 10 });
     expect(
       ["", "ab", "abcd", "0123456789", "012345678901234", "x".repeat(20), "x".repeat(50)].map((text) =>
@@ -15,7 +15,7 @@ describe("ready rewards", () => {
     ).toEqual([0, 0.5, 1, 1, 0.5, 0, 0]);
   });
 
-  it("regex: found or not, the same at every call; a bad one is refused", () => {
+  it("regex: 1 for a match, 0 for none, the same at every call; a bad pattern is refused", () => {
     const reward = regex({ pattern: "^yes\\b", flags: "gi" });
     for (let i = 0; i < 3; i++) expect([score(reward, "Yes, so"), score(reward, "oh yes")]).toEqual([1, 0]);
     expect(() => regex({ pattern: "(" })).toThrow(/no regular expression/);
@@ -37,7 +37,7 @@ describe("ready rewards", () => {
     expect(bad.map((text) => score(reward, text))).toEqual(bad.map(() => 0));
   });
 
-  it("jsonSchema: fits 1, other JSON a half, no JSON 0; also in a fence", () => {
+  it("jsonSchema: 1 for JSON that fits, 0.5 for other JSON, else 0; also in a code fence", () => {
     const reward = jsonSchema({ type: "object", required: ["a"], properties: { a: { type: "integer" } } });
     expect(
       ['{"a": 1}', '```json\n{"a": 1}\n```', '{"a": "1"}', "[]", "{a: 1}", ""].map((text) =>
@@ -47,7 +47,7 @@ describe("ready rewards", () => {
     expect(() => jsonSchema({ type: "objekt" })).toThrow(/jsonSchema/);
   });
 
-  it("answer: the row's own, letter case and space aside; part of the text by a pattern", () => {
+  it("answer: equal to the row's, ignoring case and white space; extracted by a pattern", () => {
     expect(score(answer({}), "  New\nYork ", { answer: "new york" })).toBe(1);
     expect(score(answer({}), "It is New York", { answer: "new york" })).toBe(0);
     const tagged = answer({ field: "city", extract: "<answer>(.*?)</answer>" });
@@ -71,7 +71,7 @@ describe("ready rewards", () => {
     expect(() => score(numeric({}), "5", { answer: "five" })).toThrow(/holds no number/);
   });
 
-  it("repetition: the share of n-grams said before, below 0", () => {
+  it("repetition: minus the share of repeated n-grams", () => {
     expect(score(repetition({ size: 1 }), "a b c")).toBe(0);
     expect(score(repetition({ size: 1 }), "a a a a")).toBe(-0.75);
     expect(score(repetition({ size: 2 }), "so it is, so it is")).toBeCloseTo(-2 / 5);

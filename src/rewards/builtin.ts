@@ -2,10 +2,10 @@ import { Ajv } from "ajv";
 import { InputError } from "../data/errors.ts";
 import type { RewardFunction } from "./scorer.ts";
 
-// Rewards that are ready to use, each a function of the completion and of what its prompt's row has besides. All are from
-// 0 to 1, but repetition, which is from −1 to 0.
+// Built-in rewards. Each function makes a RewardFunction of the completion and of the other fields of its prompt's row.
+// Scores are from 0 to 1, except repetition's, from −1 to 0.
 
-/** 1 between `min` and `max` characters, and less the farther outside: 0 at nothing, or at twice `max`. */
+/** Scores the length in characters: 1 from `min` to `max`, falling linearly to 0 at 0 characters and at twice `max`. */
 export function length({
   min = 0,
   max = Infinity,
@@ -19,10 +19,13 @@ export function length({
   };
 }
 
-/** 1 where the pattern is found. @param pattern a regular expression; `^` and `$` are the text's ends @throws InputError for a bad one */
+/**
+ * Scores 1 if the completion contains a match of the pattern, else 0.
+ * @param pattern a regular expression; `^` and `$` match at the ends of the text @throws InputError for a bad one
+ */
 export function regex({ pattern, flags = "" }: { pattern: string; flags?: string }): RewardFunction {
-  const found = compile(pattern, flags);
-  return (_, completion) => Number(found.test(completion));
+  const regexp = compile(pattern, flags);
+  return (_, completion) => Number(regexp.test(completion));
 }
 
 function compile(pattern: string, flags = ""): RegExp {
@@ -35,7 +38,10 @@ function compile(pattern: string, flags = ""): RegExp {
   }
 }
 
-/** 1 where the text is these tags in this order, each once, with something in it, and nothing between: `<think>…</think><answer>…</answer>`. */
+/**
+ * Scores 1 if the completion consists of these tags in this order, each once and not empty, with nothing but white space
+ * between them, such as `<think>…</think><answer>…</answer>`; else 0.
+ */
 export function format({ tags }: { tags: string[] }): RewardFunction {
   const escaped = tags.map((tag) => tag.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   const whole = new RegExp(`^\\s*${escaped.map((tag) => `<${tag}>([\\s\\S]+?)</${tag}>`).join("\\s*")}\\s*$`);
@@ -44,7 +50,7 @@ export function format({ tags }: { tags: string[] }): RewardFunction {
     Number(whole.test(completion) && once.every((tag) => completion.match(tag)?.length === 2));
 }
 
-/** 1 for JSON that fits the schema, also within a code fence; 0.5 for other JSON; 0 for none. @throws InputError for a bad schema */
+/** Scores 1 for JSON that satisfies the schema, 0.5 for other JSON, else 0. A code fence around it is allowed. @throws InputError for a bad schema */
 export function jsonSchema(schema: Record<string, unknown>): RewardFunction {
   let fits: (value: unknown) => boolean;
   try {
@@ -65,20 +71,21 @@ export function jsonSchema(schema: Record<string, unknown>): RewardFunction {
 interface AnswerOptions {
   /** Field of the prompt's row that holds the right answer. */
   field?: string;
-  /** Regular expression whose first group, in its last match, is the answer; by default all of the text. */
+  /** Regular expression whose first group, in its last match, is the answer. Default: the answer is the whole text. */
   extract?: string | undefined;
 }
 
-/** 1 where the answer is the right one, letter case and white space aside. */
+/** Scores 1 if the answer equals the right one, ignoring letter case and white space; else 0. */
 export function answer({ field = "answer", extract }: AnswerOptions): RewardFunction {
-  const plain = (text: string) => text.toLowerCase().replace(/\s+/g, " ").trim();
+  const normalise = (text: string) => text.toLowerCase().replace(/\s+/g, " ").trim();
   return (_, completion, metadata) =>
     Number(
-      plain(extractAnswer(completion, extract) ?? "") === plain(String(expectedAnswer(metadata, field))),
+      normalise(extractAnswer(completion, extract) ?? "") ===
+        normalise(String(expectedAnswer(metadata, field))),
     );
 }
 
-/** 1 where the last number of the answer is the right one, within `tolerance` of its size. */
+/** Scores 1 if the last number of the answer equals the right one, within the relative `tolerance`; else 0. */
 export function numeric({
   field = "answer",
   extract,
@@ -86,13 +93,16 @@ export function numeric({
 }: AnswerOptions & { tolerance?: number }): RewardFunction {
   return (_, completion, metadata) => {
     const right = lastNumber(String(expectedAnswer(metadata, field)));
-    const given = lastNumber(extractAnswer(completion, extract) ?? "");
+    const answered = lastNumber(extractAnswer(completion, extract) ?? "");
     if (right === undefined)
       throw new InputError(`reward: "${field}" holds no number: ${JSON.stringify(metadata[field])}`);
-    return Number(given !== undefined && Math.abs(given - right) <= tolerance * Math.max(1, Math.abs(right)));
+    return Number(
+      answered !== undefined && Math.abs(answered - right) <= tolerance * Math.max(1, Math.abs(right)),
+    );
   };
 }
 
+/** Reads the right answer from a prompt's row. @throws InputError when the field is missing */
 function expectedAnswer(metadata: Record<string, unknown>, field: string): unknown {
   const value = metadata[field];
   if (value === undefined)
@@ -100,12 +110,13 @@ function expectedAnswer(metadata: Record<string, unknown>, field: string): unkno
   return value;
 }
 
+/** Extracts the answer from a completion; undefined if the pattern does not match. */
 function extractAnswer(text: string, pattern: string | undefined): string | undefined {
   if (pattern === undefined) return text;
   return [...text.matchAll(new RegExp(compile(pattern).source, "g"))].at(-1)?.[1];
 }
 
-/** 12, −3.5, 1,234.5, 2/3, 1e-3; the last of them. */
+/** Parses the last number of a text, such as 12, −3.5, 1,234.5, 2/3 or 1e-3. */
 function lastNumber(text: string): number | undefined {
   const last = text.match(/[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)?\.?\d+(?:e[-+]?\d+)?(?:\/\d+)?/gi)?.at(-1);
   if (last === undefined) return undefined;
@@ -113,11 +124,11 @@ function lastNumber(text: string): number | undefined {
   return Number(over) / Number(under);
 }
 
-/** −(share of the `size`-grams that were there before): 0 where none is said twice. */
+/** Scores −(share of n-grams of words that occurred before in the completion): 0 if none is repeated. @param size n */
 export function repetition({ size = 3 }: { size?: number }): RewardFunction {
   return (_, completion) => {
     const words = completion.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
-    const all = words.slice(size - 1).map((_, i) => words.slice(i, i + size).join(" "));
-    return all.length ? new Set(all).size / all.length - 1 : 0;
+    const ngrams = words.slice(size - 1).map((_, i) => words.slice(i, i + size).join(" "));
+    return ngrams.length ? new Set(ngrams).size / ngrams.length - 1 : 0;
   };
 }

@@ -1,28 +1,37 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import { type Language, type PartialLimits, defaultLimits as usual } from "./sandbox/program.ts";
+import { defaultLimits, type Language, type PartialLimits } from "./sandbox/program.ts";
 import { runProgram } from "./sandbox/sandbox.ts";
 import type { noSandboxPhrase } from "./sandbox/unsandboxed.ts";
 import type { RewardFunction } from "./scorer.ts";
 
-const output = z.object({ stdin: z.string().default(""), stdout: z.string() });
+/** A test of a whole program: its input, and the output that it should print. */
+const ioTest = z.object({ stdin: z.string().default(""), stdout: z.string() });
 
-/** A row's tests: statements that raise where the code is wrong, or what a program should print for what it is given. */
-const testsSchema = z.union([z.array(z.string()).min(1), z.array(output).min(1)]);
+/** Tests of a prompt's row: statements that throw when the code is wrong, or inputs with the expected outputs. */
+const testsSchema = z.union([z.array(z.string()).min(1), z.array(ioTest).min(1)]);
 
 export interface CodeOptions {
   language: Language;
   /** Field of the prompt's row that the tests are in. */
   field: string;
-  /** The share of tests passed, 1 where all are, how fast all were passed, or how tidy the text is. */
+  /**
+   * Score: the share of tests that pass; 1 if all pass; if all pass, the share of the time limit left over; or the share
+   * of lines in good style.
+   */
   measure: "passed" | "all" | "speed" | "style";
   limits?: PartialLimits | undefined;
+  /** Image to run in with docker or podman, in place of bubblewrap. */
   container?: string | undefined;
+  /** Runs without a sandbox. */
   withoutSandbox?: typeof noSandboxPhrase | undefined;
 }
 
-/** Runs the code of a completion, in a sandbox unless told otherwise, against the tests of its prompt's row: from 0 to 1. */
+/**
+ * Makes a reward that runs the code of a completion against the tests in its prompt's row, in a sandbox by default.
+ * Scores are from 0 to 1.
+ */
 export function code({ language, field, measure, ...options }: CodeOptions): RewardFunction {
   return async (_, completion, metadata) => {
     const source = extractCode(completion);
@@ -36,14 +45,17 @@ export function code({ language, field, measure, ...options }: CodeOptions): Rew
     const share = passed / tests.data.length;
     if (measure === "passed") return share;
     if (share < 1) return 0;
-    return measure === "all" ? 1 : Math.max(0, 1 - seconds / (options.limits?.seconds ?? usual.seconds));
+    return measure === "all"
+      ? 1
+      : Math.max(0, 1 - seconds / (options.limits?.seconds ?? defaultLimits.seconds));
   };
 }
 
-/** The last fenced block; where there is none, all of the text. */
+/** Extracts the last fenced code block of a text, or the whole text if it has none. */
 export const extractCode = (text: string): string =>
   [...text.matchAll(/```[^\n]*\n([\s\S]*?)(?:\n```|$)/g)].at(-1)?.[1] ?? text;
 
+/** Runs tests. @returns how many passed, and the seconds that they took together */
 async function runTests(
   language: Language,
   source: string,
@@ -51,14 +63,15 @@ async function runTests(
   options: Pick<CodeOptions, "limits" | "container" | "withoutSandbox">,
 ): Promise<{ passed: number; seconds: number }> {
   if (typeof tests[0] === "string") {
+    // A random mark, so that the code cannot print that a test passed.
     const mark = randomBytes(12).toString("hex");
-    const whole = (language === "python" ? pythonTests : javascriptTests)(source, tests as string[], mark);
-    const { stdout, seconds } = await runProgram(language, whole, options);
-    const said = new Set(stdout.split("\n").filter((line) => line.startsWith(mark)));
-    return { passed: tests.filter((_, i) => said.has(`${mark} ${i}`)).length, seconds };
+    const program = (language === "python" ? pythonTests : javascriptTests)(source, tests as string[], mark);
+    const { stdout, seconds } = await runProgram(language, program, options);
+    const marked = new Set(stdout.split("\n").filter((line) => line.startsWith(mark)));
+    return { passed: tests.filter((_, i) => marked.has(`${mark} ${i}`)).length, seconds };
   }
   let [passed, seconds] = [0, 0];
-  for (const { stdin, stdout } of tests as z.output<typeof output>[]) {
+  for (const { stdin, stdout } of tests as z.output<typeof ioTest>[]) {
     const outcome = await runProgram(language, source, { stdin, ...options });
     seconds += outcome.seconds;
     if (outcome.status === 0 && outcome.stdout.trim() === stdout.trim()) passed++;
@@ -66,7 +79,7 @@ async function runTests(
   return { passed, seconds };
 }
 
-// After the code each test runs by itself, and the mark and its number are printed where it raises nothing.
+// The tests run one by one after the code. For each that throws nothing the mark and the test's number are printed.
 
 const pythonTests = (source: string, tests: readonly string[], mark: string): string => `${source}
 
@@ -96,14 +109,14 @@ ${test}
 })()
 `;
 
-/** Share of the lines that are short, without tabs or trailing space, in names that the language's people use. */
+/** Computes the share of lines of at most 100 characters, without tabs or trailing spaces, in the language's case for names. */
 function style(source: string, language: Language): number {
   const lines = source.split("\n").filter((line) => line.trim() !== "");
   if (!lines.length) return 0;
-  const odd =
+  const wrongCase =
     language === "python" ? /\b(def|for) \w*[a-z][A-Z]/ : /\b(function|let|const|var) \w*[a-z]_[a-z]|\bvar\b/;
   return (
-    lines.filter((line) => line.length <= 100 && !/\t|\s$/.test(line) && !odd.test(line)).length /
+    lines.filter((line) => line.length <= 100 && !/\t|\s$/.test(line) && !wrongCase.test(line)).length /
     lines.length
   );
 }

@@ -3,32 +3,34 @@ import { noSandboxPhrase } from "./sandbox/unsandboxed.ts";
 
 const answerOptions = { field: z.string().default("answer"), extract: z.string().optional() };
 
-/** A part of a reward. It has exactly one of the keys that say what scores. */
+/** Config of a term of a reward. Exactly one of `model`, `module`, `command`, … names what scores. */
 export const termConfig = z.strictObject({
-  /** What it is called in metrics; by default what it is. */
+  /** Name in metrics. Default: the key of what scores, such as "regex". */
   name: z.string().min(1).optional(),
   weight: z.number().default(1),
   /** A reward model: name, folder or run. */
   model: z.string().optional(),
   /** A JavaScript or TypeScript file whose default export is a `RewardFunction`. */
   module: z.string().optional(),
-  /** A shell command: a JSON line of each completion goes in, a line with a number comes out for each. */
+  /** A shell command that reads a JSON line for each completion and prints a number for each. */
   command: z.string().optional(),
-  /** A server: `{"samples": […]}` is posted to it, `{"scores": […]}` comes back. */
+  /** A server that answers a POST of `{"samples": […]}` with `{"scores": […]}`. */
   url: z.url().optional(),
-  /** Characters. */
+  /** Length in characters. */
   length: z.strictObject({ min: z.int().min(0).default(0), max: z.int().positive().optional() }).optional(),
+  /** Pattern that the completion should contain. */
   regex: z.strictObject({ pattern: z.string(), flags: z.string().default("") }).optional(),
-  /** Tags that the text is made of, in their order. */
+  /** Tags that the completion should consist of, in this order. */
   format: z.strictObject({ tags: z.array(z.string().min(1)).min(1) }).optional(),
+  /** JSON schema that the completion should satisfy. */
   jsonSchema: z.record(z.string(), z.unknown()).optional(),
-  /** Equal to a field of the prompt's row, letter case and white space aside. */
+  /** The answer should equal a field of the prompt's row, ignoring letter case and white space. */
   answer: z.strictObject(answerOptions).optional(),
-  /** Its last number equal to that of a field of the prompt's row. */
+  /** The last number of the answer should equal that of a field of the prompt's row. */
   numeric: z.strictObject({ ...answerOptions, tolerance: z.number().min(0).default(1e-6) }).optional(),
-  /** −(share of n-grams said before). */
+  /** Penalty: −(share of repeated n-grams). */
   repetition: z.strictObject({ size: z.int().positive().default(3) }).optional(),
-  /** Code that is run against the tests in a field of the prompt's row, in a sandbox. */
+  /** Runs the completion's code in a sandbox against the tests in a field of the prompt's row. */
   code: z
     .strictObject({
       language: z.enum(["javascript", "typescript", "python"]),
@@ -48,12 +50,12 @@ export const termConfig = z.strictObject({
       withoutSandbox: z.literal(noSandboxPhrase).optional(),
     })
     .optional(),
-  /** Longest that a program may take, for a completion or, by command or server, for a batch. */
+  /** Time limit of a function for a completion, or of a command or server for a batch. */
   timeoutSeconds: z.number().positive().default(60),
 });
 export type Term = z.output<typeof termConfig>;
 
-/** A reward as a recipe has it: a name, path or address, one part with settings, or a list of parts that are summed. */
+/** A reward in a recipe: a name, path or address, one term with settings, or a list of terms, whose weighted sum is the reward. */
 export const rewardSpec = z.union([
   z.string(),
   z.record(z.string(), z.unknown()),

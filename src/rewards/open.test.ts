@@ -24,7 +24,7 @@ const file = (name: string, text: string) => {
 };
 
 describe("a reward", () => {
-  it("is a function, in the order of the samples however long each takes", async () => {
+  it("is a function: scores are in the order of the samples, however long each takes", async () => {
     const slow = async (_: unknown, text: string) => {
       await new Promise((resolve) => setTimeout(resolve, 30 - 10 * text.length));
       return text.length;
@@ -50,7 +50,7 @@ describe("a reward", () => {
     await expect(openReward("nowhere.ts")).rejects.toThrow(/nowhere\.ts: there is no such file/);
   });
 
-  it("is a weighted sum, each part apart", async () => {
+  it("is a weighted sum, with the score of each part", async () => {
     const reward = await openReward([
       { name: "short", length: { max: 2 }, weight: 2 },
       { regex: { pattern: "b" }, weight: -1 },
@@ -80,7 +80,7 @@ describe("a reward", () => {
     await expect(total(reward)).rejects.toThrow(/no finite number, for: "a"/);
   });
 
-  it("ends a function that does not end", async () => {
+  it("stops waiting for a function that takes too long", async () => {
     await expect(
       total({
         module: file("never.mjs", "export default () => new Promise(() => {});"),
@@ -105,10 +105,10 @@ describe("a command", () => {
     ["prints too little", "echo 1", /3 completions went in and 1 lines came out/],
     ["prints no number", "printf '1\\ntwo\\n3\\n'", /printed "two"/],
     ["is not there", "no-such-command-here", /ended with 127/],
-  ])("that %s is told", async (_, text, why) => {
+  ])("that %s is an error", async (_, text, why) => {
     await expect(command(text)).rejects.toThrow(why);
   });
-  it("that does not end is ended, with what it began", async () => {
+  it("that takes too long is killed, with its children", async () => {
     const mark = `sleep 98.${process.pid}`;
     await expect(command(`${mark} & ${mark}`, 0.3)).rejects.toThrow(/did not end in 0.3 s/);
     const { spawnSync } = await import("node:child_process");
@@ -135,11 +135,11 @@ describe("a server", () => {
   });
   afterAll(() => new Promise((resolve) => server.close(resolve)));
 
-  it("is posted the samples, and asked again while it is busy", async () => {
+  it("gets a POST of the samples, and another while it is busy", async () => {
     busy = 2;
     expect(await total(`${address}/`)).toEqual([1, 3, 0]);
   });
-  it("that refuses or answers otherwise is told", async () => {
+  it("that refuses or answers something else is an error", async () => {
     await expect(total(`${address}/refuses`)).rejects.toThrow(/answers 400: no/);
     await expect(total(`${address}/short`)).rejects.toThrow(/1 scores for 3/);
   });

@@ -21,41 +21,46 @@ import type { Answer, RewardFunction, Scorer } from "./scorer.ts";
 
 type TermInput = z.input<typeof termConfig>;
 
-/** What can be given as a reward: a model, a function, a name, path or address, or parts with settings. */
+/** A reward to open: a model, a function, a name, path or address, or terms with settings. */
 export type RewardInput = Model | RewardFunction | string | TermInput | readonly TermInput[];
 
-/** One part of a reward. */
+/** A loaded term of a reward. */
 interface Part {
   score: (answers: readonly Answer[], signal?: AbortSignal) => Promise<number[]> | number[];
   model?: Model;
-  /** Whether the model was loaded for it. */
+  /** Whether the model was loaded for this reward, which then disposes it. */
   owned?: boolean;
 }
 
-/** Completions that a function scores at once. */
-const atOnce = 16;
+/** Number of completions that a reward function scores concurrently. */
+const functionConcurrency = 16;
 
 /**
- * Makes a reward of what was given, and loads what it needs.
- * @throws InputError for what is none: an unknown kind, a module without a function, a model without a scalar head
+ * Opens a reward: loads its models and modules, and checks its settings.
+ * @param options `dtype`: precision of reward models. Default: bfloat16 where the CPU is fast at it, else float32
+ * @throws InputError for an unknown kind of term, a module without a function, or a model without a scalar head
  */
-export async function openReward(given: RewardInput, options: { dtype?: DType } = {}): Promise<Scorer> {
+export async function openReward(reward: RewardInput, options: { dtype?: DType } = {}): Promise<Scorer> {
   const parts: (Part & { name: string; weight: number })[] = [];
   const dispose = () => {
     for (const { model, owned } of parts) if (owned) model?.dispose();
   };
   try {
-    if (given instanceof Model) parts.push({ name: "model", weight: 1, ...modelPart(given) });
-    else if (typeof given === "function")
-      parts.push({ name: given.name || "function", weight: 1, ...functionPart(given, 60) });
+    if (reward instanceof Model) parts.push({ name: "model", weight: 1, ...modelPart(reward) });
+    else if (typeof reward === "function")
+      parts.push({ name: reward.name || "function", weight: 1, ...functionPart(reward, 60) });
     else
-      for (const [i, one] of [typeof given === "string" ? parseTerm(given) : given].flat().entries()) {
-        const term = parseConfig(termConfig, one, Array.isArray(given) ? `reward.${i}` : "reward");
+      for (const [i, input] of [typeof reward === "string" ? parseTerm(reward) : reward].flat().entries()) {
+        const term = parseConfig(termConfig, input, Array.isArray(reward) ? `reward.${i}` : "reward");
         const kind = termKind(term);
-        parts.push({ name: term.name ?? kind, weight: term.weight, ...(await open(term, kind, options)) });
+        parts.push({
+          name: term.name ?? kind,
+          weight: term.weight,
+          ...(await openTerm(term, kind, options)),
+        });
       }
-    const twice = parts.find(({ name }, i) => parts.findIndex((other) => other.name === name) < i);
-    if (twice) throw new InputError(`reward: two parts are called "${twice.name}": give each a name`);
+    const duplicate = parts.find(({ name }, i) => parts.findIndex((other) => other.name === name) < i);
+    if (duplicate) throw new InputError(`reward: two parts are called "${duplicate.name}": give each a name`);
   } catch (error) {
     dispose();
     throw error;
@@ -64,7 +69,7 @@ export async function openReward(given: RewardInput, options: { dtype?: DType } 
     model: parts.length === 1 ? parts[0]?.model : undefined,
     async score(answers, signal) {
       const scores = await Promise.all(
-        parts.map(async ({ name, score }) => checked(name, answers, await score(answers, signal))),
+        parts.map(async ({ name, score }) => checkScores(name, answers, await score(answers, signal))),
       );
       return answers.map((_, i) => ({
         score: parts.reduce((sum, { weight }, p) => sum + weight * (scores[p]?.[i] as number), 0),
@@ -75,62 +80,68 @@ export async function openReward(given: RewardInput, options: { dtype?: DType } 
   };
 }
 
-/** A name, path or address as the part that it looks like. */
-function parseTerm(given: string): TermInput {
-  if (/^https?:\/\//.test(given)) return { url: given };
-  return /\.[cm]?[jt]s$/.test(given) ? { module: given } : { model: given };
+/** Makes a term of a name, path or address: a server, a module, or else a model. */
+function parseTerm(reward: string): TermInput {
+  if (/^https?:\/\//.test(reward)) return { url: reward };
+  return /\.[cm]?[jt]s$/.test(reward) ? { module: reward } : { model: reward };
 }
 
 const { name: _, weight: __, timeoutSeconds: ___, ...kinds } = termConfig.shape;
 type Kind = keyof typeof kinds;
 
-/** A reward as a run's config names it. */
-export const rewardNames = (given: RewardInput): unknown =>
-  given instanceof Model
+/** Describes a reward in a run's config, as JSON. */
+export const rewardNames = (reward: RewardInput): unknown =>
+  reward instanceof Model
     ? "a model in memory"
-    : typeof given === "function"
-      ? given.name || "a function"
-      : given;
+    : typeof reward === "function"
+      ? reward.name || "a function"
+      : reward;
 
+/** Returns the key of a term that names what scores. @throws InputError unless there is exactly one */
 function termKind(term: Term): Kind {
   const names = Object.keys(kinds) as Kind[];
-  const given = names.filter((kind) => term[kind] !== undefined);
-  if (given.length === 1) return given[0] as Kind;
+  const present = names.filter((kind) => term[kind] !== undefined);
+  if (present.length === 1) return present[0] as Kind;
   throw new InputError(
-    `reward: a part has ${given.length ? given.join(" and ") : "nothing that scores"}; it should have exactly one of ${names.join(", ")}`,
+    `reward: a part has ${present.length ? present.join(" and ") : "nothing that scores"}; it should have exactly one of ${names.join(", ")}`,
   );
 }
 
-const ready = { length, regex, format, jsonSchema, answer, numeric, repetition };
+/** Built-in rewards by the term's key. */
+const builtin = { length, regex, format, jsonSchema, answer, numeric, repetition };
 
-async function open(term: Term, kind: Kind, options: { dtype?: DType }): Promise<Part> {
+/** Loads a term. */
+async function openTerm(term: Term, kind: Kind, options: { dtype?: DType }): Promise<Part> {
   const { timeoutSeconds } = term;
-  const of = <K extends Kind>(key: K) => term[key] as NonNullable<Term[K]>;
+  const setting = <K extends Kind>(key: K) => term[key] as NonNullable<Term[K]>;
   switch (kind) {
     case "model":
-      return { ...modelPart(await loadModel(of("model"), options)), owned: true };
+      return { ...modelPart(await loadModel(setting("model"), options)), owned: true };
     case "module":
-      return functionPart(await importReward(of("module")), timeoutSeconds);
+      return functionPart(await importReward(setting("module")), timeoutSeconds);
     case "command":
       return {
-        score: (samples, signal) => scoreByCommand(of("command"), samples, { timeoutSeconds, signal }),
+        score: (samples, signal) => scoreByCommand(setting("command"), samples, { timeoutSeconds, signal }),
       };
     case "url":
-      return { score: (samples, signal) => scoreByServer(of("url"), samples, { timeoutSeconds, signal }) };
+      return {
+        score: (samples, signal) => scoreByServer(setting("url"), samples, { timeoutSeconds, signal }),
+      };
     case "code": {
-      const { language, measure, container, withoutSandbox } = of("code");
+      const { language, measure, container, withoutSandbox } = setting("code");
       if (container !== undefined) findContainerEngine(container, language);
-      const elsewhere = measure === "style" || container || withoutSandbox;
-      const problem = elsewhere ? undefined : sandboxProblem();
+      const needsNoSandbox = measure === "style" || container || withoutSandbox;
+      const problem = needsNoSandbox ? undefined : sandboxProblem();
       if (problem) throw new InputError(`reward: ${noSandboxMessage(problem)}`);
-      // Its tests have limits of their own.
-      return functionPart(code(of("code")), undefined, availableParallelism());
+      // No timeout: `limits.seconds` limits each program.
+      return functionPart(code(setting("code")), undefined, availableParallelism());
     }
     default:
-      return functionPart(ready[kind](of(kind) as never), timeoutSeconds);
+      return functionPart(builtin[kind](setting(kind) as never), timeoutSeconds);
   }
 }
 
+/** Makes a part that scores with a reward model. @throws InputError for a model without a scalar head */
 function modelPart(model: Model): Part {
   if (model.head !== "score")
     throw new InputError(
@@ -146,46 +157,56 @@ function modelPart(model: Model): Part {
   };
 }
 
-/** @param seconds longest that it may take for a completion, where it waits for something */
-function functionPart(reward: RewardFunction, seconds: number | undefined, concurrency = atOnce): Part {
-  const one = async ({ prompt, text, metadata = {} }: Answer): Promise<number> => {
+/**
+ * Makes a part that scores with a function.
+ * @param seconds time limit for a completion, which a function that never awaits can exceed; undefined: none
+ */
+function functionPart(
+  reward: RewardFunction,
+  seconds: number | undefined,
+  concurrency = functionConcurrency,
+): Part {
+  const scoreOne = async ({ prompt, text, metadata = {} }: Answer): Promise<number> => {
     if (seconds === undefined) return reward(prompt, text, metadata);
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
+    const timeout = new Promise<never>((_, reject) => {
       timer = setTimeout(
         () => reject(new InputError(`reward: the function did not end in ${seconds} s`)),
         seconds * 1000,
       );
     });
     try {
-      return await Promise.race([reward(prompt, text, metadata), late]);
+      return await Promise.race([reward(prompt, text, metadata), timeout]);
     } finally {
       clearTimeout(timer);
     }
   };
   return {
-    score: (samples, signal) => pMap(samples, one, { concurrency, ...(signal && { signal }) }),
+    score: (samples, signal) => pMap(samples, scoreOne, { concurrency, ...(signal && { signal }) }),
   };
 }
 
+/** Imports the default export of a module. @throws InputError when it cannot be loaded or is no function */
 async function importReward(path: string): Promise<RewardFunction> {
   if (!existsSync(path)) throw new InputError(`${path}: there is no such file`);
-  let found: unknown;
+  let reward: unknown;
+  // A user's module: its path is known only now.
   try {
-    ({ default: found } = await import(pathToFileURL(resolve(path)).href));
+    ({ default: reward } = await import(pathToFileURL(resolve(path)).href));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ERR_UNKNOWN_FILE_EXTENSION")
       throw new InputError(`${path}: this Node runs no TypeScript: use 22.18 or later, or JavaScript (.mjs)`);
     throw new InputError(`${path}: cannot be loaded: ${(error as Error).message}`);
   }
-  if (typeof found !== "function")
+  if (typeof reward !== "function")
     throw new InputError(
       `${path}: has no function as its default export: export default (prompt, completion, metadata) => …`,
     );
-  return found as RewardFunction;
+  return reward as RewardFunction;
 }
 
-function checked(name: string, answers: readonly Answer[], scores: readonly unknown[]): number[] {
+/** Checks that there is a finite score for each answer. @throws InputError */
+function checkScores(name: string, answers: readonly Answer[], scores: readonly unknown[]): number[] {
   if (scores.length !== answers.length)
     throw new InputError(`reward "${name}": ${scores.length} scores for ${answers.length} completions`);
   const wrong = scores.findIndex((score) => typeof score !== "number" || !Number.isFinite(score));

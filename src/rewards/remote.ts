@@ -4,7 +4,7 @@ import { RemoteError } from "../data/errors.ts";
 import { postJson } from "../http/post.ts";
 import type { Answer } from "./scorer.ts";
 
-interface Limits {
+interface CallOptions {
   timeoutSeconds: number;
   signal?: AbortSignal | undefined;
 }
@@ -13,27 +13,35 @@ const toJson = ({ prompt, text, metadata = {} }: Answer) => ({ prompt, completio
 
 const reply = z.object({ scores: z.array(z.number()) });
 
-/** Scores by a server: `{"samples": [{prompt, completion, metadata}]}` is posted to it, `{"scores": [number]}` comes back. */
+/**
+ * Scores answers on a server. It answers a POST of `{"samples": [{prompt, completion, metadata}]}` with
+ * `{"scores": [number]}`.
+ * @throws RemoteError when it cannot be reached or answers something else
+ */
 export async function scoreByServer(
   url: string,
   answers: readonly Answer[],
-  limits: Limits,
+  options: CallOptions,
 ): Promise<number[]> {
-  const text = await postJson(url, { samples: answers.map(toJson) }, limits);
+  const text = await postJson(url, { samples: answers.map(toJson) }, options);
   try {
     return reply.parse(JSON.parse(text)).scores;
   } catch {
-    throw new RemoteError(`${url} answers what is no {"scores": [number, …]}: ${text.slice(0, 300)}`);
+    throw new RemoteError(`${url} should answer {"scores": [number, …]}, not: ${text.slice(0, 300)}`);
   }
 }
 
-/** Scores by a shell command, begun once for all: a JSON line of each sample goes in, a line with a number comes out for each. */
+/**
+ * Scores answers with a shell command, which runs once for all of them. It reads a JSON line
+ * `{prompt, completion, metadata}` for each and prints a number for each.
+ * @throws RemoteError when it fails, takes too long, or prints something else
+ */
 export async function scoreByCommand(
   command: string,
   answers: readonly Answer[],
-  { timeoutSeconds, signal }: Limits,
+  { timeoutSeconds, signal }: CallOptions,
 ): Promise<number[]> {
-  const { stdout } = await shell(
+  const { stdout } = await runShell(
     command,
     answers.map((answer) => `${JSON.stringify(toJson(answer))}\n`).join(""),
     timeoutSeconds,
@@ -54,25 +62,26 @@ export async function scoreByCommand(
   });
 }
 
-function shell(
+/** Runs a shell command to its end. @throws RemoteError when it fails or takes longer than `seconds` */
+function runShell(
   command: string,
   input: string,
   seconds: number,
   signal?: AbortSignal,
 ): Promise<{ stdout: string }> {
   return new Promise((resolve, reject) => {
-    // A group of its own: what the shell began ends with it.
+    // In a process group of its own, so that the shell's children are killed with it.
     const child = spawn(command, { shell: true, detached: true, stdio: ["pipe", "pipe", "pipe"] });
     const kill = () => {
       try {
         process.kill(-(child.pid as number), "SIGKILL");
       } catch {
-        // It has ended.
+        // The process group has ended.
       }
     };
-    let late = false;
+    let timedOut = false;
     const timer = setTimeout(() => {
-      late = true;
+      timedOut = true;
       kill();
     }, seconds * 1000);
     signal?.addEventListener("abort", kill, { once: true });
@@ -83,17 +92,17 @@ function shell(
     child.stderr.setEncoding("utf8").on("data", (text) => {
       stderr = (stderr + text).slice(-2000);
     });
-    child.stdin.on("error", () => {}); // it need not read all, or anything
+    child.stdin.on("error", () => {}); // the command may end without reading its input
     child.stdin.end(input);
     child.once("error", reject);
-    child.once("close", (code, killed) => {
+    child.once("close", (code, killSignal) => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", kill);
       if (signal?.aborted) return reject(signal.reason);
-      if (late) return reject(new RemoteError(`reward command "${command}" did not end in ${seconds} s`));
+      if (timedOut) return reject(new RemoteError(`reward command "${command}" did not end in ${seconds} s`));
       if (code !== 0)
         return reject(
-          new RemoteError(`reward command "${command}" ended with ${code ?? killed}: ${stderr.trim()}`),
+          new RemoteError(`reward command "${command}" ended with ${code ?? killSignal}: ${stderr.trim()}`),
         );
       resolve({ stdout });
     });

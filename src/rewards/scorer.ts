@@ -2,12 +2,15 @@ import type { Message, Prompt } from "../data/records.ts";
 import { mean } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 
-/** What a reward scores: a prompt of the data, with the text of an answer to it. */
+/** An answer to score: a prompt of the data, and the text of a completion. */
 export interface Answer extends Prompt {
   text: string;
 }
 
-/** A reward as a program: a number for a completion, higher is better. */
+/**
+ * A programmed reward: returns the score of a completion; higher is better. `metadata` has the other fields of the
+ * prompt's row.
+ */
 export type RewardFunction = (
   prompt: Message[],
   completion: string,
@@ -16,26 +19,26 @@ export type RewardFunction = (
 
 /** The score of an answer. */
 export interface Score {
-  /** Weighted sum of the parts. */
+  /** Reward: the weighted sum of the parts. */
   score: number;
   /** Score of each part of the reward by its name, before its weight. */
   parts: Record<string, number>;
 }
 
-/** What scores answers: a model, a program, or a weighted sum of such. */
+/** Source of rewards: a reward model, a program, or a weighted sum of several. */
 export interface Scorer {
   /**
-   * Scores answers, in their order.
-   * @throws InputError when a part gives no finite number for each answer
+   * Scores answers. @returns scores in the order of the answers
+   * @throws InputError when a part does not return a finite number for each answer
    */
   score(answers: readonly Answer[], signal?: AbortSignal): Promise<Score[]>;
-  /** The reward model, where the reward is one model and nothing else: a critic can begin from it. */
+  /** The reward model, if it is the only part: a critic can be initialised from it. */
   readonly model: Model | undefined;
-  /** Frees what was loaded for it. */
+  /** Frees the models that were loaded for it. */
   dispose(): void;
 }
 
-/** Mean score of each part of a reward that has several, by the metric's name. */
+/** Computes the mean score of each part as the metric `rewards/<name>`; none for a reward of one part. */
 export function meanParts(scores: readonly Score[]): Record<string, number> {
   const names = Object.keys(scores[0]?.parts ?? {});
   if (names.length < 2) return {};

@@ -2,8 +2,10 @@ import { batchRows, pack } from "../batch/pack.ts";
 import { InputError } from "../data/errors.ts";
 import type { Model } from "../models/model.ts";
 import { cat, noGrad, type Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
-import { KvCache } from "./kv-cache.ts";
+
+import { KvCache } from "./cache.ts";
 import type { Completion, SampleOptions } from "./sampler.ts";
+
 import { filterLogits, maskTokens, type Sampling, sampleTokens } from "./sampling.ts";
 
 /** A prompt to complete, with its sampling settings. */

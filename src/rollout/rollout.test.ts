@@ -4,8 +4,8 @@ import { scoreAll } from "../batch/score.ts";
 import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
 import { type DType, memory, operator, ops, Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { KvCache } from "./cache.ts";
 import { decode, generate } from "./generate.ts";
-import { KvCache } from "./kv-cache.ts";
 import { type Completion, isFinished } from "./sampler.ts";
 import { filterLogits, sampleTokens, sampleTokensUnfused } from "./sampling.ts";
 

@@ -7,8 +7,9 @@ import { isObject } from "../data/jsonl.ts";
 type Settings = Record<string, unknown>;
 
 /**
- * The config in `input`, with the schema's defaults. Unknown keys are errors at any depth, whether or not the schema is
- * strict. Throws `InputError` with every mistake on a line of its own; `where` is the file they are in.
+ * Parses a config and fills in the schema's defaults. Unknown keys are errors at any depth, even if the schema is not
+ * strict.
+ * @param where the file that `input` is from, for errors @throws InputError that lists every mistake, one on each line
  */
 export function parseConfig<T extends z.ZodObject>(schema: T, input: unknown, where: string): z.output<T> {
   const unknown = unknownKeys(schema, input, "");
@@ -18,17 +19,20 @@ export function parseConfig<T extends z.ZodObject>(schema: T, input: unknown, wh
   throw new InputError(result.error.issues.map((issue) => `${where}: ${describe(issue, input)}`).join("\n"));
 }
 
+/** Lists unknown keys, each with the known key that is most similar. */
 function unknownKeys(schema: unknown, input: unknown, path: string): string[] {
   const object = unwrap(schema);
   if (!(object instanceof z.ZodObject) || !isObject(input)) return [];
   return Object.entries(input).flatMap(([key, value]) => {
     if (Object.hasOwn(object.shape, key)) return unknownKeys(object.shape[key], value, `${path}${key}.`);
-    const near = nearest(key, Object.keys(object.shape));
-    return [`unknown key "${path}${key}"${near === undefined ? "" : ` (did you mean "${path}${near}"?)`}`];
+    const similar = mostSimilar(key, Object.keys(object.shape));
+    return [
+      `unknown key "${path}${key}"${similar === undefined ? "" : ` (did you mean "${path}${similar}"?)`}`,
+    ];
   });
 }
 
-/** The schema inside `.optional()`, `.default()` and the like. */
+/** Returns the schema inside `.optional()`, `.nullable()`, `.default()` and `.prefault()`. */
 function unwrap(schema: unknown): unknown {
   const wrapped =
     schema instanceof z.ZodOptional ||
@@ -38,6 +42,7 @@ function unwrap(schema: unknown): unknown {
   return wrapped ? unwrap(schema.unwrap()) : schema;
 }
 
+/** Describes a mistake, with the value that is wrong. */
 function describe(issue: z.core.$ZodIssue, input: unknown): string {
   const value = issue.path.reduce<unknown>((at, key) => (at as Settings | undefined)?.[key as string], input);
   const message = issue.message
@@ -49,16 +54,16 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string {
     : `${path}${message}, got ${JSON.stringify(value)}`;
 }
 
-/** The name closest to `key` by edits, letter case and `_` aside; undefined when none is close. */
-function nearest(key: string, names: string[]): string | undefined {
-  const plain = (name: string) => name.replace(/[_-]/g, "").toLowerCase();
+/** Returns the name with the smallest edit distance to `key`, ignoring case, `_` and `-`; undefined when none is similar. */
+function mostSimilar(key: string, names: string[]): string | undefined {
+  const normalise = (name: string) => name.replace(/[_-]/g, "").toLowerCase();
   const [best] = names
-    .map((name) => ({ name, edits: editDistance(plain(key), plain(name)) }))
+    .map((name) => ({ name, edits: editDistance(normalise(key), normalise(name)) }))
     .sort((a, b) => a.edits - b.edits);
   return best && best.edits <= Math.max(2, key.length / 3) ? best.name : undefined;
 }
 
-/** Levenshtein's: the fewest letters put in, left out or changed that make `b` of `a`. */
+/** Computes the Levenshtein distance: the fewest insertions, deletions and substitutions that turn `a` into `b`. */
 export function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
@@ -72,7 +77,7 @@ export function editDistance(a: string, b: string): number {
   return row[b.length] as number;
 }
 
-/** The settings in a YAML file. Throws `InputError` with file and line for what can't be read. */
+/** Reads the settings in a YAML file. @throws InputError with file and line when it is missing or malformed */
 export function readRecipe(path: string): Settings {
   const settings = parseYaml(readText(path), path);
   if (!isObject(settings)) throw new InputError(`${path}: expected settings, one "name: value" a line`);
@@ -98,7 +103,7 @@ function parseYaml(text: string, where: string): unknown {
   throw new InputError(`${where}${line === undefined ? "" : `:${line}`}: ${message}`);
 }
 
-/** A copy of the settings with each `a.b=value` of the command line put in; values are read as YAML. */
+/** Returns a copy of the settings with the `a.b=value` assignments of `--set` applied. Values are parsed as YAML. @throws InputError for a malformed assignment */
 export function applySet(settings: Settings, assignments: readonly string[]): Settings {
   const result = structuredClone(settings);
   for (const assignment of assignments) {

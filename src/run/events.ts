@@ -1,14 +1,14 @@
 import type { Message } from "../data/records.ts";
 
 /**
- * What a trainer tells while it works. Steps count optimiser or PPO steps from 1; 0 is before the first.
- * In the files each line also has `time` (ISO 8601), and a number that is NaN or infinite is null.
+ * Event of a training. Steps count optimiser steps (PPO: iterations) from 1; 0 is before the first.
+ * In events.jsonl and samples.jsonl each line also has `time` (ISO 8601), and NaN and infinite numbers are null.
  */
 export type Event =
   | { type: "start"; stage: string; total: number }
   | { type: "step"; step: number; total: number; metrics: Metrics }
   | { type: "eval"; step: number; metrics: Metrics }
-  /** Work without steps begins. */
+  /** Work that is not counted in steps begins. */
   | { type: "phase"; what: string }
   | { type: "warning"; code: string; message: string }
   | { type: "checkpoint"; step: number; path: string }
@@ -17,7 +17,7 @@ export type Event =
   | { type: "interrupted"; step: number }
   | { type: "done"; step: number; metrics: Metrics };
 
-/** A completion that a step learned from. Runs of format 1 have the first five fields alone. */
+/** A completion that a step trained on. Runs of format 1 have the first five fields only. */
 export interface SampleEvent {
   type: "sample";
   step: number;
@@ -32,11 +32,11 @@ export interface SampleEvent {
   promptId?: string;
   /** The whole prompt. */
   messages?: Message[];
-  /** Score of each part of a reward that has several, by its name. */
+  /** Score of each part by name, if the reward has several. */
   parts?: Record<string, number>;
-  /** Its tokens, and what belongs to each: a list for each name, such as `logprobs`, `refLogprobs`, `values`. */
+  /** Token ids, and lists of one value per token, such as `logprobs`, `refLogprobs`, `values`. */
   tokens?: { ids: number[]; mask: number[]; logprobs: number[] } & Record<string, number[]>;
 }
 
-/** Values by name, such as `objective/kl`; names are TRL's where the meaning is the same. */
+/** Metrics by name, such as `objective/kl`. Names are TRL's where the meaning is the same. */
 export type Metrics = Record<string, number>;

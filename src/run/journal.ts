@@ -9,19 +9,22 @@ import { Interrupted } from "./training.ts";
 import type { Warning } from "./warnings.ts";
 
 export interface JournalOptions {
-  /** The run directory; without one nothing is written. */
+  /** Run directory. Without it nothing is written. */
   run?: string | undefined;
+  /** Continues from the run's last checkpoint. */
   resume?: boolean | undefined;
   stage: string;
+  /** Effective config of the stage. */
   config: Record<string, unknown>;
-  /** Data by the option's name: a file, or records. */
+  /** Training data by the option's name: a file, or records in memory. */
   data: Record<string, string | readonly unknown[] | undefined>;
-  /** Versions of what trains: plumbline, node, libtorch. */
+  /** Versions for run.json: of plumbline, Node and libtorch. */
   versions: Record<string, string>;
+  /** Models that the run starts from: run directories or model names. */
   parents: string[];
 }
 
-/** What the log keeps of a completion. */
+/** A completion to log. */
 interface LoggedSample {
   prompt: Message[];
   id?: string;
@@ -32,55 +35,58 @@ interface LoggedSample {
   tokens: number[];
   mask: number[];
   logprobs: number[];
-  /** More lists of one number for each token, by name. */
+  /** More lists of one number per token, by name. */
   perToken?: Record<string, number[]>;
 }
 
-/** Where a trainer's events and checkpoints go: a run directory with TensorBoard files, or nowhere. */
+/** Log of a training: writes events, checkpoints and TensorBoard files to the run directory, if there is one. */
 export class Journal {
-  /** Where to go on from. */
+  /** Checkpoint to continue from; undefined for a new run. */
   readonly from: Checkpoint | undefined;
   readonly #run: Run | undefined;
-  readonly #board: TensorBoardWriter | undefined;
+  readonly #tensorboard: TensorBoardWriter | undefined;
 
   constructor({ run, resume = false, stage, config, data, versions, parents }: JournalOptions) {
-    const described = mapValues(data, describeData);
+    const dataDescriptions = mapValues(data, describeData);
     this.#run =
       run === undefined
         ? undefined
         : openRun(run, {
             stage,
-            config: { ...config, ...described },
+            config: { ...config, ...dataDescriptions },
             data: mapValues(data, hashData),
             versions,
             parents,
             resume,
           });
-    this.#board = run === undefined ? undefined : new TensorBoardWriter(join(run, "tensorboard"));
+    this.#tensorboard = run === undefined ? undefined : new TensorBoardWriter(join(run, "tensorboard"));
     this.from = resume ? this.#run?.latest() : undefined;
   }
 
+  /** Run directory, if there is one. */
   get dir(): string | undefined {
     return this.#run?.dir;
   }
 
-  /** Writes an event, and gives it back to be yielded. */
+  /** Writes an event. @returns the event, for the trainer to yield */
   log(event: Event): Event {
     this.#run?.write(event);
-    if ((event.type === "step" || event.type === "eval") && this.#board)
-      this.#board.scalars(event.step, event.metrics);
+    if ((event.type === "step" || event.type === "eval") && this.#tensorboard)
+      this.#tensorboard.scalars(event.step, event.metrics);
     return event;
   }
 
+  /** Logs a step's metrics. */
   step(step: number, total: number, metrics: Metrics): Event {
     return this.log({ type: "step", step, total, metrics });
   }
 
+  /** Logs and yields warnings. */
   *warn(warnings: readonly Warning[]): Generator<Event> {
     for (const warning of warnings) yield this.log({ type: "warning", ...warning });
   }
 
-  /** Completions of a step. */
+  /** Logs and yields completions of a step. */
   *samples(step: number, samples: readonly LoggedSample[]): Generator<Event> {
     for (const [i, sample] of samples.entries())
       yield this.log({
@@ -103,20 +109,21 @@ export class Journal {
       });
   }
 
-  /** Saves a checkpoint by `write`, where there is a run. */
+  /** Saves a checkpoint, if there is a run directory, and yields its event. @param write fills the checkpoint's directory */
   *save(step: number, write: (dir: string) => void, options: CheckpointOptions): Generator<Event> {
     if (this.#run)
       yield this.log({ type: "checkpoint", step, path: this.#run.checkpoint(step, write, options) });
   }
 
-  /** Logs the interrupt and throws `Interrupted`. */
+  /** Logs the interruption and throws `Interrupted`. */
   *interrupt(step: number): Generator<Event, never> {
     yield this.log({ type: "interrupted", step });
     throw new Interrupted(`interrupted after step ${step}${this.#run ? "; add --resume to go on" : ""}`);
   }
 
+  /** Closes the files and unlocks the run directory. */
   close(): void {
-    this.#board?.close();
+    this.#tensorboard?.close();
     this.#run?.finish();
   }
 }
@@ -126,11 +133,11 @@ const mapValues = <A, B>(record: Record<string, A | undefined>, map: (value: A) 
     Object.entries(record).flatMap(([name, value]) => (value === undefined ? [] : [[name, map(value)]])),
   );
 
-/** Data as a run's config names it: its file, or how many records were given. */
+/** Describes data in a run's config: its file, or the number of records in memory. */
 const describeData = (data: string | readonly unknown[]): string =>
   typeof data === "string" ? data : `${data.length} records`;
 
-/** SHA-256 of a file's bytes, or of records as JSON: by it a resumed run knows its data again. */
+/** Computes the SHA-256 of a file, or of records as JSON. A run resumes only if its data has the same hash. */
 function hashData(data: string | readonly unknown[]): string {
   const hash = createHash("sha256");
   if (typeof data !== "string") return hash.update(JSON.stringify(data)).digest("hex");
@@ -145,5 +152,5 @@ function hashData(data: string | readonly unknown[]): string {
   return hash.digest("hex");
 }
 
-/** The JSON a checkpoint's `write` left. */
+/** Reads state.json of a checkpoint. */
 export const readState = <T>(dir: string): T => JSON.parse(readFileSync(join(dir, "state.json"), "utf8"));

@@ -2,20 +2,21 @@ import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:
 import { errorCode, InputError } from "../data/errors.ts";
 
 /**
- * Takes the lock file for this process. One whose process is dead is taken over.
- * Throws `InputError` with the holder's pid while that process lives.
+ * Acquires a lock file for this process. The lock of a dead process is replaced.
+ * @throws InputError with the holder's pid while that process lives
  */
 export function takeLock(path: string): void {
-  const mine = `${path}.${process.pid}`;
-  // Linked and not written in place: the lock is never seen without its content, even after a kill.
-  writeFileSync(mine, `${process.pid} ${startTime(process.pid)}`);
+  const ownFile = `${path}.${process.pid}`;
+  // The file is written first and then linked to `path`: so the lock has its content from the start, even after a kill.
+  writeFileSync(ownFile, `${process.pid} ${startTime(process.pid)}`);
   try {
-    while (!link(mine, path)) removeStale(path, mine);
+    while (!link(ownFile, path)) removeStale(path, ownFile);
   } finally {
-    rmSync(mine, { force: true });
+    rmSync(ownFile, { force: true });
   }
 }
 
+/** Makes a hard link. @returns false if the target exists */
 function link(from: string, to: string): boolean {
   try {
     linkSync(from, to);
@@ -26,24 +27,25 @@ function link(from: string, to: string): boolean {
   }
 }
 
-function removeStale(path: string, mine: string): void {
+/** Removes a dead process's lock. @throws InputError if its process is alive */
+function removeStale(path: string, ownFile: string): void {
   const holder = read(path);
-  const [pid, born] = holder.split(" ");
-  if (pid && startTime(Number(pid)) === born) {
+  const [pid, started] = holder.split(" ");
+  if (pid && startTime(Number(pid)) === started) {
     throw new InputError(
       `${path}: process ${pid} is writing this run; wait for it, stop it, or use another name`,
     );
   }
-  // A rename succeeds for one process alone: another that saw the same dead holder can't remove our new lock.
-  const aside = `${mine}.stale`;
+  // Only one process can rename the file. So another process that read the same dead holder cannot remove a new lock.
+  const stale = `${ownFile}.stale`;
   try {
-    renameSync(path, aside);
+    renameSync(path, stale);
   } catch (error) {
     if (errorCode(error) !== "ENOENT") throw error;
     return;
   }
-  if (read(aside) !== holder) link(aside, path);
-  rmSync(aside);
+  if (read(stale) !== holder) link(stale, path); // it was a new lock: put it back
+  rmSync(stale);
 }
 
 function read(path: string): string {
@@ -56,8 +58,8 @@ function read(path: string): string {
 }
 
 /**
- * What tells a living process from an earlier one of the same pid (a restarted container gives out the same few):
- * its start time on Linux, "alive" elsewhere. Undefined for a dead process.
+ * Returns the start time of a process on Linux, "alive" on other systems, undefined for a dead process. It distinguishes
+ * a process from an earlier one of the same pid, which a restarted container often has.
  */
 function startTime(pid: number): string | undefined {
   try {
@@ -66,7 +68,7 @@ function startTime(pid: number): string | undefined {
     if (errorCode(error) === "ESRCH") return undefined;
   }
   try {
-    // After the command name, which may hold spaces: the state first, the start time 20th (proc(5)).
+    // Fields after the command name, which may contain spaces: the state is the first, the start time the 20th (proc(5)).
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
       .replace(/^.*\) /s, "")
       .split(" ");

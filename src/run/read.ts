@@ -4,7 +4,7 @@ import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import type { Event, SampleEvent } from "./events.ts";
 
-// Reads run directories, for the command line, reports and pages. What writes them is run.ts.
+// Reads run directories, for the command line, reports and web pages. run.ts writes them.
 
 const runFile = z.looseObject({
   format: z.int().default(1),
@@ -13,12 +13,13 @@ const runFile = z.looseObject({
   config: z.record(z.string(), z.unknown()),
   parents: z.array(z.string()).default([]),
 });
-/** What run.json says of a run. */
+/** Contents of run.json. */
 export type RunFile = z.output<typeof runFile>;
 
+/** Whether a folder is a run directory. */
 export const isRun = (dir: string): boolean => existsSync(join(dir, "run.json"));
 
-/** @throws InputError when `dir` is no run */
+/** Reads run.json. @throws InputError when `dir` is no run directory, or the file is damaged */
 export function readRunFile(dir: string): RunFile {
   const path = join(dir, "run.json");
   if (!isRun(dir))
@@ -31,14 +32,14 @@ export function readRunFile(dir: string): RunFile {
   }
 }
 
-/** Events of a run, without its samples. */
+/** Reads the events of a run, without its samples. */
 export const readEvents = (dir: string): Event[] => readLog(join(dir, "events.jsonl"));
 
-/** Samples of a run, in the order of its steps. */
+/** Reads the samples of a run, in the order of its steps. */
 export const readSamples = (dir: string): SampleEvent[] =>
   readLog(join(dir, "samples.jsonl")).filter((event) => event.type === "sample");
 
-/** The lines of a log. One that a kill has torn is left out. */
+/** Reads the events in a log file. An incomplete last line, which a kill may leave, is skipped. */
 function readLog(path: string): Event[] {
   if (!existsSync(path)) return [];
   return readFileSync(path, "utf8")
@@ -52,16 +53,17 @@ function readLog(path: string): Event[] {
     });
 }
 
-/** A run in a list. */
+/** Summary of a run, for lists. */
 export interface RunSummary {
   run: string;
   stage: string;
   created: string;
   state: "done" | "interrupted" | "running or killed" | "stopped";
-  /** Steps that its log has. */
+  /** Last step in its log. */
   step: number;
 }
 
+/** Summarises a run. @throws InputError when `dir` is no run directory */
 export function summariseRun(dir: string): RunSummary {
   const { stage, created } = readRunFile(dir);
   const events = readEvents(dir);
@@ -76,7 +78,7 @@ export function summariseRun(dir: string): RunSummary {
   };
 }
 
-/** Run directories in a folder, two levels deep, oldest first. */
+/** Finds the run directories in a folder, two levels deep, oldest first. */
 export function findRuns(folder: string, depth = 2): RunSummary[] {
   if (!existsSync(folder)) return [];
   if (isRun(folder)) return [summariseRun(folder)];

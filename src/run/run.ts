@@ -21,15 +21,15 @@ import { takeLock } from "./lock.ts";
 
 export interface RunOptions {
   stage: string;
-  /** The effective config, as JSON. */
+  /** Effective config, which is stored as JSON. */
   config: Record<string, unknown>;
-  /** SHA-256 of each of its data, by the option's name. */
+  /** SHA-256 of the training data, by the option's name. */
   data?: Record<string, string>;
-  /** Versions of what ran: plumbline, node, libtorch. */
+  /** Versions of plumbline, node and libtorch. */
   versions: Record<string, string>;
-  /** Where the run's models came from: run directories or model names. */
+  /** Models that the run starts from: run directories or model names. */
   parents: string[];
-  /** Goes on from the last checkpoint of a run that is there already. */
+  /** Continues from the last checkpoint of an existing run. */
   resume: boolean;
 }
 
@@ -50,9 +50,9 @@ const bestFile = z.object({ step: z.number() });
 /**
  * Opens the run directory `dir` for writing, and locks it until `finish()`.
  *
- * A new run needs a missing or empty directory. A resumed one needs the same stage and config; what was logged after
- * the last checkpoint is cut off, since those steps will run again (all of it where there is no checkpoint: the run
- * starts over). Throws `InputError` otherwise, and while another process has the run open.
+ * A new run needs a missing or empty directory. A resumed run needs the same stage, config and data; log lines after its
+ * last checkpoint are removed, since those steps will run again. Without a checkpoint the run starts over.
+ * @throws InputError when these conditions do not hold, or another process has the run open
  */
 export function openRun(dir: string, options: RunOptions): Run {
   if (options.resume && !existsSync(join(dir, "run.json"))) {
@@ -74,8 +74,9 @@ export function openRun(dir: string, options: RunOptions): Run {
   }
 }
 
+/** Writes run.json of a new run. @throws InputError when the directory is not empty */
 function create(dir: string, { stage, config, data = {}, versions, parents }: RunOptions): void {
-  // A kill while the run was being made leaves a lock or a temporary file, which are in nobody's way.
+  // A process that was killed while it created the run leaves a lock or a temporary file, which are ignored.
   const present = readdirSync(dir).filter(
     (name) => !name.startsWith("lock") && !name.startsWith("run.json.tmp-"),
   );
@@ -89,6 +90,7 @@ function create(dir: string, { stage, config, data = {}, versions, parents }: Ru
   writeJson(join(dir, "run.json"), { format, stage, config, data, ...seed, versions, created, parents });
 }
 
+/** Checks that a run has the same stage, config and data. @throws InputError when it has not */
 function checkSameRun(dir: string, { stage, config, data = {} }: RunOptions): void {
   const path = join(dir, "run.json");
   const before = readJson(path, runFile);
@@ -99,7 +101,7 @@ function checkSameRun(dir: string, { stage, config, data = {} }: RunOptions): vo
   if (before.stage !== stage) {
     throw new InputError(`${dir}: this is a run of ${before.stage}, not of ${stage}; use another name`);
   }
-  // Through JSON, as the stored one went.
+  // Through JSON, as the stored config, which has no undefined values.
   const keys = differingKeys(before.config, JSON.parse(JSON.stringify(config)));
   if (keys.length > 0) {
     throw new InputError(
@@ -109,7 +111,7 @@ function checkSameRun(dir: string, { stage, config, data = {} }: RunOptions): vo
   checkData(dir, before.data, data);
 }
 
-/** Refuses data that is not what the run began with. Runs of format 1 have no hashes to compare. */
+/** Checks that the data has not changed. Runs of format 1 have no hashes to compare. @throws InputError when it has */
 function checkData(dir: string, before: Record<string, string>, now: Record<string, string>): void {
   const changed = Object.keys(before).filter((name) => name in now && now[name] !== before[name]);
   if (changed.length > 0)
@@ -118,7 +120,7 @@ function checkData(dir: string, before: Record<string, string>, now: Record<stri
     );
 }
 
-/** The dotted paths at which two JSON values differ. */
+/** Lists the dotted paths at which two JSON values differ. */
 function differingKeys(a: unknown, b: unknown, path = ""): string[] {
   if (isDeepStrictEqual(a, b)) return [];
   if (!isObject(a) || !isObject(b)) return [path];
@@ -148,10 +150,10 @@ export class Run {
   }
 
   /**
-   * Saves a checkpoint, and returns its directory. `write` fills a temporary directory, which gets its name only when
-   * all of it is on the disk. Then all but the newest `keep` and the one last saved as `best` are removed.
-   * A step already saved is not saved again unless `replace` says that its state is another. A full disk throws
-   * `InputError`.
+   * Saves a checkpoint atomically, then removes all but the newest `keep` checkpoints and the best one. A step that is
+   * saved already is not saved again, unless `replace` is set.
+   * @param write fills a temporary directory, which is renamed once its files are flushed to the disk
+   * @returns the checkpoint's directory @throws DiskError when the disk is full
    */
   checkpoint(
     step: number,
@@ -169,7 +171,7 @@ export class Run {
         syncTree(temporary);
         writeJson(join(temporary, "complete.json"), { step, created: new Date().toISOString() });
         const replaced = join(this.#checkpoints, `.replaced-${step}`);
-        if (existsSync(dir)) renameSync(dir, replaced); // a kill before the next line is mended by rewind()
+        if (existsSync(dir)) renameSync(dir, replaced); // rewind() recovers from a kill before the next line
         renameSync(temporary, dir);
         syncPath(this.#checkpoints);
         rmSync(replaced, { recursive: true, force: true });
@@ -183,12 +185,12 @@ export class Run {
     return dir;
   }
 
-  /** The newest complete checkpoint. */
+  /** Finds the newest complete checkpoint. */
   latest(): Checkpoint | undefined {
     return newestCheckpoint(this.dir);
   }
 
-  /** The checkpoint last saved as the best. */
+  /** Finds the checkpoint that was last saved as the best. */
   best(): Checkpoint | undefined {
     const path = join(this.#checkpoints, "best.json");
     if (!existsSync(path)) return undefined;
@@ -196,7 +198,7 @@ export class Run {
     return this.#complete().find((checkpoint) => checkpoint.step === step);
   }
 
-  /** Lets go of the directory. Call it in a `finally`; a second call does nothing. */
+  /** Unlocks the directory. Call it in a `finally`; a second call does nothing. */
   finish(): void {
     if (this.#finished) return;
     this.#finished = true;
@@ -204,7 +206,7 @@ export class Run {
   }
   #finished = false;
 
-  /** @internal Back to the state at the last checkpoint. */
+  /** @internal Restores the directory to its state at the last checkpoint. */
   rewind(): void {
     for (const name of readdirSync(this.#checkpoints)) {
       const path = join(this.#checkpoints, name);
@@ -215,7 +217,7 @@ export class Run {
       else if (replaced) rmSync(path, { recursive: true });
     }
     const step = this.latest()?.step;
-    for (const name of ["events", "samples"] as const) cutLog(this.#log(name), step);
+    for (const name of ["events", "samples"] as const) truncateLog(this.#log(name), step);
   }
 
   #log(name: "events" | "samples"): string {
@@ -230,7 +232,7 @@ export class Run {
     const best = this.best()?.step;
     for (const { step, dir } of this.#complete().slice(0, -Math.max(1, keep))) {
       if (step === best) continue;
-      // Its mark goes first: half removed, it must not pass for a whole one.
+      // complete.json is removed first, so that a half-removed checkpoint does not count as complete.
       rmSync(join(dir, "complete.json"));
       rmSync(dir, { recursive: true });
     }
@@ -238,20 +240,21 @@ export class Run {
 }
 
 export interface CheckpointOptions {
-  /** How many of the newest checkpoints stay, at least 1. */
+  /** Number of newest checkpoints to keep, at least 1. */
   keep: number;
-  /** Marks this one as the best so far, which also stays. */
+  /** Marks this checkpoint as the best so far, which is kept too. */
   best?: boolean;
-  /** Saves a step again that is saved already. */
+  /** Saves the step again if it is saved already. */
   replace?: boolean;
 }
 
+/** A complete checkpoint. */
 export interface Checkpoint {
   step: number;
   dir: string;
 }
 
-/** Where the model of a run is: its newest complete checkpoint. Undefined where `dir` is no run directory. */
+/** Returns the folder of a run's newest checkpoint; undefined if `dir` is no run directory. @throws InputError when the run has no checkpoint */
 export function checkpointOfRun(dir: string): string | undefined {
   if (!existsSync(join(dir, "run.json"))) return undefined;
   const newest = newestCheckpoint(dir);
@@ -259,11 +262,11 @@ export function checkpointOfRun(dir: string): string | undefined {
   return newest.dir;
 }
 
-/** The newest complete checkpoint of the run in `dir`, if there is one. */
+/** Finds the newest complete checkpoint of a run. */
 export const newestCheckpoint = (dir: string): Checkpoint | undefined =>
   completeCheckpoints(join(dir, "checkpoints")).at(-1);
 
-/** Complete checkpoints in a folder, oldest first. */
+/** Lists the complete checkpoints in a folder, oldest first. */
 function completeCheckpoints(folder: string): Checkpoint[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder)
@@ -279,8 +282,8 @@ function isComplete(dir: string): boolean {
   return existsSync(join(dir, "complete.json"));
 }
 
-/** Cuts a log at the first line that is past `step`, or torn by a kill; empties it where there is no step. */
-function cutLog(path: string, step: number | undefined): void {
+/** Truncates a log before the first line that is after `step` or incomplete; without a step, empties it. */
+function truncateLog(path: string, step: number | undefined): void {
   if (!existsSync(path)) return;
   const bytes = readFileSync(path);
   let end = 0;
@@ -293,7 +296,7 @@ function cutLog(path: string, step: number | undefined): void {
   truncateSync(path, end);
 }
 
-/** The step of a log line, 0 where its event has none; undefined for a torn line. */
+/** Returns the step of a log line, 0 if its event has none; undefined for an incomplete line. */
 function stepOf(line: string): number | undefined {
   try {
     return z.object({ step: z.number().default(0) }).parse(JSON.parse(line)).step;
@@ -302,7 +305,7 @@ function stepOf(line: string): number | undefined {
   }
 }
 
-/** Makes sure that the directory and all in it are on the disk. */
+/** Flushes a directory and everything in it to the disk. */
 function syncTree(dir: string): void {
   for (const entry of readdirSync(dir, { withFileTypes: true })) {
     const path = join(dir, entry.name);

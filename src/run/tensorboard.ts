@@ -17,7 +17,7 @@ export class TensorBoardWriter {
     this.#write(field(3, "bytes", Buffer.from("brain.Event:2")));
   }
 
-  /** One point for each metric. Steps are whole numbers; TensorBoard shows single precision. */
+  /** Writes a point for each metric, in single precision. @param step a whole number */
   scalars(step: number, metrics: Metrics): void {
     const values = Object.entries(metrics).map(([tag, value]) =>
       field(1, "bytes", Buffer.concat([field(1, "bytes", Buffer.from(tag)), field(2, "float", value)])),
@@ -33,12 +33,12 @@ export class TensorBoardWriter {
     const event = Buffer.concat([field(1, "double", Date.now() / 1000), ...fields]);
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(event.length));
-    // One write a record: a kill leaves whole records, or a torn last one, which readers skip.
+    // One write per record: after a kill at most the last record is incomplete, which readers skip.
     writeFileSync(this.#file, Buffer.concat([length, maskedCrc(length), event, maskedCrc(event)]));
   }
 }
 
-/** A protobuf field: its number and wire type, then the value. */
+/** Encodes a protobuf field: number and wire type, then the value. */
 function field(number: number, type: "bytes", value: Buffer): Buffer;
 function field(number: number, type: "varint" | "float" | "double", value: number): Buffer;
 function field(
@@ -55,7 +55,7 @@ function field(
   return Buffer.concat([key(type === "float" ? 5 : 1), bytes]);
 }
 
-/** Seven bits a byte, the lowest first; the top bit says that more follow. */
+/** Encodes a protobuf varint: seven bits per byte, the lowest first; the top bit marks that more follow. */
 function varint(value: number): Buffer {
   const bytes: number[] = [];
   let rest = value;
@@ -70,14 +70,14 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** CRC-32C (Castagnoli), as TFRecord has it. */
+/** Computes CRC-32C (Castagnoli), the checksum of TFRecord. */
 export function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) crc = (crc >>> 8) ^ (crcTable[(crc ^ byte) & 0xff] as number);
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-/** Rotated and shifted, so that the checksum of data that holds checksums stays sound (TFRecord's own words). */
+/** Computes TFRecord's masked checksum: CRC-32C, rotated and shifted, since a CRC of data that contains CRCs is weak. */
 function maskedCrc(bytes: Uint8Array): Buffer {
   const crc = crc32c(bytes);
   const masked = Buffer.alloc(4);

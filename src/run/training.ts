@@ -1,16 +1,17 @@
 import type { Event } from "./events.ts";
 
-/** A training under way: iterate over its events, or wait for what it makes. It runs only while it is asked to. */
+/** A training in progress. Iterate over its events, or await its result with `done`. It runs only while one of these is awaited. */
 export interface Training<Result> extends AsyncIterable<Event> {
-  /** Runs to the end. Events that nobody iterated over are passed by. */
+  /** Runs the training to its end and discards the remaining events. @returns its result @throws Interrupted */
   done(): Promise<Result>;
 }
 
-/** The training stopped because its signal did; what it had was saved where it has a run directory. */
+/** The training stopped because its signal was aborted. If it has a run directory, its state was saved there. */
 export class Interrupted extends Error {
   override name = "Interrupted";
 }
 
+/** Makes a `Training` of a trainer's generator. */
 export function training<Result>(body: AsyncGenerator<Event, Result>): Training<Result> {
   let ended: { value: Result } | { error: unknown } | undefined;
   async function* events(): AsyncGenerator<Event> {

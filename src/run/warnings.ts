@@ -1,17 +1,17 @@
 import { mean } from "../statistics/numbers.ts";
 
-/** A guard rail that spoke: `code` is stable, `message` says what it saw and what to do. */
+/** Warning of a check: `code` is stable, `message` says what was measured and what to do. */
 export interface Warning {
   code: string;
   message: string;
 }
 
-// Each function returns its warning in a list, or an empty list, so that callers can spread them.
+// Each function returns a list with its warning, or an empty list, so that callers can spread them.
 function warnIf(condition: boolean, code: string, message: string): Warning[] {
   return condition ? [{ code, message }] : [];
 }
 
-/** `count`: comparisons that train a reward model. */
+/** Warns of too few comparisons for a reward model. @param count of comparisons */
 export function fewComparisons(count: number): Warning[] {
   return warnIf(
     count < 5000,
@@ -21,7 +21,7 @@ export function fewComparisons(count: number): Warning[] {
   );
 }
 
-/** `klCoef`: β, the weight of the KL penalty. */
+/** Warns of a KL penalty that hardly holds the policy. @param klCoef β, the weight of the KL penalty */
 export function lowKlCoef(klCoef: number): Warning[] {
   return warnIf(
     klCoef < 0.01,
@@ -31,7 +31,7 @@ export function lowKlCoef(klCoef: number): Warning[] {
   );
 }
 
-/** `normalise`: whether scores are brought to a running mean and standard deviation. */
+/** Warns of scores without normalisation. @param normalise whether scores are normalised by their running mean and deviation */
 export function scoresNotNormalised(normalise: boolean): Warning[] {
   return warnIf(
     !normalise,
@@ -41,8 +41,9 @@ export function scoresNotNormalised(normalise: boolean): Warning[] {
 }
 
 /**
- * `worstRatio`: of the importance ratios π_trainer/π_rollout in the very first pass over a rollout, before any update,
- * the one farthest from 1. `tolerance` depends on the precision of the weights.
+ * Warns when trainer and rollout compute different probabilities of the same tokens.
+ * @param worstRatio importance ratio π_trainer / π_rollout farthest from 1, before the first update on a rollout
+ * @param tolerance depends on the precision of the weights
  */
 export function rolloutTrainerMismatch(worstRatio: number, tolerance: number): Warning[] {
   return warnIf(
@@ -53,7 +54,7 @@ export function rolloutTrainerMismatch(worstRatio: number, tolerance: number): W
   );
 }
 
-/** `k1`: mean k1 estimate of the KL to the reference, nats a response. */
+/** Warns of a KL estimate far below 0. @param k1 mean k1 estimate of the KL to the reference, nats per response */
 export function negativeKl(k1: number): Warning[] {
   return warnIf(
     k1 < -1, // TRL's PPOTrainer warned at the same value.
@@ -63,7 +64,7 @@ export function negativeKl(k1: number): Warning[] {
   );
 }
 
-/** `share`: of responses that never reached a stop token, 0 to 1. */
+/** Warns when most responses have no stop token. @param share of responses without a stop token, 0 to 1 */
 export function noEos(share: number): Warning[] {
   return warnIf(
     share > 0.5,
@@ -72,21 +73,21 @@ export function noEos(share: number): Warning[] {
   );
 }
 
-/** One step's health, as "Secrets of RLHF" (Zheng et al. 2023) watches it. */
+/** Measures of a step that show pattern collapse ("Secrets of RLHF", Zheng et al. 2023). */
 export interface Health {
   /** Mean score of the responses. */
   score: number;
   /** Mean response length, tokens. */
   length: number;
-  /** Perplexity of the responses under the reference. */
+  /** Perplexity of the responses under the reference model. */
   refPerplexity: number;
 }
 
 const collapseWindow = 20;
 
 /**
- * Longer replies of lower perplexity while the reward rises: the sign of pattern collapse. Compares the two halves of
- * the last 20 steps; a change counts from a tenth on, to pass over noise.
+ * Warns of pattern collapse: responses get longer and more predictable while the score rises. Compares the two halves of
+ * the last 20 steps; changes of length and perplexity below a tenth are taken as noise.
  */
 export function collapse(history: readonly Health[]): Warning[] {
   const recent = history.slice(-collapseWindow);

@@ -14,16 +14,17 @@ import {
 import { seccompFilter } from "./seccomp.ts";
 import { noSandboxPhrase } from "./unsandboxed.ts";
 
-// Namespaces of its own for processes, the network, users and mounts; of the file system only what the interpreter needs,
-// read-only; no environment; a filter of system calls.
+// The sandbox has its own namespaces for processes, network, users and mounts, a read-only file system of only what the
+// interpreter needs, no environment variables, and a filter of system calls.
 
+/** Starts a program in a bubblewrap sandbox. @throws InputError where there is no sandbox on this machine */
 export function startInBubblewrap(language: Language, source: string, limit: Limits): RunningProgram {
   const { command, folders } = interpreter(language);
   const file = `/program/main.${extensionOf(language, source)}`;
   const child = spawn(
     findBubblewrap(),
     [
-      ...bubblewrap(limit, folders),
+      ...bubblewrapArgs(limit, folders),
       ...["--ro-bind-data", "3", file, "--seccomp", "4", "--remount-ro", "/"],
       ...["--", prlimit, ...ulimits(limit), `--nproc=${limit.processes}`, "--", ...command, file],
     ],
@@ -31,11 +32,12 @@ export function startInBubblewrap(language: Language, source: string, limit: Lim
   );
   writeInput(child, 3, source);
   writeInput(child, 4, seccompFilter());
-  // All that it began is in its namespace.
+  // Killing the first process of the namespace ends all processes in it.
   return { child, kill: () => child.kill("SIGKILL"), cleanUp: () => {} };
 }
 
-const bubblewrap = ({ filesMb }: Limits, folders: readonly string[]): string[] => [
+/** Arguments of bubblewrap. */
+const bubblewrapArgs = ({ filesMb }: Limits, folders: readonly string[]): string[] => [
   ...[
     "--unshare-all",
     "--unshare-user",
@@ -56,22 +58,23 @@ const bubblewrap = ({ filesMb }: Limits, folders: readonly string[]): string[] =
   ...["--size", String(filesMb * 1024 * 1024), "--tmpfs", "/tmp", "--chdir", "/tmp"],
 ];
 
-let found: string | undefined;
+let bubblewrapPath: string | undefined;
+/** Returns the path of bubblewrap. @throws InputError where it does not work */
 function findBubblewrap(): string {
-  if (found) return found;
+  if (bubblewrapPath) return bubblewrapPath;
   const problem = sandboxProblem();
   if (problem) throw new InputError(noSandboxMessage(problem));
-  found = "/usr/bin/bwrap";
-  return found;
+  bubblewrapPath = "/usr/bin/bwrap";
+  return bubblewrapPath;
 }
 
-/** @param problem from `noSandbox` */
+/** Makes the error message for a machine without a sandbox. @param problem from `sandboxProblem` */
 export const noSandboxMessage = (problem: string): string =>
   `programs are run in a sandbox only, and ${problem}. Give a container's image (container: python:3-slim) where there is docker or podman; or, on a machine that may be lost, say withoutSandbox: "${noSandboxPhrase}"`;
 
-/** Why programs cannot be run in a sandbox here; undefined where they can. */
+/** Returns why programs cannot run in a sandbox on this machine; undefined if they can. */
 export function sandboxProblem(): string | undefined {
-  if (process.platform !== "linux") return "bubblewrap, which makes it, is Linux's";
+  if (process.platform !== "linux") return "bubblewrap, which makes it, runs on Linux only";
   if (!seccompFilter()) return `there is no filter of system calls for ${process.arch}`;
   if (!existsSync("/usr/bin/bwrap"))
     return "bubblewrap is not there: install your distribution's package bubblewrap";
@@ -83,8 +86,8 @@ export function sandboxProblem(): string | undefined {
     });
     return undefined;
   } catch (error) {
-    const said = String((error as { stderr?: Buffer }).stderr ?? error).trim();
-    if (/disable-userns/.test(said)) return "bubblewrap is too old: 0.8 or later is needed";
-    return `bubblewrap cannot make one here: ${said}`;
+    const stderr = String((error as { stderr?: Buffer }).stderr ?? error).trim();
+    if (/disable-userns/.test(stderr)) return "bubblewrap is too old: 0.8 or later is needed";
+    return `bubblewrap cannot make one here: ${stderr}`;
   }
 }

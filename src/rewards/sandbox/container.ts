@@ -5,13 +5,14 @@ import { basename } from "node:path";
 import { InputError } from "../../data/errors.ts";
 import { defaultLimits, type Language, type Limits, type RunningProgram, writeProgram } from "./program.ts";
 
-const inContainer: Record<Language, string[]> = {
+/** Interpreter of each language in a container. */
+const interpreters: Record<Language, string[]> = {
   python: ["python3", "-I"],
   javascript: ["node"],
   typescript: ["node"],
 };
 
-/** @param image with the interpreter in its path */
+/** Starts a program in a container. @param image has the interpreter in its PATH @throws InputError when it does not run */
 export function startInContainer(
   image: string,
   language: Language,
@@ -21,41 +22,43 @@ export function startInContainer(
   const engine = findContainerEngine(image, language);
   const { folder, file } = writeProgram(language, source);
   const name = `plumbline-${randomUUID()}`;
-  const [entry = "", ...args] = inContainer[language];
+  const [entry = "", ...args] = interpreters[language];
   const child = spawn(
     engine,
     [
-      ...["run", "--name", name, "--volume", `${folder}:/program:ro`, ...options(limit)],
+      ...["run", "--name", name, "--volume", `${folder}:/program:ro`, ...containerOptions(limit)],
       ...["--entrypoint", entry, image, ...args, `/program/${basename(file)}`],
     ],
     { stdio: ["pipe", "pipe", "pipe"] },
   );
-  // The child only asks for the container, which goes on without it, and may not have begun.
+  // The child is only a client of the container engine: the container goes on without it, and may not have started yet.
   const kill = () => {
     if (child.exitCode !== null) return;
-    const asked = spawn(engine, ["kill", name], { stdio: "ignore" });
-    asked.on("error", () => {}).on("close", () => setTimeout(kill, 200));
+    const killing = spawn(engine, ["kill", name], { stdio: "ignore" });
+    killing.on("error", () => {}).on("close", () => setTimeout(kill, 200));
   };
   return { child, kill, cleanUp: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-function options({ seconds, memoryMb, processes, filesMb }: Limits): string[] {
+/** Options of docker and podman that isolate and limit a container. */
+function containerOptions({ seconds, memoryMb, processes, filesMb }: Limits): string[] {
   const files = filesMb * 1024 * 1024;
   return [
     ...["--rm", "--interactive", "--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"],
     ...["--security-opt", "no-new-privileges", "--user", "65534:65534", "--hostname", "sandbox"],
     ...["--memory", `${memoryMb}m`, "--memory-swap", `${memoryMb}m`, "--pids-limit", String(processes)],
     ...["--ulimit", `cpu=${Math.ceil(seconds)}`, "--ulimit", `fsize=${files}`, "--ulimit", "core=0"],
-    // Of all containers together; podman's own is more than some machines allow.
+    // nproc counts the processes of all containers. podman's default is more than some machines allow.
     ...["--ulimit", "nofile=256", "--ulimit", "nproc=4096"],
     ...["--tmpfs", `/tmp:rw,size=${files}`, "--workdir", "/tmp"],
     ...["--env", "HOME=/tmp", "--env", "PYTHONDONTWRITEBYTECODE=1"],
   ];
 }
 
+/** Container engine by language and image. */
 const engines = new Map<string, string>();
 
-/** Docker, or else podman, whichever runs the language in the image. @throws InputError where neither does */
+/** Returns "docker" or "podman": the first that runs the language's interpreter in the image. @throws InputError if neither does */
 export function findContainerEngine(image: string, language: Language): string {
   const key = `${language} ${image}`;
   const known = engines.get(key);
@@ -64,9 +67,9 @@ export function findContainerEngine(image: string, language: Language): string {
   for (const engine of ["docker", "podman"]) {
     const args = [
       "run",
-      ...options(defaultLimits),
+      ...containerOptions(defaultLimits),
       "--entrypoint",
-      inContainer[language][0] as string,
+      interpreters[language][0] as string,
       image,
     ];
     const { status, stderr, error } = spawnSync(engine, [...args, "--version"], { encoding: "utf8" });
@@ -74,9 +77,9 @@ export function findContainerEngine(image: string, language: Language): string {
       engines.set(key, engine);
       return engine;
     }
-    problems.push(`${engine}: ${error ? "it is not there" : stderr.trim().split("\n")[0]}`);
+    problems.push(`${engine}: ${error ? "not installed" : stderr.trim().split("\n")[0]}`);
   }
   throw new InputError(
-    `container: ${language} does not run in "${image}" (${problems.join("; ")}). An image is fetched by docker pull ${image}`,
+    `container: ${language} does not run in "${image}" (${problems.join("; ")}). Get the image with: docker pull ${image}`,
   );
 }

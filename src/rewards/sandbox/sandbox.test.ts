@@ -22,7 +22,7 @@ const fails = ({ ended, status, stdout }: Outcome) =>
   (ended !== "exit" || status !== 0) && !stdout.includes("REACHED");
 
 describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
-  it("runs, reads its input, and tells how it ended", async () => {
+  it("runs, reads its input, and reports how it ended", async () => {
     expect(await python("import sys; print(sys.stdin.read() * 2); sys.exit(3)")).toMatchObject({
       ended: "exit",
       status: 3,
@@ -46,12 +46,12 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect((await python("def f(:")).stderr).toMatch(/SyntaxError/);
   });
 
-  it("may write files of its own, which are gone with it", async () => {
+  it("may write files, which are removed with it", async () => {
     const source = "import os; print(os.listdir('.')); open('x', 'w').write('y'); print(open('x').read())";
     for (let i = 0; i < 2; i++) expect((await python(source)).stdout).toBe("[]\ny\n");
   });
 
-  it("that loops is ended in its time", async () => {
+  it("that loops is killed at its time limit", async () => {
     for (const run of [python("while True: pass", { seconds: 1 }), node("for (;;);", { seconds: 1 })]) {
       const { ended, seconds } = await run;
       expect(ended === "time" || ended === "exit").toBe(true); // its processor's seconds may be over first
@@ -60,7 +60,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect((await python("import time; time.sleep(60)", { seconds: 1 })).ended).toBe("time");
   });
 
-  it("that begins processes without end is stopped, and none is left", async () => {
+  it("that forks without end is killed with all its processes", async () => {
     const mark = `mark${process.pid}`;
     const bomb = `import os\n${mark} = 1\nn = 0\nwhile True:\n    try:\n        os.fork()\n        n += 1\n    except OSError:\n        pass`;
     const outcome = await python(bomb, { seconds: 2 });
@@ -74,7 +74,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     await expect.poll(() => left("program/main.py"), { timeout: 5000 }).toBe("");
   });
 
-  it("that takes too much memory is ended: at once, in pieces, by several processes, in files", async () => {
+  it("that takes too much memory is killed: at once, in pieces, by several processes, in files", async () => {
     expect(fails(await python("x = bytearray(10_000_000_000); print('REACHED')"))).toBe(true);
     expect(
       fails(await python("x = []\nwhile len(x) < 10000: x.append(bytearray(1_000_000))\nprint('REACHED')")),
@@ -105,7 +105,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect(fails(await python(many))).toBe(true);
   });
 
-  it("that prints without end is ended, and what it printed is cut", async () => {
+  it("that prints without end is killed, and its output is cut", async () => {
     for (const stream of ["stdout", "stderr"]) {
       const outcome = await python(`import sys\nwhile True: sys.${stream}.write("x" * 10000)`);
       expect(outcome.ended).toBe("output");
@@ -154,7 +154,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     rmSync(secret);
   });
 
-  it("writes nothing outside, also by links and through what others hold open", async () => {
+  it("writes nothing outside, also not by links and open files of others", async () => {
     const dir = mkdtempSync(join(tmpdir(), "target-"));
     writeFileSync(join(dir, "kept"), "as it was");
     const path = JSON.stringify(join(dir, "made"));
@@ -174,7 +174,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect(existsSync("/usr/made")).toBe(false);
   });
 
-  it("is refused calls that hide memory from its count or reach into the kernel", async () => {
+  it("may not call what hides memory from the count or reaches into the kernel", async () => {
     const call = (number: string) =>
       python(
         `import ctypes, platform\nlibc = ctypes.CDLL(None, use_errno=True)\nr = libc.syscall(${number}, 0, 0, 0, 0, 0)\nprint(r, ctypes.get_errno())`,
@@ -191,7 +191,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
       expect(fails(await python(source)), source).toBe(true);
   });
 
-  it("may have threads and children of its own", async () => {
+  it("may have threads and child processes", async () => {
     const threads = await python(
       "import threading, subprocess\nall = [threading.Thread(target=lambda: print('t')) for _ in range(4)]\n[t.start() for t in all]; [t.join() for t in all]\nprint(subprocess.run(['/bin/echo', 'child'], capture_output=True).stdout)",
     );
@@ -202,7 +202,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect(worker.stdout.trim().split("\n").sort()).toEqual(["1", "2"]);
   });
 
-  it("cannot kill what it was begun by, or anything else", async () => {
+  it("cannot kill the process that started it, or any other", async () => {
     const bystander = spawnSync("true"); // the machine's programs go on
     expect(bystander.status).toBe(0);
     const source = `import os, signal\nfor pid in [${process.pid}, ${process.ppid}, os.getppid(), -1]:\n    try:\n        os.kill(pid, signal.SIGKILL)\n    except Exception as error:\n        print(error)`;
@@ -211,7 +211,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect((await python("print('still here')")).stdout).toBe("still here\n");
   });
 
-  it("that is cut off by a signal leaves nothing", async () => {
+  it("that is aborted by a signal leaves nothing", async () => {
     const stop = new AbortController();
     const run = runProgram("python", "import time; time.sleep(54.321)", { signal: stop.signal });
     setTimeout(() => stop.abort(), 300);
@@ -237,7 +237,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
 describe("a program without a sandbox", { timeout: 60_000 }, () => {
   const options = { withoutSandbox: noSandboxPhrase, limits: { seconds: 2 } } as const;
 
-  it("runs where it was said in words, in a folder of its own that is gone with it", async () => {
+  it("runs with the user's consent, in a folder that is removed with it", async () => {
     const source = "import os; print(os.getcwd()); print(input()); open('x', 'w').write('y')";
     const { ended, status, stdout } = await runProgram("python", source, { ...options, stdin: "said" });
     expect([ended, status]).toEqual(["exit", 0]);
@@ -252,7 +252,7 @@ describe("a program without a sandbox", { timeout: 60_000 }, () => {
     expect(env.stdout.trim()).toBe("HOME,LANG,PATH");
   });
 
-  it("is ended in its time, with what it began, and when it prints too much", async () => {
+  it("is killed at its time limit, with its children, and when it prints too much", async () => {
     const began = "import subprocess, time; subprocess.Popen(['sleep', '4322']); time.sleep(60)";
     expect((await runProgram("python", began, options)).ended).toBe("time");
     await expect.poll(() => left("sleep 4322"), { timeout: 5000 }).toBe("");
@@ -275,7 +275,7 @@ describe.skipIf(!image)("a program in a container", { timeout: 60_000 }, () => {
   const run = (source: string, limits = {}) =>
     runProgram("python", source, { container: image, limits: { seconds: 8, memoryMb: 128, ...limits } });
 
-  it("runs, reads its input, and tells how it ended", async () => {
+  it("runs, reads its input, and reports how it ended", async () => {
     const options = { container: image, stdin: "said" };
     const outcome = await runProgram("python", "import sys; print(input()); sys.exit(3)", options);
     expect(outcome).toMatchObject({ ended: "exit", status: 3, stdout: "said\n" });
@@ -283,7 +283,7 @@ describe.skipIf(!image)("a program in a container", { timeout: 60_000 }, () => {
     expect((await runProgram("javascript", module, options)).stdout).toBe("1 true\n");
   });
 
-  it("is ended for its time, memory, processes, files and output, and leaves nothing", async () => {
+  it("is killed at its limits of time, memory, processes, files and output, and leaves nothing", async () => {
     const late = await run("import time; print('begun', flush=True); time.sleep(60)", { seconds: 2 });
     expect([late.ended, late.stdout]).toEqual(["time", "begun\n"]);
     // Before it has begun at all.
@@ -298,7 +298,7 @@ describe.skipIf(!image)("a program in a container", { timeout: 60_000 }, () => {
     await expect.poll(() => left("plumbline-.* --network none"), { timeout: 5000 }).toBe("");
   });
 
-  it("reaches no network, environment or file of ours, and writes nothing outside", async () => {
+  it("reaches no network, environment or file of the host, and writes nothing outside", async () => {
     const server = createServer((_, response) => response.end("REACHED"));
     await new Promise<void>((resolve) => server.listen(0, resolve));
     const { port } = server.address() as AddressInfo;
@@ -319,7 +319,7 @@ describe.skipIf(!image)("a program in a container", { timeout: 60_000 }, () => {
   });
 });
 
-it("refuses an image that is not there", async () => {
+it("refuses a missing image", async () => {
   const asked = runProgram("python", "", { container: "no/such-image:1" });
   await expect(asked).rejects.toThrow(/python does not run in "no\/such-image:1".*docker pull/s);
 });

@@ -6,12 +6,13 @@ import { startInContainer } from "./container.ts";
 import { defaultLimits, type Language, type Limits, type PartialLimits, writeInput } from "./program.ts";
 import { noSandboxPhrase, startUnsandboxed } from "./unsandboxed.ts";
 
-// Programs that nobody has read, such as a model writes, run in a sandbox: by bubblewrap, or in a container.
+// Untrusted programs, such as those that models write, run in a sandbox: by bubblewrap, or in a container.
 
+/** Result of a program. */
 export interface Outcome {
-  /** How it ended: by itself, or for what it took too much of. */
+  /** "exit" if it ended by itself, else the limit for which it was killed. */
   ended: "exit" | "time" | "memory" | "output";
-  /** Exit status where it ended by itself; 128 and the signal's number where a signal ended it. */
+  /** Exit status if it ended by itself; 128 + the signal's number if a signal ended it. */
   status: number | undefined;
   stdout: string;
   stderr: string;
@@ -21,28 +22,28 @@ export interface Outcome {
 export interface RunOptions {
   stdin?: string;
   limits?: PartialLimits | undefined;
-  /** A container's image, with the interpreter in its path, in place of bubblewrap: what docker or podman has. */
+  /** Image of docker or podman to run in, in place of bubblewrap. It has the interpreter in its PATH. */
   container?: string | undefined;
-  /** For a machine that is itself one that may be lost. Of the limits, those on time, output, and memory are kept. */
+  /** Runs without a sandbox, for a machine that is disposable itself. Time, output and memory are still limited. */
   withoutSandbox?: typeof noSandboxPhrase | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** Milliseconds between looks at how much memory a program holds. */
+/** Milliseconds between measurements of a program's memory. */
 const memoryPollMs = 50;
 
 /**
- * Runs a program in a sandbox of its own, unless told otherwise in words. What the program does, it cannot make this throw.
- * @throws InputError where there is no sandbox, or no such language
+ * Runs a program in a sandbox to its end. Whatever the program does, the result is an `Outcome`, not an error.
+ * @throws InputError when there is no sandbox on this machine, or the language's interpreter is not installed
  */
 export async function runProgram(
   language: Language,
   source: string,
   { stdin = "", signal, container, withoutSandbox, ...options }: RunOptions = {},
 ): Promise<Outcome> {
-  const given = Object.entries(options.limits ?? {}).filter(([, value]) => value !== undefined);
-  const limit: Limits = { ...defaultLimits, ...Object.fromEntries(given) };
-  const began = performance.now();
+  const overrides = Object.entries(options.limits ?? {}).filter(([, value]) => value !== undefined);
+  const limit: Limits = { ...defaultLimits, ...Object.fromEntries(overrides) };
+  const start = performance.now();
   const {
     child,
     kill,
@@ -52,9 +53,9 @@ export async function runProgram(
     : (withoutSandbox === noSandboxPhrase ? startUnsandboxed : startInBubblewrap)(language, source, limit);
   return new Promise((resolve, reject) => {
     let ended: Outcome["ended"] = "exit";
-    const end = (why: Outcome["ended"]) => {
+    const stop = (reason: Outcome["ended"]) => {
       if (ended !== "exit") return;
-      ended = why;
+      ended = reason;
       kill();
     };
     const collect = (stream: Readable) => {
@@ -62,18 +63,18 @@ export async function runProgram(
       let bytes = 0;
       stream.on("data", (chunk: Buffer) => {
         bytes += chunk.length;
-        if (bytes > limit.outputKb * 1024) end("output");
+        if (bytes > limit.outputKb * 1024) stop("output");
         else chunks.push(chunk);
       });
       return () => Buffer.concat(chunks).toString("utf8");
     };
     const [stdout, stderr] = [collect(child.stdout as Readable), collect(child.stderr as Readable)];
     writeInput(child, 0, stdin);
-    const timer = setTimeout(() => end("time"), limit.seconds * 1000);
-    const looks = setInterval(() => {
-      if (residentBytes(child) > limit.memoryMb * 1e6) end("memory");
+    const timer = setTimeout(() => stop("time"), limit.seconds * 1000);
+    const memoryPoll = setInterval(() => {
+      if (residentBytes(child) > limit.memoryMb * 1e6) stop("memory");
     }, memoryPollMs);
-    const abort = () => end("time");
+    const abort = () => stop("time");
     signal?.addEventListener("abort", abort, { once: true });
     child.once("error", (error) => {
       clear();
@@ -81,7 +82,7 @@ export async function runProgram(
     });
     child.once("close", (code) => {
       clearTimeout(timer);
-      clearInterval(looks);
+      clearInterval(memoryPoll);
       signal?.removeEventListener("abort", abort);
       clear();
       if (signal?.aborted) return reject(signal.reason);
@@ -90,22 +91,22 @@ export async function runProgram(
         status: ended === "exit" ? (code ?? 137) : undefined,
         stdout: stdout(),
         stderr: stderr(),
-        seconds: (performance.now() - began) / 1000,
+        seconds: (performance.now() - start) / 1000,
       });
     });
   });
 }
 
-/** What the processes of a sandbox hold in memory together. */
+/** Sums the resident memory of a process and its descendants, in bytes. */
 function residentBytes(child: ChildProcess): number {
   let pages = 0;
   const add = (pid: number) => {
     try {
       pages += Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]);
       const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
-      for (const one of children.split(" ")) if (one) add(Number(one));
+      for (const id of children.split(" ")) if (id) add(Number(id));
     } catch {
-      // It has ended.
+      // The process has ended.
     }
   };
   if (child.pid !== undefined) add(child.pid);

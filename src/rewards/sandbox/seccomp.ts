@@ -1,7 +1,7 @@
-// A filter of system calls for bubblewrap's --seccomp: what the interpreters need not, and what memory hides in that
-// belongs to no process, or reaches farther into the kernel than a program must. See seccomp(2) and <linux/filter.h>.
+// A filter of system calls for bubblewrap's --seccomp. It refuses calls that the interpreters do not need and that
+// allocate memory outside of any process, or expose much of the kernel. See seccomp(2) and <linux/filter.h>.
 
-/** Refused calls, by architecture: as arch/…/syscall tables number them. From 424 on the numbers are the same everywhere. */
+/** Numbers of the refused calls, by architecture. From 424 on the numbers are the same on all architectures. */
 const refused: Record<string, { arch: number; calls: number[] }> = {
   x64: {
     arch: 0xc000003e,
@@ -30,11 +30,11 @@ const refused: Record<string, { arch: number; calls: number[] }> = {
     ],
   },
 };
-/** io_uring_setup, open_tree, move_mount, fsopen, fsconfig, fsmount, memfd_secret. */
-const everywhere = [425, 428, 429, 430, 431, 432, 447];
-/** Its flags are behind a pointer, where a filter cannot look; libraries then use clone. */
+/** Refused on all architectures: io_uring_setup, open_tree, move_mount, fsopen, fsconfig, fsmount, memfd_secret. */
+const refusedEverywhere = [425, 428, 429, 430, 431, 432, 447];
+/** Fails with ENOSYS: its flags are behind a pointer, which a filter cannot read. Libraries then fall back to clone. */
 const clone3 = 435;
-/** Where the numbers of the 32-bit pointers' interface of x86-64 begin. */
+/** First number of x86-64's x32 interface, all of which is refused. */
 const x32 = 0x40000000;
 
 const [load, equal, atLeast, end] = [0x20, 0x15, 0x35, 0x06];
@@ -43,12 +43,12 @@ const allow = 0x7fff0000;
 const fail = (errno: number) => 0x00050000 | errno;
 const [eperm, enosys] = [1, 38];
 
-/** The filter as the kernel takes it: 8 bytes an instruction. @returns undefined for an architecture that is not known */
+/** Assembles the filter as the kernel takes it, 8 bytes per instruction. @returns undefined for an unknown architecture */
 export function seccompFilter(architecture: string = process.arch): Buffer | undefined {
   const known = refused[architecture];
   if (!known) return undefined;
-  const calls = [...known.calls, ...everywhere];
-  // Each test jumps over the next instruction where it does not hold.
+  const calls = [...known.calls, ...refusedEverywhere];
+  // A test that fails skips the next instruction.
   const when = (test: number, value: number, result: number) => [
     [test, 0, 1, value],
     [end, 0, 0, result],

@@ -10,15 +10,16 @@ import {
   writeProgram,
 } from "./program.ts";
 
-/** What is to be said to run programs without a sandbox: with all that whoever runs this may do. */
+/** Value of `withoutSandbox` by which a user agrees to run programs without a sandbox, with the user's own rights. */
 export const noSandboxPhrase = "programs may do anything here";
 
+/** Starts a program without a sandbox, with the limits that prlimit sets. */
 export function startUnsandboxed(language: Language, source: string, limit: Limits): RunningProgram {
   const { command } = interpreter(language);
   const { folder, file } = writeProgram(language, source);
   const limited = existsSync(prlimit) ? [prlimit, ...ulimits(limit), "--"] : [];
   const [first = "", ...rest] = [...limited, ...command, file];
-  // In a group of its own, with what it begins.
+  // In a process group of its own, so that its children are killed with it.
   const child = spawn(first, rest, {
     cwd: folder,
     detached: true,
@@ -29,7 +30,7 @@ export function startUnsandboxed(language: Language, source: string, limit: Limi
     try {
       if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
     } catch {
-      // All of them have ended.
+      // The process group has ended.
     }
   };
   const clear = () => {

@@ -1,26 +1,28 @@
 import { escapeHtml } from "./escape.ts";
 
+/** A line of a chart. */
 export interface Series {
   name: string;
-  /** A point whose y is not finite is a gap. */
+  /** Points of the line. One whose y is not finite makes a gap. */
   points: readonly (readonly [x: number, y: number | null])[];
 }
 
+/** A line chart or scatter plot. */
 export interface Chart {
   title: string;
-  /** What it shows, in a sentence. */
+  /** Sentence about what it shows. */
   note?: string;
   xLabel: string;
   yLabel: string;
   series: readonly Series[];
-  /** Points alone, where their order says nothing. */
+  /** Draws points without lines. */
   scatter?: boolean;
 }
 
 const [width, height] = [560, 260];
 const margin = { left: 68, right: 14, top: 12, bottom: 38 };
 
-/** A line chart as inline SVG, with its values in a table for those who cannot see it. */
+/** Renders a chart as inline SVG, with its values in a table for screen readers. */
 export function renderChart(chart: Chart): string {
   const finite = chart.series.flatMap(({ points }) => points.filter(([, y]) => Number.isFinite(y))) as [
     number,
@@ -42,7 +44,7 @@ export function renderChart(chart: Chart): string {
     (t) =>
       `<line class="grid" x1="${margin.left}" x2="${width - margin.right}" y1="${y.at(t)}" y2="${y.at(t)}"/><text class="tick" x="${margin.left - 6}" y="${y.at(t) + 3.5}" text-anchor="end">${label(t)}</text>`,
   );
-  const below = x.ticks.map(
+  const xTicks = x.ticks.map(
     (t) =>
       `<text class="tick" x="${x.at(t)}" y="${height - margin.bottom + 16}" text-anchor="middle">${label(t)}</text>`,
   );
@@ -68,45 +70,47 @@ export function renderChart(chart: Chart): string {
       ? ""
       : `<p class="legend">${chart.series.map(({ name }, i) => `<span><i class="s${i}"></i>${escapeHtml(name)}</span>`).join("")}</p>`;
   return `<figure>${heading}${legend}<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(`${chart.title}: ${chart.series.map(summary).join("; ")}`)}">
-${grid.join("")}${below.join("")}<text class="label" x="${(margin.left + width - margin.right) / 2}" y="${height - 6}" text-anchor="middle">${escapeHtml(chart.xLabel)}</text><text class="label" transform="translate(12 ${(height - margin.bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeHtml(chart.yLabel)}</text>${lines.join("")}</svg>${values(chart)}</figure>`;
+${grid.join("")}${xTicks.join("")}<text class="label" x="${(margin.left + width - margin.right) / 2}" y="${height - 6}" text-anchor="middle">${escapeHtml(chart.xLabel)}</text><text class="label" transform="translate(12 ${(height - margin.bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeHtml(chart.yLabel)}</text>${lines.join("")}</svg>${values(chart)}</figure>`;
 }
 
 const summary = ({ name, points }: Series): string => {
-  const seen = points.filter(([, y]) => Number.isFinite(y)) as [number, number][];
-  return seen.length
-    ? `${name} from ${label(seen[0]?.[1] ?? 0)} to ${label(seen.at(-1)?.[1] ?? 0)}`
+  const finite = points.filter(([, y]) => Number.isFinite(y)) as [number, number][];
+  return finite.length
+    ? `${name} from ${label(finite[0]?.[1] ?? 0)} to ${label(finite.at(-1)?.[1] ?? 0)}`
     : `${name} has no values`;
 };
 
+/** Renders the values of a chart as a table. */
 function values({ xLabel, series }: Chart): string {
   const xs = [...new Set(series.flatMap(({ points }) => points.map(([x]) => x)))].sort((a, b) => a - b);
   const every = Math.ceil(xs.length / 50);
-  const at = series.map(({ points }) => new Map(points));
+  const yByX = series.map(({ points }) => new Map(points));
   const rows = xs
     .filter((_, i) => i % every === 0)
     .map(
       (x) =>
-        `<tr><th scope="row">${label(x)}</th>${at.map((of) => `<td>${Number.isFinite(of.get(x)) ? label(of.get(x) as number) : "–"}</td>`).join("")}</tr>`,
+        `<tr><th scope="row">${label(x)}</th>${yByX.map((ys) => `<td>${Number.isFinite(ys.get(x)) ? label(ys.get(x) as number) : "–"}</td>`).join("")}</tr>`,
     );
   return `<details><summary>values</summary><table><thead><tr><th scope="col">${escapeHtml(xLabel)}</th>${series.map(({ name }) => `<th scope="col">${escapeHtml(name)}</th>`).join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></details>`;
 }
 
+/** Makes the path data of a line. */
 function path(points: Series["points"], x: (v: number) => number, y: (v: number) => number): string {
-  let down = false;
+  let penDown = false;
   return points
     .map(([px, py]) => {
       if (!Number.isFinite(py)) {
-        down = false;
+        penDown = false;
         return "";
       }
-      const command = down ? "L" : "M";
-      down = true;
+      const command = penDown ? "L" : "M";
+      penDown = true;
       return `${command}${x(px).toFixed(1)} ${y(py as number).toFixed(1)}`;
     })
     .join("");
 }
 
-/** Exponential moving average over about a tenth of the points. */
+/** Smooths points by an exponential moving average over about a tenth of them. */
 function smoothed(points: Series["points"]): Series["points"] {
   const keep = 1 - 1 / Math.max(2, points.length / 10);
   let mean: number | undefined;
@@ -117,6 +121,7 @@ function smoothed(points: Series["points"]): Series["points"] {
   });
 }
 
+/** Makes a linear scale from values to pixels, with round ticks. */
 function scale(
   values: readonly number[],
   from: number,
@@ -133,6 +138,7 @@ function scale(
   return { at: (v) => from + ((v - low) / (high - low)) * (to - from), ticks };
 }
 
+/** Formats a number for an axis or a table. */
 export function label(value: number): string {
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6))
     return value.toExponential(1).replace("-", "−");

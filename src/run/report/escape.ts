@@ -1,4 +1,4 @@
 const names: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
-/** Text as HTML text or attribute value: what models write is not to be trusted. */
+/** Escapes text for HTML content or an attribute value. Models' texts are untrusted. */
 export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => names[c] as string);

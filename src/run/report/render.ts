@@ -1,16 +1,18 @@
 import { type Chart, renderChart } from "./charts.ts";
 import { escapeHtml } from "./escape.ts";
 
+/** A table cell: text, or a value with its interval. */
 export type Cell = string | { value: string; interval?: string; best?: boolean };
 
+/** Contents of a report. */
 export interface Report {
   title: string;
   subtitle: string;
-  /** Numbers to see first. */
+  /** Key numbers, at the top. */
   facts: { label: string; value: string }[];
   tables: { title: string; note?: string; columns: string[]; rows: Cell[][] }[];
   charts: Chart[];
-  /** The same prompt, answered by several models or at several steps. */
+  /** Prompts with answers of several models or steps. */
   samples: {
     title: string;
     note?: string;
@@ -18,7 +20,7 @@ export interface Report {
   }[];
 }
 
-/** One self-contained HTML page: no script, nothing from the network, light or dark as the reader's system is. */
+/** Renders a report as a self-contained HTML page, without scripts or network requests, for light and dark mode. */
 export function renderReport({ title, subtitle, facts, tables, charts, samples }: Report): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><title>${escapeHtml(title)}</title><style>${css}</style></head>

@@ -7,7 +7,7 @@ import type { Chart } from "./charts.ts";
 import { label } from "./charts.ts";
 import type { Report } from "./render.ts";
 
-/** A chart of a run: its title, what its y axis shows, the metric behind each line's label. */
+/** A chart of a stage: `lines` has the metric of each line by its label. */
 export type Plot = readonly [
   title: string,
   yLabel: string,
@@ -15,10 +15,10 @@ export type Plot = readonly [
   note?: string,
 ];
 
-/** The plots of a stage, by its name. */
+/** Returns the plots of a stage by its name. */
 export type PlotsOf = (stage: string) => readonly Plot[];
 
-/** The curves of a run's events. */
+/** Makes the charts of a run from its events. */
 export function runCharts(dir: string, plotsOf: PlotsOf): Chart[] {
   const { stage } = readRunFile(dir);
   const points: { step: number; metrics: Metrics }[] = readEvents(dir).flatMap((event) =>
@@ -32,12 +32,12 @@ export function runCharts(dir: string, plotsOf: PlotsOf): Chart[] {
           .filter(({ metrics }) => metric in metrics)
           .map(({ step, metrics }) => [step, metrics[metric] ?? null] as const),
       }))
-      .filter((one) => one.points.length);
+      .filter(({ points }) => points.length);
     return drawn.length ? [{ title, xLabel: "step", yLabel, series: drawn, ...(note ? { note } : {}) }] : [];
   });
 }
 
-/** A run's curves, last numbers, settings, warnings and samples. @throws InputError when `dir` is no run */
+/** Makes the report of a run: curves, last metrics, settings, warnings and samples. @throws InputError when `dir` is no run directory */
 export function runReport(dir: string, plotsOf: PlotsOf): Report {
   const run = readRunFile(dir);
   const events = readEvents(dir);
@@ -48,7 +48,7 @@ export function runReport(dir: string, plotsOf: PlotsOf): Report {
   const calibration = calibrationCharts(dir);
   return {
     title: `${basename(dir)}: ${run.stage}`,
-    subtitle: `begun ${run.created.slice(0, 16).replace("T", " ")} UTC, ${steps.length} steps logged, ${events.some(({ type }) => type === "done") ? "finished" : "not finished"}`,
+    subtitle: `started ${run.created.slice(0, 16).replace("T", " ")} UTC, ${steps.length} steps logged, ${events.some(({ type }) => type === "done") ? "finished" : "not finished"}`,
     facts: Object.entries(metrics)
       .slice(0, 6)
       .map(([name, value]) => ({ label: name, value: value === null ? "–" : label(value) })),
@@ -84,7 +84,7 @@ export function runReport(dir: string, plotsOf: PlotsOf): Report {
   };
 }
 
-/** Some samples of the first and of the last step. */
+/** Selects samples of the first and the last step. */
 function sampleItems(dir: string): Report["samples"][number]["items"] {
   const samples = readSamples(dir);
   const ends = [samples[0]?.step, samples.at(-1)?.step];
@@ -105,12 +105,12 @@ function sampleItems(dir: string): Report["samples"][number]["items"] {
   );
 }
 
-/** A reward run's reliability curve. */
+/** Makes the calibration chart of a reward run; none for other runs. */
 function calibrationCharts(dir: string): Chart[] {
   const checkpoint = newestCheckpoint(dir);
-  const found = checkpoint && join(checkpoint.dir, "report.json");
-  if (!found || !existsSync(found)) return [];
-  const { calibration } = JSON.parse(readFileSync(found, "utf8")) as {
+  const reportPath = checkpoint && join(checkpoint.dir, "report.json");
+  if (!reportPath || !existsSync(reportPath)) return [];
+  const { calibration } = JSON.parse(readFileSync(reportPath, "utf8")) as {
     calibration: { confidence: number; accuracy: number }[];
   };
   return [
