@@ -98,7 +98,7 @@ it("says what is missing", async () => {
       ["compare", "--from", "nowhere"],
       /nowhere: there is no run "sft" in it: run `plumbline quickstart` first/,
     ],
-    [["compare", "quick", "--from", "quick"], /quick: there is no ppo\.yaml, .*dpo\.yaml in it/],
+    [["compare", "quick", "--from", "quick"], /quick: there is no .*ppo\.yaml, .*dpo\.yaml in it/],
     [compare("--minutes", "1"), /--responses or --minutes/],
   ] as const) {
     const { stderr, code } = await plumbline([...args], { cwd: dir });
