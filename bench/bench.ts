@@ -1,4 +1,4 @@
-// npm run bench: our speed and memory beside those of peers, measured in turn in one run on the same model and data.
+// npm run bench: speed and memory of plumbline and of peers, measured in turn in the same run on the same model and data.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { type Comparison, comparisons, fullRows, type Input, promptsOf, readPair
 import { benchOps } from "./ops.ts";
 import { here, type Measured, measure } from "./process.ts";
 
-/** One line of the result; memory in GB, rates as `unit` says. */
+/** A line of the result. Memory is in GB, rates in `unit`. */
 interface Result {
   job: string;
   peer: string;
@@ -23,7 +23,7 @@ interface Result {
   memoryOursGb?: number;
   memoryTheirsGb?: number;
   mfu?: number;
-  /** Loss at each step, ours and theirs. */
+  /** Loss at each step of plumbline, and of the peer. */
   losses?: [ours: number[], theirs: number[]];
 }
 
@@ -118,7 +118,7 @@ function compareOne({ job, peer, setting, unit, theirs }: Comparison, file: stri
   }
   const best = (all: Measured[]) => all.reduce((a, b) => (a.seconds < b.seconds ? a : b));
   const [a, b] = [best(sides.ours), best(sides.theirs)];
-  // Both do the same work; where they count its tokens otherwise, ours are meant.
+  // Both do the same work, but may count its tokens differently: our count is used for both.
   const rate = ({ seconds }: Measured) => (unit === "s/step" ? seconds : a.tokens / seconds);
   return {
     job,

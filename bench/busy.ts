@@ -19,7 +19,7 @@ const { values } = parseArgs({
   },
 });
 
-/** Environments by name. libgomp's own default is 300,000 turns of a loop; the engine sets fewer where nothing is set. */
+/** Environment variables of each setting. libgomp's default is 300,000 turns of a spin loop; the engine sets fewer. */
 const environments: Record<string, Record<string, string>> = {
   before: { GOMP_SPINCOUNT: "300000" },
   now: {}, // what the engine sets
@@ -30,7 +30,7 @@ const environments: Record<string, Record<string, string>> = {
   "30000": { GOMP_SPINCOUNT: "30000" },
 };
 
-/** Seconds of a step of 8 × 32 tokens, after one that is not counted. */
+/** Measures the seconds of a step of 8 × 32 tokens, after a warm-up step. */
 async function step(): Promise<number> {
   const policy = await loadModel("smollm2-135m-instruct");
   const trainer = new PpoTrainer({

@@ -1,7 +1,7 @@
-// What Constitutional AI gives with the local model as its own critic and judge, on what a program can check: the form
-// of the quickstart's answers. Both phases by the command line, from a quickstart's SFT model: answers are criticised and
-// revised, and learned from; the answers that its reward model learned from are compared by a principle, and learned
-// from by DPO, as sure as the judge says and as sure as people's comparisons show it to be.
+// Measures the gain of Constitutional AI with the local model as its own feedback model, on constraints that a program
+// can check: the form of the quickstart's answers. Both phases start from a quickstart's SFT model and run by the command
+// line. Supervised: answers are criticised and revised, and trained on by SFT. Preferences: the reward model's
+// comparisons are judged by a principle, and trained on by DPO, with the judge's probabilities and with calibrated ones.
 // `npm run bench:constitution -- [--from runs/quickstart] [--out runs/constitution] [--feedback NAME] [--prompts 256]`
 
 import { spawnSync } from "node:child_process";
@@ -38,7 +38,7 @@ principles:
     preference: Which answer keeps better to what was asked about its form?
 `;
 
-/** Runs a command of ours, unless it made this already. @returns what it printed */
+/** Runs a plumbline command, unless its output exists already. @returns what it printed */
 function plumbline(made: string | undefined, ...args: string[]): string {
   if (made !== undefined && existsSync(at(made))) return "";
   console.error(`plumbline ${args.join(" ")}`);

@@ -10,20 +10,20 @@ export interface Pair {
   rejected: string;
 }
 
-/** What both sides of a comparison are given. */
+/** Input of both sides of a comparison. */
 export interface Input {
-  /** A folder in Hugging Face layout, bfloat16, and a GGUF file of the same model. */
+  /** Model in Hugging Face layout, bfloat16; `gguf` is the same model as a GGUF file. */
   model: string;
   gguf: string;
   prompts: number[][];
   pairs: Pair[];
   maxTokens: number;
   batchSize: number;
-  /** Steps timed. */
+  /** Number of timed steps. */
   steps: number;
-  /** Settings of our side alone. */
+  /** Settings of plumbline's side only. */
   settings: Record<string, unknown>;
-  /** Setting of the peer. */
+  /** Settings of the peer's side only. */
   peer: string;
 }
 
@@ -33,11 +33,11 @@ export interface Comparison {
   setting: string;
   unit: "tokens/s" | "s/step";
   input: Partial<Input>;
-  /** Command and first arguments of the peer's process; the input's file follows. */
+  /** Command and first arguments of the peer's process; the input file is the last argument. */
   theirs: () => [string, ...string[]];
 }
 
-/** Prompts of exactly this many tokens, cut from the ends of longer ones. */
+/** Makes prompts of exactly this many tokens, from the ends of longer ones. */
 export function promptsOf(
   text: Tokenizer,
   pairs: readonly Pair[],
@@ -48,7 +48,7 @@ export function promptsOf(
   return long.slice(0, count).map((ids) => ids.slice(-tokens));
 }
 
-/** The pairs whose two sequences have at most `maxTokens` tokens: nobody has to cut. */
+/** Selects the pairs whose sequences have at most `maxTokens` tokens, so that neither side truncates. */
 export async function readPairs(path: string, text: Tokenizer, maxTokens: number): Promise<Pair[]> {
   const fits = (prompt: Message[], completion: string) => {
     const row = encodeExample(text, prompt, completion);
@@ -62,7 +62,7 @@ export async function readPairs(path: string, text: Tokenizer, maxTokens: number
     .filter(({ prompt, chosen, rejected }) => fits(prompt, chosen) && fits(prompt, rejected));
 }
 
-/** Examples of exactly `tokens` tokens, completions joined and cut. */
+/** Makes examples of exactly `tokens` tokens, by joining and cutting completions. */
 export function fullRows(text: Tokenizer, pairs: readonly Pair[], count: number, tokens: number): Pair[] {
   const prompt: Message[] = [{ role: "user", content: "Go on." }];
   const all = text.encode(pairs.map(({ chosen }) => chosen).join("\n"));
@@ -101,7 +101,7 @@ const rollout = (batch: number): Comparison[] => [
   },
 ];
 
-/** With `lora`, ours trains adapters and the peer still all weights: that line is for its memory. */
+/** With `lora`, plumbline trains adapters while the peer trains all weights: that line compares memory. */
 const ppo = (setting: string, critic: string, lora?: Record<string, never>): Comparison => ({
   job: "ppo",
   peer: "TRL 0.11.4",
@@ -142,7 +142,7 @@ export const comparisons: Comparison[] = [
       theirs: trl("reward"),
     }),
   ),
-  // In float32 both sides round little, and their loss curves can be compared.
+  // In float32, so that rounding does not hide differences between the loss curves.
   ...["bf16 weights", "bf16 autocast", "float32"].map(
     (setting): Comparison => ({
       job: "dpo",

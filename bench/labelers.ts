@@ -1,7 +1,7 @@
-// What it is worth to weight labelers by how far they can be trusted. Twenty simulated people judge the answers of a
-// quickstart's SFT model in a real label store: twelve err on a tenth of pairs, six answer at random, two against the
-// truth. Reward models learn from what they said, once with every judgement counting the same and once with the store's
-// weights, and are asked which of two answers to unseen instructions is better; the task's checker knows.
+// Measures the gain of weighting labelers by their reliability. Twenty simulated labelers judge the answers of a
+// quickstart's SFT model in a real label store: twelve err on a tenth of pairs, six answer at random, two answer the
+// opposite of the truth. Reward models are trained on their judgements with equal weights and with the store's weights.
+// Their accuracy is measured on pairs of answers to unseen instructions, against the task's checker.
 // `npm run bench:labelers -- [--run runs/quickstart] [--seeds 3]`
 
 import { join } from "node:path";
@@ -37,7 +37,7 @@ const kinds = [
   ...new Array<"adversarial">(2).fill("adversarial"),
 ];
 
-/** Two answers to an instruction that labelers judge, the better first by the checker, and all such pairs of it. */
+/** A pair of answers for labelers to judge, the better one (by the checker) first, and all such pairs of its instruction. */
 interface Pair {
   prompt: Comparison["prompt"];
   better: string;
@@ -45,7 +45,7 @@ interface Pair {
   all: [better: string, worse: string][];
 }
 
-/** Instructions with answers whose gold scores differ, in random order. */
+/** Samples answers, and selects instructions with answers of different gold scores, in random order. */
 async function pairsOf(seed: number): Promise<Pair[]> {
   const instructions = new Map(loadInstructions("train").map((one) => [one.prompt, one]));
   const { records } = await readComparisons(join(values.run, "comparisons.jsonl"));
@@ -72,7 +72,7 @@ async function pairsOf(seed: number): Promise<Pair[]> {
   return shuffled(pairs.length, seed).map((i) => pairs[i] as Pair);
 }
 
-/** What twenty people say of the pairs, by way of a label store. */
+/** Lets twenty simulated labelers judge the pairs in a label store. */
 async function label(pairs: readonly Pair[], seed: number) {
   const store = await LabelStore.open(":memory:");
   const owner = await store.addUser(null, { name: "owner", role: "owner" });
@@ -93,7 +93,7 @@ async function label(pairs: readonly Pair[], seed: number) {
   const people = [];
   for (const [k, kind] of kinds.entries())
     people.push({ kind, user: await store.addUser(owner.id, { name: `${kind} ${k}`, role: "labeler" }) });
-  // Whoever comes, until nobody finds a task: in a fixed order the same three would judge together every time.
+  // In random order until no tasks are left: in a fixed order the same three labelers would share all tasks.
   for (const left = [...people]; left.length; ) {
     const turn = Math.floor(random() * left.length);
     const { kind, user } = left[turn] as (typeof people)[number];
@@ -120,7 +120,7 @@ async function train(data: Comparison[], seed: number): Promise<Model> {
   return trained.model;
 }
 
-/** For each instruction the share of its pairs whose better answer scores higher. */
+/** Computes for each instruction the share of its pairs that the reward model orders correctly. */
 function judge(model: Model, held: readonly Pair[]): number[] {
   const right = held.map(({ prompt, all }) => {
     const score = (texts: string[]) =>

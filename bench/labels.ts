@@ -52,7 +52,7 @@ let backAt = Number.POSITIVE_INFINITY;
 const acknowledged = new Set<string>();
 let down = 0;
 
-/** A request; undefined while the server is down. */
+/** Sends a request. @returns undefined while the server is down */
 async function ask(cookie: string, method: string, path: string, body: object = {}) {
   try {
     const reply = await fetch(`http://127.0.0.1:${port}${path}`, {
@@ -107,7 +107,7 @@ async function look(): Promise<void> {
 
 let killed = false;
 async function work(cookie: string): Promise<void> {
-  // They come over ten seconds.
+  // Labelers start within ten seconds.
   await new Promise((resolve) => setTimeout(resolve, 10_000 * Math.random()));
   for (let first = true; ; first = false) {
     const began = performance.now();
@@ -120,7 +120,7 @@ async function work(cookie: string): Promise<void> {
     const { assignment } = next.body as { assignment: { lease: string } | null };
     if (!assignment) {
       if (acknowledged.size >= wanted) return;
-      // Somebody else may yet leave a task.
+      // Another labeler may still give a task back.
       await new Promise((resolve) => setTimeout(resolve, 5000));
       if (acknowledged.size + labelers > wanted) return;
       continue;

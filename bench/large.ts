@@ -1,5 +1,5 @@
-// npm run bench:large: one PPO step with adapters on a random llama of 1.1 billion weights (TinyLlama's sizes): what it
-// takes in time and memory.
+// npm run bench:large: measures the time and memory of a PPO step with adapters on a random
+// llama of 1.1 billion weights (TinyLlama's sizes).
 import { Command } from "commander";
 import type { Bits } from "../src/nn/quantise.ts";
 import { PpoTrainer } from "../src/stages/ppo/trainer.ts";

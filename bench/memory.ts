@@ -1,4 +1,4 @@
-// npm run bench:memory: where the memory of training all weights goes, part by part, measured on SmolLM2-135M.
+// npm run bench:memory: measures the memory of each part of training all weights of SmolLM2-135M.
 
 import { pack } from "../src/batch/pack.ts";
 import { formatTable } from "../src/cli/terminal.ts";
@@ -9,7 +9,7 @@ import { AdamW } from "../src/nn/adamw.ts";
 import { memory, scope, tensor, trim } from "../src/tensor/index.ts";
 
 const parts: [what: string, bytes: number][] = [];
-/** What native code has allocated; what the engine keeps of freed blocks is given back first. */
+/** Measures the bytes that native code has allocated, after freed blocks were returned to the system. */
 const allocated = (): number => {
   trim();
   return memory().allocated ?? 0;

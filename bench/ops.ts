@@ -1,4 +1,4 @@
-// What an operator call costs, beside PyTorch's from Python.
+// Measures the cost of an operator call, next to PyTorch's from Python.
 import { ops, scope, type Tensor, threads } from "../src/tensor/index.ts";
 import { here, measure, python } from "./process.ts";
 
@@ -19,7 +19,7 @@ function calls(): Record<string, () => Tensor> {
   };
 }
 
-/** Seconds a call, its result freed by a scope as in training: the best of the rounds. */
+/** Measures the seconds per call, including the scope that frees its result, as in training: the fastest round. */
 function cost(call: () => Tensor): number {
   let best = Infinity;
   for (let round = 0; round < rounds; round++) {
@@ -33,7 +33,7 @@ function cost(call: () => Tensor): number {
   return best;
 }
 
-/** Microseconds a call on one thread; `ratio` is theirs to ours. */
+/** Microseconds per call on one thread. `ratio` is the peer's time over plumbline's. */
 export function benchOps() {
   threads(1);
   const ours = Object.entries(calls()).map(([name, call]) => [name, cost(call)] as const);

@@ -1,4 +1,4 @@
-// Our side of a comparison: `ours.ts JOB INPUT.json` does the job once in a process of its own and prints what it took.
+// Plumbline's side of a comparison: `ours.ts JOB INPUT.json` does the job once in a separate process, and prints its time and memory.
 import { readFileSync } from "node:fs";
 import { shuffled } from "../src/data/split.ts";
 import { matmulPeak } from "../src/eval/cost.ts";
@@ -25,7 +25,7 @@ const timed = async (work: () => unknown): Promise<number> => {
   return (performance.now() - began) / 1000;
 };
 
-/** Seconds from a training's first step to its last: what comes before is loading. */
+/** Measures the seconds from the first step of a training to its last, without loading. */
 async function trained(training: Training<unknown>, onStep?: (metrics: Metrics) => void): Promise<number> {
   let began = 0;
   for await (const event of training) {
@@ -45,7 +45,7 @@ const lengthOf = ({ prompt }: Pair, completion: string): Lengths => {
   return { prompt: row.promptTokens.length, response: row.tokens.length };
 };
 
-/** The model's folder, for jobs that load it themselves: a second copy would count as theirs. */
+/** Folder of the model, for jobs that load it themselves, so that a second copy does not count as their memory. */
 function released(): string {
   model.dispose();
   return input.model;
@@ -55,9 +55,9 @@ const total = (sequences: readonly Lengths[]) =>
   sequences.reduce((sum, { prompt, response }) => sum + prompt + response, 0);
 
 /**
- * Operations that training on these sequences needs: 6 for each weight and token, those behind the last block's attention
- * and the vocabulary's only for tokens that are learned, and attention's 12 · heads · width · (pairs of tokens that see
- * each other) a layer.
+ * Counts the floating-point operations of training on these sequences: 6 per weight and token, where the weights after
+ * the last block's attention and the vocabulary head count only tokens in the loss, and for attention
+ * 12 · heads · width · (pairs of tokens that attend to each other) per layer.
  */
 function trainingFlops(model: Model, sequences: readonly Lengths[]) {
   const { hidden, vocab, layers, heads, headDim } = model.dimensions;
@@ -139,7 +139,7 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
 
   async dpo() {
     const { pairs, batchSize } = input;
-    // Laid out so that the epoch's order is that of the pairs.
+    // Arranged so that the epoch visits the pairs in their order.
     const order = shuffled(pairs.length, 0);
     const data = pairs.map((_, i) => {
       const { prompt, chosen, rejected } = pairs[order.indexOf(i)] as Pair;
@@ -186,7 +186,7 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
   },
 };
 
-/** The same in peers/ppo.py: how much of the text is the letter e. */
+/** Reward: share of the letter e in the text, as in peers/ppo.py. */
 const scoreOf = (text: string) => (text.match(/e/g)?.length ?? 0) / Math.max(1, text.length);
 
 const done = await (jobs[job] as () => Promise<Omit<Measured, "gb">>)();

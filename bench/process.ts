@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cacheDir } from "../native/locate.mjs";
 
-/** What a measured process prints as its last line. */
+/** Result of a measured process, which it prints as its last line. */
 export interface Measured {
-  /** Useful tokens: no padding. */
+  /** Tokens without padding. */
   tokens: number;
   seconds: number;
-  /** Largest resident set of the process. */
+  /** Peak resident memory of the process. */
   gb: number;
-  /** Share of the matmul peak of the same process, where it measured one. */
+  /** Share of the peak rate of a matrix product in the same process, if it was measured. */
   mfu?: number;
   /** Loss at each step, where both sides take the same steps. */
   losses?: number[];
@@ -20,7 +20,7 @@ export interface Measured {
 
 export const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
-/** Longest that one process may take, in ms. */
+/** Time limit of a process, in ms. */
 const timeout = 20 * 60_000;
 
 function run(command: string, args: readonly string[], cwd?: string): string {
@@ -40,7 +40,7 @@ function run(command: string, args: readonly string[], cwd?: string): string {
 export const measure = <T = Measured>(command: string, args: readonly string[]): T =>
   JSON.parse(run(command, args).trimEnd().split("\n").at(-1) as string);
 
-/** A folder of the cache, made by `make` once for each content of `source`. */
+/** Returns a folder of the cache, which `make` fills once for each content of `source`. */
 function prepared(name: string, source: string, make: (folder: string) => void): string {
   const hash = createHash("sha256").update(readFileSync(source)).digest("hex").slice(0, 12);
   const folder = join(cacheDir(), "bench", `${name}-${hash}`);
@@ -54,7 +54,7 @@ function prepared(name: string, source: string, make: (folder: string) => void):
   return folder;
 }
 
-/** The Python of an environment with exactly the packages of peers/NAME.txt. */
+/** Returns the Python of a virtual environment with exactly the packages of peers/NAME.txt. */
 export function python(name: string): string {
   const packages = here(`peers/${name}.txt`);
   const folder = prepared(name, packages, (made) => {
@@ -64,7 +64,7 @@ export function python(name: string): string {
   return join(folder, "bin", "python");
 }
 
-/** Path of a script beside which node_modules has exactly the packages of peers/NAME.json. */
+/** Returns the path of a script next to a node_modules with exactly the packages of peers/NAME.json. */
 export function nodeScript(name: string): string {
   const manifest = here(`peers/${name}.json`);
   const folder = prepared(name, manifest, (made) => {

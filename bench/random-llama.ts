@@ -2,7 +2,7 @@ import { llama } from "../src/models/llama.ts";
 import { Model } from "../src/models/model.ts";
 import { keep, noGrad, ops, Rng, scope } from "../src/tensor/index.ts";
 
-/** Widths as published models of these sizes have them; the smallest is half as wide as SmolLM2-135M. */
+/** Sizes of published models; the smallest has half the width of SmolLM2-135M. */
 const shapes = {
   "32M": { vocab: 49_152, hidden: 288, inner: 768, layers: 20, heads: 9, kvHeads: 3, tied: true },
   "135M": { vocab: 49_152, hidden: 576, inner: 1536, layers: 30, heads: 9, kvHeads: 3, tied: true },
@@ -13,7 +13,7 @@ const shapes = {
 export type Size = keyof typeof shapes;
 export const sizes = Object.keys(shapes) as Size[];
 
-/** A llama of this size with weights at random, in bfloat16. */
+/** Makes a llama of this size with random weights, in bfloat16. */
 export function randomLlama(size: Size): Model {
   const { vocab, hidden, inner, layers, heads, kvHeads, tied } = shapes[size];
   const json = {

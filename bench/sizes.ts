@@ -1,4 +1,4 @@
-// npm run bench:sizes: how the cost of a token grows with the model, by llamas of four sizes with weights at random.
+// npm run bench:sizes: measures how the cost per token grows with the model, on random llamas of four sizes.
 import { formatNumber, formatTable } from "../src/cli/terminal.ts";
 import { growthExponent, samplingCost, trainingCost } from "../src/eval/cost.ts";
 import { randomLlama, sizes, weightsOf } from "./random-llama.ts";

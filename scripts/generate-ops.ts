@@ -1,4 +1,4 @@
-// Writes src/tensor/ops.generated.ts: the typings of libtorch's operators, from the schemas it carries.
+// Writes src/tensor/ops.generated.ts: typings of libtorch's operators, from the schemas in the library.
 // Run by `npm run ops` after a change of libtorch's version.
 import { writeFileSync } from "node:fs";
 import { type Argument, native, type Schema } from "../src/tensor/native.ts";
@@ -21,8 +21,11 @@ const types: Record<string, string> = {
 function input(type: string, sized = false): string | undefined {
   if (type.endsWith("?")) return either(input(type.slice(0, -1), sized), "null");
   if (type.endsWith("[]")) {
-    const of = input(type.slice(0, -2));
-    return of && `readonly ${of.includes("|") ? `(${of})` : of}[]${sized ? ` | ${of}` : ""}`;
+    const element = input(type.slice(0, -2));
+    return (
+      element &&
+      `readonly ${element.includes("|") ? `(${element})` : element}[]${sized ? ` | ${element}` : ""}`
+    );
   }
   return types[type];
 }
@@ -62,7 +65,7 @@ let count = 0;
 const lines: string[] = [];
 for (const name of names) {
   const schemas = native().schemas(name);
-  // As at run time: forms with `out` last.
+  // Overloads with `out` come last, as at run time.
   const hasOut = (schema: Schema) => Number(schema.arguments.some((arg) => arg.name === "out"));
   const unique = new Set(
     schemas.sort((a, b) => hasOut(a) - hasOut(b)).map((schema) => signature(name.slice(6), schema)),

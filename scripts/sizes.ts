@@ -17,7 +17,7 @@ const files = ["src", "web/src"]
   .flatMap((root) => readdirSync(root, { recursive: true, encoding: "utf8" }).map((path) => join(root, path)))
   .filter((path) => /\.(ts|tsx|css)$/.test(path) && !/\.(test|generated)\.tsx?$/.test(path));
 
-/** A function by its name, or by the variable or property that it is the value of; else by its line. */
+/** Returns a function's name, else the name of the variable or property that holds it, else its line. */
 function nameOf(node: ts.SignatureDeclaration, line: number): string {
   const named = [node, node.parent].find(
     (candidate): candidate is ts.NamedDeclaration => "name" in candidate && candidate.name !== undefined,
@@ -25,7 +25,7 @@ function nameOf(node: ts.SignatureDeclaration, line: number): string {
   return named?.name?.getText() ?? `line ${line}`;
 }
 
-/** Every function of a file, those inside of others too. */
+/** Lists all functions of a file, nested ones too. */
 function functionsIn(path: string): Size[] {
   const source = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true);
   const lineAt = (position: number) => source.getLineAndCharacterOfPosition(position).line + 1;

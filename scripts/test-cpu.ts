@@ -1,4 +1,4 @@
-// Runs the tests of what touches kernels once for each level of instructions: capped by PLUMBLINE_CPU, and where this
+// Runs the tests of code that uses kernels once for each instruction set: capped by PLUMBLINE_CPU, and where this
 // processor has no AVX-512 bf16, with its kernels emulated (native/emulate.h). `npm run test:cpu`.
 import { spawnSync } from "node:child_process";
 import { type CpuLevel, native } from "../src/tensor/native.ts";
@@ -30,7 +30,7 @@ const emulate = { PLUMBLINE_EMULATE: "1" };
 run(process.execPath, ["scripts/setup.mjs"], emulate);
 if (fastBf16) {
   test("avx512bf16", all);
-  // What other machines test these kernels with is held to the same tests where they run natively.
+  // The emulation that other machines use is tested too where the kernels run natively.
   test("avx512bf16", kernels, emulate);
 } else test("avx512bf16", all, emulate);
 if (cpu === "none") console.log("\ninstructions: avx2 skipped, this processor has none of it");

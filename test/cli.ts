@@ -10,7 +10,7 @@ export interface Outcome {
   stderr: string;
 }
 
-/** Runs the real command line to its end; `during` may send the process signals. */
+/** Runs the built command line to its end. `during` may send signals to the process. */
 export function plumbline(
   args: readonly string[],
   options: {
@@ -41,7 +41,7 @@ export function plumbline(
   });
 }
 
-/** Runs it and gives what it printed. @throws with what it said when it failed */
+/** Runs the command line. @returns its standard output @throws Error with its standard error when it fails */
 export async function succeed(
   args: readonly string[],
   options: Parameters<typeof plumbline>[1] = {},
@@ -51,7 +51,7 @@ export async function succeed(
   return stdout;
 }
 
-/** Lines of JSON. */
+/** Parses JSON lines. */
 // biome-ignore lint/suspicious/noExplicitAny: rows of several kinds
 export const jsonLines = (text: string): any[] =>
   text
@@ -59,6 +59,6 @@ export const jsonLines = (text: string): any[] =>
     .split("\n")
     .map((line) => JSON.parse(line));
 
-/** Settings as a command takes them. */
+/** Makes `--set` options of settings. */
 export const set = (settings: Record<string, unknown>): string[] =>
   Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);

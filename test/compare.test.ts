@@ -80,12 +80,12 @@ it("runs each with each seed once, on the same budget, and draws a page", async 
     if (process.platform === "linux") expect(gb).toBeGreaterThan(0.05);
   }
   expect(readFileSync(at("out/compare.html"), "utf8")).toMatch(/tiny-rloo/);
-  // What is there is not run again.
+  // Finished runs are not repeated.
   const events = () => readFileSync(at("out/tiny-ppo-0/events.jsonl"), "utf8");
   const before = events();
   expect(await run(...compare())).toMatch(/optimiser\s+gold \[95 %\]/);
   expect(events()).toBe(before);
-  // Half a run is run again.
+  // An interrupted run is repeated.
   rmSync(at("out/tiny-ppo-0/trial.json"));
   await run(...compare());
   expect(existsSync(at("out/tiny-ppo-0/trial.json"))).toBe(true);

@@ -39,7 +39,7 @@ async function trained(
   return { ...(await training.done()), steps };
 }
 
-/** By how much more likely than before the better answer has become, next to the worse one, in nats. */
+/** Computes how much the log-ratio of the better to the worse answer has grown in training, in nats. */
 function gains(before: Model, after: Model): number[] {
   const rows = comparisons.flatMap((one) =>
     one.completions.map((text) => encodeExample(before.text, one.prompt, text)),
@@ -76,7 +76,7 @@ describe("preference optimisation on a tiny model", () => {
     const whole = await trained(tinyModel(), { microBatchTokens: 10_000 });
     for (const more of [{ microBatchTokens: 1 }, { gradientCheckpointing: true }]) {
       const { steps } = await trained(tinyModel(), more);
-      // float32, summed in another order, through twenty updates.
+      // float32 sums in another order, over twenty updates.
       steps.forEach(({ loss }, i) => {
         expect(loss as number).toBeCloseTo(whole.steps[i]?.loss as number, 3);
       });
@@ -100,7 +100,7 @@ describe("preference optimisation on a tiny model", () => {
     expect(steps.at(-1)?.["rewards/chosen"]).toBeGreaterThan(
       (steps.at(-1)?.["rewards/rejected"] as number) + 0.1,
     );
-    // Also where only one of both was judged.
+    // Also if only one of the two was judged.
     expect(Math.min(...gains(model, policy))).toBeGreaterThan(0);
   });
 

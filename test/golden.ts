@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { type DType, type Tensor, tensor } from "../src/tensor/index.ts";
 
-/** Path of a golden fixture; test/golden/README.md says how each was made. */
+/** Returns the path of a golden fixture; test/golden/README.md says how each was made. */
 export const goldenPath = (name: string): string => fileURLToPath(new URL(`golden/${name}`, import.meta.url));
 
 export const goldenJson = (name: string) => JSON.parse(readFileSync(goldenPath(name), "utf8"));
@@ -22,7 +22,7 @@ export const f64 = of("float64");
 export const f32 = of("float32");
 export const i64 = of("int64");
 
-/** Largest distance of two lists of numbers, for a message that says how far off they are. */
+/** Computes the largest absolute difference of two lists of numbers. */
 export function expectClose(actual: Tensor | null, expected: Tensor | Nested, tolerance: number): void {
   const got = (actual as Tensor).toArray();
   const wanted = typeof expected === "object" && "toArray" in expected ? expected.toArray() : flat(expected);

@@ -66,7 +66,7 @@ interface Stage {
   train: (options: any) => Training<any>;
   /** Paths by the option's name. */
   inputs: () => Record<string, string>;
-  /** The input that an empty file makes the stage refuse after its models are loaded. */
+  /** Input whose file, if empty, makes the stage fail after its models are loaded. */
   data: string;
   settings: Record<string, unknown>;
 }
@@ -110,7 +110,7 @@ async function follow(training: Training<unknown>, onEvent: (event: Event) => un
   }
 }
 
-/** Hashes of all weights of a run's newest checkpoint, by file. */
+/** Hashes all weight files of a run's newest checkpoint. */
 function weights(run: string): Record<string, string> {
   const { dir: checkpoint } = newestCheckpoint(run) as { dir: string };
   return Object.fromEntries(

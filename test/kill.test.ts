@@ -28,7 +28,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Enough steps that ten kills fall into the run, and a checkpoint at each, so that many fall into a write. */
+/** So many steps that ten kills happen within the run, with a checkpoint at each step so that many happen during a write. */
 const stages: Record<string, string[]> = {
   sft: [
     "sft",
@@ -80,7 +80,7 @@ stages["ppo with adapters and a shared critic"] = [
   ...set({ critic: "shared" }),
 ];
 
-/** All weights that a run's last checkpoint holds, by file. */
+/** Reads all weight files of a run's last checkpoint. */
 function weights(run: string): Record<string, string> {
   const checkpoints = readdirSync(at(run, "checkpoints")).filter((name) => name.startsWith("step-"));
   const last = checkpoints.sort((a, b) => Number(a.slice(5)) - Number(b.slice(5))).at(-1) as string;
@@ -102,11 +102,11 @@ describe("a run that is killed ten times", () => {
       const when = () => `killed after ${delays.join(", ")} ms`;
       const expectWhole = () => expect(weights(`${stage}-killed`), when()).toEqual(weights(`${stage}-whole`));
       let kills = 0;
-      // Start-up takes half of the time; a kill within it is a case of its own, and so counts too.
+      // Start-up takes half of the time. A kill during start-up is tested too.
       while (kills < 10) {
         const delay = 700 + Math.random() * 900;
-        const begun = existsSync(at(`${stage}-killed`, "run.json"));
-        const { signal, code, stderr } = await plumbline([...args, ...run, ...(begun ? ["--resume"] : [])], {
+        const exists = existsSync(at(`${stage}-killed`, "run.json"));
+        const { signal, code, stderr } = await plumbline([...args, ...run, ...(exists ? ["--resume"] : [])], {
           cwd: dir,
           during: async (child) => {
             await setTimeout(delay);
@@ -118,16 +118,16 @@ describe("a run that is killed ten times", () => {
           delays.push(Math.round(delay));
           continue;
         }
-        // It came to its end first: the next kills fall into another run.
+        // The run ended before the kill: the next kills go to a new run.
         expect(code, `${when()}: ${stderr}`).toBe(0);
         expectWhole();
         rmSync(at(`${stage}-killed`), { recursive: true });
       }
-      const begun = existsSync(at(`${stage}-killed`, "run.json"));
-      await succeed([...args, ...run, ...(begun ? ["--resume"] : [])], { cwd: dir });
+      const exists = existsSync(at(`${stage}-killed`, "run.json"));
+      await succeed([...args, ...run, ...(exists ? ["--resume"] : [])], { cwd: dir });
       expectWhole();
 
-      // Every step is in the log, once, and whole.
+      // Every step is in the log exactly once.
       const steps = jsonLines(readFileSync(at(`${stage}-killed`, "events.jsonl"), "utf8")).filter(
         ({ type }) => type === "step",
       );

@@ -26,7 +26,7 @@ const copy = (): string => {
   return folder;
 };
 
-/** The largest difference between the weights of two files of the same names. */
+/** Computes the largest difference between the weights of two files. */
 const worst = (a: string, b: string): number =>
   scope(() => {
     const other = readSafetensors(b);

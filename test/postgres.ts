@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 
-/** Where Debian keeps the server's programs, which are in no PATH. */
+/** Folder of the server's programs on Debian, which is not in the PATH. */
 const debian = "/usr/lib/postgresql";
 
 function binaries(): string | undefined {
@@ -16,10 +16,10 @@ function binaries(): string | undefined {
   return folders.find((folder) => existsSync(join(folder, "initdb")));
 }
 
-/** Why there is no Postgres to test with; undefined where there is. */
+/** Reason why Postgres cannot be tested with; undefined if it can. */
 export const noPostgres = binaries() ? undefined : "no initdb: install Debian's postgresql";
 
-/** A Postgres server of its own, with its data in a temporary folder, listening on a socket in it alone. */
+/** Starts a Postgres server with its data in a temporary folder, which listens only on a socket in that folder. */
 export async function startPostgres(): Promise<{ fresh: () => Promise<string>; stop: () => Promise<void> }> {
   const bin = binaries() as string;
   const folder = mkdtempSync(join(tmpdir(), "plumbline-pg-"));

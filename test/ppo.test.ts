@@ -54,7 +54,7 @@ describe("PPO on a tiny model", () => {
       expect(score(0)).toBeLessThan(0.05);
       expect(score(-1)).toBeGreaterThan(0.5);
       expect(last.filter((text) => yeses(text) > 0.25).length / last.length).toBeGreaterThan(0.8);
-      // The input is the reference: it did not move.
+      // The input model is the reference: its weights did not change.
       expect(seen.at(-1)?.["objective/kl"]).toBeGreaterThan(5);
     },
     120_000,

@@ -3,13 +3,13 @@ import { basename, posix } from "node:path";
 import { describe, expect, it } from "vitest";
 import { cpuMembers, wheels } from "../scripts/setup.mjs";
 
-/** By platform: what the libraries in its wheels need, by test/golden/make_libraries.py. */
+/** Dependencies of the libraries in the wheels of each platform, from test/golden/make_libraries.py. */
 type Libraries = Record<string, { needed: string[]; paths: string[] }>;
 const golden: Record<string, { wheels: string[]; libraries: Libraries }> = JSON.parse(
   readFileSync(new URL("golden/libraries.json", import.meta.url), "utf8"),
 );
 
-/** What every system has that a compiler is installed on, and zlib, which dpkg and rpm need. */
+/** Libraries that every system with a compiler has, and zlib, which dpkg and rpm need. */
 const system: Record<string, RegExp> = {
   linux: /^(ld-linux-(x86-64|aarch64)|lib(c|m|dl|rt|util|pthread|gcc_s|stdc\+\+|z))\.so\.\d+$/,
   darwin: /^(\/usr\/lib\/|\/System\/Library\/Frameworks\/)/,

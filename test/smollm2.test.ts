@@ -34,7 +34,7 @@ describe("SmolLM2-135M-Instruct from GGUF", () => {
           expect(weight.shape).toEqual(shape);
           expectClose(weight.reshape(-1).narrow(0, 0, first.length), first, 0);
           const exact = weight.detach().to("float64");
-          // Sums of up to 28 million float64 in another order.
+          // Up to 28 million float64 numbers are summed in another order.
           expect(exact.sum().item()).toBeCloseTo(sum, 4);
           expect(exact.square().sum().item() / sumSquares).toBeCloseTo(1, 9);
         });
@@ -89,7 +89,7 @@ describe("its tokenizer", () => {
     const messages = [{ role: "user" as const, content: "What is the capital of France?" }];
     const { promptTokens: prompt, tokens: response } = encodeExample(tokenizer, messages, "Paris.");
     expect(tokenizer.decode(response, { keepSpecial: true })).toBe("Paris.<|im_end|>");
-    // What training sees is what the template writes for the whole conversation, but for the newline after it.
+    // Training sees the template's text of the whole conversation, without the newline after it.
     const whole = renderChat(tokenizer, [...messages, { role: "assistant", content: "Paris." }]);
     expect(tokenizer.decode([...prompt, ...response], { keepSpecial: true })).toBe(whole.trimEnd());
     expect(() => encodeExample(tokenizer, messages, "")).toThrow(/response is empty/);

@@ -11,7 +11,7 @@ function byteCharacters(): string[] {
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++));
 }
 
-/** Bytes, the word " yes", an end of turn and a pad. */
+/** Vocabulary: all bytes, the word " yes", an end-of-turn token and a padding token. */
 function tinyTokenizer(): Tokenizer {
   const tokens = [...byteCharacters(), "Ġy", "Ġye", "Ġyes", "<|im_end|>", "<|pad|>"];
   const special = (content: string) => ({
@@ -54,7 +54,7 @@ function tinyTokenizer(): Tokenizer {
   });
 }
 
-/** A random Llama of 2 layers with a tokenizer of its own: real in all but size. */
+/** Makes a random Llama of 2 layers with a tokenizer. */
 export function tinyModel(seed = 0, config: Record<string, unknown> = {}): Model {
   const json = {
     model_type: "llama",

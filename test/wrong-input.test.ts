@@ -74,7 +74,7 @@ const ppo = [
   ...set({ steps: 1, batchSize: 4, maxTokens: 8 }),
 ];
 
-/** What is given, and what one line of the answer must say. */
+/** Wrong inputs: name, arguments, and a pattern of the error message. */
 const cases: [string, string[], RegExp][] = [
   [
     "a missing file",
@@ -208,7 +208,7 @@ describe("wrong input gets one clear message and a failing exit code", () => {
       });
       expect(stderr).toMatch(message);
       expect(code).toBe(1);
-      // One message: no stack, no second error, nothing as if it had worked.
+      // One message: no stack trace, no second error, no output.
       expect(stderr).not.toMatch(/^\s+at /m);
       expect(stderr.match(/error:/g)).toHaveLength(1);
       expect(stdout).toBe("");

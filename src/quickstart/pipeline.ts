@@ -141,7 +141,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const train = loadInstructions("train").slice(0, scale.compared);
 
   onStage("1 of 3  Supervised fine-tuning on demonstrations");
-  const trainedSft = await follow(
+  const sftRun = await follow(
     sft({
       model: untrained,
       data: loadDemonstrations().slice(0, scale.demonstrations),
@@ -155,13 +155,13 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   onStage(
     `Sampling ${temperatures.length} answers to each of ${train.length} instructions, ranked by simulated labelers`,
   );
-  const { comparisons, accuracy } = await compare(trainedSft.model, train, seed, onProgress, signal);
+  const { comparisons, accuracy } = await compare(sftRun.model, train, seed, onProgress, signal);
   writeJsonl(join(out, "comparisons.jsonl"), comparisons);
 
   onStage("2 of 3  Reward model on the rankings");
-  const trainedReward = await follow(
+  const rewardRun = await follow(
     reward({
-      model: trainedSft.model,
+      model: sftRun.model,
       data: comparisons,
       ...scale.reward,
       normaliseSamples: 64,
@@ -173,8 +173,8 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
 
   onStage("3 of 3  PPO against the reward model");
   const ppoTraining = ppo({
-    policy: trainedSft.model,
-    reward: trainedReward.model,
+    policy: sftRun.model,
+    reward: rewardRun.model,
     prompts: train.map(({ id, prompt }) => ({ id, prompt: user(prompt) })),
     ...scale.ppo,
     maxTokens,
@@ -187,13 +187,13 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const { model: policy } = await ppoTraining.done();
 
   const heldOut = loadInstructions("heldOut").slice(0, scale.heldOut);
-  const models = { base: await loadModel(name), sft: trainedSft.model, ppo: policy };
-  const evaluations = await measure(models, trainedReward.model, heldOut, scale.samples, {
+  const models = { base: await loadModel(name), sft: sftRun.model, ppo: policy };
+  const evaluations = await measure(models, rewardRun.model, heldOut, scale.samples, {
     seed,
     signal,
     onStage,
   });
-  for (const model of [...Object.values(models), trainedReward.model]) model.dispose();
+  for (const model of [...Object.values(models), rewardRun.model]) model.dispose();
   return {
     seed,
     evaluations,
@@ -201,7 +201,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     instructions: heldOut,
     comparisons: comparisons.length,
     labelerAccuracy: accuracy,
-    reward: trainedReward.report,
+    reward: rewardRun.report,
     curve,
     seconds: (performance.now() - start) / 1000,
     residentBytes: process.resourceUsage().maxRSS * 1024,

@@ -8,7 +8,7 @@ import { SampledStates } from "./sampled-states.ts";
 // Large enough that another order of sums shows after rounding to bfloat16.
 const shape = { head_dim: 64, num_hidden_layers: 6, max_position_embeddings: 512 };
 
-// Without bfloat16 kernels states differ by rounding, and trainers do not reuse them (Model.exact).
+// Without bfloat16 kernels states differ by rounding, and trainers do not reuse them (Model.isBatchInvariant).
 it.skipIf(!capabilities().fastBf16).each([Number.POSITIVE_INFINITY, 19])(
   "states that responses are drawn from are those of a pass over them, bit for bit; window %d",
   async (window) => {
