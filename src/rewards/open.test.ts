@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
+import { scoreAll } from "../batch/score.ts";
+import { encodeAnswer } from "../text/chat.ts";
 import { openReward, type RewardInput } from "./open.ts";
 import type { Answer } from "./scorer.ts";
 
@@ -38,6 +40,13 @@ describe("a reward", () => {
     expect(scores).toHaveLength(3);
     expect(new Set(scores).size).toBe(3);
     await expect(openReward(tinyModel())).rejects.toThrow(/no scalar head/);
+  });
+
+  it("scores an empty answer by its end-of-turn token, as evaluation and normalisation encode it", async () => {
+    const rewardModel = tinyModel().withScoreHead({ std: 1 });
+    const { promptTokens, tokens } = encodeAnswer(rewardModel.text, sample("").prompt, "");
+    expect(tokens).toEqual([rewardModel.text.eos]);
+    expect(await total(rewardModel, [sample("")])).toEqual(scoreAll(rewardModel, [{ promptTokens, tokens }]));
   });
 
   it("is a module's default export, and takes the row's other fields", async () => {
