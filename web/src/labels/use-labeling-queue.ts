@@ -116,7 +116,8 @@ export function useLabelingQueue(project: string, settings: Settings, judgementC
   const lease = current?.kind === "task" ? current.lease : undefined;
   const itemId = current?.kind === "revision" ? current.judgement : (lease ?? "");
   const seconds = useActiveSeconds(itemId);
-  const saveDraft = useSavedDraft(lease, current?.draft);
+  // While a judgement is being sent its lease ends, and a draft saved then would be refused.
+  const saveDraft = useSavedDraft(lease, current?.draft, sending);
   const setDraft = (draft: Draft) => {
     setMessage("");
     setItem((before) => (before && before !== "none" ? { ...before, draft } : before));

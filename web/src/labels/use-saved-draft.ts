@@ -15,9 +15,14 @@ export function unsentDraft(lease: string): Draft | undefined {
 /**
  * Saves a task's draft on the server shortly after each change, and when the page closes.
  * @param lease undefined if there is nothing to save
+ * @param paused whether changes wait; a page that closes saves all the same
  * @returns a function that saves the draft now
  */
-export function useSavedDraft(lease: string | undefined, draft: Draft | undefined): () => void {
+export function useSavedDraft(
+  lease: string | undefined,
+  draft: Draft | undefined,
+  paused = false,
+): () => void {
   const saved = useRef(new Map<string, Draft | undefined>());
   if (lease !== undefined && !saved.current.has(lease))
     saved.current.set(lease, unsentDraft(lease) ? undefined : draft);
@@ -40,9 +45,9 @@ export function useSavedDraft(lease: string | undefined, draft: Draft | undefine
   const latest = useRef(save);
   latest.current = save;
   useEffect(() => {
-    const timer = draft && setTimeout(() => latest.current(), 600);
+    const timer = draft && !paused ? setTimeout(() => latest.current(), 600) : undefined;
     return () => clearTimeout(timer);
-  }, [draft]);
+  }, [draft, paused]);
   useEffect(() => {
     const leave = () => latest.current(true);
     window.addEventListener("pagehide", leave);
