@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { torchVersion } from "../../native/locate.mjs";
+import { DivergedError } from "../data/errors.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { AdamW, type AdamWOptions } from "../nn/adamw.ts";
@@ -321,12 +322,12 @@ export class Stage<State extends StageState = StageState> {
     yield* this.#save({ replace: true }); // an interrupt may have saved the step without it
   }
 
-  /** The step's result; undefined when it was aborted. */
+  /** The step's result; undefined when it was aborted. A loss that diverges has moved weights: no abort hides it. */
   async #attempt(step: Loop<State>["step"]): Promise<StepResult<State> | undefined> {
     try {
       return await step();
     } catch (error) {
-      if (!this.signal?.aborted) throw error;
+      if (!this.signal?.aborted || error instanceof DivergedError) throw error;
       this.#rewind();
       return undefined;
     }
