@@ -98,6 +98,12 @@ export const sampling = {
   rolloutBatchSize: z.int().positive().default(64).describe("Responses sampled together"),
 };
 
+/** Picks the options of a sampler out of a stage's settings. */
+export function samplingOptions(config: z.infer<z.ZodObject<typeof sampling>>) {
+  const { temperature, topK, topP, maxTokens, minTokens, stop, rolloutBatchSize: batchSize } = config;
+  return { temperature, topK, topP, maxTokens, minTokens, stop, batchSize };
+}
+
 /** A run of steps that sample, score and learn. */
 export const sampledRun = {
   steps: z.int().positive().default(100).describe("Steps of sampling, scoring and learning"),

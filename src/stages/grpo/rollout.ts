@@ -3,6 +3,7 @@ import { drawAt } from "../../data/split.ts";
 import type { Scorer } from "../../rewards/scorer.ts";
 import { type ScoredCompletion, sampleAndScore } from "../../rollout/sample-and-score.ts";
 import type { Sampler } from "../../rollout/sampler.ts";
+import { samplingOptions } from "../settings.ts";
 import { haveSpread } from "./advantages.ts";
 import type { GrpoConfig } from "./config.ts";
 
@@ -30,20 +31,15 @@ export async function rollOut(
   config: GrpoConfig,
   signal: AbortSignal | undefined,
 ): Promise<Rollout> {
-  const { samplesPerPrompt, batchSize, dynamicSampling, rolloutBatchSize } = config;
-  const { temperature, topK, topP, maxTokens, minTokens, stop } = config;
+  const { samplesPerPrompt, batchSize, dynamicSampling } = config;
   const wanted = Math.max(1, Math.round(batchSize / samplesPerPrompt));
-  const options = { temperature, topK, topP, maxTokens, minTokens, stop, signal };
+  const options = { ...samplingOptions(config), samples: samplesPerPrompt, signal };
   const samples: ScoredCompletion[] = [];
   let [drawn, flat] = [from, 0];
   for (let round = 0; round <= resamples && samples.length < wanted * samplesPerPrompt; round++) {
     const count = wanted - samples.length / samplesPerPrompt;
     const batch = drawAt(prompts, drawn, count, config.seed);
-    const scored = await sampleAndScore(sampler, scorer, batch, {
-      ...options,
-      samples: samplesPerPrompt,
-      batchSize: rolloutBatchSize,
-    });
+    const scored = await sampleAndScore(sampler, scorer, batch, options);
     const telling = haveSpread(scored);
     // The last round takes what it gets.
     const takesAll = !dynamicSampling || round === resamples;

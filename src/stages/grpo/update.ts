@@ -32,7 +32,7 @@ export async function learn(
     const order = shuffledByGroup(groups, seed + step * epochs + epoch);
     for (let start = 0; start < order.length; start += miniBatchSize) {
       const chosen = order.slice(start, start + miniBatchSize).map((i) => experience[i] as Experience);
-      const measured = update(policy, optimizer, chosen, lr, config);
+      const measured = update(policy, optimizer, chosen, lr, config, !updates.length);
       if (!Number.isFinite(measured["loss/policy_avg"]) || !Number.isFinite(measured.grad_norm))
         throw new DivergedError(
           `grpo: the loss is not finite at step ${step + 1}: lower learningRate; checkpoints are kept`,
@@ -44,26 +44,27 @@ export async function learn(
   const [first] = updates as [Metrics];
   const averages = Object.keys(first).map((name) => [
     name,
-    mean(updates.map((update) => update[name] as number)),
+    mean(updates.flatMap((update) => update[name] ?? [])),
   ]);
   return {
     ...Object.fromEntries(averages),
-    // After the first update the policy is no longer the one that sampled.
-    "val/rollout_ratio": first["val/rollout_ratio"] as number,
-    "val/rollout_ratio_worst": first["val/rollout_ratio_worst"] as number,
     "advantages/abs": mean(experience.map(({ advantage }) => Math.abs(advantage))),
     lr,
     updates: updates.length,
   };
 }
 
-/** One optimiser step on some completions. */
+/**
+ * One optimiser step on some completions.
+ * @param isFirst whether the policy is still the one that sampled, so that its log-probs are compared with the sampler's
+ */
 function update(
   policy: Model,
   optimizer: AdamW,
   chosen: readonly Experience[],
   lr: number,
   config: GrpoConfig,
+  isFirst: boolean,
 ): Metrics {
   const { length, maxTokens, microBatchTokens, temperature, maxGradNorm } = config;
   const weights = tokenWeights(
@@ -79,7 +80,7 @@ function update(
       const layout = layOutResponses(part);
       const { responseMask: mask } = layout;
       const flat = responseLogprobs(policy, layout, temperature);
-      trainer.push(...flat.detach().toArray());
+      if (isFirst) trainer.push(...flat.detach().toArray());
       // Where log-probs were not computed before the update, they are those of the policy as it is.
       const padded = (lists: (number[] | undefined)[]) =>
         padResponses(layout, lists.includes(undefined) ? flat.detach() : tensor(lists.flat() as number[]));
@@ -113,6 +114,6 @@ function update(
     ...(chosen[0]?.refLogprobs && { "objective/kl": at("kl") }),
     "objective/entropy": at("entropy"),
     grad_norm: gradNorm,
-    ...mismatch(trainer, rows),
+    ...(isFirst && mismatch(trainer, rows)),
   };
 }

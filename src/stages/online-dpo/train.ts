@@ -22,6 +22,7 @@ import { addReference, completionsOf, type Reference } from "../dpo/completions.
 import { pairLoss } from "../dpo/loss.ts";
 import { mismatch, mismatchWarnings } from "../mismatch.ts";
 import { openSamplingInputs } from "../prompts.ts";
+import { samplingOptions } from "../settings.ts";
 import { Stage, type StageOptions, splitOptions } from "../stage.ts";
 import { type OnlineConfig, type OnlineSettings, onlineConfig } from "./config.ts";
 
@@ -69,25 +70,15 @@ async function* train({
     const optimizer = stage.optimizer("policy", policy);
     const sampler = modelSampler(policy, { rng: stage.rng() });
     yield* stage.start(tooLong);
-    const { samplesPerPrompt, rolloutBatchSize, temperature, topK, topP, maxTokens, minTokens, stop } =
-      config;
+    const { samplesPerPrompt } = config;
+    const sampling = { ...samplingOptions(config), samples: samplesPerPrompt, signal: stage.signal };
     const perStep = Math.max(1, Math.round(config.batchSize / samplesPerPrompt));
 
     const step = async () => {
       const began = performance.now();
       const { step: taken } = stage.state;
       const batch = drawAt(prompts, taken * perStep, perStep, seed);
-      const samples = await sampleAndScore(sampler, scorer, batch, {
-        temperature,
-        topK,
-        topP,
-        maxTokens,
-        minTokens,
-        stop,
-        samples: samplesPerPrompt,
-        batchSize: rolloutBatchSize,
-        signal: stage.signal,
-      });
+      const samples = await sampleAndScore(sampler, scorer, batch, sampling);
       const lr = config.learningRate * scheduleFactor(config.schedule, taken, steps);
       const pairs = pairsOf(samples, config);
       const learned = pairs.length ? update(policy, reference, optimizer, pairs, lr, config) : {};

@@ -21,6 +21,7 @@ import { Rng, type Tensor, trim } from "../../tensor/index.ts";
 import { encodeExample } from "../../text/chat.ts";
 import { loadOptimizer, openLearner, saveOptimizers, saveState } from "../checkpoint.ts";
 import { isPrecise, mismatch, mismatchWarnings } from "../mismatch.ts";
+import { samplingOptions } from "../settings.ts";
 import { type PpoStepConfig, type PpoStepSettings, ppoStepConfig } from "./config.ts";
 import { type Experience, gather, shapeScores } from "./experience.ts";
 import { health, summariseUpdates, watch } from "./metrics.ts";
@@ -155,14 +156,13 @@ export class PpoTrainer implements Sampler {
     prompts: readonly SamplePrompt[],
     { samples, signal }: { samples?: number | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<Completion[]> {
-    const { temperature, topK, topP, maxTokens, minTokens, stop, rolloutBatchSize } = this.config;
     const states = this.#newStates();
     const sampler = modelSampler(this.policy, {
       rng: this.#rng,
       onStates: states && ((hidden, rows) => states.record(hidden, rows)),
     });
-    const options = { temperature, topK, topP, maxTokens, minTokens, stop, batchSize: rolloutBatchSize };
-    const completions = await sampler.sample(prompts, { ...options, samples, signal });
+    const options = { ...samplingOptions(this.config), samples, signal };
+    const completions = await sampler.sample(prompts, options);
     states?.finish(completions);
     return completions;
   }
