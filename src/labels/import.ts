@@ -60,7 +60,7 @@ export async function importTasks(
   };
   const tasks = await readTasks(store, project.id);
   const isAlwaysSorted = drafts.every(({ ranks }) => ranks && isAscending(ranks));
-  let kept = 0;
+  let added = 0;
   for (const draft of drafts) {
     const { prompt: messages, ranks, labeler = source, seconds = 0 } = draft;
     const texts = kind === "demonstration" ? initialResponse(draft, use) : draft.completions;
@@ -92,7 +92,7 @@ export async function importTasks(
         },
       };
       tasks.set(key, task);
-      if (!existing) kept++;
+      if (!existing) added++;
       if (answers) {
         const storedOrder = task.texts.map((text) => texts.indexOf(text));
         const shownOrder = texts.map((text) => task.texts.indexOf(text));
@@ -109,7 +109,7 @@ export async function importTasks(
   const judgements = await store.write((tx) =>
     insertTasksAndJudgements(store, tx, actor, project, source, [...tasks.values()]),
   );
-  return { format: report.format, rows: report.rows, kept, judgements, dropped };
+  return { format: report.format, rows: report.rows, kept: added, judgements, dropped };
 }
 
 /** Derives a rating project's rubric from a file: the criteria that it has ratings of, or "overall quality". */

@@ -83,7 +83,7 @@ describe("an OpenAI-compatible server", () => {
     server.closeAllConnections();
     server.close();
   });
-  const said = (content: string) => ({
+  const completionOf = (content: string) => ({
     status: 200,
     body: JSON.stringify({ choices: [{ message: { content } }] }),
   });
@@ -99,7 +99,8 @@ describe("an OpenAI-compatible server", () => {
   };
 
   it("answers in order, whatever order answers come in, and after a busy moment", async () => {
-    answer = (prompt, count) => (count % 5 === 0 ? { status: 429, body: "busy" } : said(`to ${prompt}`));
+    answer = (prompt, count) =>
+      count % 5 === 0 ? { status: 429, body: "busy" } : completionOf(`to ${prompt}`);
     expect(await ask(20)).toEqual(Array.from({ length: 20 }, (_, i) => `to p${i}`));
     expect(requests[0]).toMatchObject({
       key: "Bearer secret",

@@ -129,7 +129,7 @@ describe("known answers", () => {
 });
 
 describe("an agreement's summary", () => {
-  const said = (text: string) =>
+  const judgementsOf = (text: string) =>
     text
       .trim()
       .split("\n")
@@ -144,7 +144,7 @@ describe("an agreement's summary", () => {
       const other = i % 2 ? "no" : "yes";
       return `i${i} ann ${truth}\ni${i} bob ${truth}\ni${i} cat ${i % 3 ? other : truth}`;
     });
-    const found = measureAgreement(said(rows.join("\n")), "nominal");
+    const found = measureAgreement(judgementsOf(rows.join("\n")), "nominal");
     expect(found).toMatchObject({ items: 20, labelers: 3, ratings: 60, rated: 20 });
     expect(found.pairs.map(({ a, b }) => `${a} ${b}`).at(-1)).toBe("ann bob");
     expect(found.pairs.at(-1)?.kappa).toBe(1);
@@ -173,7 +173,7 @@ describe("an agreement's summary", () => {
   });
 
   it("accuses no two who disagree about few, and seldom two who agree as others do", () => {
-    const few = measureAgreement(said("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
+    const few = measureAgreement(judgementsOf("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
     expect(few.alert).toMatch(/^labelers agree little[^.]*\.\d\d[^.]*$/);
     // Each says the truth of two labels with probability (1 + √½) / 2, so every two agree with κ = 0.5.
     const random = uniform(1);
@@ -195,18 +195,18 @@ describe("an agreement's summary", () => {
   });
 
   it("says why there is no number", () => {
-    expect(measureAgreement(said("a x 1\nb y 1"), "nominal").alpha).toEqual({
+    expect(measureAgreement(judgementsOf("a x 1\nb y 1"), "nominal").alpha).toEqual({
       reason: "no item has two ratings",
     });
-    const same = measureAgreement(said("a x 1\na y 1\nb x 1\nb y 1"), "nominal");
+    const same = measureAgreement(judgementsOf("a x 1\na y 1\nb x 1\nb y 1"), "nominal");
     expect(same.alpha).toEqual({ reason: "every rating is the same" });
     expect(same.pairs[0]).toMatchObject({
       reason: expect.stringMatching(/one and the same label/),
       observed: 1,
     });
-    expect(measureAgreement(said("a x 1\na y 1\nb x 1\nb y 1\nb z 2"), "nominal").fleiss.reason).toMatch(
-      /same number/,
-    );
+    expect(
+      measureAgreement(judgementsOf("a x 1\na y 1\nb x 1\nb y 1\nb z 2"), "nominal").fleiss.reason,
+    ).toMatch(/same number/);
   });
 
   it("gives a share Wilson's interval, as statsmodels does", () => {
