@@ -1,7 +1,7 @@
 // npm run bench: speed and memory of plumbline and of peers, measured in turn in the same run on the same model and data.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { fetchSmolLm2 } from "../scripts/setup.mjs";
 import { formatNumber, formatTable } from "../src/cli/terminal.ts";
@@ -28,9 +28,10 @@ interface Result {
 }
 
 const jobs = [...new Set(comparisons.map(({ job }) => job)), "ops"];
-const { job, peer, data, rounds, json } = new Command("bench")
+const { job, peer, before, data, rounds, json } = new Command("bench")
   .addOption(new Option("--job <name>", "what to time").choices(jobs).makeOptionMandatory())
   .option("--peer <name>", "only peers whose name or setting has this in it")
+  .option("--before <checkout>", "compare with another checkout of plumbline in place of the peers")
   .option(
     "--data <file>",
     "comparisons to train on, any format that `reward` reads",
@@ -39,8 +40,9 @@ const { job, peer, data, rounds, json } = new Command("bench")
   .option("--rounds <n>", "times each side is measured; its best counts", Number, 2)
   .option("--json", "print one JSON array")
   .parse()
-  .opts<{ job: string; peer?: string; data: string; rounds: number; json?: boolean }>();
+  .opts<{ job: string; peer?: string; before?: string; data: string; rounds: number; json?: boolean }>();
 
+const tsx = here("../node_modules/tsx/dist/cli.mjs");
 const results: Result[] = job === "ops" ? benchOps() : await compare();
 if (json) console.log(JSON.stringify(results));
 else {
@@ -97,19 +99,33 @@ async function compare(): Promise<Result[]> {
         batchSize,
       };
     };
-    return comparisons
-      .filter((one) => one.job === job && (!peer || `${one.peer} ${one.setting}`.includes(peer)))
-      .map((one) => compareOne(one, join(folder, "input.json"), inputOf(one)));
+    const selected = comparisons.filter(
+      (one) => one.job === job && (!peer || `${one.peer} ${one.setting}`.includes(peer)),
+    );
+    return (before ? againstCheckout(selected, before) : selected).map((one) =>
+      compareOne(one, join(folder, "input.json"), inputOf(one)),
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** The comparisons that differ on plumbline's side, with plumbline in another checkout as the peer. */
+function againstCheckout(selected: readonly Comparison[], checkout: string): Comparison[] {
+  const distinct = new Map(
+    selected.map((one) => [JSON.stringify({ ...one.input, peer: one.input.peer === "rows" }), one]),
+  );
+  return [...distinct.values()].map((one) => ({
+    ...one,
+    peer: "before",
+    theirs: () => [process.execPath, tsx, resolve(checkout, "bench/ours.ts"), one.job],
+  }));
 }
 
 /** Measures both sides in turn, `rounds` times, each time in fresh processes. */
 function compareOne({ job, peer, setting, unit, theirs }: Comparison, file: string, input: Input): Result {
   writeFileSync(file, JSON.stringify(input));
   const [command, ...args] = theirs();
-  const tsx = here("../node_modules/tsx/dist/cli.mjs");
   const sides: { ours: Measured[]; theirs: Measured[] } = { ours: [], theirs: [] };
   for (let round = 0; round < rounds; round++) {
     console.error(`${job}, ${peer}, ${setting}: round ${round + 1} of ${rounds}`);
