@@ -16,7 +16,7 @@ interface Cost {
 
 export const define = (command: Command): Command =>
   command
-    .option("--model <name>", "also what training and sampling cost with this model")
+    .option("--model <name>", "also measure the cost of training and sampling with this model")
     .addOption(dtypeOption())
     .option("--json", "print one JSON object")
     .action(async ({ model: name, dtype, json }) => {

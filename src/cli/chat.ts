@@ -12,10 +12,10 @@ export const define = (command: Command): Command =>
   command
     .requiredOption("--model <name>", "name, Hub id, folder, GGUF file or run")
     .option("--system <text>", "system message")
-    .option("--max-tokens <n>", "most tokens of an answer", numeric(1, true), 512)
-    .option("--temperature <t>", "0 takes the likeliest token", numeric(0), 0.7)
-    .option("--top-p <p>", "sample among the likeliest tokens of this probability", numeric(0))
-    .option("--seed <n>", "seed of the sampling", numeric(0, true), 0)
+    .option("--max-tokens <n>", "maximum tokens of an answer", numeric(1, true), 512)
+    .option("--temperature <t>", "sampling temperature; 0 takes the most likely token", numeric(0), 0.7)
+    .option("--top-p <p>", "sample from the most likely tokens with this total probability only", numeric(0))
+    .option("--seed <n>", "random seed of the sampling", numeric(0, true), 0)
     .addOption(dtypeOption())
     .action(async ({ model: name, system, maxTokens, temperature, topP, seed, dtype }) => {
       const model = await loadModel(name, {

@@ -42,18 +42,22 @@ export const define = (command: Command): Command =>
   command
     .argument(
       "[folders...]",
-      "recipes, each a folder with a stage's recipe, such as ppo.yaml (default: all that come with plumbline)",
+      "folders with a recipe each, such as ppo.yaml (default: all recipes that come with plumbline)",
     )
     .option(
       "--from <folder>",
-      "a quickstart's runs: its SFT model, reward model and comparisons",
+      "output folder of a quickstart, with its SFT model, reward model and comparisons",
       "runs/quickstart",
     )
-    .option("--out <folder>", "where runs, table and page go; what is there is not run again", "runs/compare")
-    .option("--responses <n>", "budget: responses that are sampled (default: 1024)", numeric(1, true))
-    .option("--minutes <n>", "budget in place of it: time to learn", numeric(0.1))
-    .option("--seeds <n>", "seeds of each", numeric(1, true), 3)
-    .option("--limit <n>", "held-out instructions to measure on", numeric(1, true))
+    .option(
+      "--out <folder>",
+      "output folder of runs, table and page; finished runs in it are not repeated",
+      "runs/compare",
+    )
+    .option("--responses <n>", "budget in sampled responses (default: 1024)", numeric(1, true))
+    .option("--minutes <n>", "budget in minutes of training, instead of --responses", numeric(0.1))
+    .option("--seeds <n>", "number of seeds per recipe", numeric(1, true), 3)
+    .option("--limit <n>", "number of held-out instructions to evaluate on", numeric(1, true))
     .option("--json", "print the result as JSON")
     .action(async (folders: string[], options: Options) => {
       if (options.responses !== undefined && options.minutes !== undefined)

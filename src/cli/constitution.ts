@@ -33,7 +33,7 @@ export const define = (command: Command): Command =>
 
 const check = () =>
   new Command("check")
-    .description("Read a constitution, and say what is in it")
+    .description("Check a constitution and print its contents")
     .argument("<file>", "YAML file")
     .option("--json", "print it as JSON")
     .action(async (file: string, { json }: { json?: boolean }) => {
@@ -51,21 +51,24 @@ const addPhaseOptions = (command: Command) =>
   command
     .requiredOption("--constitution <file>", "YAML file of principles")
     .requiredOption("--out <folder>", "where the log and the data go; what is there is gone on with")
-    .option("--endpoint <url>", "the feedback model is an OpenAI-compatible server's (key: OPENAI_API_KEY)")
-    .option("--max-tokens <n>", "most tokens of a text", numeric(1, true), 256)
-    .option("--temperature <t>", "of what is written", numeric(0), 0.7)
-    .option("--seed <n>", "seed of principles and sampling", numeric(0, true), 0)
-    .option("--at-once <n>", "rows worked on together, and logged together", numeric(1, true), 64)
+    .option(
+      "--endpoint <url>",
+      "use a model of an OpenAI-compatible server for feedback (key: OPENAI_API_KEY)",
+    )
+    .option("--max-tokens <n>", "maximum tokens of an answer, critique or revision", numeric(1, true), 256)
+    .option("--temperature <t>", "sampling temperature", numeric(0), 0.7)
+    .option("--seed <n>", "random seed of the sampling and the choice of principles", numeric(0, true), 0)
+    .option("--at-once <n>", "number of rows processed and logged together", numeric(1, true), 64)
     .addOption(dtypeOption());
 
 const reviseCommand = () =>
   addPhaseOptions(
     new Command("revise")
       .description("Answer prompts, criticise and revise the answers by principles: demonstrations for sft")
-      .requiredOption("--model <name>", "answers: name, Hub id, folder or run")
-      .option("--feedback <name>", "criticises and revises (default: the same model)")
+      .requiredOption("--model <name>", "model that answers: name, Hub id, folder or run")
+      .option("--feedback <name>", "model that criticises and revises (default: the same model)")
       .requiredOption("--data <file>", "file of prompts")
-      .option("--rounds <n>", "critiques and revisions of each answer", numeric(1, true), 2),
+      .option("--rounds <n>", "number of critiques and revisions per answer", numeric(1, true), 2),
   ).action(async (options: PhaseOptions & { feedback?: string; rounds: number }) => {
     const read = readConstitution(options.constitution);
     const { records } = await readPrompts(options.data);
@@ -110,13 +113,13 @@ const judgeCommand = () =>
   addPhaseOptions(
     new Command("judge")
       .description("Compare answers by principles: comparisons with soft labels for reward and dpo")
-      .requiredOption("--model <name>", "judges: name, Hub id, folder or run, or the server's model")
-      .requiredOption("--data <file>", "file of prompts with two or more answers each")
+      .requiredOption("--model <name>", "judge: name, Hub id, folder or run, or the server's model")
+      .requiredOption("--data <file>", "file of prompts with two or more completions each")
       .option(
         "--people <file>",
-        "comparisons by people: agreement with them, and labels as sure as they are right",
+        "human comparisons: measures the agreement with them, and calibrates the labels on them",
       )
-      .option("--think", "think aloud before each answer"),
+      .option("--think", "let the judge reason before each verdict"),
   ).action(async (options: PhaseOptions & { people?: string; think?: boolean }) => {
     const read = readConstitution(options.constitution);
     const people = options.people === undefined ? undefined : (await readComparisons(options.people)).records;

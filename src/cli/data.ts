@@ -6,7 +6,7 @@ import { print } from "./terminal.ts";
 export function define(group: Command): Command {
   group
     .command("check")
-    .description("Name a file's format, and count the records kept and dropped, by reason")
+    .description("Detect a file's format, and count the records read and dropped, by reason")
     .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
     .option("--json", "print the counts as JSON")
     .action(async (file: string, { json }: { json?: boolean }) => {

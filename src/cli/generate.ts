@@ -14,25 +14,25 @@ import { interruptSignal, openLines, Progress } from "./terminal.ts";
 export const define = (command: Command): Command =>
   command
     .requiredOption("--model <name>", "name, Hub id, folder, GGUF file or run")
-    .option("--prompt <text>", "one prompt; without it and --data, standard input is one")
+    .option("--prompt <text>", "prompt (default without --data: standard input)")
     .option("--data <file>", "file of prompts")
-    .option("--out <file>", "where to write (default: standard output)")
-    .option("--max-tokens <n>", "most tokens of an answer", numeric(1, true), 256)
-    .option("--min-tokens <n>", "fewest tokens of an answer", numeric(0, true), 0)
-    .option("--temperature <t>", "0 takes the likeliest token", numeric(0), 0.7)
-    .option("--top-k <n>", "sample among this many likeliest tokens", numeric(1, true))
-    .option("--top-p <p>", "sample among the likeliest tokens of this probability", numeric(0))
-    .option("--samples <n>", "answers to each prompt", numeric(1, true), 1)
+    .option("--out <file>", "output file (default: stdout)")
+    .option("--max-tokens <n>", "maximum tokens of an answer", numeric(1, true), 256)
+    .option("--min-tokens <n>", "minimum tokens of an answer", numeric(0, true), 0)
+    .option("--temperature <t>", "sampling temperature; 0 takes the most likely token", numeric(0), 0.7)
+    .option("--top-k <n>", "sample from this many most likely tokens only", numeric(1, true))
+    .option("--top-p <p>", "sample from the most likely tokens with this total probability only", numeric(0))
+    .option("--samples <n>", "number of answers per prompt", numeric(1, true), 1)
     .option(
       "--reward <what>",
-      "write only each prompt's best answer by this: a reward model, a .js or .ts file, an address",
+      "write only the best answer to each prompt, scored by a reward model, a .js or .ts file, or a URL",
     )
     .option(
       "--stop <text>",
-      "text that ends an answer; may be given again",
+      "text that ends an answer; can be repeated",
       (value: string, all: string[] = []) => [...all, value],
     )
-    .option("--seed <n>", "seed of the sampling", numeric(0, true), 0)
+    .option("--seed <n>", "random seed of the sampling", numeric(0, true), 0)
     .option("--batch-size <n>", "answers decoded together", numeric(1, true), 32)
     .addOption(dtypeOption())
     .action(async ({ model: name, prompt, data, out, dtype, reward, ...options }) => {

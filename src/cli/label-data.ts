@@ -13,8 +13,8 @@ export const withLabelInputs = ({ data, ...inputs }: z.ZodRawShape): z.ZodRawSha
   labels: z
     .string()
     .optional()
-    .describe("in place of a file: the label store, an SQLite file or a Postgres address"),
-  project: z.string().optional().describe("its project, by name or id; not needed where there is one"),
+    .describe("label store to read instead of a file: an SQLite file or a Postgres address"),
+  project: z.string().optional().describe("its project, by name or id; not needed if there is only one"),
 });
 
 const labelOptions = z.looseObject({ labels: z.string().optional(), project: z.string().optional() });

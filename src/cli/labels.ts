@@ -39,17 +39,20 @@ export function define(group: Command): Command {
 const importCommand = () =>
   new Command("import")
 
-    .description("Make tasks of a file's prompts and completions, of any format that data check names")
+    .description(
+      "Create tasks from a file of prompts and completions, in any format that `data check` detects",
+    )
     .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
     .option(...storeOption)
-    .option("--project <name>", "project to add to; made anew with --kind")
-    .addOption(new Option("--kind <kind>", "make the project, with tasks of this kind").choices(taskKinds))
+    .option("--project <name>", "project to add to; created with --kind")
+    .addOption(new Option("--kind <kind>", "create the project, with tasks of this kind").choices(taskKinds))
     .addOption(
-      new Option("--gold", "what the file prefers is the known answer, to measure labelers by").conflicts(
-        "judgements",
-      ),
+      new Option(
+        "--gold",
+        "import the file's preferences as known answers, against which labelers are measured",
+      ).conflicts("judgements"),
     )
-    .option("--judgements", "what the file says, its labelers have judged")
+    .option("--judgements", "import the file's preferences as judgements of its labelers")
     .option("--json", "print the counts as JSON")
     .action(
       async (
@@ -87,13 +90,15 @@ const importCommand = () =>
 const exportCommand = () =>
   new Command("export")
 
-    .description("Write a project's labels, as JSON lines or a table")
+    .description("Export a project's labels, as JSON lines or a table")
     .option(...storeOption)
-    .option("--project <name>", "project, by name or id; not needed where there is one")
-    .addOption(new Option("--format <format>", "what a row holds").choices(exportFormats).default("rankings"))
+    .option("--project <name>", "project, by name or id; not needed if there is only one")
+    .addOption(
+      new Option("--format <format>", "format of the rows").choices(exportFormats).default("rankings"),
+    )
     .option(
       "--margins",
-      "with rankings and preferences, by how much the better should win, 0 to 3 as Llama 2 does",
+      "add margins to rankings and preferences: how much better the better completion is, 0 to 3, as in Llama 2",
     )
     .option("--out <file>", "file to write: .jsonl, .json, .csv or .parquet (default: JSON lines to stdout)")
     .action(
@@ -125,10 +130,12 @@ const exportCommand = () =>
 const agreementCommand = () =>
   new Command("agreement")
 
-    .description("How far labelers agree, from a table of their ratings")
+    .description("Compute the agreement of labelers from a table of their labels")
     .argument("<file>", "CSV with the columns item, labeler, label; or JSON lines of these fields")
-    .addOption(new Option("--scale <scale>", "what labels are").choices(scales).default("nominal"))
-    .option("--json", "print everything as JSON")
+    .addOption(
+      new Option("--scale <scale>", "measurement scale of the labels").choices(scales).default("nominal"),
+    )
+    .option("--json", "print the result as JSON")
     .action(async (file: string, { scale, json }: { scale: Scale; json?: boolean }) => {
       const ratings = readRatings(file, scale);
       const agreement = measureAgreement(ratings, scale);
@@ -139,9 +146,9 @@ const agreementCommand = () =>
 const verifyCommand = () =>
   new Command("verify")
 
-    .description("Rebuild everything from the log, and tell what does not follow from it")
+    .description("Rebuild all tables from the log, and report differences")
     .option(...storeOption)
-    .option("--json", "print what was found as JSON")
+    .option("--json", "print the differences as JSON")
     .action(async (options: StoreOptions) => {
       await withStore(options.store, async (store) => {
         const report = await verify(store);

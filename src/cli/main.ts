@@ -37,13 +37,13 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "generate",
     usage: "[options]",
-    description: "Answer prompts, as JSON lines",
+    description: "Generate answers to prompts, as JSON lines",
     load: () => import("./generate.ts"),
   },
   {
     name: "chat",
     usage: "[options]",
-    description: "Talk with a model; /reset forgets, /exit or Ctrl-D leaves",
+    description: "Chat with a model; /reset clears the conversation, /exit or Ctrl-D quits",
     load: () => import("./chat.ts"),
   },
   {
@@ -55,13 +55,13 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "model",
     usage: "",
-    description: "Get and list models",
+    description: "Download and list models",
     load: () => import("./model.ts"),
   },
   {
     name: "data",
     usage: "",
-    description: "Look at data",
+    description: "Check data files",
     load: () => import("./data.ts"),
   },
   {
@@ -73,57 +73,56 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "sample",
     usage: "[options]",
-    description: "Draw completions that differ, for people to compare",
+    description: "Sample different completions of prompts, for people to compare",
     load: () => import("./sample.ts"),
   },
   {
     name: "constitution",
     usage: "",
     description:
-      "AI feedback by written principles: critiques and revisions for SFT, preferences for a reward model",
+      "AI feedback from written principles: critiques and revisions for SFT, preferences for a reward model",
     load: () => import("./constitution.ts"),
   },
   {
     name: "labels",
     usage: "",
-    description: "Labels of a store: import, export, check, measure",
+    description: "Import, export, verify and measure the labels of a store",
     load: () => import("./labels.ts"),
   },
   {
     name: "serve",
     usage: "[options]",
-    description: "Serve the label app: people compare answers in their browsers",
+    description: "Serve the label app, in which people compare answers in their browser",
     load: () => import("./serve.ts"),
   },
   {
     name: "report",
     usage: "[options] <run>",
-    description: "Write a run's curves, numbers and samples as one HTML page",
+    description: "Write the curves, metrics and samples of a run as one HTML page",
     load: () => import("./report.ts"),
   },
   {
     name: "compare",
     usage: "[options] [folders...]",
-    description:
-      "Run optimisers on the quickstart's task with equal budgets, and draw what each gave and cost",
+    description: "Compare optimisers on the quickstart's task with equal budgets, by gain, KL and time",
     load: () => import("./compare.ts"),
   },
   {
     name: "bench",
     usage: "[options]",
-    description: "What this machine reaches; how long a recipe takes tells --estimate of sft, reward and ppo",
+    description: "Measure this machine's speed; for the time that a recipe takes, use --estimate of a stage",
     load: () => import("./bench.ts"),
   },
   {
     name: "init",
     usage: "[folder]",
-    description: "Write a folder with commented recipes and sample data to begin from",
+    description: "Create a folder with commented recipes and sample data to start from",
     load: () => import("./init.ts"),
   },
   {
     name: "setup",
     usage: "[options]",
-    description: "Get libtorch and build the engine: once on each machine",
+    description: "Download libtorch and build the engine, once per machine",
     load: () => import("./setup.ts"),
   },
 ];

@@ -5,7 +5,7 @@ import { Progress, print } from "./terminal.ts";
 export function define(group: Command): Command {
   group
     .command("pull")
-    .description("Get a model into the cache and print its folder")
+    .description("Download a model into the cache and print its folder")
     .argument("<name>", "smollm2-135m-instruct, a Hugging Face id (owner/name), or a path")
     .option("--revision <name>", "branch, tag or commit on the Hub")
     .action(async (name: string, { revision }: { revision?: string }) => {

@@ -11,8 +11,8 @@ import { formatDuration, formatNumber, formatTable, interruptSignal, Progress, p
 export const define = (command: Command): Command =>
   command
     .option("--fast", "a small version of everything, in 3 minutes")
-    .option("--out <folder>", "where the runs and the report go", "runs/quickstart")
-    .option("--seed <n>", "seed of everything", numeric(0, true), 0)
+    .option("--out <folder>", "output folder of the runs and the report", "runs/quickstart")
+    .option("--seed <n>", "random seed", numeric(0, true), 0)
     .option("--json", "print events and the result as JSON lines")
     .action(
       async ({

@@ -9,7 +9,7 @@ import { print } from "./terminal.ts";
 export const define = (command: Command): Command =>
   command
     .argument("<run>", "run directory")
-    .option("--out <file>", "where to write (default: report.html in the run)")
+    .option("--out <file>", "output file (default: report.html in the run)")
     .action(async (run: string, { out = join(run, "report.html") }: { out?: string }) => {
       const page = renderReport(runReport(run, plotsOf));
       writeAtomic(out, (write) => write(page));

@@ -4,8 +4,8 @@ import { formatTable, print } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
-    .argument("[folder]", "where to look", "runs")
-    .option("--json", "print one JSON line a run")
+    .argument("[folder]", "folder with runs", "runs")
+    .option("--json", "print one JSON line per run")
     .action((folder: string, { json }: { json?: boolean }) => {
       const runs = findRuns(folder);
       if (json) for (const run of runs) print(JSON.stringify(run));

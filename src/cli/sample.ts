@@ -34,20 +34,20 @@ export const define = (command: Command): Command =>
       "name, Hub id, folder, GGUF file or run; may be given again",
       (value: string, all: string[] = []) => [...all, value],
     )
-    .option("--endpoint <url>", "in place of a model here: an OpenAI-compatible server (key: OPENAI_API_KEY)")
+    .option("--endpoint <url>", "sample from an OpenAI-compatible server instead (key: OPENAI_API_KEY)")
     .requiredOption("--data <file>", "file of prompts")
-    .option("--samples <n>", "completions to keep for each prompt", numeric(1, true), 4)
+    .option("--samples <n>", "number of completions to keep per prompt", numeric(1, true), 4)
     .option(
       "--temperatures <list>",
-      "temperatures to draw at, separated by commas",
+      "sampling temperatures, separated by commas",
       (text: string) => text.split(",").map(numeric(0.01)),
       [0.7, 1],
     )
-    .option("--max-tokens <n>", "most tokens of a completion", numeric(1, true), 256)
-    .option("--seed <n>", "seed of the sampling", numeric(0, true), 0)
+    .option("--max-tokens <n>", "maximum tokens of a completion", numeric(1, true), 256)
+    .option("--seed <n>", "random seed of the sampling", numeric(0, true), 0)
     .option("--out <file>", "JSONL file to write (default: stdout, without --store)")
-    .option("--store <where>", "label store to add them to, as tasks")
-    .option("--project <name>", "its project; not needed where there is one")
+    .option("--store <where>", "label store to add the completions to, as tasks")
+    .option("--project <name>", "its project, by name or id; not needed if there is only one")
     .addOption(dtypeOption())
     .action(async (options: Options) => {
       const { records } = await readPrompts(options.data);

@@ -11,8 +11,8 @@ import { interruptSignal, openLines, Progress } from "./terminal.ts";
 export const define = (command: Command): Command =>
   command
     .requiredOption("--model <name>", "reward model: folder or run")
-    .requiredOption("--data <file>", "file of prompts with a completion each, or of comparisons")
-    .option("--out <file>", "where to write (default: standard output)")
+    .requiredOption("--data <file>", "file of prompts with one completion each, or of comparisons")
+    .option("--out <file>", "output file (default: stdout)")
     .addOption(dtypeOption())
     .action(async ({ model: name, data, out, dtype }) => {
       const compared = (await checkData(data)).kind === "comparison";

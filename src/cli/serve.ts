@@ -16,9 +16,13 @@ interface Options {
 export const define = (command: Command): Command =>
   command
     .option(...storeOption)
-    .option("--host <address>", "address to listen at; others than this machine reach 0.0.0.0", "127.0.0.1")
-    .option("--port <number>", "port to listen at; 0 for any that is free", "3210")
-    .option("--json", "print the address, and the first owner's link, as JSON")
+    .option(
+      "--host <address>",
+      "address to listen on; 0.0.0.0 accepts connections from other machines",
+      "127.0.0.1",
+    )
+    .option("--port <number>", "port to listen on; 0 for a free one", "3210")
+    .option("--json", "print the address and the first owner's sign-up link as JSON")
     .action(async ({ store: where, host, port, json }: Options) => {
       if (!/^\d+$/.test(port) || Number(port) > 65535)
         throw new InputError(`--port ${port}: expected a number up to 65535`);

@@ -5,7 +5,7 @@ import { print } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
-    .option("--model", "get the quickstart's model too")
+    .option("--model", "also download the quickstart's model")
     .action(async ({ model = false }: { model?: boolean }) => {
       try {
         await setup({ model });

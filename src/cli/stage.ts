@@ -27,19 +27,22 @@ export function defineStageCommand(command: Command, stage: StageEntry): Command
     .argument("[recipe]", "YAML file of settings")
     .option(
       "--set <name=value>",
-      "a setting, over the recipe's; may be given again",
+      "a setting, which overrides the recipe's; can be repeated",
       (value: string, all: string[]) => [...all, value],
       [],
     )
     .option("--run <folder>", `run directory (default: runs/${name})`)
-    .option("--resume", "go on from the run's last checkpoint")
+    .option("--resume", "continue from the run's last checkpoint")
     .addOption(
       new Option(
         "--dtype <type>",
-        "what to compute in (default: bfloat16 where the machine is fast at it)",
+        "precision of the computation (default: bfloat16 where the processor is fast at it, else float32)",
       ).choices(dtypes),
     )
-    .option("--estimate", "take three steps, tell how long all will take and the memory, save nothing")
+    .option(
+      "--estimate",
+      "take three steps, print the estimated time and memory of the whole run, save nothing",
+    )
     .option("--json", "print events as JSON lines")
     .addHelpText("after", () => `\nSettings, for the recipe or --set:\n${describeSettings(config)}`);
   for (const [key, input] of Object.entries(inputs))

@@ -8,6 +8,6 @@ export const loraConfig = z.object({
     .array(z.string().min(1))
     .min(1)
     .optional()
-    .describe("Linear layers that get one, by the last part of their names. Default: all in the blocks"),
+    .describe("Linear layers with an adapter, by the last part of their names. Default: all in the blocks"),
 });
 export type LoraConfig = z.output<typeof loraConfig>;

@@ -59,7 +59,7 @@ export function negativeKl(k1: number): Warning[] {
   return warnIf(
     k1 < -1, // TRL's PPOTrainer warned at the same value.
     "negative-kl",
-    `the mean KL estimate (k1) is ${k1.toFixed(2)} nats a response. A little below 0 is sampling noise, this much is not: the responses are not ` +
+    `the mean KL estimate (k1) is ${k1.toFixed(2)} nats per response. A little below 0 is sampling noise, this much is not: the responses are not ` +
       "samples of the policy at this temperature. Check top-k, top-p, temperature and padding; k3 can't be negative.",
   );
 }

@@ -4,16 +4,16 @@ import type { Plot } from "../run/report/run.ts";
 
 // Inputs that several stages have, as options of the command line and keys of a recipe.
 
-export const sftModel = z.string().describe("the SFT model: name, Hub id, folder or run");
+export const sftModel = z.string().describe("SFT model: name, Hub id, folder or run");
 
 /** What the stages that sample read. */
 export const sampledInputs = {
   policy: sftModel,
   reward: rewardSpec.describe(
-    "what scores: a reward model's folder or run, a .ts or .js file, an address; in a recipe also parts with weights",
+    "reward: folder or run of a reward model, a .ts or .js file, or a URL; in a recipe also a weighted sum of them",
   ),
   prompts: z.string().describe("file of prompts"),
-  allowNoSft: z.boolean().optional().describe("begin from a model that never had SFT"),
+  allowNoSft: z.boolean().optional().describe("allow a policy without supervised fine-tuning"),
 };
 
 /** Plots of pairs' implied rewards: DPO's and online DPO's. */

@@ -7,56 +7,52 @@ import { loraConfig } from "../nn/lora-config.ts";
 export const learningRate = z.number().positive().describe("Peak learning rate");
 export const schedule = z
   .enum(["constant", "linear", "cosine"])
-  .describe("How the learning rate goes on after the warm-up: as it is, or to 0 by a line or half a cosine");
-export const weightDecay = z.number().min(0).describe("AdamW's weight decay, on matrices alone");
-export const heldOut = z
-  .number()
-  .min(0)
-  .lt(1)
-  .describe("Share of the prompts that are held out for evaluation");
-export const epochs = z.number().positive().describe("Passes over the data");
+  .describe("Learning rate after the warm-up: constant, or falling to 0 linearly or as half a cosine");
+export const weightDecay = z.number().min(0).describe("Weight decay of AdamW, on matrices only");
+export const heldOut = z.number().min(0).lt(1).describe("Share of the prompts held out for evaluation");
+export const epochs = z.number().positive().describe("Epochs");
 export const warmupRatio = z
   .number()
   .min(0)
   .max(1)
-  .describe("Share of the steps over which the learning rate rises from 0");
-export const samplesPerPrompt = z.int().positive().describe("Responses to each prompt of a step");
+  .describe("Share of the steps in which the learning rate rises from 0");
+export const samplesPerPrompt = z.int().positive().describe("Responses per prompt");
 export const missingEosPenalty = z
   .number()
   .min(0)
-  .describe("Taken off the score of a response without a stop token");
-export const missingEosScore = z
-  .number()
-  .describe("Score of a response without a stop token, in place of its own");
+  .describe("Subtracted from the score of a response without a stop token");
+export const missingEosScore = z.number().describe("Replaces the score of a response without a stop token");
 export const microBatchTokens = z
   .int()
   .positive()
-  .describe("Tokens computed at once; changes memory and speed, not the result");
+  .describe("Tokens per forward and backward pass; affects memory and speed, not the result");
 
 /** How weights learn. */
 export const learning = {
   lora: loraConfig
     .optional()
-    .describe("Trains low-rank adapters in place of all weights; takes about ten times the learning rate"),
+    .describe("Trains low-rank adapters instead of all weights; needs about ten times the learning rate"),
   quantise: z
     .literal([8, 4])
     .optional()
-    .describe("Bits of the frozen weights under the adapters (QLoRA): less memory, some more time"),
+    .describe("Bits per frozen weight under the adapters (QLoRA): less memory, a little slower"),
   gradientCheckpointing: z
     .boolean()
     .default(false)
-    .describe(
-      "Computes each block again for its gradient instead of keeping it: less memory, a third more time",
-    ),
+    .describe("Recomputes activations in the backward pass: less memory, a third more time"),
   maxGradNorm: z
     .number()
     .positive()
     .default(1)
-    .describe("Gradients with a larger norm are scaled down to it"),
-  seed: z.int().default(0).describe("Seed of everything that is random"),
+    .describe("Maximum norm of the gradient: larger ones are scaled down to it"),
+  seed: z.int().default(0).describe("Random seed"),
 };
 
-const keepCheckpoints = z.int().positive().default(1).describe("Newest checkpoints that stay on the disk");
+const keepCheckpoints = z
+  .int()
+  .positive()
+  .default(1)
+  .describe("Number of newest checkpoints that are not deleted");
 
 /** Passes over a set of data. */
 export const passes = {
@@ -65,9 +61,9 @@ export const passes = {
     .int()
     .positive()
     .default(1024)
-    .describe("Tokens of a prompt and its completion; longer ones are dropped"),
-  evalEvery: z.int().positive().optional().describe("Steps between evaluations. Default: once an epoch"),
-  saveEvery: z.int().positive().optional().describe("Steps between checkpoints. Default: once an epoch"),
+    .describe("Maximum tokens of a prompt with its completion; longer ones are dropped"),
+  evalEvery: z.int().positive().optional().describe("Steps between evaluations. Default: one epoch"),
+  saveEvery: z.int().positive().optional().describe("Steps between checkpoints. Default: one epoch"),
   keepCheckpoints,
 };
 
@@ -78,24 +74,24 @@ export const sampling = {
     .int()
     .positive()
     .optional()
-    .describe("Samples among this many likeliest tokens; biases the gradient"),
+    .describe("Samples from this many most likely tokens only; biases the gradient"),
   topP: z
     .number()
     .positive()
     .max(1)
     .optional()
-    .describe("Samples among the likeliest tokens of this probability together; biases the gradient"),
-  maxTokens: z.int().positive().default(128).describe("Most tokens of a response"),
+    .describe("Samples from the most likely tokens with this total probability only; biases the gradient"),
+  maxTokens: z.int().positive().default(128).describe("Maximum tokens of a response"),
   minTokens: z
     .int()
     .min(0)
     .default(0)
-    .describe("Fewest tokens of a response: no stop token is sampled before"),
+    .describe("Minimum tokens of a response: no stop token is sampled before"),
   stop: z
     .array(z.string().min(1))
     .optional()
-    .describe("Texts that end a response, besides the model's stop tokens"),
-  rolloutBatchSize: z.int().positive().default(64).describe("Responses sampled together"),
+    .describe("Texts that end a response, in addition to the model's stop tokens"),
+  rolloutBatchSize: z.int().positive().default(64).describe("Responses decoded together"),
 };
 
 /** Picks the options of a sampler out of a stage's settings. */
@@ -106,11 +102,11 @@ export function samplingOptions(config: z.infer<z.ZodObject<typeof sampling>>) {
 
 /** A run of steps that sample, score and learn. */
 export const sampledRun = {
-  steps: z.int().positive().default(100).describe("Steps of sampling, scoring and learning"),
-  batchSize: z.int().positive().default(64).describe("Responses a step"),
+  steps: z.int().positive().default(100).describe("Number of steps; each samples, scores and learns"),
+  batchSize: z.int().positive().default(64).describe("Responses per step"),
   schedule: schedule.default("linear"),
-  allowNoSft: z.boolean().default(false).describe("Allows a policy that never had supervised fine-tuning"),
+  allowNoSft: z.boolean().default(false).describe("Allows a policy without supervised fine-tuning"),
   saveEvery: z.int().positive().default(50).describe("Steps between checkpoints"),
-  logSamples: z.int().min(0).default(2).describe("Responses of each step that are logged as samples"),
+  logSamples: z.int().min(0).default(2).describe("Responses per step that are logged as samples"),
   keepCheckpoints,
 };

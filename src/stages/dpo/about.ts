@@ -11,7 +11,7 @@ export const about = defineStage({
   config: dpoConfig,
   inputs: {
     model: sftModel,
-    data: z.string().describe("file of comparisons; for loss=kto also of thumbs up and down"),
+    data: z.string().describe("file of comparisons; with loss=kto also of thumbs up and down"),
   },
   takesLabels: true,
   progress: [
@@ -25,7 +25,7 @@ export const about = defineStage({
     impliedReward,
     [
       "Likelihood",
-      "nats a completion",
+      "nats per completion",
       { chosen: "logps/chosen", rejected: "logps/rejected" },
       "both sides often fall: DPO asks for a difference",
     ],

@@ -4,7 +4,8 @@ import { grpoConfig } from "./config.ts";
 
 export const about = defineStage({
   name: "grpo",
-  description: "Train a policy by policy gradients without a critic: GRPO and its variants, RLOO, REINFORCE",
+  description:
+    "Train a policy with policy gradients without a critic: GRPO and its variants, RLOO, REINFORCE",
   learnsFrom: "reward",
   makes: "policy",
   config: grpoConfig,
@@ -16,9 +17,9 @@ export const about = defineStage({
   ],
   plots: [
     ["Score", "reward", { score: "objective/scores" }],
-    ["KL to the reference", "nats a response", { KL: "objective/kl" }],
+    ["KL to the reference", "nats per response", { KL: "objective/kl" }],
     ["Length", "tokens", { mean: "completions/mean_length" }],
-    ["Entropy", "nats a response", { entropy: "objective/entropy" }],
+    ["Entropy", "nats per response", { entropy: "objective/entropy" }],
     ["Prompts that teach nothing", "share", { share: "frac_reward_zero_std" }],
     ["Clipping", "share of tokens", { policy: "policy/clipfrac_avg" }],
     ["Gradient norm", "", { norm: "grad_norm" }],

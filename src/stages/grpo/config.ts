@@ -15,31 +15,46 @@ const choices = {
   baseline: z
     .enum(["group", "leaveOneOut", "running"])
     .describe(
-      "What a response is compared with: the mean of all responses to its prompt, of the others, or of all earlier responses",
+      "Baseline of the advantage: the mean score of all responses to the prompt (group), of the other ones (leaveOneOut), or of all earlier responses (running)",
     ),
   scale: z
     .enum(["group", "batch", "none"])
-    .describe("Divides advantages by the deviation of the prompt's scores, of the batch's, or not"),
+    .describe(
+      "Divides advantages by the standard deviation of the prompt's scores (group), of the batch's scores (batch), or not (none)",
+    ),
   ratio: z
     .enum(["token", "sequenceMean", "sequence"])
     .describe(
-      "Probability ratio of each token, of a response as the mean over its tokens (GSPO), or as a whole",
+      "Importance ratio: of each token (token), of the response as the geometric mean of its tokens' (sequenceMean, as in GSPO), or of the whole response (sequence)",
     ),
   length: z
     .enum(["response", "batch", "constant"])
-    .describe("Weight of a token: 1 / tokens of its response, 1 / tokens of the batch, or 1 / maxTokens"),
-  clipLow: z.number().positive().describe("Clips the ratio to 1 − this from below"),
-  clipHigh: z.number().positive().describe("Clips the ratio to 1 + this from above"),
-  klCoef: z.number().min(0).describe("Weight of the KL penalty (β); 0 needs no reference"),
+    .describe(
+      "Weight of a token in the loss: 1 / tokens of its response (response), 1 / tokens of the batch (batch), or 1 / maxTokens (constant)",
+    ),
+  clipLow: z
+    .number()
+    .positive()
+    .describe("Lower clip range: the ratio is clipped to at least 1 − this value"),
+  clipHigh: z
+    .number()
+    .positive()
+    .describe("Upper clip range: the ratio is clipped to at most 1 + this value"),
+  klCoef: z
+    .number()
+    .min(0)
+    .describe("Coefficient of the KL penalty (β); with 0 no reference model is loaded"),
   klIn: z
     .enum(["loss", "score"])
-    .describe("Puts the KL penalty in the loss, by the k3 estimate, or takes it off the score, by k1"),
+    .describe(
+      "Adds the KL penalty to the loss (k3 estimator), or subtracts it from the score (k1 estimator)",
+    ),
   dynamicSampling: z
     .boolean()
     .describe(
-      "Samples other prompts in place of those whose responses all score the same and so teach nothing",
+      "Replaces prompts whose responses all have the same score, and so have no gradient, by other prompts (DAPO)",
     ),
-  maskUnfinished: z.boolean().describe("Learns nothing from responses without a stop token"),
+  maskUnfinished: z.boolean().describe("Leaves responses without a stop token out of the loss"),
 };
 type Choices = { [K in keyof typeof choices]: z.output<(typeof choices)[K]> };
 
@@ -78,14 +93,16 @@ export const grpoConfig = z.object({
   algorithm: z
     .enum(Object.keys(algorithms) as [keyof typeof algorithms])
     .default("grpo")
-    .describe("Sets baseline, scale, ratio, length, clips and KL as its paper does"),
+    .describe(
+      "Algorithm: sets baseline, scale, ratio, length, the clip ranges and the KL penalty as in its paper",
+    ),
   ...(z.object(choices).partial().shape as {
     [K in keyof typeof choices]: z.ZodOptional<(typeof choices)[K]>;
   }),
   learningRate: learningRate.default(1e-6),
   samplesPerPrompt: samplesPerPrompt.default(8),
-  epochs: z.int().positive().default(1).describe("Passes over each batch of responses"),
-  miniBatchSize: z.int().positive().optional().describe("Responses an optimiser step. Default: the batch"),
+  epochs: z.int().positive().default(1).describe("Epochs over each batch of responses"),
+  miniBatchSize: z.int().positive().optional().describe("Responses per optimiser step. Default: batchSize"),
   microBatchTokens: microBatchTokens.default(1024),
   missingEosScore: missingEosScore.optional(),
   missingEosPenalty: missingEosPenalty.default(0),
@@ -94,7 +111,7 @@ export const grpoConfig = z.object({
     .positive()
     .optional()
     .describe(
-      "Takes up to 1 off the score over the last so many of maxTokens (DAPO's soft overlong punishment)",
+      "Length of the interval before maxTokens in which the score is reduced by up to 1, in tokens (soft overlong punishment of DAPO)",
     ),
   ...learning,
   ...sampling,

@@ -4,7 +4,7 @@ import { onlineConfig } from "./config.ts";
 
 export const about = defineStage({
   name: "online-dpo",
-  description: "Train a policy by DPO on pairs of its own responses, ordered by a reward",
+  description: "Train a policy with DPO on pairs of its own responses, ranked by a reward",
   learnsFrom: "reward",
   makes: "policy",
   config: onlineConfig,

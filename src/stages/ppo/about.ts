@@ -5,13 +5,16 @@ import { ppoConfig } from "./config.ts";
 
 export const about = defineStage({
   name: "ppo",
-  description: "Train a policy by PPO against a reward model, held near where it began",
+  description: "Train a policy with PPO against a reward model, under a KL penalty",
   learnsFrom: "reward",
   makes: "policy",
   config: ppoConfig,
   inputs: {
     ...sampledInputs,
-    ptxData: z.string().optional().describe("file of demonstrations that PPO-ptx mixes in"),
+    ptxData: z
+      .string()
+      .optional()
+      .describe("file of demonstrations for the language-modelling loss of PPO-ptx"),
   },
   progress: [
     ["objective/scores", "score"],
@@ -25,10 +28,10 @@ export const about = defineStage({
       "reward model",
       { score: "objective/scores", "score less KL penalty, normalised": "objective/rlhf_reward" },
     ],
-    ["KL to the reference", "nats a response", { KL: "objective/kl", "k3 estimate": "objective/kl_k3" }],
+    ["KL to the reference", "nats per response", { KL: "objective/kl", "k3 estimate": "objective/kl_k3" }],
     ["β", "KL coefficient", { β: "objective/kl_coef" }],
     ["Length", "tokens", { mean: "completions/mean_length" }],
-    ["Entropy", "nats a token", { entropy: "policy/entropy_avg" }],
+    ["Entropy", "nats per token", { entropy: "policy/entropy_avg" }],
     ["Losses", "", { policy: "loss/policy_avg", value: "loss/value_avg" }],
     [
       "Critic",

@@ -19,63 +19,73 @@ export const ppoStepConfig = z.object({
   critic: z
     .enum(["separate", "shared"])
     .default("separate")
-    .describe("A network of its own, or a head on the policy's hidden states: less work and memory"),
+    .describe(
+      "A separate network, or a value head on the policy's hidden states, which takes less time and memory",
+    ),
   criticLearningRate: z
     .number()
     .positive()
     .optional()
-    .describe("Learning rate of the critic or its head. Default: the policy's"),
-  ppoEpochs: z.int().positive().default(4).describe("Passes over each batch of responses"),
-  miniBatchSize: z.int().positive().default(16).describe("Responses an optimiser step"),
+    .describe("Learning rate of the critic or the value head. Default: learningRate"),
+  ppoEpochs: z.int().positive().default(4).describe("Epochs over each batch of responses"),
+  miniBatchSize: z.int().positive().default(16).describe("Responses per optimiser step"),
   microBatchTokens: microBatchTokens.default(1024),
-  initKlCoef: z.number().min(0).default(0.2).describe("Weight of the KL penalty (β) at the beginning"),
-  adaptiveKl: z.boolean().default(true).describe("Adapts β to hold the KL at targetKl"),
+  initKlCoef: z.number().min(0).default(0.2).describe("Initial coefficient of the KL penalty (β)"),
+  adaptiveKl: z.boolean().default(true).describe("Adapts β to keep the KL at targetKl"),
   targetKl: z
     .number()
     .positive()
     .default(6)
-    .describe("KL to the reference that β is adapted to, in nats a response"),
-  klHorizon: z.number().positive().default(10_000).describe("Responses over which β may change by 20 %"),
+    .describe("Target KL to the reference for the adaptive β, in nats per response"),
+  klHorizon: z
+    .number()
+    .positive()
+    .default(10_000)
+    .describe("Number of responses over which β may change by 20 %"),
   klEstimator: z
     .enum(["k1", "k2", "k3", "abs", "full"])
     .default("k1")
-    .describe("How the KL of a token is estimated; full sums over the vocabulary"),
+    .describe("Estimator of the KL of each token; full is exact, a sum over the vocabulary"),
   normaliseScores: z
     .enum(["meanStd", "std", "perPrompt", "none"])
     .default("meanStd")
     .describe(
-      "Normalises scores by their running mean and deviation, by the deviation alone, or not; perPrompt first takes off the mean of the other responses to the prompt",
+      "Normalises scores by their running mean and standard deviation (meanStd), by the standard deviation only (std), or not (none); perPrompt first subtracts the mean score of the other responses to the prompt",
     ),
-  scoreClip: z.number().positive().optional().describe("Clips normalised scores to ± this"),
+  scoreClip: z.number().positive().optional().describe("Clips normalised scores to ± this value"),
   missingEosScore: missingEosScore.optional(),
   missingEosPenalty: missingEosPenalty.optional(),
-  gamma: z.number().min(0).max(1).default(1).describe("Discount of later rewards (γ)"),
+  gamma: z.number().min(0).max(1).default(1).describe("Discount factor of rewards (γ)"),
   lambda: z.number().min(0).max(1).default(0.95).describe("λ of generalised advantage estimation"),
   whitenRewards: z
     .boolean()
     .default(false)
-    .describe("Scales rewards to variance 1 without moving their mean"),
+    .describe("Scales rewards to variance 1, without shifting their mean"),
   whitenAdvantages: z
     .boolean()
     .default(true)
-    .describe("Brings advantages to mean 0, variance 1 over the batch"),
-  clipRange: z.number().positive().default(0.2).describe("Clips the policy's probability ratio to 1 ± this"),
-  valueClipRange: z.number().positive().default(0.2).describe("Clips new values to the old ones ± this"),
+    .describe("Normalises advantages to mean 0 and variance 1 over the batch"),
+  clipRange: z.number().positive().default(0.2).describe("Clips the probability ratio to 1 ± this value"),
+  valueClipRange: z
+    .number()
+    .positive()
+    .default(0.2)
+    .describe("Clips value predictions to the old ones ± this value"),
   vfCoef: z.number().positive().default(0.1).describe("Weight of the value loss"),
-  entropyCoef: z.number().min(0).default(0).describe("Weight of an entropy bonus"),
+  entropyCoef: z.number().min(0).default(0).describe("Weight of the entropy bonus"),
   ptxCoef: z
     .number()
     .min(0)
     .default(0)
-    .describe(
-      "Weight of the language-modelling loss mixed in (PPO-ptx's γ; InstructGPT: 27.8). Needs ptxData",
-    ),
+    .describe("Weight of the language-modelling loss on ptxData (γ of PPO-ptx; 27.8 in InstructGPT)"),
   stopKl: z
     .number()
     .positive()
     .optional()
-    .describe("Ends the passes over a batch when the approximate KL to the sampling policy exceeds this"),
-  criticWarmup: z.int().min(0).default(0).describe("First steps in which the critic alone learns"),
+    .describe(
+      "Stops the epochs over a batch early when the approximate KL to the sampling policy exceeds this value",
+    ),
+  criticWarmup: z.int().min(0).default(0).describe("Number of first steps that train the critic only"),
   ...stepLearning,
   ...sampling,
 });

@@ -17,7 +17,7 @@ export const about = defineStage({
     ["margin", "margin"],
   ],
   plots: [
-    ["Loss", "nats a pair", { loss: "loss" }],
+    ["Loss", "nats per pair", { loss: "loss" }],
     ["Accuracy", "share of pairs", { train: "accuracy", "held out": "eval_accuracy" }],
     ["Margin", "score", { margin: "margin" }],
   ],

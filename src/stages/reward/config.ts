@@ -12,16 +12,16 @@ import {
 
 /** Settings of reward modelling. */
 export const rewardConfig = z.object({
-  epochs: epochs.default(1).describe("Passes over the data; more than one overfits"),
+  epochs: epochs.default(1).describe("Epochs; more than one overfits"),
   learningRate: learningRate.default(1e-5),
   schedule: schedule.default("linear"),
   warmupRatio: warmupRatio.default(0.05),
-  batchSize: z.int().positive().default(16).describe("Prompts a step, each with all its completions"),
+  batchSize: z.int().positive().default(16).describe("Prompts per step, each with all its completions"),
   headInit: z
     .enum(["textbook", "openai", "probe"])
     .default("textbook")
     .describe(
-      "How the scalar head begins: random with deviation 0.02 (textbook) or 1/√(hidden + 1) (openai), or fitted to the comparisons on the hidden states as they are (probe), the better start with few comparisons",
+      "Initialisation of the score head: normal with standard deviation 0.02 (textbook) or 1/√(hidden + 1) (openai), or fitted to the comparisons on the frozen model's hidden states (probe), which is better with few comparisons",
     ),
   weightDecay: weightDecay.default(0.01),
   heldOut: heldOut.default(0.1),
@@ -30,9 +30,9 @@ export const rewardConfig = z.object({
     .min(0)
     .default(128)
     .describe(
-      "Samples of the base model on which scores are brought to mean 0, deviation 1; 0 leaves scores as they are",
+      "Number of samples from the base model on which scores are normalised to mean 0 and standard deviation 1; 0 turns normalisation off",
     ),
-  sampleTokens: z.int().positive().default(128).describe("Most tokens of such a sample"),
+  sampleTokens: z.int().positive().default(128).describe("Maximum length of these samples, in tokens"),
   ...learning,
   ...passes,
 });

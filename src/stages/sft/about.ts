@@ -9,7 +9,7 @@ export const about = defineStage({
   makes: "policy",
   config: sftConfig,
   inputs: {
-    model: z.string().describe("the model to begin from: name, Hub id, folder, GGUF file or run"),
+    model: z.string().describe("model to fine-tune: name, Hub id, folder, GGUF file or run"),
     data: z.string().describe("file of demonstrations"),
   },
   progress: [
@@ -17,7 +17,7 @@ export const about = defineStage({
     ["mean_token_accuracy", "accuracy"],
   ],
   plots: [
-    ["Loss", "nats a token", { train: "loss", "held out": "eval_loss" }],
+    ["Loss", "nats per token", { train: "loss", "held out": "eval_loss" }],
     ["Accuracy", "share of tokens", { train: "mean_token_accuracy", "held out": "eval_accuracy" }],
     ["Gradient norm", "", { norm: "grad_norm" }],
   ],
