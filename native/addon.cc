@@ -1,7 +1,7 @@
-// The engine's binding: every libtorch operator, called through its schema. Nothing model-specific lives here.
+// Node binding of libtorch: calls any operator by its schema. Contains nothing specific to a model.
 //
-// A tensor is known to JavaScript as a handle: slot + generation * 2^24, a safe integer. The generation changes
-// when a slot is freed, so a stale handle is an error and never another tensor.
+// JavaScript refers to a tensor by a handle: slot + generation * 2^24, a safe integer. The generation changes when a
+// slot is freed, so that using a stale handle is an error instead of reading another tensor.
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
@@ -65,7 +65,7 @@ struct Pool {
     return double(generations[slot]) * kSlots + slot;
   }
 
-  // The slot of a live handle, or -1.
+  // Returns the slot of a live handle, or -1.
   int64_t find(double handle) const {
     if (!(handle >= kSlots) || handle > 9007199254740991.0) return -1;
     const auto whole = uint64_t(handle);
@@ -85,7 +85,7 @@ struct Pool {
     const auto slot = find(handle);
     if (slot < 0) return;
     tensors[slot] = Tensor();
-    // 29 generations' bits keep handles under 2^53; a slot that has used them all is retired.
+    // Generations have 29 bits, which keeps handles below 2^53. A slot that has used all of them is not reused.
     if (++generations[slot] < (1u << 29)) vacant.push_back(slot);
     --live;
   }
@@ -101,11 +101,11 @@ struct Operator {
 
 Pool pool;
 std::vector<Operator> operators;
-// By ids that are never used again, so that a disposed generator's id is an error and never another generator.
+// Generators by id. Ids are never reused, so that using a disposed generator is an error.
 std::unordered_map<double, at::Generator> generators;
 double generatorsMade = 0;
 
-// ---- JavaScript values in, through raw N-API: this is the hot path ----
+// ---- JavaScript values to IValues, with the plain C N-API: this is the hot path ----
 
 double toDouble(napi_env env, napi_value value, const char* what) {
   double number;
@@ -194,7 +194,7 @@ IValue toIValue(napi_env env, napi_value value, const c10::Type& type, std::opti
       const auto& of = *type.castRaw<c10::ListType>()->getElementType();
       bool isArray = false;
       napi_is_array(env, value, &isArray);
-      // A sized list such as `int[2] stride` takes one number for all of them.
+      // A list of fixed size, such as `int[2] stride`, accepts one number for all elements.
       const uint32_t length = isArray ? arrayLength(env, value) : uint32_t(size.value_or(0));
       TORCH_CHECK(isArray || length > 0, "expected an array");
       const auto at = [&](uint32_t i) { return isArray ? element(env, value, i) : value; };
@@ -212,7 +212,7 @@ IValue toIValue(napi_env env, napi_value value, const c10::Type& type, std::opti
       }
       c10::impl::GenericList list(type.castRaw<c10::ListType>()->getElementType());
       for (uint32_t i = 0; i < length; ++i) list.push_back(toIValue(env, at(i), of, {}));
-      // Boxed kernels want the specialised lists.
+      // Boxed kernels require the specialised list types.
       if (of.kind() == TypeKind::FloatType) return c10::impl::toTypedList<double>(list);
       if (of.kind() == TypeKind::BoolType) return c10::impl::toTypedList<bool>(list);
       return list;
@@ -257,7 +257,7 @@ void raise(napi_env env, const std::exception& error) {
   napi_throw_error(env, nullptr, torch ? torch->what_without_backtrace() : error.what());
 }
 
-// call(operator, ...arguments in schema order): undefined means the schema's default.
+// call(operator, ...arguments in schema order): calls an operator. undefined stands for the schema's default.
 napi_value call(napi_env env, napi_callback_info info) {
   constexpr size_t kMost = 64;
   size_t count = kMost;
@@ -306,7 +306,7 @@ napi_value call(napi_env env, napi_callback_info info) {
   }
 }
 
-// free(handles): frees each live one.
+// free(handles): frees the handles that are live.
 napi_value freeTensors(napi_env env, napi_callback_info info) {
   size_t count = 1;
   napi_value handles;
@@ -320,7 +320,7 @@ napi_value freeTensors(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// ---- everything else goes through node-addon-api ----
+// ---- all other functions, with node-addon-api ----
 
 template <class Body>
 Napi::Value guarded(const CallbackInfo& info, Body body) {
@@ -394,7 +394,7 @@ Napi::Value operatorNames(const CallbackInfo& info) {
   });
 }
 
-// schemas(name): every overload of an operator, each with the id that `call` takes.
+// schemas(name): returns the overloads of an operator, each with its id for `call`.
 Napi::Value schemas(const CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto wanted = text(info, 0);
@@ -443,7 +443,7 @@ Napi::Value schemas(const CallbackInfo& info) {
   });
 }
 
-// fromBytes(arrayBuffer, byteOffset, byteLength, shape, dtype): a copy.
+// fromBytes(arrayBuffer, byteOffset, byteLength, shape, dtype): copies the bytes into a new tensor.
 Napi::Value fromBytes(const CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     TORCH_CHECK(info[0].IsArrayBuffer(), "expected an ArrayBuffer");
@@ -458,7 +458,7 @@ Napi::Value fromBytes(const CallbackInfo& info) {
   });
 }
 
-// toBytes(handle): the contiguous values as a new ArrayBuffer.
+// toBytes(handle): copies the tensor's values, made contiguous, into a new ArrayBuffer.
 Napi::Value toBytes(const CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto from = tensor(info, 0).detach().to(at::kCPU).contiguous();
@@ -477,7 +477,7 @@ struct Mapping {
     struct stat status {};
     if (fstat(file, &status) == 0 && status.st_size > 0) {
       size = size_t(status.st_size);
-      // Private: a tensor may be written to, and the file never changes.
+      // A private mapping: writing to a tensor does not change the file.
       data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
     }
     const int problem = errno;
@@ -490,7 +490,7 @@ struct Mapping {
   Mapping(const Mapping&) = delete;
 };
 
-// mapFile(path, [[offset, shape, dtype], …]): handles of tensors that read the file in place.
+// mapFile(path, [[offset, shape, dtype], …]): returns handles of tensors whose memory is the mapped file.
 Napi::Value mapFile(const CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto path = text(info, 0);
@@ -556,7 +556,7 @@ Napi::Value requiresGrad(const CallbackInfo& info) {
   });
 }
 
-// backward(handle, gradient or null, retainGraph)
+// backward(handle, gradient or null, retainGraph): runs backward from a tensor.
 Napi::Value backward(const CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const auto gradient = info[1].IsNumber() ? tensor(info, 1) : Tensor();
@@ -565,7 +565,7 @@ Napi::Value backward(const CallbackInfo& info) {
   });
 }
 
-// grad(handle): the accumulated gradient or null. grad(handle, null or handle): sets it.
+// grad(handle): returns the accumulated gradient or null. grad(handle, null or handle): sets it.
 Napi::Value grad(const CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto& of = tensor(info, 0);
@@ -585,7 +585,7 @@ Napi::Value gradMode(const CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), before);
 }
 
-// generator(seed, device): a new random-number generator's id.
+// generator(seed, device): creates a random number generator and returns its id.
 Napi::Value generator(const CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     const c10::Device device(text(info, 1));
@@ -603,7 +603,7 @@ Napi::Value freeGenerator(const CallbackInfo& info) {
   });
 }
 
-// generatorState(id): its bytes. generatorState(id, uint8 array): restores them.
+// generatorState(id): returns the generator's state as bytes. generatorState(id, uint8 array): restores it.
 Napi::Value generatorState(const CallbackInfo& info) {
   return guarded(info, [&]() -> Napi::Value {
     auto& of = generatorAt(number(info, 0));
@@ -632,7 +632,7 @@ Napi::Value threads(const CallbackInfo& info) {
   });
 }
 
-// memory(): live handles and generators, and the bytes of the storages behind them, each counted once.
+// memory(): counts live handles, generators, and the bytes of their storages, each storage once.
 Napi::Value memory(const CallbackInfo& info) {
   std::unordered_set<const void*> seen;
   double bytes = 0;
@@ -660,9 +660,9 @@ Napi::Value capabilities(const CallbackInfo& info) {
   return result;
 }
 
-// Every step frees and takes the same large tensors (logits, the embedding's gradient), and new memory from the system
-// is zeroed page by page: a tenth of a training step. So blocks of 32 MiB and more, up to 128 MiB of them, stay for
-// the next of like size.
+// A caching allocator for large blocks. Each step frees and allocates the same large tensors (logits, the embedding's
+// gradient), and the system zeroes new memory page by page, which took a tenth of a training step. So freed blocks of
+// at least 32 MiB are cached, up to 128 MiB in all, for the next allocation of a similar size.
 class Reuse final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
@@ -678,7 +678,7 @@ class Reuse final : public c10::Allocator {
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, size_t count) const override { default_copy_data(to, from, count); }
 
-  // Gives back what is kept over `most` bytes, the oldest first.
+  // Frees cached blocks, the oldest first, until at most `most` bytes are cached.
   void keepAtMost(size_t most) {
     const std::lock_guard lock(guard);
     while (held > most) {
@@ -698,7 +698,7 @@ class Reuse final : public c10::Allocator {
   std::vector<void*> kept;
   size_t held = 0;
 
-  // The smallest block kept that is large enough and not by more than a quarter.
+  // Takes the smallest cached block that is large enough, and at most a quarter too large.
   void* take(size_t bytes) {
     const std::lock_guard lock(guard);
     auto best = kept.end();
@@ -731,7 +731,7 @@ void Reuse::release(void* data) {
   own.keepAtMost(kMost);
 }
 
-// trim(): gives memory that was freed back to the system.
+// trim(): returns freed memory to the system.
 void trim(const CallbackInfo&) {
   reuse().keepAtMost(0);
 #ifdef __GLIBC__
@@ -744,7 +744,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   if (taken) throw Napi::Error::New(env, "the engine serves one thread of a process: use child processes, not workers");
   taken = true;
 #ifdef __GLIBC__
-  // The same for smaller tensors, which glibc keeps.
+  // Smaller blocks are cached by glibc.
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
 #endif

@@ -1,5 +1,6 @@
-// Attention over packed sequences in bfloat16 on processors with AVX-512 bf16: libtorch has kernels in float32 only.
-// Elsewhere this operator does not exist, and libtorch's is called, which is the tests' oracle too.
+// Attention over packed sequences in bfloat16, for processors with AVX-512 bf16: libtorch's CPU kernels compute in
+// float32 only. On other processors this operator is not registered and libtorch's attention is called; the tests
+// compare with it.
 #include "bf16.h"
 #include "cpu.h"
 
@@ -20,14 +21,14 @@ namespace {
 constexpr int64_t kKeys = 64;    // keys of a block
 constexpr int64_t kTokens = 32;  // queries of a block
 
-// Heads of tokens laid out with these strides.
+// Heads of tokens, at these strides.
 struct Heads {
   uint16_t* data;
   int64_t token, head;
   uint16_t* at(int64_t t, int64_t h) const { return data + t * token + h * head; }
 };
 
-// The places of the keys that a token sees: [first, firstEnd) and [second, secondEnd).
+// Positions of the keys that a token attends to: [first, firstEnd) and [second, secondEnd).
 struct Seen {
   int32_t first, firstEnd, second, secondEnd;
   bool any(int32_t from, int32_t to) const {
@@ -45,7 +46,8 @@ struct Sizes {
 
 BF16_BEGIN
 
-// e^x, within 2e-7 of it, 0 far below: 2^n · e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
+// Computes e^x with a relative error below 2e-7, 0 for very small x: 2^n · e^r with |r| <= ln 2 / 2, e^r by its Taylor
+// series.
 INLINE __m512 exponential(__m512 x) {
   const auto n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
   auto r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
@@ -56,7 +58,8 @@ INLINE __m512 exponential(__m512 x) {
   return _mm512_scalef_ps(series, n);
 }
 
-// Keys (or values) of a block of places, of one head; `tokens`: which token is in each, −1 for none.
+// Packs the keys (or values) of one head at a block of positions. `tokens`: token index at each position, −1 for
+// padding.
 struct Block {
   Heads heads;
   int64_t head;
@@ -66,7 +69,7 @@ struct Block {
 
 void packKeyRows(Block keys, int64_t width, Pair* out) { packRows(keys, kKeys, width, out); }
 
-// Each key's pairs as a column, (width / 2, kKeys) pairs: for sums over the width.
+// Transposed: each key's pairs as a column, (width / 2, kKeys) pairs, for sums over the width.
 void packKeyColumns(Block keys, int64_t width, Pair* out) {
   for (int64_t r = 0; r < kKeys; r++) {
     const auto* row = (const Pair*)keys(r);
@@ -74,7 +77,8 @@ void packKeyColumns(Block keys, int64_t width, Pair* out) {
   }
 }
 
-// Queries (or their gradients) of a block of tokens with all heads of a group: (until · group, width), zeros after `tokens`.
+// Packs the queries (or their gradients) of a block of tokens, for all heads of a group: (until · group, width), zeros
+// after `tokens`.
 void gather(Heads x, int64_t first, int64_t group, int64_t from, int64_t tokens, int64_t until, int64_t width, uint16_t* out) {
   for (int64_t t = 0; t < until; t++)
     for (int64_t g = 0; g < group; g++, out += width)
@@ -89,8 +93,8 @@ INLINE __mmask16 maskOf(const Seen& seen, int32_t key) {
   return within(seen.first, seen.firstEnd) | within(seen.second, seen.secondEnd);
 }
 
-// Softmax of one row of scores, whose blocks of keys begin at `keys`: the numerators in bfloat16.
-// → their sum and the largest score.
+// Softmax of one row of scores, whose blocks of keys begin at `keys`: writes the numerators in bfloat16.
+// Returns their sum and the maximum score.
 void softmaxRow(const float* scores, const Seen& seen, const std::vector<int32_t>& keys, float scale, uint16_t* out,
                 float& sum, float& most) {
   auto highest = _mm512_set1_ps(-INFINITY);
@@ -113,8 +117,8 @@ void writeScaled(const float* from, float by, int64_t width, uint16_t* to) {
   for (int64_t c = 0; c < width; c += 16) storeBf16(to + c, _mm512_mul_ps(_mm512_loadu_ps(from + c), _mm512_set1_ps(by)));
 }
 
-// Two rows' probabilities and the gradients of their scores, for one block of keys. `pairs` and `slopes` interleave the
-// two rows; `rows` has the slopes of each.
+// Computes the probabilities of two rows and the gradients of their scores, for one block of keys. `pairs`
+// (probabilities) and `slopes` (gradients) interleave the two rows; `rows` has the gradients of each row.
 void gradientRows(const float* scores, const float* slopesOfP, const Seen* seen[2], const float log[2], const float delta[2],
                   int32_t key, float scale, Pair* pairs, Pair* slopes, uint16_t* rows) {
   for (int c = 0; c < kKeys; c += 16) {
@@ -144,7 +148,7 @@ float dot(const uint16_t* a, const uint16_t* b, int64_t count) {
   return _mm512_reduce_add_ps(sum);
 }
 
-// ---- attention of one block of queries (all heads that share keys) ----
+// ---- attention of one block of queries, for all heads that share keys ----
 
 std::vector<int32_t> blocksSeen(const Sizes& size, const Seen* seen, int64_t tokens) {
   std::vector<int32_t> keys;
@@ -247,7 +251,7 @@ BF16_END
 
 Heads headsOf(const Tensor& x) { return {static_cast<uint16_t*>(x.data_ptr()), x.stride(0), x.stride(1)}; }
 
-// Every head's keys (or values), packed block by block.
+// Keys (or values) of all heads, packed block by block.
 std::vector<Pair> packAll(const Sizes& size, const Tensor& x, const int32_t* tokens, void (*pack)(Block, int64_t, Pair*)) {
   const int64_t per = kKeys * size.dim / 2;
   std::vector<Pair> packed(size.kvHeads * size.blocks() * per);
@@ -277,7 +281,7 @@ Sizes sizesOf(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& s
   return {q.size(0), q.size(1), k.size(1), q.size(2), tokens.numel(), float(scale)};
 }
 
-// → attended (tokens, heads, dim) and, for the gradient, log Σ exp(scores), (tokens, heads).
+// Returns the output (tokens, heads, dim) and, for the gradient, log Σ exp(scores): (tokens, heads).
 std::tuple<Tensor, Tensor> attentionForward(const Tensor& queries, const Tensor& keys, const Tensor& values, const Tensor& seen,
                                             const Tensor& tokens, double scale) {
   const auto size = sizesOf(queries, keys, values, seen, tokens, scale);
@@ -322,7 +326,8 @@ struct Attention : torch::autograd::Function<Attention> {
     const int64_t per = size.places * dim;  // numbers of one head's keys
     auto ofQ = at::empty(q.sizes(), q.options());
     const auto* ranges = static_cast<const Seen*>(seen.const_data_ptr());
-    // Keys' and values' gradients are sums over queries, which threads share out: each has sums of its own.
+    // Gradients of keys and values are sums over queries, which are divided among the threads: each thread has its
+    // partial sums.
     std::vector<std::unique_ptr<float[]>> sums(at::get_num_threads());
     at::parallel_for(0, size.kvHeads * blocks, 1, [&](int64_t from, int64_t to) {
       auto& own = sums[at::get_thread_num()];
@@ -363,10 +368,10 @@ std::tuple<Tensor, Tensor> attentionRecorded(const Tensor& q, const Tensor& k, c
   return {out[0], out[1]};
 }
 
-// ---- a cache of keys and values: src/rollout/cache.ts ----
+// ---- key-value cache: src/rollout/cache.ts ----
 
-// Of each row and head `capacity` keys and values, in blocks that are packed as the attention above wants them, so that
-// a token's attention has the same bits when it is sampled as when it is learned.
+// Holds `capacity` keys and values for each row and head, in the packed blocks of the attention above, so that the
+// attention of a token has the same bits in sampling as in training.
 struct Cache {
   Pair *keys, *values;
   int64_t kvHeads, capacity, dim;
@@ -375,7 +380,7 @@ struct Cache {
       : keys(static_cast<Pair*>(k.mutable_data_ptr())), values(static_cast<Pair*>(v.mutable_data_ptr())), kvHeads(k.size(1)),
         capacity(k.size(2)), dim(k.size(3)) {}
   int64_t at(int64_t row, int64_t head) const { return (row * kvHeads + head) * capacity * dim / 2; }
-  // Puts a token's key and value in their place.
+  // Stores the key and value of a token at a position.
   void store(Heads k, Heads v, int64_t token, int64_t head, int64_t row, int64_t place) const {
     const int64_t block = at(row, head) + place / kKeys * kKeys * dim / 2, within = place % kKeys;
     const auto* key = (const Pair*)k.at(token, head);
@@ -394,14 +399,14 @@ void checkCache(const Tensor& k, const Tensor& v, const Tensor& keys, const Tens
               "keys ", k.sizes(), " do not go with a cache ", keys.sizes());
 }
 
-// int32 numbers in [0, end).
+// Checks that a tensor is int32 with values in [0, end).
 void checkWithin(const char* what, const Tensor& x, int64_t end) {
   TORCH_CHECK(x.scalar_type() == at::kInt && x.is_contiguous(), what, " must be int32");
   const auto* all = x.const_data_ptr<int32_t>();
   for (int64_t i = 0; i < x.numel(); i++) TORCH_CHECK_INDEX(all[i] >= 0 && all[i] < end, "there is no ", what, " ", all[i]);
 }
 
-// Token tokens[i] of k and v goes to place places[i] of row rows[i].
+// Stores token tokens[i] of k and v at position places[i] of row rows[i].
 void storeTokens(const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& tokens, const Tensor& rows,
                  const Tensor& places) {
   checkCache(k, v, keys, values);
@@ -417,7 +422,7 @@ void storeTokens(const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values,
       cache.store(headsOf(from), headsOf(other), token[i], head, row[i], place[i]);
 }
 
-// One new token a row: its key and value are stored at its place, and it attends to the places that it sees.
+// Decoding step, one new token per row: stores its key and value, then computes its attention.
 Tensor attendStep(const Tensor& queries, const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& seen,
                   const Tensor& places, double scale) {
   checkCache(k, v, keys, values);

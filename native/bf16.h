@@ -1,11 +1,11 @@
-// Products of bfloat16 matrices, which may be called only where cpu::hasBf16().
+// Matrix products in bfloat16. Callable only if cpu::hasBf16().
 #pragma once
 #include <cstdint>
 
 namespace bf16 {
 
-// x (rows, inputs) · weightᵀ (inputs, outputs) + bias, which may be null. A row's result has the same bits whatever rows
-// are beside it.
+// x (rows, inputs) · weightᵀ (inputs, outputs) + bias, which may be null. The result of a row has the same bits in any
+// batch.
 void linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs, int64_t outputs,
             uint16_t* y);
 

@@ -19,7 +19,7 @@ Level ofProcessor() {
   return Level::none;
 }
 
-// src/tensor/native.ts refuses values that are no level.
+// src/tensor/native.ts rejects other values.
 Level allowed() {
   const char* given = std::getenv("PLUMBLINE_CPU");
   for (int i = 0; given && i < 4; i++)

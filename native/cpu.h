@@ -1,13 +1,13 @@
-// The instruction set that our kernels use is decided here and nowhere else.
+// Selects the instruction set of the kernels. No other file does.
 #pragma once
 
-// Whether the kernels for AVX-512 bf16 are compiled: natively, or with scalar code in place of the intrinsics, for the
-// tests of machines that lack them.
+// Whether the kernels for AVX-512 bf16 are compiled: natively, or with scalar emulation of the intrinsics, to test them
+// on other processors.
 #if defined(PLUMBLINE_EMULATE) || (defined(__x86_64__) && defined(__linux__))
 #define PLUMBLINE_BF16
 #endif
 
-// Whether the compiler makes code for the levels of x86-64 (elsewhere loops have the vectors of its default).
+// Whether the compiler can target the x86-64 levels. Otherwise loops use its default vectors.
 #if defined(__x86_64__) && defined(__linux__) && __GNUC__ >= 12 && !defined(__clang__)
 #define PLUMBLINE_LEVELS
 #endif
@@ -16,16 +16,16 @@ namespace cpu {
 
 enum class Level { none, avx2, avx512, avx512bf16 };
 
-// The processor's highest level, or PLUMBLINE_CPU where that is lower.
+// Returns the processor's highest level, capped by PLUMBLINE_CPU.
 Level level();
 
-// The name of a level, as PLUMBLINE_CPU gives it.
+// Returns the name of a level, as in PLUMBLINE_CPU.
 const char* name(Level level);
 
-// Whether the kernels of AVX-512 bf16 may be called.
+// Whether the AVX-512 bf16 kernels can be called.
 bool hasBf16();
 
-// Calls `loop`, an always_inline function, compiled for the best vectors that level() allows.
+// Calls `loop`, an always_inline function, in the version compiled for level().
 // (With "avx512f" in place of the x86-64 level GCC leaves loops over 16-bit numbers scalar.)
 #ifdef PLUMBLINE_LEVELS
 template <auto loop, class... Of>

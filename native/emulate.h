@@ -1,5 +1,5 @@
-// The intrinsics of AVX-512 that our kernels for bfloat16 are made of, in scalar code: so that a machine without them
-// runs the kernels' tests (set-up with PLUMBLINE_EMULATE=1). Vectors are the compiler's own, which every target has.
+// Emulates the AVX-512 intrinsics of the bfloat16 kernels in scalar code, so that their tests run on machines without
+// AVX-512 bf16 (set-up with PLUMBLINE_EMULATE=1). Vectors are the compiler's generic ones, which every target has.
 #pragma once
 #if defined(__x86_64__)
 #include <immintrin.h>  // the types and _mm_prefetch; none of the functions replaced below is used
@@ -27,7 +27,7 @@ typedef int32_t Ints __attribute__((vector_size(64)));
 typedef uint32_t Bits __attribute__((vector_size(64)));
 
 inline float wide(uint16_t x) { return __builtin_bit_cast(float, uint32_t(x) << 16); }
-// To the nearest, ties to even; as the processor does, numbers under the least normal one become 0.
+// Rounds to nearest, ties to even. Subnormal numbers become 0, as on the processor.
 inline uint16_t narrow(float x) {
   const auto bits = __builtin_bit_cast(uint32_t, x);
   if (std::isnan(x)) return uint16_t(bits >> 16 | 0x40);
@@ -57,7 +57,7 @@ inline __m512 maskz_mov(__mmask16 mask, __m512 x) { return each<__m512>(16, [&](
 inline __m512 fma(__m512 a, __m512 b, __m512 c) { return each<__m512>(16, [&](int i) { return std::fma(a[i], b[i], c[i]); }); }
 inline __m512 nearest(__m512 x) { return each<__m512>(16, [&](int i) { return std::nearbyint(x[i]); }); }
 inline __m512 scale(__m512 x, __m512 n) { return each<__m512>(16, [&](int i) { return x[i] * std::exp2(std::floor(n[i])); }); }
-// In the order that GCC's own reductions have.
+// In the order of GCC's reductions.
 template <class Fold>
 float reduce(__m512 x, Fold fold) {
   float all[16];
@@ -74,7 +74,8 @@ __mmask16 maskWhere(__m512i a, __m512i b, Test test) {
 }
 
 inline Narrow toBf16(__m512 x) { return each<Narrow>(16, [&](int i) { return narrow(x[i]); }); }
-// A product of two bfloat16 numbers is exact in float32: multiplying and adding rounds as often as the processor does.
+// The product of two bfloat16 numbers is exact in float32, so multiplying and adding rounds as often as the processor
+// does.
 inline __m512 dot(__m512 sum, Pairs a, Pairs b) {
   return each<__m512>(16, [&](int i) {
     return (sum[i] + wide(a[2 * i + 1]) * wide(b[2 * i + 1])) + wide(a[2 * i]) * wide(b[2 * i]);
@@ -88,7 +89,7 @@ V maskedLoad(uint32_t mask, const uint16_t* from) {
 inline void maskedStore(uint16_t* to, uint32_t mask, Narrow x) {
   for (int i = 0; i < 16; i++) if (mask >> i & 1) to[i] = x[i];
 }
-// Of each 128 bits of a and b the lower (or upper) numbers in turn.
+// Interleaves the lower (or upper) numbers of each 128 bits of a and b.
 template <class V>
 V unpack(V a, V b, int upper) {
   const int within = 16 / sizeof(a[0]);

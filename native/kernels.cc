@@ -1,5 +1,6 @@
-// Kernels for where libtorch's operators make many passes over memory, written so that the compiler makes vectors of
-// their loops. For each the same in tensor operators stands in TypeScript, named below, and is its test's oracle.
+// Fused kernels, where libtorch's operators would make many passes over memory. Their loops are written so that the
+// compiler vectorises them. Each has an equivalent in tensor operators, in the TypeScript file named below, which its
+// test compares with.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
@@ -22,9 +23,9 @@ using torch::autograd::variable_list;
 
 namespace {
 
-// One AdamW step on bfloat16 weights whose float32 master is kept in two halves: the weight itself, its nearest
-// bfloat16, and `low`, what the master's bits are over the weight's. Takes 2 bytes a weight less than a whole master,
-// and a third of the time of casting, stepping and casting back. src/nn/adamw.ts has the same in tensor operators.
+// One AdamW step on bfloat16 weights whose float32 master is split in two halves: the weight, which is the master
+// rounded to bfloat16, and `low`, the difference of their bits. Uses 2 bytes per weight less than a separate master,
+// and a third of the time of casting, stepping and casting back. In tensor operators: src/nn/adamw.ts.
 struct AdamW {
   float rate, beta1, beta2, eps, decay, scale, overCorrection2;  // rate: lr over the first moment's correction
 };
@@ -37,7 +38,7 @@ __attribute__((always_inline)) inline void adamwRow(uint16_t* __restrict weight,
     const float g = __builtin_bit_cast(float, uint32_t(gradient[i]) << 16) * by.scale;
     m[i] += (1 - by.beta1) * (g - m[i]);
     v[i] = by.beta2 * v[i] + (1 - by.beta2) * g * g;
-    // Divisions and roots take most of the time: one of each.
+    // Divisions and square roots take most of the time: only one of each.
     const float stepped = master - by.decay * master - by.rate * m[i] / (__builtin_sqrtf(v[i]) * by.overCorrection2 + by.eps);
     const auto bits = __builtin_bit_cast(uint32_t, stepped);
     weight[i] = uint16_t((bits + 0x8000) >> 16);
@@ -54,7 +55,7 @@ void adamwSplitStep(Tensor& weight, Tensor& low, Tensor& m, Tensor& v, const Ten
     TORCH_CHECK(one->is_contiguous() && one->sizes() == gradient.sizes(), "adamw_split_ takes contiguous tensors of one shape");
   const AdamW by{float(lr / (1 - std::pow(beta1, double(step)))), float(beta1), float(beta2), float(eps), float(lr * decay),
                  float(scale), float(1 / std::sqrt(1 - std::pow(beta2, double(step))))};
-  // The iterator shares the work out among libtorch's own threads.
+  // The iterator divides the work among libtorch's threads.
   auto iterator = at::TensorIteratorConfig()
                       .check_all_same_dtype(false)
                       .resize_outputs(false)
@@ -70,9 +71,9 @@ void adamwSplitStep(Tensor& weight, Tensor& low, Tensor& m, Tensor& v, const Ten
   });
 }
 
-// Log-probabilities of targets under softmax(logits / temperature), and that softmax's entropies, without a float32
-// copy of the logits: one read of them, and for their gradient one more read and one write. libtorch's operators take
-// six passes over copies twice as wide. src/math/logprobs.ts has the same in tensor operators.
+// Log-probabilities of targets under softmax(logits / temperature), and the entropies of that softmax, without a
+// float32 copy of the logits: reads them once, and for the gradient reads and writes them once more. libtorch's
+// operators take six passes over float32 copies. In tensor operators: src/math/logprobs.ts.
 
 inline float wide(float x) { return x; }
 inline float wide(uint16_t x) { return __builtin_bit_cast(float, uint32_t(x) << 16); }
@@ -84,7 +85,8 @@ inline void narrow(float x, uint16_t& to) {
 
 constexpr float kLeast = -87;  // e^−87 is nearly float's least normal number
 
-// e^x for kLeast <= x <= 0, within 2e-7 of it: 2^n · e^r with |r| <= ln 2 / 2, e^r by its Taylor series.
+// Computes e^x for kLeast <= x <= 0 with a relative error below 2e-7: 2^n · e^r with |r| <= ln 2 / 2, e^r by its
+// Taylor series.
 __attribute__((always_inline)) inline float expNegative(float x) {
   const float shifted = x * 1.44269504f + 12582912.0f;  // its low bits are the nearest integer
   const float n = shifted - 12582912.0f;
@@ -106,7 +108,7 @@ struct RowSums {
   float most, sum, weighted;  // Σ e^(x − most), Σ e^(x − most) · (x − most)
 };
 
-// `omp simd` lets the compiler add in another order, without which sums are not vectorised.
+// `omp simd` allows the compiler to reorder additions, without which it does not vectorise sums.
 template <typename T>
 __attribute__((always_inline)) inline float mostOf(const T* __restrict x, int64_t count) {
   float most = -INFINITY;
@@ -115,7 +117,7 @@ __attribute__((always_inline)) inline float mostOf(const T* __restrict x, int64_
   return most;
 }
 
-// (x − most) · rate, held at kLeast; and e^ of it, 0 from there down.
+// (x − most) · rate, at least kLeast; and its exponential, 0 at kLeast.
 template <typename T>
 __attribute__((always_inline)) inline float exponentOf(T x, float most, float rate) {
   const float under = (wide(x) - most) * rate;
@@ -126,7 +128,7 @@ __attribute__((always_inline)) inline float weightOf(T x, float most, float rate
   return (wide(x) - most) * rate < kLeast ? 0 : expNegative(exponentOf(x, most, rate));
 }
 
-// Of up to kChunk logits. A loss and a draw both add up their rows by it, so that they find the same sum.
+// Sums up to kChunk logits. Both loss and sampling sum rows by these chunks, so that their results have the same bits.
 template <typename T>
 __attribute__((always_inline)) inline RowSums sumChunk(const T* __restrict x, int64_t count, float most, float rate) {
   float sum = 0, weighted = 0;
@@ -151,7 +153,7 @@ __attribute__((always_inline)) inline RowSums sumRow(const T* __restrict x, int6
   return {most, float(total), float(weighted)};
 }
 
-// Gradient of a target's log-probability by the logits, times `scale`: (1 at the target − softmax) · scale.
+// Gradient of a target's log-probability with respect to the logits, times `scale`: (one-hot target − softmax) · scale.
 template <typename T>
 __attribute__((always_inline)) inline void slopeRow(const T* __restrict x, T* __restrict slope, int64_t count,
                                                     int64_t target, float rate, float most, float log, float scale) {
@@ -163,8 +165,8 @@ __attribute__((always_inline)) inline void slopeRow(const T* __restrict x, T* __
   narrow(scale * (1 - p(target)), slope[target]);
 }
 
-// → log-probs, entropies, 1 where no token is likelier than the target, and, (2, tokens), what the gradient takes: the
-// largest logit m and log Σ exp((logits − m) / temperature).
+// Returns log-probs, entropies, 1 where no token is more likely than the target, and for the gradient (2, tokens): the
+// maximum logit m and log Σ exp((logits − m) / temperature).
 using FourTensors = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 FourTensors logprobsForward(const Tensor& logits, const Tensor& targets, double temperature) {
   const bool narrowed = logits.scalar_type() == at::kBFloat16;
@@ -244,7 +246,7 @@ FourTensors logprobsRecorded(const Tensor& logits, const Tensor& targets, double
   return {out[0], out[1], out[2], out[3]};
 }
 
-// ---- what a transformer block does besides products: src/nn/block.ts ----
+// ---- operators of a transformer block besides matrix products: src/nn/block.ts ----
 
 void checkDense(const char* what, std::initializer_list<const Tensor*> all) {
   for (const auto* x : all)
@@ -253,7 +255,7 @@ void checkDense(const char* what, std::initializer_list<const Tensor*> all) {
                 what, " takes bfloat16 or float32 tensors, all of one type");
 }
 
-// Calls `work` with the tensor's own type: uint16_t for the bits of bfloat16.
+// Calls `work` with the element type of the tensor: uint16_t for the bits of bfloat16.
 template <class Work>
 void typed(const Tensor& x, Work work) {
   if (x.scalar_type() == at::kBFloat16) work(uint16_t{});
@@ -417,7 +419,7 @@ Tensor linearForward(const Tensor& x, const Tensor& weight, const std::optional<
   return y;
 }
 
-// a (rows, sums) · b (sums, columns): what a linear layer's output gradient gives its input.
+// a (rows, sums) · b (sums, columns): the input gradient of a linear layer, from its output gradient.
 Tensor product(const Tensor& a, const Tensor& b) {
   if (!ours(a, b)) return at::mm(a, b);
   const auto from = a.contiguous();
@@ -426,7 +428,7 @@ Tensor product(const Tensor& a, const Tensor& b) {
   return c;
 }
 
-// aᵀ (rows, sums) · b (sums, columns): what it gives its weight.
+// aᵀ (rows, sums) · b (sums, columns): the weight gradient of a linear layer.
 Tensor productTransposed(const Tensor& a, const Tensor& b) {
   if (!ours(a, b)) return at::mm(a.t(), b);
   const auto from = a.contiguous();
@@ -435,7 +437,7 @@ Tensor productTransposed(const Tensor& a, const Tensor& b) {
   return c;
 }
 
-// A loss sees the very numbers that were computed without gradients: both call linearForward.
+// With and without gradients the results have the same bits: both call linearForward.
 struct Linear : torch::autograd::Function<Linear> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
     at::AutoDispatchBelowADInplaceOrView below;
@@ -452,8 +454,8 @@ struct Linear : torch::autograd::Function<Linear> {
   }
 };
 
-// swiglu(gate, up) · weightᵀ, whose backward computes the gated activations again in place of keeping them: a fifth of
-// what a block keeps.
+// swiglu(gate, up) · weightᵀ, whose backward recomputes the gated activations instead of saving them: a fifth of the
+// activations that a block saves.
 struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
   static Tensor forward(AutogradContext* context, const Tensor& gate, const Tensor& up, const Tensor& weight) {
     at::AutoDispatchBelowADInplaceOrView below;
@@ -469,11 +471,12 @@ struct SwigluLinear : torch::autograd::Function<SwigluLinear> {
   }
 };
 
-// ---- weights in 8 or 4 bits: src/nn/quantise.ts ----
+// ---- weights quantised to 8 or 4 bits: src/nn/quantise.ts ----
 
 constexpr int64_t kBlock = 64;  // weights that share a scale
 
-// A row of `blocks` times 64 weights. 8 bits: int8 · scale. 4 bits: two to a byte, the first in the low half, of `codes` · scale.
+// Dequantises a row of `blocks` times 64 weights. 8 bits: int8 · scale. 4 bits: `codes`[index] · scale, two indices
+// per byte, the first in the low half.
 template <class T>
 void dequantiseRows(const uint8_t* values, const float* scales, const float* codes, int64_t blocks, int64_t bits, T* to) {
   for (int64_t b = 0; b < blocks; b++, to += kBlock)
@@ -490,8 +493,8 @@ void dequantiseRows(const uint8_t* values, const float* scales, const float* cod
     }
 }
 
-// (out, in) in bfloat16 or float32. values: uint8 (out, in · bits / 8), scales: float32 (out, in / 64), codes: float32
-// (16) for 4 bits.
+// Dequantises to (out, in) in bfloat16 or float32. values: uint8 (out, in · bits / 8), scales: float32 (out, in / 64),
+// codes: float32 (16), for 4 bits.
 Tensor dequantise(const Tensor& values, const Tensor& scales, const Tensor& codes, at::ScalarType dtype) {
   TORCH_CHECK(values.scalar_type() == at::kByte && values.is_contiguous() && scales.scalar_type() == at::kFloat &&
                   scales.is_contiguous() && values.dim() == 2 && scales.dim() == 2 && values.size(0) == scales.size(0) &&
@@ -516,7 +519,7 @@ Tensor quantisedForward(const Tensor& x, const Tensor& values, const Tensor& sca
   return linearForward(x, dequantise(values, scales, codes, x.scalar_type()), std::nullopt);
 }
 
-// The whole weights are there for one layer at a time, in backward again.
+// Weights are dequantised for one layer at a time, and again in backward.
 struct QuantisedLinear : torch::autograd::Function<QuantisedLinear> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& values, const Tensor& scales, const Tensor& codes) {
     at::AutoDispatchBelowADInplaceOrView below;
@@ -529,7 +532,7 @@ struct QuantisedLinear : torch::autograd::Function<QuantisedLinear> {
   }
 };
 
-// One token's heads turned by its angles; `sign` −1 turns them back. cos and sin: of half a head's channels.
+// Rotates the heads of one token by its angles; `sign` −1 rotates back. cos and sin: for half of a head's channels.
 template <class T>
 __attribute__((always_inline)) inline void turnRow(const T* __restrict x, int64_t stride, const float* __restrict cos,
                                                    const float* __restrict sin, T* __restrict y, int64_t heads, int64_t half,
@@ -576,10 +579,10 @@ struct Rotate : torch::autograd::Function<Rotate> {
   }
 };
 
-// ---- attention of one new token a row to all that its row has: src/rollout/cache.ts ----
+// ---- decoding step: attention of one new token per row to its row's cache: src/rollout/cache.ts ----
 
-// Heads that share keys, (group, dim), over `count` keys, (count, dim). With the width known when compiled
-// (kDim) the loops over it are a few vector instructions, without it five times as slow.
+// Attention of the heads that share keys, (group, dim), to `count` keys, (count, dim). With the width known at compile
+// time (kDim) the loops over it are a few vector instructions; otherwise they are five times slower.
 template <int64_t kDim, typename T>
 __attribute__((always_inline)) inline void attendTo(const T* q, const T* keys, const T* values, int64_t count,
                                                     int64_t group, int64_t given, float scale, float* scores, float* room, T* y) {
@@ -629,8 +632,8 @@ __attribute__((always_inline)) inline void attendRow(const T* q, const T* keys, 
   else attendTo<0>(q, keys, values, count, group, dim, scale, scores, room, y);
 }
 
-// Adds each row's new key and value to its place in the cache, (rows, kvHeads, capacity, dim), and attends to the last
-// `window` of them. `lengths`: how many stand in the row before. q, k and v: (rows, heads, dim).
+// Appends the new key and value of each row to the cache, (rows, kvHeads, capacity, dim), and attends to the last
+// `window` of them. `lengths`: number of keys in each row before. q, k and v: (rows, heads, dim).
 Tensor attendCached(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& lengths,
                     int64_t window, double scale) {
   checkDense("attend_cached", {&q, &k, &v, &keys, &values});
@@ -672,7 +675,7 @@ __attribute__((always_inline)) inline void squaresRow(const T* __restrict x, int
   *sum += squares;
 }
 
-// √ Σ x² over all numbers of all tensors, summed in float64 over blocks.
+// Global L2 norm: √ Σ x² over all elements of all tensors. Sums of blocks are added in float64.
 double globalNorm(at::TensorList all) {
   constexpr int64_t block = 4096;
   double total = 0;
@@ -693,7 +696,7 @@ double globalNorm(at::TensorList all) {
   return std::sqrt(total);
 }
 
-// Records for backward only where a gradient will be asked for: recording costs several microseconds.
+// Records for backward only where a gradient is required: recording takes several microseconds.
 template <class... Of>
 bool recording(const Of&... inputs) {
   return at::GradMode::is_enabled() && (inputs.requires_grad() || ...);
@@ -706,7 +709,8 @@ Tensor rmsNormRecorded(const Tensor& x, const Tensor& weight, double eps) {
 }
 Tensor rmsNormPlain(const Tensor& x, const Tensor& weight, double eps) { return std::get<0>(rmsNormForward(x, weight, eps)); }
 
-// Adds rows of g to rows `ids` of the table's gradient: those of one id in float32 first, so that each sum is rounded once.
+// Adds rows of g to rows `ids` of the table's gradient. Rows with the same id are summed in float32 first, so that
+// each sum is rounded once.
 void addRows(Tensor& gradient, const Tensor& ids, const Tensor& g) {
   const int64_t width = g.size(1);
   std::vector<std::pair<int64_t, int64_t>> order(ids.numel());  // (id, row of g)
@@ -731,9 +735,9 @@ void addRows(Tensor& gradient, const Tensor& ids, const Tensor& g) {
   });
 }
 
-// Rows of a table. Where the table is a parameter, the gradients of its rows are added to its .grad when the pass ends:
-// a gradient of the whole table, mostly zeros, would be made and, where the vocabulary head is the same table, added to
-// the head's.
+// Embedding look-up. If the table is a parameter, the gradients of its rows are added to its .grad when backward ends.
+// Otherwise autograd would allocate a gradient of the whole table, mostly zeros, and add it to that of the vocabulary
+// head, if the table is tied to it.
 struct Embedding : torch::autograd::Function<Embedding> {
   static Tensor forward(AutogradContext* context, const Tensor& table, const Tensor& ids) {
     at::AutoDispatchBelowADInplaceOrView below;
@@ -756,7 +760,7 @@ struct Embedding : torch::autograd::Function<Embedding> {
 
 // ---- sampling: src/rollout/sampling.ts ----
 
-// Weights e^((x − most) · rate) of a row, added up in chunks.
+// Sums the weights e^((x − most) · rate) of a row by chunks.
 template <class T>
 __attribute__((always_inline)) inline void weighRow(const T* __restrict x, int64_t count, float rate, float* __restrict most,
                                                     float* __restrict chunks) {
@@ -765,7 +769,8 @@ __attribute__((always_inline)) inline void weighRow(const T* __restrict x, int64
     chunks[start / kChunk] = sumChunk(x + start, std::min(kChunk, count - start), *most, rate).sum;
 }
 
-// The first token whose cumulative weight is over place · (all weights): first by chunks, then within one.
+// Finds the first token whose cumulative weight exceeds place · (sum of all weights): first the chunk, then the token
+// in it.
 template <class T>
 int64_t findPlace(const T* x, int64_t count, float rate, float most, const std::vector<float>& chunks, double wanted) {
   double before = 0;
@@ -783,7 +788,8 @@ int64_t findPlace(const T* x, int64_t count, float rate, float most, const std::
   return std::max_element(x, x + count, [](T a, T b) { return wide(a) < wide(b); }) - x;
 }
 
-// One token a row from softmax(logits / temperature) at these places of the cumulative distribution, and its log-prob.
+// Samples one token per row from softmax(logits / temperature) by inverting the cumulative distribution at `places`;
+// returns tokens and log-probs.
 std::tuple<Tensor, Tensor> drawTokens(const Tensor& logits, const Tensor& places, const Tensor& temperatures) {
   checkDense("draw", {&logits});
   const int64_t rows = logits.size(0), vocab = logits.size(1);

@@ -1,6 +1,6 @@
-// Products of bfloat16 matrices on processors with AVX-512 bf16: faster than libtorch's at all sizes that a small model
-// has, most of all where few rows meet weights that come from memory (docs/log.md). Elsewhere libtorch's are called, which
-// are the tests' oracles too.
+// Matrix products in bfloat16, for processors with AVX-512 bf16. They are faster than libtorch's at all sizes of a
+// small model, most of all with few rows, where the weights are read from memory (docs/log.md). On other processors
+// libtorch's products are called; the tests compare with them.
 #include "bf16.h"
 #include "cpu.h"
 
@@ -19,8 +19,8 @@ constexpr int64_t kGroup = 96;   // rows of a transposed factor that are packed 
 
 BF16_BEGIN
 
-// Four rows of x times four of w, along `count` numbers: y[r][n]. Where there are fewer, the last stands in. On the way it
-// calls for P rows' worth of memory from `next`, in the order of addresses.
+// Dot products of four rows of x with four rows of w over `count` numbers: y[r][n]. If there are fewer rows, the last
+// one is repeated. Prefetches P rows of memory from `next`, in the order of addresses.
 template <int P>
 INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64_t outputs, int64_t count, const uint16_t* next,
                        const float* bias, uint16_t* y, int64_t yRow) {
@@ -50,7 +50,7 @@ INLINE void fourByFour(const uint16_t* x, int64_t rows, const uint16_t* w, int64
     else for (int64_t n = 0; n < outputs; n++) y[r * yRow + n] = narrow[4 * r + n];
 }
 
-// P: rows of w that each of a tile's passes calls for; together they call for the tile after the next.
+// P: rows of w that each pass over a tile prefetches; together the passes prefetch the tile after the next.
 template <int P>
 void linearTiles(int64_t rows, int64_t from, int64_t to, int64_t count, const uint16_t* x, const uint16_t* w,
                  const uint16_t* bias, uint16_t* y, int64_t outputs) {
@@ -70,15 +70,14 @@ void linearPart(int64_t rows, int64_t from, int64_t to, int64_t count, const uin
   tiles(rows, from, to, count, x, w, bias, y, outputs);
 }
 
-// Pairs of rows [first, end) interleaved, one panel of 64 columns after the other: (columns / 64, pairs, 64), zeros at
-// the ends.
+// Packs rows [first, end) in interleaved pairs, panel by panel of 64 columns: (columns / 64, pairs, 64), zero-padded.
 void packPanels(const uint16_t* b, int64_t rows, int64_t columns, int64_t first, int64_t end, Pair* out) {
   const int64_t pairs = (rows + 1) / 2;
   for (int64_t p = first; p < end; p++)
     for (int64_t c = 0; c < columns; c += 16) {
       const auto there = _bzhi_u32(0xffff, std::min<int64_t>(columns - c, 16));
       const auto* from = b + 2 * p * columns + c;
-      // Two short streams are read at a quarter of the memory's speed without.
+      // Without prefetching, two short streams are read at a quarter of the memory's speed.
       _mm_prefetch((const char*)(from + 8 * columns + c), _MM_HINT_T0);
       const auto one = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, from));
       const auto two = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(2 * p + 1 < rows ? there : 0, from + columns));
@@ -90,7 +89,7 @@ void packGroup(const uint16_t* x, int64_t rows, int64_t stride, int64_t width, P
   packRows([&](int64_t r) { return r < rows ? x + r * stride : nullptr; }, rows, width, out);
 }
 
-// Up to six rows of a · panel. `sums`: room for them, or what to add to.
+// Multiplies up to six rows of a by a panel. `sums`: receives the products, or holds partial sums to add them to.
 void multiplyTile(const Pair* a, int64_t aRow, int64_t aPair, int64_t rows, const Pair* panel, int64_t pairs, int64_t width,
                   float* sums, bool add) {
   product(rows, (width + 15) / 16 * 16, a, aRow, aPair, panel, kPanel, sums, kPanel, pairs, add);
@@ -103,7 +102,7 @@ void writeTile(const float* sums, int64_t rows, int64_t width, uint16_t* c, int6
                                (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(sums + r * kPanel + i)));
 }
 
-// The same past the caches, for what nobody reads soon: memory that is written whole is not read first.
+// Stores past the caches, for results that are not read soon: memory that is overwritten whole is not read first.
 void writeTileThrough(const float* sums, int64_t rows, int64_t width, uint16_t* c, int64_t cRow) {
   if (width % 32 || cRow % 32 || reinterpret_cast<uintptr_t>(c) % 64) return writeTile(sums, rows, width, c, cRow);
   for (int64_t r = 0; r < rows; r++)
@@ -119,7 +118,7 @@ BF16_END
 
 void bf16::linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs,
                   int64_t outputs, uint16_t* y) {
-  // As many rows as stay in the nearer cache while the weights pass by.
+  // As many rows as fit in the L2 cache while the weights are streamed.
   const int64_t block = std::max<int64_t>(16, (200 << 10) / inputs / 4 * 4);
   at::parallel_for(0, (outputs + 3) / 4, 8, [&](int64_t first, int64_t last) {
     for (int64_t r = 0; r < rows; r += block)
@@ -132,8 +131,8 @@ void bf16::multiply(const uint16_t* a, const uint16_t* b, int64_t rows, int64_t 
   const int64_t panels = (columns + kPanel - 1) / kPanel, tiles = (rows + 5) / 6;
   const int64_t most = std::min(kSums, sums + sums % 2);
   const auto packed = room<Pair>(panels * kPanel * most / 2);
-  // With more to add up, the sums are kept from part to part, and a part of a's rows is copied: pieces far from each
-  // other would not stay in the cache.
+  // For long sums, partial sums are stored between the parts, and a part of a's rows is copied: strided pieces would
+  // evict each other from the cache.
   const bool inParts = sums > kSums, copied = inParts || sums % 2;
   const auto kept = room<float>(inParts ? panels * kPanel * rows : 0);
   const auto part = room<uint16_t>(copied ? rows * most : 0);

@@ -1,5 +1,5 @@
-// What our bfloat16 kernels are made of, for processors with AVX-512 bf16. Functions that use its instructions stand
-// between BF16_BEGIN and BF16_END, and may be called only where cpu::hasBf16().
+// Building blocks of the bfloat16 kernels, for processors with AVX-512 bf16. Functions that use its instructions are
+// between BF16_BEGIN and BF16_END, and callable only if cpu::hasBf16().
 #pragma once
 #ifdef PLUMBLINE_EMULATE
 #include "emulate.h"
@@ -28,8 +28,8 @@
 
 namespace {
 
-// A pair of bfloat16 numbers that follow each other along the summed dimension: what the processor multiplies and adds
-// in one go, 16 pairs at a time.
+// A pair of bfloat16 numbers, adjacent along the summed dimension: the processor multiplies and adds 16 pairs in one
+// instruction.
 typedef uint32_t __attribute__((may_alias)) Pair;
 
 template <class T>
@@ -37,7 +37,7 @@ std::unique_ptr<T[]> room(int64_t count) { return std::unique_ptr<T[]>(new T[cou
 
 BF16_BEGIN
 
-// c (R, 16 V) = a (R, pairs) · b (pairs, 16 V), or added to what c holds.
+// c (R, 16 V) = a (R, pairs) · b (pairs, 16 V), or c += a · b.
 template <int R, int V>
 INLINE void tile(const Pair* a, int64_t aRow, int64_t aPair, const Pair* b, int64_t bPair, float* c, int64_t cRow,
                  int64_t pairs, bool add) {
@@ -65,7 +65,7 @@ void rowsOfTiles(int64_t rows, const Pair* a, int64_t aRow, int64_t aPair, const
   for (; r < rows; r++) tile<1, V>(a + r * aRow, aRow, aPair, b, bPair, c + r * cRow, cRow, pairs, add);
 }
 
-// columns: a multiple of 16.
+// columns: must be a multiple of 16.
 void product(int64_t rows, int64_t columns, const Pair* a, int64_t aRow, int64_t aPair, const Pair* b, int64_t bPair,
              float* c, int64_t cRow, int64_t pairs, bool add) {
   int64_t n = 0;
@@ -75,7 +75,7 @@ void product(int64_t rows, int64_t columns, const Pair* a, int64_t aRow, int64_t
 
 INLINE void storeBf16(uint16_t* to, __m512 x) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x)); }
 
-// Rows interleaved in pairs, (rows / 2, width) pairs: for sums over rows. No row (null) is a row of zeros.
+// Interleaves rows in pairs, (rows / 2, width) pairs, for sums over rows. A null row stands for zeros.
 template <class Row>
 INLINE void packRows(Row row, int64_t rows, int64_t width, Pair* out) {
   for (int64_t r = 0; r < rows; r += 2, out += width) {
@@ -89,7 +89,7 @@ INLINE void packRows(Row row, int64_t rows, int64_t width, Pair* out) {
 
 INLINE float wide(uint16_t x) { return __builtin_bit_cast(float, uint32_t(x) << 16); }
 
-// The sums of 16 vectors.
+// Sums each of 16 vectors.
 INLINE __m512 sumEach(__m512 x[16]) {
   __m512 a[8], b[4], c[2];
   UNROLL for (int i = 0; i < 8; i++)
