@@ -63,7 +63,7 @@ describe("preference optimisation on a tiny model", () => {
     60_000,
   );
 
-  it("begins at the reference: the loss is log 2 and no reward differs from 0", async () => {
+  it("starts at the reference: the loss is log 2 and all rewards are 0", async () => {
     const { steps } = await trained(tinyModel(), {});
     expect(steps[0]?.loss).toBeCloseTo(Math.LN2, 5);
     for (const side of ["chosen", "rejected"]) expect(steps[0]?.[`rewards/${side}`]).toBeCloseTo(0, 4);
@@ -72,7 +72,7 @@ describe("preference optimisation on a tiny model", () => {
     expect(kto.steps[0]?.kl).toBeCloseTo(0, 4);
   });
 
-  it("computes the same however much it computes at once, and with checkpointing", async () => {
+  it("computes the same with any microBatchTokens, and with checkpointing", async () => {
     const whole = await trained(tinyModel(), { microBatchTokens: 10_000 });
     for (const more of [{ microBatchTokens: 1 }, { gradientCheckpointing: true }]) {
       const { steps } = await trained(tinyModel(), more);
@@ -90,7 +90,7 @@ describe("preference optimisation on a tiny model", () => {
     expect(Math.min(...gains(model, policy))).toBeGreaterThan(1);
   });
 
-  it("learns from thumbs, and tells chosen from rejected", async () => {
+  it("learns from thumbs, and separates chosen from rejected", async () => {
     const model = tinyModel();
     const thumbs = words.map((word, i): Unpaired => {
       const label = i % 2 === 0;
@@ -145,7 +145,7 @@ describe("online DPO on a tiny model", () => {
     model.dispose();
   }, 60_000);
 
-  it("learns nothing where all score the same, and by adapters elsewhere", async () => {
+  it("changes no weight if all scores are equal, and learns by adapters otherwise", async () => {
     const same = await run({ steps: 2 }, () => 1);
     expect(same.steps.map((step) => step.frac_reward_zero_std)).toEqual([1, 1]);
     expect(same.steps[0]?.loss).toBeUndefined();

@@ -75,7 +75,7 @@ describe("policy gradients without a critic, on a tiny model", () => {
     expect(steps[0]?.["loss/policy_avg"]).toBeCloseTo(0, 4);
   });
 
-  it("computes the same however much it computes at once", async () => {
+  it("computes the same with any microBatchTokens", async () => {
     const losses = async (microBatchTokens: number) =>
       (await trained({ steps: 3, microBatchTokens, epochs: 2, miniBatchSize: 16 })).steps.map(
         (step) => step.grad_norm,
@@ -105,7 +105,7 @@ describe("policy gradients without a critic, on a tiny model", () => {
     expect(dynamic["advantages/abs"]).toBeGreaterThan(plain["advantages/abs"] as number);
   });
 
-  it("learns nothing where all responses score the same, or none ended and the unfinished are masked", async () => {
+  it("changes no weight if all scores are equal, or all responses are masked as unfinished", async () => {
     const same = await trained({ reward: () => 1, steps: 1, klCoef: 0 });
     expect(same.steps[0]?.grad_norm).toBe(0);
     const cut = await trained({ maskUnfinished: true, maxTokens: 2, minTokens: 2, steps: 1, klCoef: 0 });

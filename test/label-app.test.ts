@@ -459,7 +459,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(JSON.parse(await succeed(["labels", "verify", "--store", store, "--json"])).problems).toEqual([]);
   }, 240_000);
 
-  it("keeps what somebody wrote: left, undone, offline, signed out, taken over, published again", async () => {
+  it("keeps what a labeler wrote: left, undone, offline, signed out, taken over, republished", async () => {
     const { context, page, make } = await asOwner("Third owner");
     const rows = Array.from({ length: 6 }, (_, i) => ({
       prompt: `Number ${i}?`,
@@ -596,7 +596,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(problems.filter((problem) => !/ERR_FAILED/.test(problem))).toEqual([]);
   }, 120_000);
 
-  it("lets people change a password, and choose one they forgot by an owner's link", async () => {
+  it("lets people change a password, and reset a forgotten one by an owner's link", async () => {
     const { page: owner } = await asOwner("Keeper of keys");
     await owner.goto(`${address}/account`);
     await owner.getByLabel("Old password").fill("not the old password");

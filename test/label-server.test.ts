@@ -71,7 +71,7 @@ describe.each(["SQLite", "Postgres"].filter((name) => name === "SQLite" || !noPo
     });
     afterAll(() => database?.stop());
 
-    it("has everything that it acknowledged, once, when it is killed", async () => {
+    it("has every acknowledged judgement exactly once after a kill", async () => {
       const where =
         (await database?.fresh()) ?? join(mkdtempSync(join(tmpdir(), "label-server-")), "labels.db");
       const { store, project, cookies } = await fill(where);
@@ -127,7 +127,7 @@ describe.each(["SQLite", "Postgres"].filter((name) => name === "SQLite" || !noPo
       await store.close();
     });
 
-    it("shares a store with another: nothing is lost, doubled or refused", async () => {
+    it("shares a store with another process: nothing is lost, doubled or refused", async () => {
       const where = (await database?.fresh()) ?? join(mkdtempSync(join(tmpdir(), "label-two-")), "labels.db");
       const { store, project, cookies, owners } = await fill(where);
       const servers = [await serve(where), await serve(where)];
@@ -190,7 +190,7 @@ describe("plumbline serve and labels", () => {
   const folder = mkdtempSync(join(tmpdir(), "labels-cli-"));
   const store = join(folder, "labels.db");
 
-  it("says what is wrong with where it should listen or look", async () => {
+  it("reports an invalid address, port or store", async () => {
     const { child, address, link } = await serve(join(folder, "serve.db"));
     expect(link).toMatch(/\/claim\/[\w-]{43}$/);
     const port = new URL(address).port;
@@ -223,7 +223,7 @@ describe("plumbline serve and labels", () => {
     await ended(child);
   });
 
-  it("imports, exports and verifies; answers that are known are not asked to be learned", async () => {
+  it("imports, exports and verifies; known answers are not exported for training", async () => {
     const file = join(folder, "pairs.jsonl");
     const rows = [0, 1, 2].map((i) => ({ prompt: `p${i}`, chosen: `good ${i}`, rejected: `bad ${i}` }));
     writeFileSync(file, [...rows, { ...rows[0], rejected: "" }].map((row) => JSON.stringify(row)).join("\n"));
@@ -241,7 +241,7 @@ describe("plumbline serve and labels", () => {
     expect(await succeed(["labels", "export", "--store", store])).toBe("");
   });
 
-  it("takes what a file's labelers said, and writes it to tables", async () => {
+  it("imports a file's judgements, and exports them as tables", async () => {
     const file = join(folder, "judged.jsonl");
     const rows = ["ann", "bob"].map((labeler) => ({
       prompt: "p",
@@ -286,7 +286,7 @@ describe("plumbline serve and labels", () => {
     expect([both.code, both.stderr]).toEqual([1, expect.stringMatching(/cannot be used with/)]);
   });
 
-  it("measures the agreement of a table, and says what is wrong with one", async () => {
+  it("measures the agreement in a table, and reports an invalid one", async () => {
     const table = (text: string) => {
       const path = join(folder, "ratings.csv");
       writeFileSync(path, text);

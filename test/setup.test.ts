@@ -20,7 +20,7 @@ describe.each(Object.keys(wheels))("set-up on %s", (platform) => {
   const unpacked = new Map(Object.entries(libraries).filter(([name]) => new RegExp(cpuMembers).test(name)));
   const isSystem = (name: string) => system[platform.split("-")[0] as string]?.test(name);
 
-  it("is tested against the wheels that it pins", () => {
+  it("has libraries.json for the wheels that it pins", () => {
     expect(wheels[platform]?.map(([, , , sha256]) => sha256)).toEqual(pinned);
   });
 

@@ -217,7 +217,7 @@ describe("wrong input gets one clear message and a failing exit code", () => {
     60_000,
   );
 
-  it("a rate that blows the model up, which loses no checkpoint from before", async () => {
+  it("a learning rate at which training diverges keeps earlier checkpoints", async () => {
     const { code, stderr } = await plumbline(
       [
         ...sft,

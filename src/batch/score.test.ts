@@ -3,7 +3,7 @@ import { scope } from "../tensor/index.ts";
 import { countLearned } from "./pack.ts";
 import { layOutResponses } from "./score.ts";
 
-it("masks padding, and tokens that were given", () => {
+it("masks padding and tokens that were not sampled", () => {
   const rows = [
     { promptTokens: [1], tokens: [2, 3, 4], mask: [1, 0, 1] },
     { promptTokens: [1, 5], tokens: [6] },

@@ -11,7 +11,7 @@ describe("the table of commands", () => {
     },
   );
 
-  it("only the command that is called is loaded", async () => {
+  it("loads only the module of the command that is called", async () => {
     const optionCounts = async (...args: string[]) =>
       Object.fromEntries(
         (await program(["node", "plumbline", ...args])).commands.map((command) => [

@@ -10,7 +10,7 @@ const principle = {
 };
 
 describe("a constitution", () => {
-  it("has a hash that changes with what it says, and not with what is left out", () => {
+  it("has a hash that depends on its contents, and not on whether defaults are written out", () => {
     const one = toConstitution({ name: "c", principles: [principle] });
     expect(one.hash).toMatch(/^[0-9a-f]{12}$/);
     expect(toConstitution({ version: 1, principles: [{ ...principle, weight: 1 }], name: "c" }).hash).toBe(
@@ -24,7 +24,7 @@ describe("a constitution", () => {
     expect(new Set([one.hash, ...others]).size).toBe(4);
   });
 
-  it("is in the starter", () => {
+  it("of the starter is valid", () => {
     const starter = readConstitution(here("../recipes/starter/constitution.yaml"));
     expect(principlesFor(starter, "critique").length).toBe(principlesFor(starter, "preference").length);
   });
@@ -58,7 +58,7 @@ describe("a constitution", () => {
     expect(drawn).toEqual(["kind", "kind", "kind", "brief", "brief"]);
   });
 
-  it("says which use it has no principle for", () => {
+  it("says for which use a principle is missing", () => {
     const only = toConstitution({ name: "c", principles: [{ name: "a", preference: "Which?" }] });
     expect(() => principlesFor(only, "critique")).toThrow(/"c" has no principle with a critique/);
   });

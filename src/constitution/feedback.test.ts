@@ -55,7 +55,7 @@ function honest(name = "honest"): Feedback & { asked: Message[][] } {
 }
 
 describe("preferences by principles", () => {
-  it("average both orders, so that a taste for the first cancels, and the principles by their weights", async () => {
+  it("average both orders, so that a position bias cancels, and the principles by weight", async () => {
     const [one, other] = (await prefer(pairs, { ...common, feedback: honest() })) as [JudgedPair, JudgedPair];
     expect(one.verdicts).toEqual([
       { principle: "kind", shownFirst: 3, shownSecond: 1 },
@@ -92,7 +92,7 @@ describe("preferences by principles", () => {
     expect(toComparison({ ...(judged[0] as JudgedPair), labeler: "ai" }, 0).probability).toBe(0.5);
   });
 
-  it("can think before they answer, and the thoughts are kept", async () => {
+  it("can include reasoning before the verdict, which is recorded", async () => {
     const feedback = honest();
     const [one] = await prefer(pairs.slice(0, 1), { ...common, think: true, feedback });
     expect(one?.verdicts[0]?.thoughts).toHaveLength(2);
@@ -112,7 +112,7 @@ describe("calibration with people", () => {
       prompt: user(String(i)),
     }));
 
-  it("makes log-odds as sure as they are right: logit(3/4) where three of four are right", () => {
+  it("scales log-odds to the accuracy: logit(3/4) if three of four are right", () => {
     const found = calibrate(
       judged([5, 5, 5, 5, -5, -5, -5, -5]),
       people([true, true, true, false, false, false, false, true]),
@@ -124,12 +124,12 @@ describe("calibration with people", () => {
     expect(found?.ece.scaled).toBeLessThan(1e-6);
     expect(found?.ece.raw).toBeGreaterThan(0.2);
   });
-  it("trusts a model no more that is right by chance or less, and one that is always right not without end", () => {
+  it("gives no confidence to a model at or below chance, and a finite one to a model that is always right", () => {
     expect(calibrate(judged([1, 1]), people([true, false]))?.scale).toBe(0);
     expect(calibrate(judged([1, 1]), people([false, false]))?.scale).toBe(0);
     expect(calibrate(judged([1, 1]), people([true, true]))?.scale).toBe(10);
   });
-  it("is not there where people judged other pairs, or tied them", () => {
+  it("is undefined if people judged other pairs, or tied them", () => {
     expect(
       calibrate(judged([1]), [{ prompt: user("else"), completions: ["a", "b"], ranks: [0, 1] }]),
     ).toBeUndefined();
@@ -167,7 +167,7 @@ describe("critique and revision", () => {
     expect(parts).toEqual(whole);
   });
 
-  it("learns from the last revision that says anything", () => {
+  it("uses the last revision that is not empty", () => {
     const round = (revision: string) => ({ principle: "p", critique: "c", revision });
     expect(finalResponse({ prompt: user("?"), response: "r", rounds: [round("a"), round("")] })).toBe("a");
     expect(finalResponse({ prompt: user("?"), response: "r", rounds: [round("")] })).toBe("r");
@@ -175,7 +175,7 @@ describe("critique and revision", () => {
 });
 
 describe("a model's log-odds", () => {
-  it("are those of the letters after what it has begun to say", async () => {
+  it("are those of the letters that follow the start of its answer", async () => {
     const model = tinyModel(3, { max_position_embeddings: 1024 });
     const prompts = [user("A or B?"), user("Which?")];
     const odds = await modelFeedback(model, "tiny").logOdds(prompts, "It is (");
@@ -194,7 +194,7 @@ describe("a model's log-odds", () => {
     ).rejects.toThrow(/question 1 has \d+ tokens/);
   });
 
-  it("come from a server's likeliest tokens", async () => {
+  it("come from a server's most likely tokens", async () => {
     let bare = false;
     const server = createServer(async (request, response) => {
       let text = "";

@@ -69,7 +69,7 @@ test("a write that fails leaves the old file and no other", () => {
   expect(readdirSync(dir).filter((name) => name.startsWith("kept"))).toEqual(["kept.txt"]);
 });
 
-test("a full disk is told with the path", () => {
+test("a full disk is an error with the path", () => {
   const full = Object.assign(new Error("write"), { code: "ENOSPC" });
   expect(diskError(full, "/runs/a")).toBeInstanceOf(DiskError);
   expect(String(diskError(full, "/runs/a"))).toMatch(/\/runs\/a: the disk is full.*saved/);

@@ -139,7 +139,7 @@ test.each<[string, unknown, unknown]>([
   expect(records).toEqual([record]);
 });
 
-test("what can't teach is dropped, counted, and its first lines are named", async () => {
+test("records without information are dropped and counted, with the first line numbers", async () => {
   const pair = (chosen: string, rejected: string, prompt = "p") => ({ prompt, chosen, rejected });
   const path = file(
     pair("a", "b"),
@@ -207,7 +207,7 @@ test("the same pair written the other way round is a duplicate; another labeler'
   expect(report).toMatchObject({ kept: 2, dropped: { duplicate: 1 } });
 });
 
-test("a malformed row of ours is an error with its place, and is counted by checkData", async () => {
+test("a malformed row of plumbline's format is an error with its line, and is counted by checkData", async () => {
   const good = { prompt: "p", chosen: "a", rejected: "b" };
   const path = file(good, { ...good, chosen: 3 }, 17);
   await expect(readComparisons(path)).rejects.toThrow(InputError);

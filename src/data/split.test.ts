@@ -47,7 +47,7 @@ test("an epoch's order is a permutation that the seed decides", () => {
   expect(shuffled(100, 1)).not.toEqual(shuffled(100, 2));
 });
 
-test("every place is equally likely", () => {
+test("every position is equally likely", () => {
   const counts = [0, 0, 0, 0];
   for (let seed = 0; seed < 4000; seed++) {
     const place = shuffled(4, seed).indexOf(0);

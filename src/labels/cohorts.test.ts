@@ -27,7 +27,7 @@ const judgement = (task: string, labeler: string, margin: number): Judgement => 
   preferences: [{ first: 0, second: 1, margin }],
 });
 
-it("counts labelers by cohort, and finds that those of one group agree more", () => {
+it("counts labelers by cohort, and finds that labelers of a group agree more", () => {
   // On 40 tasks the north says one thing; the south says another on three of four. Who has no region is left out.
   const judgements = Array.from({ length: 40 }, (_, i) => [
     ...["n1", "n2", "x"].map((labeler) => judgement(`t${i}`, labeler, 1)),
@@ -44,7 +44,7 @@ it("counts labelers by cohort, and finds that those of one group agree more", ()
   expect(region?.difference.value?.low).toBeGreaterThan(0.5);
 });
 
-it("says why there is no number", () => {
+it("gives the reason if there is no number", () => {
   const [region] = cohortAgreement([judgement("t", "n1", 1), judgement("u", "s1", 1)], users);
   expect(region?.within).toEqual({ reason: "no two of them judged the same pair" });
   expect(cohortAgreement([], [user("x", undefined)])).toEqual([]);

@@ -136,7 +136,7 @@ describe("labels in other tools' formats", () => {
     expect(await said(again)).toEqual([(await said(first))[0]?.replace('"labeler":"7"', line)]);
   });
 
-  it("leaves out what a format cannot hold, and says why", async () => {
+  it("leaves out what a format cannot express, and gives the reason", async () => {
     const system = {
       prompt: [{ role: "system", content: "Be brief." }, user("q")],
       chosen: "a",
@@ -156,7 +156,7 @@ describe("labels in other tools' formats", () => {
     expect((await exported(from, "ultrafeedback")).dropped).toHaveLength(3);
   });
 
-  it("keeps how sure a model is, and why", async () => {
+  it("keeps a model's confidence and reasons", async () => {
     const soft = { ...compared[0], probability: 0.75, comment: `kind: ${hostile}`, labeler: "m by c" };
     const from = await imported("a.jsonl", jsonl([soft]), "pairwise", "judgements");
     for (const format of ["rankings", "preference"] as const) {
@@ -167,7 +167,7 @@ describe("labels in other tools' formats", () => {
     }
   });
 
-  it("takes each revision of a response in the place of the one before", async () => {
+  it("reads each revision as better than the one before", async () => {
     const round = (revision: string) => ({ principle: "kind", critique: `not ${revision}`, revision });
     const rows = [
       { prompt: "p", response: "rude", rounds: [round("kind"), round(" "), round("kinder")], labeler: "m" },
@@ -198,7 +198,7 @@ describe("labels in other tools' formats", () => {
     expect((await exported(from, "rankings")).rows[0]).not.toHaveProperty("margins");
   });
 
-  it("takes each judgement once, however often a file comes, and adds another file's to the same tasks", async () => {
+  it("imports each judgement once, also if a file is imported again, and adds another file's to the same tasks", async () => {
     const from = await imported("a.jsonl", jsonl(compared.slice(0, 1)), "pairwise", "judgements");
     expect(from.report).toMatchObject({ kept: 1, judgements: 1 });
     const swapped = { ...compared[1], completions: [hostile, "cat"], ranks: [1, 2], strength: 1 };
@@ -213,7 +213,7 @@ describe("labels in other tools' formats", () => {
     expect(await said(from)).toEqual(await said(both));
   });
 
-  it("stores completions in no order where the better one always stands first", async () => {
+  it("shuffles completions if the better one is always first", async () => {
     const rows = Array.from({ length: 200 }, (_, i) => ({ prompt: `q${i}`, chosen: "a", rejected: "b" }));
     const { rows: out } = await exported(
       await imported("a.jsonl", jsonl(rows), "ranking", "judgements"),
@@ -224,7 +224,7 @@ describe("labels in other tools' formats", () => {
     expect(Math.abs(first - 100)).toBeLessThan(32);
   });
 
-  it("makes rankings of ratings by their mean, ties too", async () => {
+  it("converts ratings to rankings by their mean, with ties", async () => {
     const annotations = (...ratings: number[]) =>
       Object.fromEntries(ratings.map((rating, i) => [`c${i}`, { Rating: String(rating) }]));
     const row = {
@@ -238,7 +238,7 @@ describe("labels in other tools' formats", () => {
     expect(ranking).toMatchObject({ completions: ["r0", "r1", "r2", "r3"], ranks: [1, 2, 1, 3] });
   });
 
-  it("keeps a task for those with the skill that its row names", async () => {
+  it("restricts a task to labelers with the skill that its row names", async () => {
     const rows = [{ prompt: "q", completions: ["a", "b"], skill: "physician" }];
     const { store, project } = await imported("a.jsonl", jsonl(rows), "pairwise");
     const ann = await store.addUser(null, { name: "ann", role: "labeler" });

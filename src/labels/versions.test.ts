@@ -39,7 +39,7 @@ beforeEach(() => {
 afterAll(() => vi.resetModules());
 
 describe.each(versions)("a label store of version %i", (version) => {
-  it("follows from its log", async () => {
+  it("is consistent with its log", async () => {
     expect(await problemsOf(copyOf(version, "verify"))).toEqual([]);
   });
 
@@ -64,7 +64,7 @@ describe.each(versions)("a label store of version %i", (version) => {
     await store.close();
   });
 
-  it("goes on: tasks are judged, answers revised, and it still follows from its log", async () => {
+  it("can be continued: tasks judged, answers revised, still consistent with its log", async () => {
     const { LabelStore, submitJudgement, nextTask, reviseJudgement, verify } = await load();
     const store = await LabelStore.open(copyOf(version, "go-on"));
     const project = (await store.projects()).find(({ name }) => name === "pairs");
@@ -84,7 +84,7 @@ describe.each(versions)("a label store of version %i", (version) => {
     await store.close();
   });
 
-  it("follows from its log also when a setting gets a default", async () => {
+  it("is consistent with its log also when a setting gets a default", async () => {
     vi.doMock("./settings.ts", async (original) => {
       const settings = await original<typeof import("./settings.ts")>();
       const target = settings.projectSettingsSchema.shape.target.default(500);
@@ -93,7 +93,7 @@ describe.each(versions)("a label store of version %i", (version) => {
     expect(await problemsOf(copyOf(version, "default"))).toEqual([]);
   });
 
-  it("follows from its log also when other answers count as disagreeing", async () => {
+  it("is consistent with its log also when the rule of disagreement changes", async () => {
     vi.doMock("./pairwise-preferences.ts", async (original) => ({
       ...(await original<typeof import("./pairwise-preferences.ts")>()),
       answersDisagree: () => true,

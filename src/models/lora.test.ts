@@ -46,7 +46,7 @@ function gradientsOf(model: Model): Map<string, Tensor> {
 describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("adapters on %s", (name) => {
   const base = open(name);
 
-  it("change nothing before they learn", () => {
+  it("change nothing before training", () => {
     const model = base.clone({ share: true }).addLora({ rank });
     expectClose(logitsOf(model), logitsOf(base).toArray(), 0);
     model.dispose();

@@ -157,7 +157,7 @@ describe("llama-tiny-reward against transformers", () => {
     );
   });
 
-  it("and its copies are normalised alike, and know the stage that trained it", () => {
+  it("and its copies have the same normalisation and stage", () => {
     const model = open("llama-tiny").withScoreHead({ std: 0.02, seed: 1 });
     model.stage = "reward";
     model.normaliseScores(0.5, 2);

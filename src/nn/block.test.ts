@@ -66,7 +66,7 @@ describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients",
       tolerance[dtype],
     );
   });
-  it("embedding, of a table that is the head too", () => {
+  it("embedding with a tied head", () => {
     // 300 tokens of 90: rows come more than once.
     const ids = ops.randint(0, 90, [300], { generator, dtype: "int64" });
     const tied = (f: typeof embedding) => (table: Tensor, x: Tensor) =>
@@ -75,7 +75,7 @@ describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients",
     const off = compare(dtype, inputs, tied(embedding), tied(ops.embedding as typeof embedding));
     expect(off).toBeLessThan(2 * tolerance[dtype]);
   });
-  it("embedding alone, whose gradient adds to what there is", () => {
+  it("embedding alone, whose gradient is accumulated", () => {
     const ids = ops.randint(0, 90, [300], { generator, dtype: "int64" });
     const twice = (f: typeof embedding) => (table: Tensor) => {
       if (table.requiresGrad) f(table, ids).sum().backward();

@@ -97,7 +97,7 @@ describe("AdamW", () => {
     });
   });
 
-  it("goes on from its saved state as if it had not stopped", () => {
+  it("resumes from its saved state with identical steps", () => {
     const run = (stopAt: number) => {
       const weight = tensor([0.5, -0.3, 0.8]).to("bfloat16");
       weight.requiresGrad = true;
@@ -116,7 +116,7 @@ describe("AdamW", () => {
     expect(run(5)).toEqual(run(-1));
   });
 
-  it("moves nothing when a gradient is not finite, and frees what it made", () => {
+  it("changes no weight if a gradient is not finite, and frees its tensors", () => {
     const weight = leaf([1, 2]);
     const optimizer = new AdamW(new Map([["w", weight]]));
     scope(() => push(weight, tensor([Number.NaN, 1])));

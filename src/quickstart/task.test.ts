@@ -158,7 +158,7 @@ test("every kind of constraint has examples, and is asked for in both splits", (
   }
 });
 
-test("credit grows as an answer comes closer", () => {
+test("credit increases as an answer comes closer", () => {
   const rising = (instruction: Instruction, responses: string[]) => {
     const scores = responses.map((response) => gold(instruction, response, finished));
     for (const [i, score] of scores.slice(1).entries()) expect(score).toBeGreaterThan(scores[i] as number);

@@ -19,7 +19,7 @@ const alone = async ({ promptTokens, ...options }: Request) =>
   (await generate(model, [promptTokens], options))[0] as Completion;
 
 describe("an engine", () => {
-  it("completes requests that join between steps as it would each alone", async () => {
+  it("gives requests that join between steps the same completions as alone", async () => {
     const engine = new Engine(model, { rows: 2, rng: new Rng(0) });
     const completions: Completion[] = [];
     for (const request of requests) {
@@ -35,7 +35,7 @@ describe("an engine", () => {
     engine.dispose();
   });
 
-  it("gives each completion a token at every step, and tells which have ended", () => {
+  it("adds a token to each completion at every step, and returns those that have ended", () => {
     const engine = new Engine(model, { rows: 8, rng: new Rng(0) });
     const [long] = engine.add({ promptTokens: encode("a"), maxTokens: 5, stopIds: [] }) as [Completion];
     expect(engine.step()).toEqual([long]);
@@ -49,7 +49,7 @@ describe("an engine", () => {
     engine.dispose();
   });
 
-  it("draws each row by its own settings", () => {
+  it("samples each row by its settings", () => {
     const count = 200;
     const settings = [
       { temperature: 0 },
@@ -71,7 +71,7 @@ describe("an engine", () => {
     engine.dispose();
   });
 
-  it("refuses what it has no room for", () => {
+  it("refuses requests that do not fit its rows or capacity", () => {
     const engine = new Engine(model, { rows: 2, capacity: 10, rng: new Rng(0) });
     const prompt = (length: number) => new Array<number>(length).fill(65);
     expect(() => engine.add({ promptTokens: prompt(10), maxTokens: 1 })).toThrow(/10 tokens/);
@@ -80,7 +80,7 @@ describe("an engine", () => {
     engine.dispose();
   });
 
-  it("frees all it made when it is disposed in the middle", () => {
+  it("frees its tensors when it is disposed with requests in progress", () => {
     const before = memory().handles;
     const engine = new Engine(model, { rows: 4, rng: new Rng(0) });
     engine.add({ promptTokens: encode("a"), samples: 3, maxTokens: 9 });

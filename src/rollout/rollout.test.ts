@@ -18,7 +18,7 @@ const softmax = (logits: readonly number[], temperature: number) => {
 describe("sampling", () => {
   const logits = [2, 1, 0, -1, 0.5, -20];
 
-  it.each([1, 0.7, 2])("draws from softmax(logits / %f), and tells its log-probs", (temperature) => {
+  it.each([1, 0.7, 2])("samples from softmax(logits / %f), and returns the log-probs", (temperature) => {
     scope(() => {
       const n = 40_000;
       const rows = tensor(logits).unsqueeze(0).expand(n, logits.length);
@@ -38,7 +38,7 @@ describe("sampling", () => {
     });
   });
 
-  it("reaches every token of a vocabulary that is no multiple of its chunk", () => {
+  it("can sample every token of a vocabulary that is not a multiple of its chunk", () => {
     scope(() => {
       const vocab = 700;
       const { tokens } = sampleTokens(
@@ -77,7 +77,7 @@ describe("sampling", () => {
     });
   });
 
-  it("top-k and top-p leave the likeliest, whose probabilities sum to 1", () => {
+  it("top-k and top-p leave the most likely tokens, whose probabilities sum to 1", () => {
     scope(() => {
       const row = tensor(logits).unsqueeze(0);
       const p = (options: { topK?: number; topP?: number }) =>
@@ -96,7 +96,7 @@ describe("sampling", () => {
     });
   });
 
-  it("temperature 0 takes the likeliest", () => {
+  it("temperature 0 takes the most likely token", () => {
     scope(() => {
       const { tokens } = sampleTokens(tensor([0, 3, 1]).unsqueeze(0), 0, new Rng(0));
       expect(tokens.toArray()).toEqual([1]);
@@ -118,7 +118,7 @@ describe("generation", () => {
     expect(new Set(a.map(({ tokens }) => tokens.join())).size).toBe(9);
   });
 
-  it("frees the generator it made, also when it fails, and leaves the caller's", async () => {
+  it("frees a generator that it created, also on failure, but not the caller's", async () => {
     const before = memory().generators;
     await generate(model, prompts, { maxTokens: 2 });
     await expect(generate(model, prompts, { maxTokens: 2, temperature: [1, 2] })).rejects.toThrow();
@@ -144,7 +144,7 @@ describe("generation", () => {
     expect(responses.every(isFinished)).toBe(false);
   });
 
-  it("draws no stop token before minTokens", async () => {
+  it("samples no stop token before minTokens", async () => {
     const responses = await generate(model, prompts, { maxTokens: 60, minTokens: 30, seed: 0, samples: 20 });
     expect(Math.min(...responses.map(({ tokens }) => tokens.length))).toBeGreaterThanOrEqual(30);
   });
@@ -158,7 +158,7 @@ describe("generation", () => {
     expect(cut?.text).toBe(whole.slice(0, whole.indexOf(stop)));
   });
 
-  it("starts waiting prompts as responses end, and gives each what it would get alone", async () => {
+  it("starts waiting prompts as responses end, with the same completions as alone", async () => {
     const many = Array.from({ length: 9 }, (_, i) => model.text.encode(`${"x".repeat(20 - 2 * i)} ${i}`));
     const options = { temperature: 0, maxTokens: 24, stopIds: [7, 20, 33, 50, 81, 120, 200] };
     let most = 0;
@@ -180,7 +180,7 @@ describe("generation", () => {
     expect(steps).toBeLessThan(inTurn);
   });
 
-  it("tells each prompt's rows apart while it streams", () => {
+  it("streams the tokens of each prompt separately", () => {
     let grown = 0;
     for (const rows of decode(model, prompts, { maxTokens: 5, seed: 0, stopIds: [] })) {
       grown++;

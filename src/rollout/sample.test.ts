@@ -7,8 +7,8 @@ import { type Candidate, chooseDiverse, similarity } from "./diverse.ts";
 const candidate = (text: string, model = "m"): Candidate => ({ text, model, temperature: 1, seed: 0 });
 const texts = (chosen: Candidate[]) => chosen.map(({ text }) => text);
 
-describe("completions that differ", () => {
-  it("leaves out what is empty or alike but for case and space", () => {
+describe("choosing different completions", () => {
+  it("leaves out empty ones, and those that differ only in case or white space", () => {
     expect(
       texts(
         chooseDiverse(
@@ -46,7 +46,7 @@ describe("completions that differ", () => {
     expect(chooseDiverse(all, 3).map(({ model }) => model)).toEqual(["x", "y", "x"]);
   });
 
-  it("measures word pairs in common", () => {
+  it("measures common word pairs", () => {
     // Pairs: {a b, b c} and {b c, c d}: one of three.
     expect(similarity("a b c", "b c d")).toBeCloseTo(1 / 3, 12);
     expect(similarity("one", "One ")).toBe(1);
@@ -98,7 +98,7 @@ describe("an OpenAI-compatible server", () => {
     return completeAll(asked(count), { url, model: "m", key: "secret", maxTokens: 5, ...options });
   };
 
-  it("answers in order, whatever order answers come in, and after a busy moment", async () => {
+  it("returns answers in the order of the requests, and retries when the server is busy", async () => {
     answer = (prompt, count) =>
       count % 5 === 0 ? { status: 429, body: "busy" } : completionOf(`to ${prompt}`);
     expect(await ask(20)).toEqual(Array.from({ length: 20 }, (_, i) => `to p${i}`));
@@ -108,7 +108,7 @@ describe("an OpenAI-compatible server", () => {
     });
   });
 
-  it("tells what is wrong, and tries again only what may pass", async () => {
+  it("reports errors, and retries only temporary ones", async () => {
     answer = () => ({ status: 401, body: "wrong key" });
     await expect(ask(1)).rejects.toThrow(/answers 401: wrong key/);
     expect(requests).toHaveLength(1);

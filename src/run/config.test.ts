@@ -38,7 +38,7 @@ test.each<[unknown, string]>([
   expect(() => parse(input)).toThrow(new InputError(message));
 });
 
-test("editDistance is a metric, and knows the classic", () => {
+test("editDistance is a metric, and is 3 for kitten and sitting", () => {
   expect(editDistance("kitten", "sitting")).toBe(3);
   const word = fc.string({ maxLength: 6 });
   fc.assert(
@@ -64,7 +64,7 @@ test("a recipe is read, and its mistakes have a line", () => {
   expect(() => readRecipe(`${path}.absent`)).toThrow(/there is no such file/);
 });
 
-test("--set puts values in, read as YAML, and leaves its input alone", () => {
+test("--set sets values, parsed as YAML, without changing its input", () => {
   const settings = { ppo: { clipRange: 0.2 }, model: "m" };
   expect(
     applySet(settings, ["ppo.clipRange=1e-1", "data.path=a=b", "list=[1, x]", "model=", "on=true"]),

@@ -33,7 +33,7 @@ const save = (run: Run, n: number, more = {}) =>
   run.checkpoint(n, (dir) => writeFileSync(join(dir, "model"), `weights ${n}`), { keep: 2, ...more });
 const log = (dir: string, name = "events") => readJsonl(join(dir, `${name}.jsonl`)).map((row) => row.value);
 
-test("a new run writes its facts, events and samples", () => {
+test("a new run writes run.json, events and samples", () => {
   const dir = newDir();
   const run = openRun(dir, options);
   run.write({ type: "step", step: 1, total: 9, metrics: { loss: Number.NaN } });
@@ -155,7 +155,7 @@ test("a log cut anywhere resumes to whole lines of the kept steps", () => {
   );
 });
 
-test("old checkpoints go, the newest and the best stay", () => {
+test("old checkpoints are deleted, except the newest and the best", () => {
   const dir = newDir();
   const run = openRun(dir, options);
   save(run, 8);

@@ -23,7 +23,7 @@ test.each<[string, Warning[], Warning[]]>([
   expect(before).toEqual([]);
 });
 
-test("the numbers seen are in the message", () => {
+test("messages contain the numbers", () => {
   expect(fewComparisons(123)[0]?.message).toContain("only 123 comparisons");
   expect(noEos(0.75)[0]?.message).toContain("75 %");
 });

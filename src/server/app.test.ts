@@ -115,7 +115,7 @@ describe("accounts", () => {
     expect((await request("GET", "/api/me")).body).toEqual({ user: null });
   });
 
-  it("closed by an owner open no more", async () => {
+  it("that are closed by an owner cannot sign in", async () => {
     const { request: owner } = await account("owner", "closer");
     const { request, user } = await account("labeler", "closed");
     expect((await request("GET", "/api/projects")).status).toBe(200);
@@ -124,7 +124,7 @@ describe("accounts", () => {
     expect((await request("POST", "/api/login", { name: "closed", password })).status).toBe(403);
   });
 
-  it("change their passwords when they know the old one, and are signed out everywhere else", async () => {
+  it("change their password if they know the old one, and are signed out elsewhere", async () => {
     const { request } = await account("labeler", "changer");
     const elsewhere = browser();
     await elsewhere("POST", "/api/login", { name: "changer", password });
@@ -176,7 +176,7 @@ describe("accounts", () => {
     expect([await signIn(password), await signIn(chosen)]).toEqual([400, 200]);
   });
 
-  it("get none by a link that is a day old, or once they are closed", async () => {
+  it("get no new password by an expired link, or when closed", async () => {
     const { request: owner } = await account("owner", "late helper");
     const { user } = await account("labeler", "late");
     const offer = async () =>
@@ -192,7 +192,7 @@ describe("accounts", () => {
     expect(await reset(token)).toBe(403);
   });
 
-  it("slow down who guesses an old password", async () => {
+  it("limit attempts to guess the old password", async () => {
     const { request } = await account("labeler", "guessed");
     const from = { "x-forwarded-for": "10.0.0.8" };
     const statuses = [];
@@ -213,7 +213,7 @@ describe("accounts", () => {
 });
 
 describe("the server", () => {
-  it("refuses what another site's page could send", async () => {
+  it("refuses requests that another site's page could send", async () => {
     const { request } = await account("owner", "forged");
     const send = (headers: object) => request("POST", "/api/logout", {}, headers);
     expect((await send({ "x-plumbline": "0" })).status).toBe(403);
@@ -222,7 +222,7 @@ describe("the server", () => {
     expect((await send({ origin: "http://localhost:80" })).status).toBe(200);
   });
 
-  it("slows down who guesses passwords", async () => {
+  it("limits attempts to guess passwords", async () => {
     const request = browser();
     const statuses = [];
     for (let i = 0; i < 25; i++)
@@ -239,14 +239,14 @@ describe("the server", () => {
     expect(statuses.slice(-3)).toEqual([429, 429, 429]);
   });
 
-  it("sends a policy that runs no script of a page's own", async () => {
+  it("sends a content security policy without inline scripts", async () => {
     const { headers } = await browser()("GET", "/api/me");
     expect(headers["content-security-policy"]).toMatch(
       /default-src 'self'.*object-src 'none'.*frame-ancestors 'none'/,
     );
   });
 
-  it("tells what is wrong with a request, by field", async () => {
+  it("reports invalid fields of a request by name", async () => {
     const { request } = await account("owner", "mistaken");
     const cases: [object, RegExp][] = [
       [{ name: "x", settings: { kind: "rankin" } }, /settings\.kind/],
@@ -283,7 +283,7 @@ describe("the server", () => {
 });
 
 describe("labelling over HTTP", () => {
-  it("goes from a project to judgements, agreement and an end", async () => {
+  it("works from creating a project to judgements, agreement and closing it", async () => {
     const { request: owner } = await account("owner", "boss");
     const project = await makeProject(owner, { price: 0.5 });
     expect(
@@ -360,7 +360,7 @@ describe("labelling over HTTP", () => {
     expect(rows).toBe(401);
   });
 
-  it("takes what a table's labelers said, and gives it as tables", async () => {
+  it("imports the judgements of a table's labelers, and exports tables", async () => {
     const { request: owner } = await account("owner", "owner of tables");
     const project = await makeProject(owner, {}, pairs(1));
     const send = (name: string, text: string) =>
@@ -406,7 +406,7 @@ describe("labelling over HTTP", () => {
     expect(last.answer.text === text).toBe(true);
   });
 
-  it("shows who looks after it a labeler's judgements, and all that was said of a task", async () => {
+  it("shows managers the judgements of a labeler and of a task", async () => {
     const { request: owner } = await account("owner", "onlooker");
     const settings = { overlap: 1, maxOverlap: 1, goldRate: 0.5 };
     const project = await makeProject(owner, settings, pairs(20));
@@ -472,7 +472,7 @@ describe("labelling over HTTP", () => {
     expect((await request("GET", `/api/projects/${project}/tasks/${task}`)).status).toBe(403);
   });
 
-  it("lets a labeler reach no other's answers, no model's name and no owner's page", async () => {
+  it("denies labelers the answers of others, model names and owners' pages", async () => {
     const { request: owner } = await account("owner", "owner of secrets");
     const rows = jsonl([{ prompt: "q", completions: ["a", "b"] }]);
     const [project, other] = [await makeProject(owner, { overlap: 2 }, rows), await makeProject(owner)];

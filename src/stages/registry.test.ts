@@ -27,6 +27,6 @@ describe.each(stages.map((stage) => [stage.name, stage] as const))("%s", (_, sta
   });
 });
 
-it("has no two stages of one name", () => {
+it("has unique names", () => {
   expect(new Set(stages.map(({ name }) => name)).size).toBe(stages.length);
 });

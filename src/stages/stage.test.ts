@@ -27,10 +27,10 @@ async function abortedStep(error: (signal: AbortSignal) => unknown): Promise<unk
   }
 }
 
-it("gives a step up that is aborted", async () => {
+it("discards a step that is aborted", async () => {
   expect(await abortedStep((signal) => signal.reason)).toBeInstanceOf(Interrupted);
 });
 
-it("reports a loss that diverges in a step that is aborted: its weights are no whole step's", async () => {
+it("reports divergence during an abort, since the weights are not those of a whole step", async () => {
   expect(await abortedStep(() => new DivergedError("the loss is not finite"))).toBeInstanceOf(DivergedError);
 });

@@ -158,7 +158,7 @@ describe("an agreement's summary", () => {
     expect(value && value.low < value.value && value.value < value.high).toBe(true);
   });
 
-  it("computes how likely so little agreement is by chance", () => {
+  it("computes the p-value of a low agreement", () => {
     // Binomial probabilities of at most so many of n at 0.75, which is κ = 0.5 where chance is 0.5; as fractions.
     const two = { a: "a", b: "b", expected: 0.5, marginals: [[], []] as [number[], number[]], kappa: 0 };
     const known: [equal: number, items: number, probability: number][] = [
@@ -172,7 +172,7 @@ describe("an agreement's summary", () => {
       expect(lowAgreementPValue({ ...two, observed: equal / items, items })).toBeCloseTo(probability, 12);
   });
 
-  it("accuses no two who disagree about few, and seldom two who agree as others do", () => {
+  it("warns of no pair with few common items, and rarely of one that agrees like the others", () => {
     const few = measureAgreement(judgementsOf("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
     expect(few.alert).toMatch(/^labelers agree little[^.]*\.\d\d[^.]*$/);
     // Each says the truth of two labels with probability (1 + √½) / 2, so every two agree with κ = 0.5.
@@ -194,7 +194,7 @@ describe("an agreement's summary", () => {
     expect(alarms.filter(Boolean).length).toBeLessThan(8);
   });
 
-  it("says why there is no number", () => {
+  it("gives the reason if there is no number", () => {
     expect(measureAgreement(judgementsOf("a x 1\nb y 1"), "nominal").alpha).toEqual({
       reason: "no item has two ratings",
     });
@@ -219,7 +219,7 @@ describe("an agreement's summary", () => {
     expect(winRate([undefined])).toEqual({ reason: "no comparison yet" });
   });
 
-  it("finds an interval that holds the truth as often as it says", () => {
+  it("has intervals of the nominal coverage", () => {
     // Two who each say the truth with probability 0.9 of two labels agree with κ = 0.64.
     let held = 0;
     let state = 1;

@@ -25,7 +25,7 @@ describe("Dawid and Skene's model", () => {
     },
   );
 
-  it("keeps known items, and gives who has few labels one accuracy", () => {
+  it("does not change known items, and gives labelers with few labels one accuracy", () => {
     const rows = [0, 1, 2, 3].flatMap((item) =>
       [0, 1].map((labeler) => ({ item, labeler, label: item % 2 })),
     );
@@ -91,7 +91,7 @@ describe("reliability from pairs", () => {
     },
   );
 
-  it("sees who prefers the left", () => {
+  it("detects a bias to the left", () => {
     const kinds = kindsOf(15, 0, 0, 5);
     const { votes, pairs } = simulate(kinds, 3, 4);
     const { leftBias } = estimateReliability(votes, pairs, nothing(kinds));
@@ -100,7 +100,7 @@ describe("reliability from pairs", () => {
       expect(Math.abs((leftBias[k] as number) - (kind === "left" ? 0.6 : 0))).toBeLessThan(0.25);
   });
 
-  it("believes known answers, and nobody at once; a tie is half of each", () => {
+  it("uses known answers; starts from a prior; counts a tie as half of each", () => {
     const alone = (right: number, wrong: number) =>
       estimateReliability([], 0, [{ right, wrong }]).accuracy[0];
     expect(alone(0, 0)).toBeCloseTo(2 / 3, 9);

@@ -32,7 +32,7 @@ describe("without an engine", () => {
   const env = { PLUMBLINE_CACHE: mkdtempSync(join(tmpdir(), "plumbline-empty-")) };
   const message = "the engine is not set up on this machine: run `npx plumbline setup`";
 
-  it("what needs none is there, and the first use of a tensor says what to do", () => {
+  it("modules without tensors work, and the first use of a tensor says what to do", () => {
     const { stdout, stderr } = run(
       `const { intervalOf } = await import("./src/math/index.ts");
        await import("./src/index.ts");
@@ -72,7 +72,7 @@ describe("PLUMBLINE_CPU", () => {
     expect(stderr).toContain("PLUMBLINE_CPU=sse9: use one of avx512bf16, avx512, avx2, none");
   });
 
-  it("what samples starts where there is no AVX-512 bf16", () => {
+  it("sampling works without AVX-512 bf16", () => {
     const { stdout, stderr } = run(
       `import { generate } from "./src/index.ts";
        import { tinyModel } from "./test/tiny.ts";

@@ -26,7 +26,7 @@ import {
 const untyped = ops as any;
 
 describe("operators", () => {
-  it("take positional and named arguments, as their schemas say", () => {
+  it("take positional and named arguments, by their schemas", () => {
     scope(() => {
       const x = tensor([1, 2, 3, 4], { shape: [2, 2] });
       expect(ops.sum(x, { dim: [1], keepdim: true }).toArray()).toEqual([3, 7]);
@@ -37,14 +37,14 @@ describe("operators", () => {
     });
   });
 
-  it("are there beyond the typed core", () => {
+  it("exist beyond the typed ones", () => {
     scope(() => {
       const solve = operator("aten::linalg_solve") as (a: Tensor, b: Tensor) => Tensor;
       expect(solve(tensor([2, 0, 0, 4], { shape: [2, 2] }), tensor([2, 4])).toArray()).toEqual([1, 1]);
     });
   });
 
-  it("refuse what they do not take, naming the operator and what was given", () => {
+  it("refuse invalid arguments, naming the operator and the argument", () => {
     scope(() => {
       const x = zeros([2, 3]);
       const refusals: [() => unknown, RegExp][] = [
@@ -83,7 +83,7 @@ describe("operators", () => {
     next.dispose();
   });
 
-  it("are refused in a second thread, whose tensors would be freed behind this one's back", async () => {
+  it("are refused in a second thread", async () => {
     const worker = new Worker(
       `require("node:worker_threads").parentPort.on("message", () => {});
        try { require(process.env.PLUMBLINE_ADDON_UNDER_TEST); require("node:worker_threads").parentPort.postMessage("loaded"); }
@@ -125,7 +125,7 @@ describe("dtypes", () => {
 });
 
 describe("scopes", () => {
-  it("free what they made, keep what they return, at any depth", () => {
+  it("free the tensors made in them, except the returned ones, at any depth", () => {
     const before = memory().handles;
     const kept = scope(() => {
       const a = zeros([2]);
@@ -139,7 +139,7 @@ describe("scopes", () => {
     expect(memory().handles).toBe(before);
   });
 
-  it("leave little behind for each new shape that oneDNN compiles", () => {
+  it("leak little for each new shape that oneDNN compiles", () => {
     // A convolution, since which products of matrices oneDNN takes is the processor's matter.
     const weight = zeros([64, 64, 3, 3]);
     const convolve = (from: number, to: number) => {
@@ -153,7 +153,7 @@ describe("scopes", () => {
     weight.dispose();
   });
 
-  it("hand what they return to the scope around, and clean up after a throw", () => {
+  it("hand returned tensors to the outer scope, and clean up after an exception", () => {
     const before = memory().handles;
     scope(() => {
       scope(() => zeros([1]));
@@ -169,7 +169,7 @@ describe("scopes", () => {
     expect(memory().handles).toBe(before);
   });
 
-  it("leave alone what is kept", () => {
+  it("do not free tensors passed to keep()", () => {
     const x = scope(() => {
       keep(zeros([1]));
       return keep(zeros([2]));
@@ -209,7 +209,7 @@ describe("autograd", () => {
     });
   });
 
-  it("records nothing in noGrad, and again after it", () => {
+  it("records nothing in noGrad, and records again after an exception in it", () => {
     scope(() => {
       const x = tensor([1]);
       x.requiresGrad = true;
@@ -223,7 +223,7 @@ describe("autograd", () => {
     });
   });
 
-  it("says what cannot be differentiated", () => {
+  it("reports operators that cannot be differentiated", () => {
     scope(() => {
       expect(() => zeros([2]).sum().backward()).toThrow(/grad/);
       const x = zeros([2]);
@@ -236,7 +236,7 @@ describe("autograd", () => {
 describe("random numbers", () => {
   const draw = (generator: Rng) => scope(() => ops.rand([5], { generator }).toArray());
 
-  it("are the seed's, and go on from a saved state", () => {
+  it("depend on the seed only, and continue from a saved state", () => {
     expect(draw(new Rng(7))).toEqual(draw(new Rng(7)));
     expect(draw(new Rng(7))).not.toEqual(draw(new Rng(8)));
     const generator = new Rng(7);
@@ -248,7 +248,7 @@ describe("random numbers", () => {
     expect(draw(other)).toEqual(next);
   });
 
-  it("refuse a state that is none", () => {
+  it("refuse an invalid state", () => {
     const generator = new Rng(7);
     expect(() => {
       generator.state = new Uint8Array(3);
@@ -257,7 +257,7 @@ describe("random numbers", () => {
 });
 
 describe("bytes", () => {
-  it("come from an array and go back", () => {
+  it("are copied from an array and back", () => {
     scope(() => {
       const bytes = new Uint8Array(new Float32Array([1, 2, 3, 4]).buffer);
       const x = fromBytes(bytes, [2, 2], "float32");
@@ -291,7 +291,7 @@ describe("bytes", () => {
     }
   });
 
-  it("counts the memory of what lives", () => {
+  it("counts the memory of live tensors", () => {
     const before = memory();
     const x = arange(1000, "float32");
     expect(memory().handles).toBe(before.handles + 1);

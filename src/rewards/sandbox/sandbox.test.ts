@@ -174,7 +174,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect(existsSync("/usr/made")).toBe(false);
   });
 
-  it("may not call what hides memory from the count or reaches into the kernel", async () => {
+  it("cannot make system calls that hide memory or reach into the kernel", async () => {
     const call = (number: string) =>
       python(
         `import ctypes, platform\nlibc = ctypes.CDLL(None, use_errno=True)\nr = libc.syscall(${number}, 0, 0, 0, 0, 0)\nprint(r, ctypes.get_errno())`,
@@ -211,7 +211,7 @@ describe.skipIf(problem)("a sandboxed program", { timeout: 60_000 }, () => {
     expect((await python("print('still here')")).stdout).toBe("still here\n");
   });
 
-  it("that is aborted by a signal leaves nothing", async () => {
+  it("that is aborted leaves no process or file", async () => {
     const stop = new AbortController();
     const run = runProgram("python", "import time; time.sleep(54.321)", { signal: stop.signal });
     setTimeout(() => stop.abort(), 300);

@@ -96,7 +96,7 @@ describe("the report of a run", () => {
     );
   const run = { stage: "sft", created: "2026-01-02T03:04:05.000Z", config: { epochs: 1 } };
 
-  it("has its curves, warnings and last numbers, past a line torn by a kill", () => {
+  it("has its curves, warnings and last metrics, also after a torn line", () => {
     write("run.json", run);
     write(
       "events.jsonl",
@@ -124,7 +124,7 @@ describe("the report of a run", () => {
     expect(page).not.toContain("<script");
   });
 
-  it("of a run that logged nothing is a page all the same", () => {
+  it("of a run without events is a valid page", () => {
     write("run.json", run);
     mkdirSync(join(dir, "checkpoints"));
     expect(renderReport(runReport(dir, plotsOf))).toContain("0 steps logged");

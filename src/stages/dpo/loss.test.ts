@@ -50,7 +50,7 @@ describe("losses of pairs", () => {
     expectClose(policy.grad, pairs.losses[name].grad, tolerance);
   });
 
-  it("counts pairs by their weights", () => {
+  it("weights pairs", () => {
     const completions = { policy: f64([-1, -2, -3]), reference: f64([-1, -1, -1]), lengths: f64([1, 1, 1]) };
     const int = (values: number[]) => tensor(values, { dtype: "int64" });
     const options = { loss: "sigmoid", beta: 1, labelSmoothing: 0, targetMargin: 0 } as const;

@@ -40,7 +40,7 @@ describe("advantages", () => {
       scores.map((score) => score - 1),
     );
   });
-  it("a lone response has none", () => {
+  it("a single response has none", () => {
     expect(
       advantagesOf(samplesOf([5], [0]), emptyMoments, { baseline: "leaveOneOut", scale: "none" }),
     ).toEqual([0]);
@@ -50,7 +50,7 @@ describe("advantages", () => {
   });
 });
 
-it("tells prompts whose responses score differently", () => {
+it("finds the prompts whose responses have different scores", () => {
   expect([...haveSpread(samplesOf(scores, groups))]).toEqual([0]);
   expect([...haveSpread(samplesOf([1, 1, 2], [7, 7, 7]))]).toEqual([7]);
 });

@@ -32,7 +32,7 @@ describe("the clipped policy gradient", () => {
   });
 });
 
-describe("what a token counts", () => {
+describe("weights of tokens", () => {
   // Two responses of 2 and 6 tokens, at most 8.
   it.each([
     ["response", [1 / 4, 1 / 12]],
@@ -41,7 +41,7 @@ describe("what a token counts", () => {
   ] as const)("by %s", (length, expected) => {
     expect(tokenWeights([2, 6], length, 8)).toEqual(expected);
   });
-  it("is nothing in a response that is masked, and the others' is as it was for all but the batch's", () => {
+  it("is 0 in a masked response; other responses change only with length=batch", () => {
     expect(tokenWeights([2, 0], "response", 8)).toEqual([1 / 4, 0]);
     expect(tokenWeights([2, 0], "batch", 8)).toEqual([1 / 2, 0]);
     expect(tokenWeights([2, 0], "constant", 8)).toEqual([1 / 16, 0]);

@@ -24,10 +24,10 @@ describe("the policy loss", () => {
     expect(metrics.approxKl.item()).toBeCloseTo(approxKl, 9);
     expect(metrics.ratio.item()).toBeCloseTo(ratioMean, 9);
   });
-  it("is the sum of its parts", () => {
+  it("is the sum of its micro-batches", () => {
     expect(compute([0, 1]).loss.item() + compute([1, mask.length]).loss.item()).toBeCloseTo(loss, 9);
   });
-  it("does not look at what is masked", () => {
+  it("ignores masked tokens", () => {
     const spoiled = logprobs.map((row: number[], i: number) => row.map((x, t) => (mask[i][t] ? x : 1e6)));
     expect(
       policyLoss(f64(spoiled), f64(oldLogprobs), f64(advantages), f64(mask), clip, sum(mask)).loss.item(),

@@ -149,7 +149,7 @@ describe("scores", () => {
     const spread = Math.sqrt(shaped.reduce((sum, score) => sum + score ** 2, 0) / shaped.length);
     expect(spread).toBeCloseTo(1, 0); // its mean is 0 by construction
   });
-  it("by the deviation alone stay as they are where all are equal, since no scale is known", () => {
+  it("normalised by the deviation only are unchanged if all are equal", () => {
     for (const score of [1, 0.1, -3]) {
       const { shaped } = shapeScores(Array(4).fill(score), Array(4).fill(true), [0, 1, 2, 3], emptyMoments, {
         normaliseScores: "std",
@@ -157,7 +157,7 @@ describe("scores", () => {
       for (const value of shaped) expect(value).toBeCloseTo(score, 12);
     }
   });
-  it("per prompt need two responses to each", () => {
+  it("normalised per prompt need two responses to each prompt", () => {
     expect(() =>
       shapeScores([1, 2, 3], [true, true, true], ["a", "a", "b"], emptyMoments, {
         normaliseScores: "perPrompt",

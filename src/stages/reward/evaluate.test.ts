@@ -30,7 +30,7 @@ it("counts comparisons by their weight", () => {
   expect([both(1, 0.25), both(0.25, 1)].sort()).toEqual([0.2, 0.8]);
 });
 
-it("counts them so in every other measure", () => {
+it("weights every other metric in the same way", () => {
   const judge = tinyModel(2).withScoreHead({ std: 1 });
   const report = (first: number, second: number) =>
     evaluate(
@@ -58,7 +58,7 @@ it("counts them so in every other measure", () => {
   expect(metrics["calibration/ece"]).toBeCloseTo(Math.abs(accuracy - confidence), 6);
 });
 
-it("takes a soft label for what it says: right with its probability", () => {
+it("counts a soft label as right with its probability", () => {
   const judge = tinyModel(2).withScoreHead({ std: 1 });
   const [a, b] = ["aa", "b"];
   const right = evaluate(judge, groupByPrompt(judge, [comparison("p", [a, b], 1)], 100).groups).metrics;

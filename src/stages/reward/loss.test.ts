@@ -42,7 +42,7 @@ describe("the ranking loss", () => {
     loss.backward();
     expectClose(scores.grad, expected.grad, 1e-9);
   });
-  it("counts the pairs it has right", () => {
+  it("counts correctly ordered pairs", () => {
     const equal = pairs.map(() => 1 / pairs.length);
     expect(compute(margins, equal).metrics.accuracy.item()).toBeCloseTo(accuracy, 6);
   });

@@ -30,7 +30,7 @@ it("equals torch's masked cross-entropy, whole and in parts, with its gradient",
   expectClose(all.grad, grad, 1e-5);
 });
 
-it("counts the tokens that were likeliest", () => {
+it("counts the tokens that were most likely", () => {
   const logits = tensor([0, 1, 0, 9, 0, 0, 0, 2, 1], { shape: [3, 3] });
   const { metrics } = sftLoss(tokenStatistics(logits, tensor([1, 0, 2], { dtype: "int64" })), 3);
   expect(metrics.correct.item()).toBeCloseTo(2 / 3, 6);
