@@ -100,10 +100,11 @@ async function compare(): Promise<Result[]> {
       };
     };
     const selected = comparisons.filter(
-      (one) => one.job === job && (!peer || `${one.peer} ${one.setting}`.includes(peer)),
+      (comparison) =>
+        comparison.job === job && (!peer || `${comparison.peer} ${comparison.setting}`.includes(peer)),
     );
-    return (before ? againstCheckout(selected, before) : selected).map((one) =>
-      compareOne(one, join(folder, "input.json"), inputOf(one)),
+    return (before ? againstCheckout(selected, before) : selected).map((comparison) =>
+      compareOne(comparison, join(folder, "input.json"), inputOf(comparison)),
     );
   } finally {
     rmSync(folder, { recursive: true });
@@ -113,12 +114,15 @@ async function compare(): Promise<Result[]> {
 /** The comparisons that differ on plumbline's side, with plumbline in another checkout as the peer. */
 function againstCheckout(selected: readonly Comparison[], checkout: string): Comparison[] {
   const distinct = new Map(
-    selected.map((one) => [JSON.stringify({ ...one.input, peer: one.input.peer === "rows" }), one]),
+    selected.map((comparison) => [
+      JSON.stringify({ ...comparison.input, peer: comparison.input.peer === "rows" }),
+      comparison,
+    ]),
   );
-  return [...distinct.values()].map((one) => ({
-    ...one,
+  return [...distinct.values()].map((comparison) => ({
+    ...comparison,
     peer: "before",
-    theirs: () => [process.execPath, tsx, resolve(checkout, "bench/ours.ts"), one.job],
+    theirs: () => [process.execPath, tsx, resolve(checkout, "bench/ours.ts"), comparison.job],
   }));
 }
 

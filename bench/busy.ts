@@ -45,7 +45,7 @@ async function step(): Promise<number> {
     .map(({ prompt }) => [{ role: "user" as const, content: prompt }]);
   const once = async () => {
     const completions = await trainer.sample(prompts);
-    await trainer.step(completions.map((one) => ({ ...one, score: one.text.length })));
+    await trainer.step(completions.map((completion) => ({ ...completion, score: completion.text.length })));
   };
   await once();
   const began = performance.now();

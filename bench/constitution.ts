@@ -54,7 +54,9 @@ const overMean = (values: readonly number[]) => show(bootstrap(values, mean));
 
 mkdirSync(values.out, { recursive: true });
 writeFileSync(at("constitution.yaml"), constitution);
-const instructions = new Map(loadInstructions("train").map((one) => [one.prompt, one]));
+const instructions = new Map(
+  loadInstructions("train").map((instruction) => [instruction.prompt, instruction]),
+);
 const asked = [...instructions.values()].slice(0, Number(values.prompts));
 writeJsonl(
   at("prompts.jsonl"),

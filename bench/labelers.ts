@@ -47,7 +47,9 @@ interface Pair {
 
 /** Samples answers, and selects instructions with answers of different gold scores, in random order. */
 async function pairsOf(seed: number): Promise<Pair[]> {
-  const instructions = new Map(loadInstructions("train").map((one) => [one.prompt, one]));
+  const instructions = new Map(
+    loadInstructions("train").map((instruction) => [instruction.prompt, instruction]),
+  );
   const { records } = await readComparisons(join(values.run, "comparisons.jsonl"));
   const pairs = records.flatMap(({ prompt, completions }): Pair[] => {
     const instruction = instructions.get(prompt.at(-1)?.content ?? "");

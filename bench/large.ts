@@ -29,7 +29,9 @@ for (let step = 1; step <= 2; step++) {
   const completions = await trainer.sample(prompts);
   const sampled = performance.now();
   const scoreOf = (ids: readonly number[]) => ids.filter((id) => id % 2).length / ids.length;
-  const { metrics } = await trainer.step(completions.map((one) => ({ ...one, score: scoreOf(one.tokens) })));
+  const { metrics } = await trainer.step(
+    completions.map((completion) => ({ ...completion, score: scoreOf(completion.tokens) })),
+  );
   const seconds = (from: number, to: number) => ((to - from) / 1000).toFixed(1);
   console.log(
     `step ${step}: sampling ${seconds(began, sampled)} s, learning ${seconds(sampled, performance.now())} s, policy loss ${metrics["loss/policy_avg"]?.toFixed(4)}`,

@@ -177,7 +177,9 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
     });
     const step = async () => {
       const completions = await trainer.sample(prompts);
-      await trainer.step(completions.map((one) => ({ ...one, score: scoreOf(one.text) })));
+      await trainer.step(
+        completions.map((completion) => ({ ...completion, score: scoreOf(completion.text) })),
+      );
     };
     await step();
     let seconds = 0;

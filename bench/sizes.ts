@@ -27,7 +27,7 @@ console.log(
 const grows = (of: "training" | "sampling") =>
   growthExponent(
     measured.map(({ weights }) => weights),
-    measured.map((one) => one[of]),
+    measured.map((row) => row[of]),
   ).toFixed(2);
 console.log(
   `\na token's cost grows as weights^${grows("training")} in learning, weights^${grows("sampling")} in sampling`,

@@ -220,20 +220,20 @@ function cleanDraft(draft: Draft, kind: Kind): Draft | string {
     return draft.completions[0]?.trim() ? draft : "empty reply";
 
   const { completions, ranks, models, ratings } = draft;
-  let kept = completions.map((_, i) => i);
+  let indices = completions.map((_, i) => i);
   const text = (i: number) => completions[i] as string;
   const firstOf = (normaliseText: (text: string) => string) => (i: number) =>
-    kept.find((j) => normaliseText(text(j)) === normaliseText(text(i))) === i;
+    indices.find((j) => normaliseText(text(j)) === normaliseText(text(i))) === i;
   const filters: [reason: string, keep: (i: number) => boolean][] = [
     ["empty reply", (i) => text(i).trim() !== ""],
     ["identical completions", firstOf((text) => text)],
     ["near-identical completions", firstOf(fold)],
   ];
   for (const [reason, keep] of filters) {
-    kept = kept.filter(keep);
-    if (kept.length < 2) return reason;
+    indices = indices.filter(keep);
+    if (indices.length < 2) return reason;
   }
-  const pick = <T>(list: readonly T[]): T[] => kept.map((i) => list[i] as T);
+  const pick = <T>(list: readonly T[]): T[] => indices.map((i) => list[i] as T);
   const valid: Draft = {
     ...draft,
     completions: pick(completions),

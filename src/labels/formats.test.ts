@@ -66,8 +66,8 @@ async function exported({ store, project }: Imported, format: ExportFormat, marg
   return { rows, dropped };
 }
 
-/** What is said of each completion of each prompt, by whom and in which order it stands. */
-async function said(from: Imported) {
+/** Returns a line for each completion of each prompt: its judgements, labelers and position. */
+async function judgementsIn(from: Imported) {
   const { rows } = await exported(from, "judgements");
   return rows
     .map((row) => {
@@ -104,7 +104,7 @@ describe("labels in other tools' formats", () => {
     ["unpaired", "rating", thumbed, ["jsonl", "csv", "parquet"]],
     ["argilla", "ranking", ranked, ["json"]],
     ["ultrafeedback", "rating", rated, ["jsonl", "parquet"]],
-  ])("%s of a %s hold all that is said", async (format, kind, rows, encodings) => {
+  ])("%s of a %s keep all judgements", async (format, kind, rows, encodings) => {
     const first = await imported("a.jsonl", jsonl(rows), kind, "judgements");
     expect(first.report).toMatchObject({ judgements: rows.length, dropped: {} });
     const out = await exported(first, format);
@@ -112,10 +112,10 @@ describe("labels in other tools' formats", () => {
     for (const encoding of encodings) {
       // Who says it is the file where the format names nobody.
       const again = await imported(`a.${encoding}`, await encodeRows(encoding, out.rows), kind, "judgements");
-      const named = (await said(again)).map((line) =>
+      const renamed = (await judgementsIn(again)).map((line) =>
         line.replace(`"labeler":"a.${encoding}"`, '"labeler":"a.jsonl"'),
       );
-      expect(named).toEqual(await said(first));
+      expect(renamed).toEqual(await judgementsIn(first));
     }
   });
 
@@ -133,7 +133,9 @@ describe("labels in other tools' formats", () => {
     const again = await imported(`a.${encoding}`, await encodeRows(encoding, rows), "ranking", "judgements");
     const nameless = format === "hh-rlhf" || format === "open-assistant";
     const line = nameless ? `"labeler":"a.${encoding}"` : '"labeler":"7"';
-    expect(await said(again)).toEqual([(await said(first))[0]?.replace('"labeler":"7"', line)]);
+    expect(await judgementsIn(again)).toEqual([
+      (await judgementsIn(first))[0]?.replace('"labeler":"7"', line),
+    ]);
   });
 
   it("leaves out what a format cannot express, and gives the reason", async () => {
@@ -163,7 +165,7 @@ describe("labels in other tools' formats", () => {
       const { rows } = await exported(from, format);
       expect(rows).toMatchObject([{ probability: 0.75, comment: soft.comment, labeler: "m by c" }]);
       const again = await imported("a.jsonl", jsonl(rows), "pairwise", "judgements");
-      expect(await said(again)).toEqual(await said(from));
+      expect(await judgementsIn(again)).toEqual(await judgementsIn(from));
     }
   });
 
@@ -210,7 +212,7 @@ describe("labels in other tools' formats", () => {
       dropped: { "judged by this labeler already": 1 },
     });
     const both = await imported("a.jsonl", jsonl(compared), "pairwise", "judgements");
-    expect(await said(from)).toEqual(await said(both));
+    expect(await judgementsIn(from)).toEqual(await judgementsIn(both));
   });
 
   it("shuffles completions if the better one is always first", async () => {

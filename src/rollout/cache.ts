@@ -174,9 +174,9 @@ export class KvCache {
    * @returns for each row now in use, its number before
    */
   keepRows(rows: readonly number[]): number[] {
-    const kept = new Set(rows);
+    const remaining = new Set(rows);
     const moved = rows.filter((row) => row >= rows.length);
-    const order = rows.map((_, slot) => (kept.has(slot) ? slot : (moved.pop() as number)));
+    const order = rows.map((_, slot) => (remaining.has(slot) ? slot : (moved.pop() as number)));
     const gaps = order.flatMap((row, slot) => (row === slot ? [] : [slot]));
     if (gaps.length) {
       const from = int64(gaps.map((slot) => order[slot] as number));

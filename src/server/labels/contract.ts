@@ -243,8 +243,8 @@ export const routes = {
   },
   "POST /api/projects/:project/next": {
     params: projectParams,
-    /** `besides`: tasks to pass over, to fetch the next one ahead. */
-    body: z.object({ besides: z.array(id).max(3).default([]) }),
+    /** `exclude`: tasks that the client already has, when it prefetches the next task. */
+    body: z.object({ exclude: z.array(id).max(3).default([]) }),
     response: z.object({ assignment: assignmentSchema.nullable() }),
   },
   "PUT /api/leases/:lease/draft": {

@@ -170,7 +170,7 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/next": [
     "labeler",
     async ({ store, user, params, body }) => {
-      const next = await nextTask(store, await store.project(params.project), user, body.besides);
+      const next = await nextTask(store, await store.project(params.project), user, body.exclude);
       if (!next) return { assignment: null };
       const { expires, ...assignment } = next;
       return { assignment: { ...assignment, secondsLeft: (expires - store.now()) / 1000 } };

@@ -80,7 +80,7 @@ export interface PpoState {
  * ```ts
  * const trainer = new PpoTrainer({ policy, criticFrom: rewardModel });
  * const completions = await trainer.sample(prompts, { samples: 4 });
- * const { metrics } = await trainer.step(completions.map((one) => ({ ...one, score: scoreOf(one.text) })));
+ * const { metrics } = await trainer.step(completions.map((completion) => ({ ...completion, score: scoreOf(completion.text) })));
  * ```
  */
 export class PpoTrainer implements Sampler {

@@ -12,8 +12,7 @@ type QueueItem = Pick<Assignment, "messages" | "completions"> & { draft: Draft }
 
 /** Requests the next task. @param exclude tasks to pass over */
 const fetchNext = async (project: string, exclude: string[]) =>
-  (await call("POST /api/projects/:project/next", { params: { project }, body: { besides: exclude } }))
-    .assignment;
+  (await call("POST /api/projects/:project/next", { params: { project }, body: { exclude } })).assignment;
 
 /** Fetches the next task while the current one is being judged, so that labelers do not wait. */
 function usePrefetch(project: string) {
