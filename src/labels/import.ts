@@ -156,8 +156,12 @@ async function insertTasksAndJudgements(
     userIds.set(name, id);
     await store.record(tx, actor, { type: "joined", project: project.id, user: id });
   }
+  // They are recorded at the same time, and such judgements are ordered by id: so ids ascend in the file's order.
+  const sortedIds = judgements.flatMap(({ answers }) => answers.map(newId)).sort();
+  let used = 0;
   const events = judgements.flatMap(({ labeler, answers, task, order, seconds }) => {
-    const ids = answers.map(() => newId());
+    const ids = sortedIds.slice(used, used + answers.length);
+    used += ids.length;
     return answers.map((answer, i): NewEvent => {
       const revises = ids[i - 1];
       return {
