@@ -8,6 +8,7 @@ import { loadModel } from "../src/models/pull.ts";
 import { loadInstructions } from "../src/quickstart/task.ts";
 import { PpoTrainer } from "../src/stages/ppo/trainer.ts";
 import { bootstrap } from "../src/statistics/bootstrap.ts";
+import { median } from "../src/statistics/numbers.ts";
 import { here, measure } from "./process.ts";
 
 const { values } = parseArgs({
@@ -60,8 +61,6 @@ if (values.step) {
 
 const names = values.settings.split(",");
 const rows: string[][] = [];
-const median = (all: readonly number[]) =>
-  all.toSorted((a, b) => a - b)[Math.floor(all.length / 2)] as number;
 let idle: Record<string, number> = {};
 for (const loops of values.loops.split(",").map(Number)) {
   const seconds: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]));

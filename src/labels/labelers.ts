@@ -1,5 +1,6 @@
 import { type Estimate, winRate } from "../statistics/agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
+import { median } from "../statistics/numbers.ts";
 import { trainingWeight } from "../statistics/reliability.ts";
 import {
   countedJudgements,
@@ -109,12 +110,6 @@ function wonByLarger(
 ): number | undefined {
   const difference = feature(first) - feature(second);
   return difference === 0 ? undefined : Number(difference > 0 === margin > 0);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return ((sorted[Math.ceil(middle - 1)] as number) + (sorted[Math.floor(middle)] as number)) / 2;
 }
 
 /** One of the pairs that a judgement compares. */
