@@ -182,12 +182,12 @@ export class Model {
   /**
    * Quantises the blocks' linear layers to 8 bits or to 4 (NormalFloat; Dettmers et al. 2023, QLoRA), in place. The
    * model can then be sampled from, and be trained through adapters. Make copies that share its weights after this call.
-   * @throws InputError for a model that is not in bfloat16 on the CPU, or a layer whose inputs are no multiple of 64
+   * @throws InputError for a model of another family than llama or not on the CPU, or a layer whose inputs are no multiple of 64
    */
   quantise(bits: Bits): this {
-    if (this.dtype !== "bfloat16" || this.device !== "cpu" || this.#architecture.transposed)
+    if (this.device !== "cpu" || this.#architecture.transposed)
       throw new InputError(
-        `quantise works on bfloat16 models of the llama family on the CPU; this is ${this.json.model_type} on ${this.device}`,
+        `quantise works on models of the llama family on the CPU; this is ${this.json.model_type} on ${this.device}`,
       );
     noGrad(() => this.#quantised.quantise(this.#architecture.linears, bits));
     return this;
