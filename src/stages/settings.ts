@@ -10,7 +10,7 @@ export const schedule = z
   .describe("Learning rate after the warm-up: constant, or falling to 0 linearly or as half a cosine");
 export const weightDecay = z.number().min(0).describe("Weight decay of AdamW, on matrices only");
 export const heldOut = z.number().min(0).lt(1).describe("Share of the prompts held out for evaluation");
-export const epochs = z.number().positive().describe("Epochs");
+export const epochs = z.number().positive().describe("Passes over the data");
 export const warmupRatio = z
   .number()
   .min(0)

@@ -129,7 +129,7 @@ describe("known answers", () => {
 });
 
 describe("an agreement's summary", () => {
-  const judgementsOf = (text: string) =>
+  const parseLabels = (text: string) =>
     text
       .trim()
       .split("\n")
@@ -144,7 +144,7 @@ describe("an agreement's summary", () => {
       const other = i % 2 ? "no" : "yes";
       return `i${i} ann ${truth}\ni${i} bob ${truth}\ni${i} cat ${i % 3 ? other : truth}`;
     });
-    const found = measureAgreement(judgementsOf(rows.join("\n")), "nominal");
+    const found = measureAgreement(parseLabels(rows.join("\n")), "nominal");
     expect(found).toMatchObject({ items: 20, labelers: 3, ratings: 60, rated: 20 });
     expect(found.pairs.map(({ a, b }) => `${a} ${b}`).at(-1)).toBe("ann bob");
     expect(found.pairs.at(-1)?.kappa).toBe(1);
@@ -173,7 +173,7 @@ describe("an agreement's summary", () => {
   });
 
   it("warns of no pair with few common items, and rarely of one that agrees like the others", () => {
-    const few = measureAgreement(judgementsOf("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
+    const few = measureAgreement(parseLabels("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
     expect(few.alert).toMatch(/^labelers agree little[^.]*\.\d\d[^.]*$/);
     // Each says the truth of two labels with probability (1 + √½) / 2, so every two agree with κ = 0.5.
     const random = uniform(1);
@@ -195,17 +195,17 @@ describe("an agreement's summary", () => {
   });
 
   it("gives the reason if there is no number", () => {
-    expect(measureAgreement(judgementsOf("a x 1\nb y 1"), "nominal").alpha).toEqual({
+    expect(measureAgreement(parseLabels("a x 1\nb y 1"), "nominal").alpha).toEqual({
       reason: "no item has two ratings",
     });
-    const same = measureAgreement(judgementsOf("a x 1\na y 1\nb x 1\nb y 1"), "nominal");
+    const same = measureAgreement(parseLabels("a x 1\na y 1\nb x 1\nb y 1"), "nominal");
     expect(same.alpha).toEqual({ reason: "every rating is the same" });
     expect(same.pairs[0]).toMatchObject({
       reason: expect.stringMatching(/one and the same label/),
       observed: 1,
     });
     expect(
-      measureAgreement(judgementsOf("a x 1\na y 1\nb x 1\nb y 1\nb z 2"), "nominal").fleiss.reason,
+      measureAgreement(parseLabels("a x 1\na y 1\nb x 1\nb y 1\nb z 2"), "nominal").fleiss.reason,
     ).toMatch(/same number/);
   });
 

@@ -12,7 +12,7 @@ import {
 
 /** Settings of reward modelling. */
 export const rewardConfig = z.object({
-  epochs: epochs.default(1).describe("Epochs; more than one overfits"),
+  epochs: epochs.default(1).describe("Passes over the data; more than one overfits"),
   learningRate: learningRate.default(1e-5),
   schedule: schedule.default("linear"),
   warmupRatio: warmupRatio.default(0.05),
