@@ -656,7 +656,15 @@ Napi::Value capabilities(const CallbackInfo& info) {
   result.Set("mps", at::hasMPS());
   result.Set("cpu", cpu::name(cpu::level()));
   result.Set("libtorch", at::get_cpu_capability());
-  result.Set("fastBf16", cpu::hasBf16());
+  result.Set("fastBf16", cpu::hasKernels());
+  return result;
+}
+
+// Peak rates of the processor's instruction sets, in GFLOP/s of one thread, by name.
+Napi::Value peakRates(const CallbackInfo& info) {
+  auto result = Napi::Object::New(info.Env());
+  for (const auto level : cpu::kLevels)
+    if (const double rate = cpu::peakRate(level)) result.Set(cpu::name(level), rate);
   return result;
 }
 
@@ -776,6 +784,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   set("memory", memory);
   set("trim", trim);
   set("capabilities", capabilities);
+  set("peakRates", peakRates);
   return exports;
 }
 

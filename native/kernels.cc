@@ -2,7 +2,6 @@
 // compiler vectorises them. Each has an equivalent in tensor operators, in the TypeScript file named below, which its
 // test compares with.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/engine.h>
@@ -13,8 +12,9 @@
 #include <cstring>
 #include <vector>
 
-#include "bf16.h"
 #include "cpu.h"
+#include "parallel.h"
+#include "products.h"
 
 using at::Tensor;
 using cpu::vectorised;
@@ -186,7 +186,7 @@ FourTensors logprobsForward(const Tensor& logits, const Tensor& targets, double 
   const auto* floats = static_cast<const float*>(narrowed ? nullptr : x.const_data_ptr());
   auto* logprob = all.mutable_data_ptr<float>();
   auto *entropy = logprob + rows, *correct = entropy + rows, *most = correct + rows, *logs = most + rows;
-  at::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
+  parallel::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
       const auto sums = narrowed ? vectorised<sumRow<uint16_t>>(bits + i * vocab, vocab, rate)
                                  : vectorised<sumRow<float>>(floats + i * vocab, vocab, rate);
@@ -225,7 +225,7 @@ struct Logprobs : torch::autograd::Function<Logprobs> {
     const auto *most = saved[2].const_data_ptr<float>(), *logs = most + x.size(0), *by = gradient.const_data_ptr<float>();
     const auto* in = x.const_data_ptr();
     auto* out = slope.mutable_data_ptr();
-    at::parallel_for(0, x.size(0), 1, [&](int64_t from, int64_t to) {
+    parallel::parallel_for(0, x.size(0), 1, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; i++) {
         const int64_t at = i * vocab;
         const float scale = by[i] * rate;
@@ -304,7 +304,7 @@ std::tuple<Tensor, Tensor> rmsNormForward(const Tensor& x, const Tensor& weight,
   auto rates = at::empty({rows}, x.options().dtype(at::kFloat));
   typed(x, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, rows, kGrain, [&](int64_t first, int64_t last) {
+    parallel::parallel_for(0, rows, kGrain, [&](int64_t first, int64_t last) {
       for (int64_t r = first; r < last; r++)
         vectorised<normRow<T>>(in<T>(from) + r * width, in<T>(by), out<T>(y) + r * width, width, float(eps),
                                out<float>(rates) + r);
@@ -325,21 +325,24 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const auto x = saved[0].contiguous(), weight = saved[1].contiguous(), g = gradients[0].contiguous();
     const int64_t width = weight.numel(), rows = x.size(0);
     auto dx = at::empty_like(x);
-    std::vector<std::vector<float>> sums(at::get_num_threads());
+    // Sums of blocks of rows, added in order: the same bits with any number of threads.
+    constexpr int64_t block = 64;
+    std::vector<std::vector<float>> sums((rows + block - 1) / block);
     typed(x, [&](auto type) {
       using T = decltype(type);
-      at::parallel_for(0, rows, kGrain, [&](int64_t first, int64_t last) {
-        auto& own = sums[at::get_thread_num()];
-        own.assign(width, 0);
-        for (int64_t r = first; r < last; r++)
-          vectorised<normSlopeRow<T>>(in<T>(x) + r * width, in<T>(weight), in<T>(g) + r * width, out<T>(dx) + r * width,
-                                      own.data(), width, in<float>(saved[2])[r]);
+      parallel::parallel_for(0, sums.size(), 1, [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; i++) {
+          sums[i].assign(width, 0);
+          for (int64_t r = i * block; r < std::min(rows, (i + 1) * block); r++)
+            vectorised<normSlopeRow<T>>(in<T>(x) + r * width, in<T>(weight), in<T>(g) + r * width, out<T>(dx) + r * width,
+                                        sums[i].data(), width, in<float>(saved[2])[r]);
+        }
       });
     });
     if (!context->needs_input_grad(1)) return {dx, Tensor(), Tensor()};
     auto dweight = at::zeros({width}, x.options().dtype(at::kFloat));
-    for (const auto& own : sums)
-      for (size_t i = 0; i < own.size(); i++) out<float>(dweight)[i] += own[i];
+    for (const auto& sum : sums)
+      for (int64_t i = 0; i < width; i++) out<float>(dweight)[i] += sum[i];
     return {dx, dweight.to(weight.scalar_type()), Tensor()};
   }
 };
@@ -370,7 +373,7 @@ Tensor swigluForward(const Tensor& gates, const Tensor& ups) {
   auto y = at::empty_like(x);
   typed(x, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
+    parallel::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
       vectorised<gateRow<T>>(in<T>(x) + first, in<T>(up) + first, out<T>(y) + first, last - first);
     });
   });
@@ -382,7 +385,7 @@ variable_list swigluSlopes(const Tensor& gates, const Tensor& ups, const Tensor&
   auto dx = at::empty_like(x), dup = at::empty_like(x);
   typed(x, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
+    parallel::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
       vectorised<gateSlopeRow<T>>(in<T>(x) + first, in<T>(up) + first, in<T>(g) + first, out<T>(dx) + first,
                                   out<T>(dup) + first, last - first);
     });
@@ -402,29 +405,42 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
   }
 };
 
-bool ours(const Tensor& a, const Tensor& b) {
-  return cpu::hasBf16() && a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && b.is_contiguous();
+bool areBfloat16(const Tensor& a, const Tensor& b) {
+  return cpu::hasKernels() && a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16;
 }
+bool ours(const Tensor& a, const Tensor& b) { return areBfloat16(a, b) && b.is_contiguous(); }
+
+// Whether b is a view of a transposed matrix, as GPT-2's weights are.
+bool isTransposed(const Tensor& a, const Tensor& b) {
+  return areBfloat16(a, b) && b.dim() == 2 && !b.is_contiguous() && b.t().is_contiguous();
+}
+
+Tensor product(const Tensor& a, const Tensor& b);
 
 // x (rows, in) · weightᵀ (in, out) + bias.
 Tensor linearForward(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  if (isTransposed(x, weight)) {
+    auto y = product(x, weight.t());
+    return bias ? y.add_(*bias) : y;
+  }
   if (!ours(x, weight)) return at::linear(x, weight, bias);
   TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1) && (!bias || bias->numel() == weight.size(0)),
               "linear: ", x.sizes(), " does not go with ", weight.sizes());
   const auto from = x.contiguous();
   const auto added = bias ? bias->contiguous() : Tensor();
   auto y = at::empty({x.size(0), weight.size(0)}, x.options());
-  bf16::linear(in<uint16_t>(from), in<uint16_t>(weight), bias ? in<uint16_t>(added) : nullptr, x.size(0), x.size(1),
+  products().linear(in<uint16_t>(from), in<uint16_t>(weight), bias ? in<uint16_t>(added) : nullptr, x.size(0), x.size(1),
                weight.size(0), out<uint16_t>(y));
   return y;
 }
 
 // a (rows, sums) · b (sums, columns): the input gradient of a linear layer, from its output gradient.
 Tensor product(const Tensor& a, const Tensor& b) {
+  if (isTransposed(a, b)) return linearForward(a, b.t(), std::nullopt);
   if (!ours(a, b)) return at::mm(a, b);
   const auto from = a.contiguous();
   auto c = at::empty({a.size(0), b.size(1)}, a.options());
-  bf16::multiply(in<uint16_t>(from), in<uint16_t>(b), a.size(0), a.size(1), b.size(1), out<uint16_t>(c));
+  products().multiply(in<uint16_t>(from), in<uint16_t>(b), a.size(0), a.size(1), b.size(1), out<uint16_t>(c));
   return c;
 }
 
@@ -433,7 +449,7 @@ Tensor productTransposed(const Tensor& a, const Tensor& b) {
   if (!ours(a, b)) return at::mm(a.t(), b);
   const auto from = a.contiguous();
   auto c = at::empty({a.size(1), b.size(1)}, a.options());
-  bf16::multiplyTransposed(in<uint16_t>(from), in<uint16_t>(b), a.size(1), a.size(0), b.size(1), out<uint16_t>(c));
+  products().multiplyTransposed(in<uint16_t>(from), in<uint16_t>(b), a.size(1), a.size(0), b.size(1), out<uint16_t>(c));
   return c;
 }
 
@@ -506,7 +522,7 @@ Tensor dequantise(const Tensor& values, const Tensor& scales, const Tensor& code
   auto weight = at::empty({rows, blocks * kBlock}, values.options().dtype(dtype));
   typed(weight, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
+    parallel::parallel_for(0, rows, 8, [&](int64_t first, int64_t last) {
       for (int64_t r = first; r < last; r++)
         dequantiseRows(in<uint8_t>(values) + r * bytes, in<float>(scales) + r * blocks, in<float>(codes), blocks, bits,
                        out<T>(weight) + r * blocks * kBlock);
@@ -555,7 +571,7 @@ Tensor rotated(const Tensor& given, const Tensor& angles, float sign) {
   auto y = at::empty(x.sizes(), x.options());
   typed(x, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, x.size(0), kGrain, [&](int64_t first, int64_t last) {
+    parallel::parallel_for(0, x.size(0), kGrain, [&](int64_t first, int64_t last) {
       for (int64_t t = first; t < last; t++) {
         const auto* cos = in<float>(angles) + t * width;
         vectorised<turnRow<T>>(in<T>(x) + t * x.stride(0), x.stride(1), cos, cos + width / 2, out<T>(y) + t * heads * width, heads,
@@ -648,7 +664,7 @@ Tensor attendCached(const Tensor& q, const Tensor& k, const Tensor& v, Tensor& k
   auto y = at::empty({rows, heads * dim}, q.options());
   typed(q, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, rows * kvHeads, 2, [&](int64_t first, int64_t last) {
+    parallel::parallel_for(0, rows * kvHeads, 2, [&](int64_t first, int64_t last) {
       std::vector<float> scores(group * capacity), room((2 * group + 1) * dim);
       for (int64_t i = first; i < last; i++) {
         const int64_t at = in<int64_t>(before)[i / kvHeads];
@@ -682,13 +698,12 @@ double globalNorm(at::TensorList all) {
   for (const Tensor& one : all) {
     checkDense("global_norm", {&one});
     const auto x = one.contiguous();
-    std::vector<double> sums(at::get_num_threads());
+    std::vector<double> sums((x.numel() + block - 1) / block);
     typed(x, [&](auto type) {
       using T = decltype(type);
-      at::parallel_for(0, (x.numel() + block - 1) / block, 16, [&](int64_t first, int64_t last) {
+      parallel::parallel_for(0, sums.size(), 16, [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; i++)
-          vectorised<squaresRow<T>>(in<T>(x) + i * block, std::min(block, x.numel() - i * block),
-                                   &sums[at::get_thread_num()]);
+          vectorised<squaresRow<T>>(in<T>(x) + i * block, std::min(block, x.numel() - i * block), &sums[i]);
       });
     });
     for (const double sum : sums) total += sum;
@@ -721,7 +736,7 @@ void addRows(Tensor& gradient, const Tensor& ids, const Tensor& g) {
     if (!i || order[i].first != order[i - 1].first) starts.push_back(i);
   typed(g, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, starts.size(), kGrain, [&](int64_t from, int64_t to) {
+    parallel::parallel_for(0, starts.size(), kGrain, [&](int64_t from, int64_t to) {
       std::vector<float> sums(width);
       for (int64_t n = from; n < to; n++) {
         const size_t end = n + 1 < int64_t(starts.size()) ? starts[n + 1] : order.size();
@@ -801,7 +816,7 @@ std::tuple<Tensor, Tensor> drawTokens(const Tensor& logits, const Tensor& places
   auto logprobs = at::empty({rows}, logits.options().dtype(at::kFloat));
   typed(x, [&](auto type) {
     using T = decltype(type);
-    at::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
+    parallel::parallel_for(0, rows, 1, [&](int64_t from, int64_t to) {
       std::vector<float> chunks((vocab + kChunk - 1) / kChunk);
       for (int64_t r = from; r < to; r++) {
         const auto* row = in<T>(x) + r * vocab;

@@ -1,6 +1,6 @@
 // Paths of the engine on this machine, shared by the set-up script, which installs it, and the loader.
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,16 +19,18 @@ const source = (name) => fileURLToPath(new URL(name, import.meta.url));
 /** Sources of the addon. */
 export const addonSources = ["addon.cc", "cpu.cc", "kernels.cc", "attention.cc", "products.cc"].map(source);
 
-/** Whether the addon emulates AVX-512 bf16 (native/emulate.h), for the tests of machines that lack it. */
+/** Whether the addon emulates instruction sets (native/levels.h), for the tests of machines that lack them. */
 export const emulated = process.env.PLUMBLINE_EMULATE === "1";
 
 /** Folder of the addon built from these sources; contains plumbline.node after set-up. */
 export function addonDir() {
   const hash = createHash("sha256").update(torchVersion);
   // The hash of the sources names the build, so that clones and versions can share a cache.
-  for (const file of [...addonSources, ...["bf16.h", "cpu.h", "emulate.h", "tiles.h"].map(source)])
-    hash.update(readFileSync(file));
-  hash.update(process.env.PLUMBLINE_LIBTORCH ?? "").update(process.platform + process.arch);
+  for (const name of readdirSync(source(".")).sort())
+    if (/\.(cc|h|inl)$/.test(name)) hash.update(readFileSync(source(name)));
+  for (const setting of ["PLUMBLINE_LIBTORCH", "CXX"])
+    hash.update(`${setting}=${process.env[setting] ?? ""}`);
+  hash.update(process.platform + process.arch);
   if (emulated) hash.update("emulated");
   return join(cacheDir(), `addon-${hash.digest("hex").slice(0, 16)}`);
 }

@@ -274,10 +274,8 @@ async function buildAddon() {
   const packages = join(dirname(fileURLToPath(import.meta.resolve("node-addon-api/package.json"))), "..");
   const lib = join(libtorch, "lib");
   const run = promisify(execFile);
-  // Apple's compiler has no OpenMP: there kernels take one thread each.
-  const openmp = process.platform === "darwin" ? "-fopenmp-simd" : "-fopenmp";
   const flags = [
-    ...["-O3", "-fno-math-errno", openmp, "-std=c++20", "-fPIC", "-w"],
+    ...["-O3", "-fno-math-errno", "-fopenmp-simd", "-std=c++20", "-fPIC", "-w"],
     ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", ...(emulated ? ["-DPLUMBLINE_EMULATE"] : [])],
     ...[
       join(packages, "node-addon-api"),
@@ -290,15 +288,7 @@ async function buildAddon() {
     await run(compiler, [...flags, "-c", source, "-o", object]);
     return object;
   };
-  const link = [
-    "-shared",
-    openmp,
-    "-o",
-    join(temporary, "plumbline.node"),
-    `-L${lib}`,
-    "-ltorch_cpu",
-    "-lc10",
-  ];
+  const link = ["-shared", "-o", join(temporary, "plumbline.node"), `-L${lib}`, "-ltorch_cpu", "-lc10"];
   if (process.platform === "darwin") link.push("-undefined", "dynamic_lookup");
   try {
     const objects = await Promise.all(addonSources.map(compile));

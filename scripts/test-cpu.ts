@@ -1,7 +1,11 @@
-// Runs the tests of code that uses kernels once for each instruction set: capped by PLUMBLINE_CPU, and where this
-// processor has no AVX-512 bf16, with its kernels emulated (native/emulate.h). `npm run test:cpu`.
+// Runs the tests of code that uses kernels once for each instruction set: chosen by PLUMBLINE_CPU, and emulated
+// (native/levels.h) where this processor lacks the set; and the kernels' tests without libtorch, for ARM too.
+// `npm run test:cpu`.
 import { spawnSync } from "node:child_process";
-import { type CpuLevel, native } from "../src/tensor/native.ts";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type CpuLevel, cpuLevelNames, native } from "../src/tensor/native.ts";
 
 const kernels = ["src/nn", "src/models/attention.test.ts", "src/stages/ppo/sampled-states.test.ts"];
 const all = [
@@ -14,25 +18,71 @@ const all = [
   "test/ppo.test.ts",
 ];
 
-const { cpu, fastBf16 } = native().capabilities();
-
-function run(command: string, args: readonly string[], env: Record<string, string>): void {
+function run(command: string, args: readonly string[], env: Record<string, string> = {}): void {
   const { status } = spawnSync(command, args, { stdio: "inherit", env: { ...process.env, ...env } });
   if (status !== 0) process.exitCode = 1;
 }
 
 function test(level: CpuLevel, files: readonly string[], env: Record<string, string> = {}): void {
-  console.log(`\ninstructions: ${level}${env.PLUMBLINE_EMULATE ? ", emulated" : ""}`);
+  console.log(
+    `\ninstructions: ${[level, env.PLUMBLINE_EMULATE && "emulated", env.CXX].filter(Boolean).join(", ")}`,
+  );
   run("npx", ["vitest", "run", ...files], { PLUMBLINE_CPU: level, ...env });
 }
 
+/** Whether a command is installed. */
+const has = (command: string): boolean => spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0;
+
+/** Compiles the kernels with their tests, without libtorch (test/kernels), and runs them for each of these emulators. */
+function testAlone(
+  what: string,
+  compiler: readonly string[],
+  runners: readonly (readonly string[])[] = [[]],
+): void {
+  console.log(`\nkernels alone: ${what}`);
+  const missing = [compiler[0], ...runners.map(([runner]) => runner)].find((name) => name && !has(name));
+  if (missing) {
+    console.log(`skipped: ${missing} is not installed`);
+    return;
+  }
+  const folder = mkdtempSync(join(tmpdir(), "kernels-"));
+  const program = join(folder, "kernels");
+  const flags = ["-O3", "-fno-math-errno", "-fopenmp-simd", "-std=c++20", "-w", "-static"];
+  const [command = "", ...options] = compiler;
+  run(command, [...options, ...flags, "test/kernels/kernels.cc", "native/cpu.cc", "-o", program]);
+  for (const [runner = program, ...args] of runners)
+    run(runner, runner === program ? [] : [...args, program]);
+  rmSync(folder, { recursive: true });
+}
+
+testAlone("g++", ["g++"]);
+testAlone("g++, emulated", ["g++", "-DPLUMBLINE_EMULATE"]);
+testAlone("clang++", ["clang++"]);
+testAlone(
+  "ARM",
+  ["aarch64-linux-gnu-g++"],
+  [
+    ["qemu-aarch64", "-cpu", "max"],
+    ["qemu-aarch64", "-cpu", "cortex-a72"], // without bfloat16
+  ],
+);
+
 const emulate = { PLUMBLINE_EMULATE: "1" };
 run(process.execPath, ["scripts/setup.mjs"], emulate);
-if (fastBf16) {
-  test("avx512bf16", all);
+const { cpu } = native().capabilities();
+const here: readonly string[] = [...Object.keys(native().peakRates()), "none"];
+for (const level of cpuLevelNames) {
+  // Model and sampler call the same kernels on every set: their tests run with the one in use, a common one, and none.
+  if (here.includes(level))
+    test(level, level === cpu || level === "avx2" || level === "none" ? all : kernels);
+  else test(level, kernels, emulate);
   // The emulation that other machines use is tested too where the kernels run natively.
-  test("avx512bf16", kernels, emulate);
-} else test("avx512bf16", all, emulate);
-if (cpu === "none") console.log("\ninstructions: avx2 skipped, this processor has none of it");
-else test("avx2", all);
-test("none", all);
+  if (level === cpu) test(level, kernels, emulate);
+}
+
+// Apple's compiler is a clang.
+if (has("clang++")) {
+  const clang = { CXX: "clang++" };
+  run(process.execPath, ["scripts/setup.mjs"], clang);
+  test(cpu, kernels, clang);
+} else console.log("\nthe addon compiled by clang++: skipped, it is not installed");

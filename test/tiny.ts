@@ -1,6 +1,6 @@
 import { llama } from "../src/models/llama.ts";
 import { Model } from "../src/models/model.ts";
-import { keep, noGrad, ops, Rng, scope } from "../src/tensor/index.ts";
+import { type DType, keep, noGrad, ops, Rng, scope } from "../src/tensor/index.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 
 /** The 256 characters that stand for bytes in byte-level BPE, as GPT-2 assigns them. */
@@ -55,7 +55,7 @@ function tinyTokenizer(): Tokenizer {
 }
 
 /** Makes a random Llama of 2 layers with a tokenizer. */
-export function tinyModel(seed = 0, config: Record<string, unknown> = {}): Model {
+export function tinyModel(seed = 0, config: Record<string, unknown> = {}, dtype: DType = "float32"): Model {
   const json = {
     model_type: "llama",
     vocab_size: 261,
@@ -74,7 +74,7 @@ export function tinyModel(seed = 0, config: Record<string, unknown> = {}): Model
     scope(() => {
       const weights = [...llama.shapes(llama.schema.parse(json))].map(([name, shape]) => {
         const weight = name.includes("norm") ? ops.ones(shape) : ops.randn(shape, { generator }).mul(0.05);
-        return [name, keep(weight)] as const;
+        return [name, keep(weight.to(dtype))] as const;
       });
       return new Model(json, new Map(weights), "lm", tinyTokenizer());
     }),

@@ -33,7 +33,7 @@ const cases = [
 
 // Oracle: libtorch's attention in float64, sequence by sequence under a mask. Queries, keys, values, probabilities and
 // results are rounded to bfloat16, 2⁻⁹ each; measured 1.8e-3 for results and 2.6e-3 for gradients.
-describe.skipIf(!capabilities().fastBf16)("the kernel (needs a processor with AVX-512 bf16)", () => {
+describe.skipIf(!capabilities().fastBf16)("the kernel (if there is one for this processor)", () => {
   it.each(cases)("equals libtorch's attention: $name", ({ lengths, branches, window, heads }) => {
     const [own, shared, headDim] = heads;
     const tokens = lengths.reduce((a, b) => a + b, 0);

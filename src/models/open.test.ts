@@ -16,7 +16,7 @@ it.each([
   [false, "float32"],
   [true, "bfloat16"],
 ] as const)(
-  "a model opens in what the CPU is fast in, also beside a GPU (AVX-512 bf16: %s)",
+  "a model opens in what the CPU is fast in, also beside a GPU (kernels for it: %s)",
   (has, dtype) => {
     fastBf16.value = has;
     const folder = mkdtempSync(join(tmpdir(), "plumbline-open-"));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type DType, ops, Rng, type Tensor } from "../tensor/index.ts";
+import { capabilities, type DType, ops, Rng, type Tensor } from "../tensor/index.ts";
 import { embedding, rmsNorm, rotate, swiglu, unfused } from "./block.ts";
 import { gatedLinear, linear } from "./linear.ts";
 
@@ -104,5 +104,67 @@ describe.each(["bfloat16", "float32"] as const)("kernels in %s, with gradients",
     expect(compare(dtype, inputs, linear, oracle)).toBeLessThan(2 * tolerance[dtype]);
     const plainOracle = (x: Tensor, w: Tensor) => ops.linear(x, w);
     expect(compare(dtype, inputs.slice(0, 2), linear, plainOracle)).toBeLessThan(2 * tolerance[dtype]);
+  });
+
+  it("linear with a transposed weight, as GPT-2 has it", () => {
+    const inputs = [random(130, 83), random(83, 45), random(45)];
+    const off = compare(
+      dtype,
+      inputs,
+      (x, w, bias) => linear(x, w.transpose(0, 1), bias),
+      (x, w, bias) => ops.addmm(bias, x, w),
+    );
+    expect(off).toBeLessThan(2 * tolerance[dtype]);
+  });
+});
+
+describe("linear in bfloat16", () => {
+  const bf16 = (...shape: number[]) => random(...shape).to("bfloat16");
+  /** The same numbers at an address that is no multiple of a vector, or of four bytes. */
+  const unaligned = (x: Tensor): Tensor => {
+    const room = ops.empty([x.numel + 1], { dtype: x.dtype });
+    return room
+      .narrow(0, 1, x.numel)
+      .view(...x.shape)
+      .copy_(x);
+  };
+
+  // Only our products promise it: libtorch's choose another order of sums for other batches.
+  it.skipIf(!capabilities().fastBf16).each([
+    [70, 45],
+    [576, 49],
+    [1701, 4],
+  ])("gives a row the same bits in any batch: %i inputs, %i outputs", (from, to) => {
+    const [x, weight] = [bf16(301, from), bf16(to, from)];
+    const whole = linear(x, weight).toArray();
+    for (const rows of [1, 2, 3, 4, 5, 7, 8, 9, 40]) {
+      const part = linear(x.narrow(0, 301 - rows, rows), weight).toArray();
+      expect(part).toEqual(whole.slice((301 - rows) * to));
+    }
+  });
+
+  it("takes views at any address", () => {
+    const [x, weight, bias] = [bf16(9, 70), bf16(45, 70), bf16(45)];
+    const wanted = linear(x, weight, bias).toArray();
+    expect(linear(unaligned(x), unaligned(weight), unaligned(bias)).toArray()).toEqual(wanted);
+  });
+
+  it("takes no rows, one row and one column", () => {
+    expect(linear(bf16(0, 70), bf16(45, 70)).shape).toEqual([0, 45]);
+    expect(
+      linear(ops.full([1, 1], 3, { dtype: "bfloat16" }), ops.full([1, 1], 0.5, { dtype: "bfloat16" })).item(),
+    ).toBe(1.5);
+  });
+
+  it("NaN and infinity reach the results of their row or output, and no other", () => {
+    const [x, weight] = [bf16(9, 70), bf16(45, 70)];
+    x.narrow(0, 2, 1).narrow(1, 69, 1).fill_(NaN);
+    x.narrow(0, 4, 1).narrow(1, 3, 1).fill_(Infinity);
+    weight.narrow(0, 44, 1).narrow(1, 0, 1).fill_(NaN);
+    for (const [i, y] of linear(x, weight).toArray().entries()) {
+      const [row, output] = [Math.floor(i / 45), i % 45];
+      if (row === 2 || output === 44) expect(y).toBeNaN();
+      else expect(Number.isFinite(y)).toBe(row !== 4);
+    }
   });
 });

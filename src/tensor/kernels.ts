@@ -67,7 +67,7 @@ const hasKernels = ({ device, dtype }: Placement): boolean =>
   device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
 
 let fastBf16: boolean | undefined;
-/** Whether the processor (or its emulation in tests) has AVX-512 bf16, which the attention kernels need. */
+/** Whether there are kernels for the processor's instructions (or their emulation in tests), which attention needs. */
 const hasBf16 = (): boolean => (fastBf16 ??= native().capabilities().fastBf16);
 
 /** Looks up rows of a table: (vocab, width), int64 (tokens) → (tokens, width). The backward pass adds to these rows only, without a dense gradient of zeros. */

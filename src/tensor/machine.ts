@@ -13,8 +13,12 @@ export const trim = (): void => native().trim();
 export const threads = (count?: number): number =>
   count === undefined ? native().threads() : native().threads(count);
 
+/** Measures the peak rate of the instruction sets that this processor has, in GFLOP/s of one thread. */
+export const peakRates = () => native().peakRates();
+
 /**
- * Reports what the engine supports on this machine. `cpu`: instruction set of our kernels; `libtorch`: its name for the
- * instruction set that it uses; PLUMBLINE_CPU caps both. `fastBf16`: whether the CPU computes faster in bfloat16.
+ * Reports what the engine supports on this machine. `cpu`: instruction set of our kernels, the fastest one of this
+ * processor; `libtorch`: its name for the instruction set that it uses. PLUMBLINE_CPU chooses both. `fastBf16`: whether our
+ * kernels compute here: then models are faster in bfloat16.
  */
 export const capabilities = () => native().capabilities();

@@ -1,5 +1,5 @@
 import { createRequire } from "node:module";
-import { findAddon } from "../../native/locate.mjs";
+import { emulated, findAddon } from "../../native/locate.mjs";
 import { TensorError } from "./error.ts";
 
 /** An argument in libtorch's schema of an operator. */
@@ -48,36 +48,49 @@ interface Native {
   trim(): void;
   memory(): { handles: number; generators: number; bytes: number; allocated?: number };
   capabilities(): { cuda: boolean; mps: boolean; cpu: CpuLevel; libtorch: string; fastBf16: boolean };
+  peakRates(): Partial<Record<CpuLevel, number>>;
 }
 
-/** Instruction sets that PLUMBLINE_CPU may cap the engine at, with the settings that cap libtorch, oneDNN and MKL. */
+/**
+ * Instruction sets that PLUMBLINE_CPU may cap the engine at, the best first, with the settings that cap libtorch, oneDNN
+ * and MKL.
+ */
 const levels = {
   avx512bf16: ["avx512", "AVX512_CORE_BF16", "AVX512"],
   avx512: ["avx512", "AVX512_CORE", "AVX512"],
   avx2: ["avx2", "AVX2", "AVX2"],
+  neonbf16: [],
+  neon: [],
   none: ["default", "SSE41", "SSE4_2"],
 } as const;
+
+/** All levels. */
+export const cpuLevelNames = Object.keys(levels) as CpuLevel[];
+
+/** The levels that processors of this kind may have; all of them where the addon emulates instructions. */
+export const cpuLevels = cpuLevelNames.filter(
+  (level) => emulated || level === "none" || level.startsWith("neon") === (process.arch === "arm64"),
+);
 
 /** Highest instruction set that the kernels use. */
 export type CpuLevel = keyof typeof levels;
 
-/** Caps the instruction sets by PLUMBLINE_CPU. @throws TensorError for an unknown value */
-function capInstructions(): void {
+/** Returns the environment that caps libtorch's instruction sets by PLUMBLINE_CPU. @throws TensorError for an unknown value */
+export function cappedEnvironment(): Record<string, string> {
   const cap = process.env.PLUMBLINE_CPU;
-  if (!cap) return;
-  if (!Object.hasOwn(levels, cap))
-    throw new TensorError(`PLUMBLINE_CPU=${cap}: use one of ${Object.keys(levels).join(", ")}`);
+  if (!cap) return {};
+  if (!(cpuLevels as string[]).includes(cap))
+    throw new TensorError(`PLUMBLINE_CPU=${cap}: use one of ${cpuLevels.join(", ")}`);
   const [aten, onednn, mkl] = levels[cap as CpuLevel];
-  process.env.ATEN_CPU_CAPABILITY = aten;
-  process.env.ONEDNN_MAX_CPU_ISA = onednn;
-  process.env.MKL_ENABLE_INSTRUCTIONS = mkl;
+  if (!aten || emulated) return {}; // libtorch cannot emulate
+  return { ATEN_CPU_CAPABILITY: aten, ONEDNN_MAX_CPU_ISA: onednn, MKL_ENABLE_INSTRUCTIONS: mkl };
 }
 
 /** Loads the addon with the environment that libtorch reads at its start. */
 function load(): Native {
   const path = findAddon();
   if (!path) throw new TensorError("the engine is not set up on this machine: run `npx plumbline setup`");
-  capInstructions();
+  Object.assign(process.env, cappedEnvironment());
   // Huge pages for large tensors make a training step a quarter faster, measured. libtorch reads this at its first allocation.
   process.env.THP_MEM_ALLOC_ENABLE ??= "1";
   // oneDNN and libtorch's layer over it each cache generated code for 1,024 matrix shapes. Every packed batch has a new

@@ -1,0 +1,2 @@
+#include "../../native/products.inl"
+#include "../../native/attention.inl"
