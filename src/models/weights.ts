@@ -42,7 +42,7 @@ export class PlainWeights implements Weights {
   linear(name: string, x: Tensor): Tensor {
     const weight = this.get(`${name}.weight`);
     const bias = this.find(`${name}.bias`);
-    return this.transposed ? ops.linear(x, weight.transpose(0, 1), { bias }) : linear(x, weight, bias);
+    return linear(x, this.transposed ? weight.transpose(0, 1) : weight, bias);
   }
 
   gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor {

@@ -1,4 +1,5 @@
 import { type DType, keep, ops, type Rng, scope, type Tensor } from "../tensor/index.ts";
+import { linear } from "./linear.ts";
 import type { LoraConfig } from "./lora-config.ts";
 
 /** A low-rank adapter of a linear layer: its weight becomes W + scale · b a. */
@@ -32,7 +33,7 @@ export function makeAdapter(
  * @param y (tokens, out) @param x (tokens, in)
  */
 export const addAdapterOutput = (y: Tensor, x: Tensor, { a, b, scale }: Adapter): Tensor =>
-  ops.addmm_(y, ops.linear(x, a), b.transpose(0, 1), { alpha: scale });
+  ops.add_(y, linear(linear(x, a), b), { alpha: scale });
 
 /** Computes what an adapter adds to its layer's weight: scale · b a, (out, in), float32. */
 export const deltaWeight = ({ a, b, scale }: Adapter): Tensor =>
