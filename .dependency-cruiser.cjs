@@ -62,7 +62,7 @@ module.exports = {
     ),
     only(
       "eval",
-      ["tensor", "math", "statistics", "models", "batch", "rewards", "rollout", "text", "data"],
+      ["tensor", "math", "statistics", "nn", "models", "batch", "rewards", "rollout", "text", "data"],
       "measures models",
     ),
     only("labels", ["data", "statistics"], "labels in SQL: no engine"),

@@ -6,9 +6,19 @@ import { Command, Option } from "commander";
 import { fetchSmolLm2 } from "../scripts/setup.mjs";
 import { formatNumber, formatTable } from "../src/cli/terminal.ts";
 import { loadModel } from "../src/models/pull.ts";
-import { type Comparison, comparisons, fullRows, type Input, promptsOf, readPairs } from "./jobs.ts";
+import { ops, scope } from "../src/tensor/index.ts";
+import {
+  type Comparison,
+  jobs as comparedJobs,
+  comparisonsIn,
+  fullRows,
+  type Input,
+  type PeerType,
+  promptsOf,
+  readPairs,
+} from "./jobs.ts";
 import { benchOps } from "./ops.ts";
-import { here, type Measured, measure } from "./process.ts";
+import { ggufOf, here, type Measured, measure } from "./process.ts";
 
 /** A line of the result. Memory is in GB, rates in `unit`. */
 interface Result {
@@ -27,7 +37,7 @@ interface Result {
   losses?: [ours: number[], theirs: number[]];
 }
 
-const jobs = [...new Set(comparisons.map(({ job }) => job)), "ops"];
+const jobs = [...comparedJobs, "ops"];
 const { job, peer, before, data, rounds, json } = new Command("bench")
   .addOption(new Option("--job <name>", "what to time").choices(jobs).makeOptionMandatory())
   .option("--peer <name>", "only peers whose name or setting has this in it")
@@ -88,18 +98,21 @@ async function compare(): Promise<Result[]> {
     const loaded = await loadModel("smollm2-135m-instruct", { dtype: "bfloat16" });
     loaded.save(model);
     const pairs = await readPairs(data, loaded.text, 512);
-    const common = { model, gguf: await fetchSmolLm2(), steps: 1, settings: {}, maxTokens: 0, peer: "" };
-    const inputOf = ({ input }: Comparison): Input => {
+    const quantised = await fetchSmolLm2();
+    const common = { model, gguf: "Q4_1", steps: 1, settings: {}, maxTokens: 0, peer: "" };
+    const inputOf = (comparison: Comparison): Input => {
+      const { input } = comparison;
       const batchSize = input.batchSize ?? 8;
       return {
         ...common,
         prompts: input.maxTokens ? promptsOf(loaded.text, pairs, batchSize, 35) : [],
-        pairs: input.peer === "rows" ? fullRows(loaded.text, pairs, 16, 256) : pairs.slice(0, 32),
+        pairs: input.peer?.startsWith("rows") ? fullRows(loaded.text, pairs, 16, 256) : pairs.slice(0, 32),
         ...input,
+        gguf: comparison.peer === "node-llama-cpp" ? ggufOf(quantised, input.gguf) : "",
         batchSize,
       };
     };
-    const selected = comparisons.filter(
+    const selected = comparisonsIn(peerType()).filter(
       (comparison) =>
         comparison.job === job && (!peer || `${comparison.peer} ${comparison.setting}`.includes(peer)),
     );
@@ -111,11 +124,28 @@ async function compare(): Promise<Result[]> {
   }
 }
 
+/** Chooses the type of the peers: the one in which libtorch, which they use too, multiplies faster here. */
+function peerType(): PeerType {
+  const seconds = (["bfloat16", "float32"] as const).map((dtype) =>
+    scope(() => {
+      const [x, weight] = [ops.ones([512, 1024]).to(dtype), ops.ones([1024, 1024]).to(dtype)];
+      let best = Infinity;
+      for (let i = 0; i < 10; i++) {
+        const start = performance.now();
+        scope(() => ops.linear(x, weight));
+        best = Math.min(best, performance.now() - start);
+      }
+      return best;
+    }),
+  ) as [number, number];
+  return seconds[0] < seconds[1] ? "bf16" : "float32";
+}
+
 /** The comparisons that differ on plumbline's side, with plumbline in another checkout as the peer. */
 function againstCheckout(selected: readonly Comparison[], checkout: string): Comparison[] {
   const distinct = new Map(
     selected.map((comparison) => [
-      JSON.stringify({ ...comparison.input, peer: comparison.input.peer === "rows" }),
+      JSON.stringify({ ...comparison.input, peer: comparison.input.peer?.startsWith("rows"), gguf: "" }),
       comparison,
     ]),
   );

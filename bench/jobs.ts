@@ -12,7 +12,7 @@ export interface Pair {
 
 /** Input of both sides of a comparison. */
 export interface Input {
-  /** Model in Hugging Face layout, bfloat16; `gguf` is the same model as a GGUF file. */
+  /** Model in Hugging Face layout, bfloat16; `gguf`: the same weights as a GGUF file of this type. */
   model: string;
   gguf: string;
   prompts: number[][];
@@ -82,23 +82,25 @@ const peer = (environment: string, script: string) => () =>
 const trl = (script: string) => peer("trl-1.16", script);
 const oldTrl = peer("trl-0.11", "ppo");
 
-const rollout = (batch: number): Comparison[] => [
+const rollout = (batch: number, dtype: PeerType): Comparison[] => [
   {
     job: "rollout",
     peer: "transformers",
-    setting: `batch ${batch}, bf16`,
+    setting: `batch ${batch}, ${dtype}`,
     unit: "tokens/s",
-    input: { batchSize: batch, maxTokens: 64 },
+    input: { batchSize: batch, maxTokens: 64, peer: dtype },
     theirs: trl("generate"),
   },
-  {
-    job: "rollout",
-    peer: "node-llama-cpp",
-    setting: `batch ${batch}, Q4_1`,
-    unit: "tokens/s",
-    input: { batchSize: batch, maxTokens: 64 },
-    theirs: () => [process.execPath, nodeScript("node-llama-cpp")],
-  },
+  ...["Q4_1", "Q8_0", "BF16"].map(
+    (gguf): Comparison => ({
+      job: "rollout",
+      peer: "node-llama-cpp",
+      setting: `batch ${batch}, ${gguf}`,
+      unit: "tokens/s",
+      input: { batchSize: batch, maxTokens: 64, gguf },
+      theirs: () => [process.execPath, nodeScript("node-llama-cpp")],
+    }),
+  ),
 ];
 
 /** With `lora`, plumbline trains adapters while the peer trains all weights: that line compares memory. */
@@ -111,10 +113,20 @@ const ppo = (setting: string, critic: string, lora?: Record<string, never>): Com
   theirs: oldTrl,
 });
 
-export const comparisons: Comparison[] = [
-  ...rollout(8),
-  ...rollout(32),
-  ...["bf16 weights", "bf16 autocast", "bf16 weights, packing"].map(
+/** Type that a peer computes in. */
+export type PeerType = "bf16" | "float32";
+
+/** Names of the jobs. */
+export const jobs = ["rollout", "sft", "reward", "dpo", "ppo"];
+
+/** Comparisons with peers that compute in the type that is faster for libtorch on this machine. */
+export const comparisonsIn = (dtype: PeerType): Comparison[] => [
+  ...rollout(8, dtype),
+  ...rollout(32, dtype),
+  ...(dtype === "bf16"
+    ? ["bf16 weights", "bf16 autocast", "bf16 weights, packing"]
+    : ["float32", "float32, packing"]
+  ).map(
     (setting): Comparison => ({
       job: "sft",
       peer: "TRL 1.16",
@@ -127,12 +139,12 @@ export const comparisons: Comparison[] = [
   {
     job: "sft",
     peer: "transformers loop",
-    setting: "rows of 256 tokens, bf16 weights",
+    setting: `rows of 256 tokens, ${dtype}`,
     unit: "tokens/s",
-    input: { batchSize: 4, peer: "rows", settings: { trainOnPrompt: true } },
+    input: { batchSize: 4, peer: `rows, ${dtype}`, settings: { trainOnPrompt: true } },
     theirs: trl("loop"),
   },
-  ...["bf16 weights", "bf16 autocast"].map(
+  ...(dtype === "bf16" ? ["bf16 weights", "bf16 autocast"] : ["float32"]).map(
     (setting): Comparison => ({
       job: "reward",
       peer: "TRL 1.16",
@@ -143,7 +155,7 @@ export const comparisons: Comparison[] = [
     }),
   ),
   // In float32, so that rounding does not hide differences between the loss curves.
-  ...["bf16 weights", "bf16 autocast", "float32"].map(
+  ...(dtype === "bf16" ? ["bf16 weights", "bf16 autocast", "float32"] : ["float32"]).map(
     (setting): Comparison => ({
       job: "dpo",
       peer: "TRL 1.16",
@@ -154,7 +166,7 @@ export const comparisons: Comparison[] = [
     }),
   ),
   ppo("textbook", "shared"),
-  ppo("batched, bf16", "shared"),
-  ppo("batched, bf16", "separate"),
-  ppo("batched, bf16", "shared", {}),
+  ppo(`batched, ${dtype}`, "shared"),
+  ppo(`batched, ${dtype}`, "separate"),
+  ppo(`batched, ${dtype}`, "shared", {}),
 ];

@@ -1,7 +1,7 @@
 // Plumbline's side of a comparison: `ours.ts JOB INPUT.json` does the job once in a separate process, and prints its time and memory.
 import { readFileSync } from "node:fs";
 import { shuffled } from "../src/data/split.ts";
-import { matmulPeak } from "../src/eval/cost.ts";
+import { peakFlops } from "../src/eval/cost.ts";
 import type { Model } from "../src/models/model.ts";
 import { loadModel } from "../src/models/pull.ts";
 import { generate } from "../src/rollout/generate.ts";
@@ -17,7 +17,7 @@ import type { Measured } from "./process.ts";
 
 const [job = "", file = ""] = process.argv.slice(2);
 const input = JSON.parse(readFileSync(file, "utf8")) as Input;
-const model = await loadModel(input.model, { dtype: "bfloat16" });
+const model = await loadModel(input.model);
 
 const timed = async (work: () => unknown): Promise<number> => {
   const began = performance.now();
@@ -92,10 +92,10 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
     const data = pairs.map(({ prompt, chosen }) => ({ prompt, completion: chosen }));
     const sequences = pairs.map((pair) => lengthOf(pair, pair.chosen));
     const flops = trainingFlops(model, sequences);
+    const peak = peakFlops();
     const seconds = await trained(
       sft({
         model: released(),
-        dtype: "bfloat16",
         data,
         epochs: 1,
         batchSize,
@@ -108,7 +108,7 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
     return {
       seconds,
       tokens: total(sequences),
-      mfu: flops / seconds / (await matmulPeak("bfloat16")),
+      ...(peak === undefined ? {} : { mfu: flops / seconds / peak }),
     };
   },
 
@@ -123,7 +123,6 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
     const seconds = await trained(
       reward({
         model: released(),
-        dtype: "bfloat16",
         data,
         epochs: 1,
         batchSize,
@@ -148,7 +147,6 @@ const jobs: Record<string, () => Promise<Omit<Measured, "gb">>> = {
     const sequences = pairs.flatMap((pair) => [lengthOf(pair, pair.chosen), lengthOf(pair, pair.rejected)]);
     const training = dpo({
       model: released(),
-      dtype: "bfloat16",
       data,
       epochs: 1,
       batchSize,

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cacheDir } from "../native/locate.mjs";
+import { cappedEnvironment } from "../src/tensor/native.ts";
 
 /** Result of a measured process, which it prints as its last line. */
 export interface Measured {
@@ -29,7 +30,7 @@ function run(command: string, args: readonly string[], cwd?: string): string {
     encoding: "utf8",
     maxBuffer: 1e8,
     timeout,
-    env: { ...process.env, HF_HUB_OFFLINE: "1", TOKENIZERS_PARALLELISM: "false" },
+    env: { ...process.env, ...cappedEnvironment(), HF_HUB_OFFLINE: "1", TOKENIZERS_PARALLELISM: "false" },
   });
   if (done.status !== 0)
     throw new Error(`${command} ${args.join(" ")} failed (${done.status ?? done.signal}):\n${done.stderr}`);
@@ -62,6 +63,16 @@ export function python(name: string): string {
     run(join(made, "bin", "python"), ["-m", "pip", "install", "--quiet", "-r", packages]);
   });
   return join(folder, "bin", "python");
+}
+
+/** Returns the path of a GGUF file's weights in another type. */
+export function ggufOf(path: string, type = "Q4_1"): string {
+  if (type === "Q4_1") return path;
+  const script = here("peers/gguf-type.py");
+  const folder = prepared(`gguf-${type}`, script, (made) => {
+    run(python("gguf"), [script, path, join(made, "model.gguf"), type]);
+  });
+  return join(folder, "model.gguf");
 }
 
 /** Returns the path of a script next to a node_modules with exactly the packages of peers/NAME.json. */

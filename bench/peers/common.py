@@ -9,6 +9,9 @@ from transformers import AutoTokenizer
 
 torch.manual_seed(1)
 INPUT = json.loads(open(sys.argv[1]).read())
+SETTING = INPUT["peer"]
+AUTOCAST = "autocast" in SETTING
+WEIGHTS = torch.bfloat16 if "bf16" in SETTING and not AUTOCAST else torch.float32
 
 
 def tokenizer():

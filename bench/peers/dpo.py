@@ -6,19 +6,17 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
 
-from common import INPUT, count, finish, timed, tokenizer
+from common import AUTOCAST, INPUT, WEIGHTS, count, finish, timed, tokenizer
 
-setting = INPUT["peer"]
 tok = tokenizer()
-weights = torch.bfloat16 if setting == "bf16 weights" else torch.float32
-model = AutoModelForCausalLM.from_pretrained(INPUT["model"], dtype=weights)
+model = AutoModelForCausalLM.from_pretrained(INPUT["model"], dtype=WEIGHTS)
 data = Dataset.from_list([
     {"prompt": p["prompt"], **{side: [{"role": "assistant", "content": p[side]}] for side in ("chosen", "rejected")}}
     for p in INPUT["pairs"]
 ])
 args = DPOConfig(
     output_dir=tempfile.mkdtemp(), num_train_epochs=1, per_device_train_batch_size=INPUT["batchSize"],
-    learning_rate=1e-5, lr_scheduler_type="constant", max_length=512, bf16=setting == "bf16 autocast",
+    learning_rate=1e-5, lr_scheduler_type="constant", max_length=512, bf16=AUTOCAST,
     gradient_checkpointing=False, use_cpu=True, report_to=[], save_strategy="no", logging_steps=1, disable_tqdm=True,
 )
 

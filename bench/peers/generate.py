@@ -1,11 +1,11 @@
-"""transformers' generate in bfloat16, one left-padded batch. Usage: generate.py INPUT.json"""
+"""transformers' generate in the type of the setting, one left-padded batch. Usage: generate.py INPUT.json"""
 import torch
 from transformers import AutoModelForCausalLM
 
-from common import INPUT, finish, timed, tokenizer
+from common import INPUT, WEIGHTS, finish, timed, tokenizer
 
 tok = tokenizer()
-model = AutoModelForCausalLM.from_pretrained(INPUT["model"], dtype=torch.bfloat16).eval()
+model = AutoModelForCausalLM.from_pretrained(INPUT["model"], dtype=WEIGHTS).eval()
 batch = tok.pad({"input_ids": INPUT["prompts"]}, padding_side="left", return_tensors="pt")
 
 

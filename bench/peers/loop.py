@@ -1,11 +1,11 @@
-"""A bare training loop on transformers in bfloat16: full rows, no padding, nothing around it. Usage: loop.py INPUT.json"""
+"""A bare training loop on transformers: full rows, no padding, nothing around it. Usage: loop.py INPUT.json"""
 import torch
 from transformers import AutoModelForCausalLM
 
-from common import INPUT, conversation, finish, timed, tokenizer
+from common import INPUT, WEIGHTS, conversation, finish, timed, tokenizer
 
 tok = tokenizer()
-model = AutoModelForCausalLM.from_pretrained(INPUT["model"], dtype=torch.bfloat16).train()
+model = AutoModelForCausalLM.from_pretrained(INPUT["model"], dtype=WEIGHTS).train()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 texts = [tok.apply_chat_template(conversation(p, "chosen"), tokenize=False).removesuffix("\n") for p in INPUT["pairs"]]
 rows = torch.tensor(tok(texts, add_special_tokens=False)["input_ids"])

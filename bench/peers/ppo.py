@@ -2,12 +2,11 @@
 import torch
 from trl import AutoModelForCausalLMWithValueHead, PPOConfig, PPOTrainer
 
-from common import INPUT, finish, timed, tokenizer
+from common import INPUT, SETTING, WEIGHTS, finish, timed, tokenizer
 
-textbook = INPUT["peer"] == "textbook"
+textbook = SETTING == "textbook"
 tok = tokenizer()
-dtype = torch.float32 if textbook else torch.bfloat16
-load = lambda: AutoModelForCausalLMWithValueHead.from_pretrained(INPUT["model"], torch_dtype=dtype)
+load = lambda: AutoModelForCausalLMWithValueHead.from_pretrained(INPUT["model"], torch_dtype=WEIGHTS)
 policy, reference = load(), load()
 config = PPOConfig(
     learning_rate=1e-5, batch_size=len(INPUT["prompts"]), mini_batch_size=2, ppo_epochs=4, log_with=None,

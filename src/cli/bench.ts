@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { growthExponent, matmulPeak, memoryRate, samplingCost, trainingCost } from "../eval/cost.ts";
+import { growthExponent, memoryRate, productRates, samplingCost, trainingCost } from "../eval/cost.ts";
 import { loadModel } from "../models/pull.ts";
-import { capabilities, threads } from "../tensor/index.ts";
+import { capabilities, peakRates, threads } from "../tensor/index.ts";
 import { dtypeOption } from "./options.ts";
 import { formatNumber, formatTable, Progress, print } from "./terminal.ts";
 
@@ -22,14 +22,7 @@ export const define = (command: Command): Command =>
     .action(async ({ model: name, dtype, json }) => {
       const progress = new Progress(json === true);
       progress.line("measuring the machine");
-      const { cpu, fastBf16 } = capabilities();
-      const machine = {
-        instructions: cpu,
-        threads: threads(),
-        bfloat16: (await matmulPeak("bfloat16")) / 1e9,
-        float32: (await matmulPeak("float32")) / 1e9,
-        memory: (await memoryRate()) / 1e9,
-      };
+      const machine = await measureMachine();
       const costs: Cost[] = [];
       if (name !== undefined) {
         const model = (await loadModel(name, dtype ? { dtype } : {})).clone();
@@ -44,15 +37,7 @@ export const define = (command: Command): Command =>
         for (const length of [64, 128]) await add("sampling", 16, length);
       }
       if (json) return console.log(JSON.stringify({ machine, costs }));
-      print(
-        formatTable([
-          ["threads", String(machine.threads)],
-          ["instructions", machine.instructions],
-          ["bfloat16 products", `${formatNumber(machine.bfloat16)} GFLOP/s${bfloat16Note(fastBf16)}`],
-          ["float32 products", `${formatNumber(machine.float32)} GFLOP/s`],
-          ["memory, read and written", `${formatNumber(machine.memory)} GB/s`],
-        ]),
-      );
+      printMachine(machine);
       if (!costs.length) return;
       print("");
       print(
@@ -87,5 +72,62 @@ export const define = (command: Command): Command =>
       );
     });
 
-const bfloat16Note = (isFast: boolean): string =>
-  isFast ? ": models are computed in bfloat16" : ": models are computed in float32";
+type Machine = Awaited<ReturnType<typeof measureMachine>>;
+
+async function measureMachine() {
+  const { cpu, fastBf16 } = capabilities();
+  return {
+    instructions: cpu,
+    threads: threads(),
+    /** GFLOP/s of all threads, by instruction set. */
+    peaks: Object.fromEntries(Object.entries(peakRates()).map(([set, rate]) => [set, rate * threads()])),
+    products: await productRates(),
+    memory: (await memoryRate()) / 1e9,
+    dtype: fastBf16 ? "bfloat16" : "float32",
+  };
+}
+
+function printMachine(machine: Machine): void {
+  print(
+    formatTable([
+      ["threads", String(machine.threads)],
+      ["instructions", `${machine.instructions}, ${reason(machine.instructions)}`],
+      ...Object.entries(machine.peaks).map(([set, peak]) => [
+        `peak of ${set}`,
+        `${formatNumber(peak)} GFLOP/s`,
+      ]),
+      ["memory, read and written", `${formatNumber(machine.memory)} GB/s`],
+      ["models are computed in", `${machine.dtype}, ${dtypeReason(machine)}`],
+    ]),
+  );
+  print("\nlinear layers, GFLOP/s");
+  print(
+    formatTable([
+      ["pass", "rows × inputs × outputs", "plumbline", "libtorch, float32", "libtorch, bfloat16"],
+      ...machine.products.map(({ pass, rows, inputs, outputs, ours, float32, bfloat16 }) => [
+        pass,
+        `${rows} × ${inputs} × ${outputs}`,
+        ...[ours, float32, bfloat16].map((rate) => formatNumber(rate / 1e9)),
+      ]),
+    ]),
+  );
+}
+
+/** Explains why this instruction set is used. */
+function reason(cpu: string): string {
+  const requested = process.env.PLUMBLINE_CPU;
+  if (requested) return `chosen by PLUMBLINE_CPU=${requested}`;
+  return cpu === "none"
+    ? "as there are no kernels for this processor"
+    : "the fastest here; PLUMBLINE_CPU chooses another";
+}
+
+/** Explains why models are computed in this type. */
+function dtypeReason({ products, dtype }: Machine): string {
+  if (dtype === "float32") return "as there are no kernels for bfloat16";
+  const ratio = (rows: number) => {
+    const product = products.find((product) => product.pass === "forward" && product.rows === rows);
+    return product ? formatNumber(product.ours / product.float32) : "";
+  };
+  return `${ratio(8)} times as fast as float32 with 8 rows, ${ratio(1024)} times with 1024`;
+}
