@@ -75,7 +75,7 @@ END
 BEGIN("avx512f,avx512bw,avx512vl,avx512dq,bmi2,fma")
 namespace avx512 {
 #define LANES 16
-#define DOT 0
+#define DOT 0  // and STREAM as above
 #include "simd.h"
 #include KERNELS
 #undef LANES

@@ -3,6 +3,8 @@
 #pragma once
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <exception>
 

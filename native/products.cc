@@ -4,7 +4,6 @@
 
 #include "parallel.h"
 
-
 #define KERNELS "products.inl"
 #include "levels.h"
 

@@ -7,8 +7,7 @@
 typedef float F __attribute__((vector_size(4 * LANES)));
 typedef int32_t I __attribute__((vector_size(4 * LANES)));
 typedef uint32_t U __attribute__((vector_size(4 * LANES)));
-typedef uint16_t H __attribute__((vector_size(2 * LANES)));   // bfloat16 numbers
-typedef uint16_t HH __attribute__((vector_size(4 * LANES)));  // twice as many: what fills a vector
+typedef uint16_t H __attribute__((vector_size(2 * LANES)));  // bfloat16 numbers
 
 template <class V>
 INLINE V load(const void* from) { V to; __builtin_memcpy(&to, from, sizeof to); return to; }
@@ -22,7 +21,6 @@ template <class V, class T>
 INLINE void storeFirst(T* to, V x, int64_t count) { __builtin_memcpy(to, &x, sizeof(T) * count); }
 
 INLINE F broadcast(float x) { return x - F{}; }
-INLINE I broadcast(int32_t x) { return x - I{}; }
 
 INLINE F widen(H x) { return (F)(__builtin_convertvector(x, U) << 16); }
 
@@ -134,9 +132,6 @@ void product(int64_t rows, int64_t columns, const Item* a, int64_t aRow, int64_t
 }
 
 // Items of rows for sums over rows: (rows / kPerItem, width). A null row stands for zeros.
-INLINE void copyNumber(uint16_t x, uint16_t& to) { to = x; }
-INLINE void copyNumber(uint16_t x, float& to) { to = wide(x); }
-INLINE void copyNumber(float x, float& to) { to = x; }
 template <class Row, class To>
 INLINE void packRows(Row row, int64_t rows, int64_t width, To* out) {
   for (int64_t r = 0; r < rows; r += kPerItem, out += width) {
@@ -149,7 +144,9 @@ INLINE void packRows(Row row, int64_t rows, int64_t width, To* out) {
       for (int64_t c = 0; c < width; c++) out[c] = (one ? one[c] : 0) | Item(two ? two[c] : 0) << 16;
 #else
     if (one)
-      for (int64_t c = 0; c < width; c++) copyNumber(one[c], out[c]);
+      for (int64_t c = 0; c < width; c++)
+        if constexpr (sizeof(To) == sizeof *one) out[c] = one[c];
+        else out[c] = toNumber(one[c]);
     else
       for (int64_t c = 0; c < width; c++) out[c] = 0;
 #endif

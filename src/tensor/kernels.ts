@@ -66,9 +66,9 @@ interface Placement {
 const hasKernels = ({ device, dtype }: Placement): boolean =>
   device === "cpu" && (dtype === "bfloat16" || dtype === "float32");
 
-let fastBf16: boolean | undefined;
+let vectorKernels: boolean | undefined;
 /** Whether there are kernels for the processor's instructions (or their emulation in tests), which attention needs. */
-const hasBf16 = (): boolean => (fastBf16 ??= native().capabilities().fastBf16);
+const hasVectorKernels = (): boolean => (vectorKernels ??= native().capabilities().fastBf16);
 
 /** Looks up rows of a table: (vocab, width), int64 (tokens) → (tokens, width). The backward pass adds to these rows only, without a dense gradient of zeros. */
 export const embedding = (table: Tensor, ids: Tensor) =>
@@ -130,6 +130,6 @@ export const cachedAttention = (model: Placement) => (hasKernels(model) ? fused.
  * in the same order, so that a token has the same bits in sampling and in training.
  */
 export const packedAttention = ({ device, dtype, headDim }: Placement & { headDim: number }) =>
-  device === "cpu" && dtype === "bfloat16" && headDim % 16 === 0 && hasBf16()
+  device === "cpu" && dtype === "bfloat16" && headDim % 16 === 0 && hasVectorKernels()
     ? { attend: fused.attention, store: fused.store_tokens_, step: fused.attend_step }
     : null;
