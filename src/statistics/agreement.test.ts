@@ -144,17 +144,17 @@ describe("an agreement's summary", () => {
       const other = i % 2 ? "no" : "yes";
       return `i${i} ann ${truth}\ni${i} bob ${truth}\ni${i} cat ${i % 3 ? other : truth}`;
     });
-    const found = measureAgreement(parseLabels(rows.join("\n")), "nominal");
-    expect(found).toMatchObject({ items: 20, labelers: 3, ratings: 60, rated: 20 });
-    expect(found.pairs.map(({ a, b }) => `${a} ${b}`).at(-1)).toBe("ann bob");
-    expect(found.pairs.at(-1)?.kappa).toBe(1);
-    expect(found.worst).toHaveLength(13);
-    expect(found.worst[0]?.labels.join()).toMatch(/ann: .*bob: .*cat: /);
-    expect(found.alert).toMatch(/agree little/);
-    expect(found.alert).toMatch(
+    const summary = measureAgreement(parseLabels(rows.join("\n")), "nominal");
+    expect(summary).toMatchObject({ items: 20, labelers: 3, ratings: 60, rated: 20 });
+    expect(summary.pairs.map(({ a, b }) => `${a} ${b}`).at(-1)).toBe("ann bob");
+    expect(summary.pairs.at(-1)?.kappa).toBe(1);
+    expect(summary.worst).toHaveLength(13);
+    expect(summary.worst[0]?.labels.join()).toMatch(/ann: .*bob: .*cat: /);
+    expect(summary.alert).toMatch(/agree little/);
+    expect(summary.alert).toMatch(
       /(ann|bob) and cat \(alike on 35 % of 20\), (ann|bob) and cat \(alike on 35 % of 20\)$/,
     );
-    const { value } = found.alpha;
+    const { value } = summary.alpha;
     expect(value && value.low < value.value && value.value < value.high).toBe(true);
   });
 
