@@ -5,8 +5,9 @@ import { join, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { fetchSmolLm2 } from "../scripts/setup.mjs";
 import { formatNumber, formatTable } from "../src/cli/terminal.ts";
+import { fastestSeconds } from "../src/eval/cost.ts";
 import { loadModel } from "../src/models/pull.ts";
-import { ops, scope } from "../src/tensor/index.ts";
+import { type DType, keep, ops, scope } from "../src/tensor/index.ts";
 import {
   type Comparison,
   jobs as comparedJobs,
@@ -99,20 +100,19 @@ async function compare(): Promise<Result[]> {
     loaded.save(model);
     const pairs = await readPairs(data, loaded.text, 512);
     const quantised = await fetchSmolLm2();
-    const common = { model, gguf: "Q4_1", steps: 1, settings: {}, maxTokens: 0, peer: "" };
-    const inputOf = (comparison: Comparison): Input => {
-      const { input } = comparison;
+    const common = { model, steps: 1, settings: {}, maxTokens: 0, peer: "" };
+    const inputOf = ({ input, ggufType }: Comparison): Input => {
       const batchSize = input.batchSize ?? 8;
       return {
         ...common,
         prompts: input.maxTokens ? promptsOf(loaded.text, pairs, batchSize, 35) : [],
-        pairs: input.peer?.startsWith("rows") ? fullRows(loaded.text, pairs, 16, 256) : pairs.slice(0, 32),
+        pairs: takesRows(input) ? fullRows(loaded.text, pairs, 16, 256) : pairs.slice(0, 32),
         ...input,
-        gguf: comparison.peer === "node-llama-cpp" ? ggufOf(quantised, input.gguf) : "",
+        gguf: ggufType ? ggufOf(quantised, ggufType) : "",
         batchSize,
       };
     };
-    const selected = comparisonsIn(peerType()).filter(
+    const selected = comparisonsIn(await peerType()).filter(
       (comparison) =>
         comparison.job === job && (!peer || `${comparison.peer} ${comparison.setting}`.includes(peer)),
     );
@@ -125,31 +125,30 @@ async function compare(): Promise<Result[]> {
 }
 
 /** Chooses the type of the peers: the one in which libtorch, which they use too, multiplies faster here. */
-function peerType(): PeerType {
-  const seconds = (["bfloat16", "float32"] as const).map((dtype) =>
-    scope(() => {
-      const [x, weight] = [ops.ones([512, 1024]).to(dtype), ops.ones([1024, 1024]).to(dtype)];
-      let best = Infinity;
-      for (let i = 0; i < 10; i++) {
-        const start = performance.now();
-        scope(() => ops.linear(x, weight));
-        best = Math.min(best, performance.now() - start);
-      }
-      return best;
-    }),
-  ) as [number, number];
-  return seconds[0] < seconds[1] ? "bf16" : "float32";
+async function peerType(): Promise<PeerType> {
+  const seconds = async (dtype: DType) => {
+    const x = scope(() => keep(ops.ones([1024, 1024]).to(dtype)));
+    const fastest = await fastestSeconds(() => scope(() => void ops.matmul(x, x)), 10);
+    x.dispose();
+    return fastest;
+  };
+  return (await seconds("bfloat16")) < (await seconds("float32")) ? "bf16" : "float32";
+}
+
+/** Whether both sides train on full rows of tokens. */
+function takesRows({ peer = "" }: Partial<Input>): boolean {
+  return peer.startsWith("rows");
 }
 
 /** The comparisons that differ on plumbline's side, with plumbline in another checkout as the peer. */
 function againstCheckout(selected: readonly Comparison[], checkout: string): Comparison[] {
   const distinct = new Map(
     selected.map((comparison) => [
-      JSON.stringify({ ...comparison.input, peer: comparison.input.peer?.startsWith("rows"), gguf: "" }),
+      JSON.stringify({ ...comparison.input, peer: takesRows(comparison.input) }),
       comparison,
     ]),
   );
-  return [...distinct.values()].map((comparison) => ({
+  return [...distinct.values()].map(({ ggufType: _, ...comparison }) => ({
     ...comparison,
     peer: "before",
     theirs: () => [process.execPath, tsx, resolve(checkout, "bench/ours.ts"), comparison.job],

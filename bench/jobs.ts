@@ -12,7 +12,7 @@ export interface Pair {
 
 /** Input of both sides of a comparison. */
 export interface Input {
-  /** Model in Hugging Face layout, bfloat16; `gguf`: the same weights as a GGUF file of this type. */
+  /** Model in Hugging Face layout, bfloat16; `gguf`: the same weights as a GGUF file. */
   model: string;
   gguf: string;
   prompts: number[][];
@@ -33,6 +33,8 @@ export interface Comparison {
   setting: string;
   unit: "tokens/s" | "s/step";
   input: Partial<Input>;
+  /** Type of the GGUF file's weights, for peers that read it. */
+  ggufType?: string;
   /** Command and first arguments of the peer's process; the input file is the last argument. */
   theirs: () => [string, ...string[]];
 }
@@ -92,12 +94,13 @@ const rollout = (batch: number, dtype: PeerType): Comparison[] => [
     theirs: trl("generate"),
   },
   ...["Q4_1", "Q8_0", "BF16"].map(
-    (gguf): Comparison => ({
+    (ggufType): Comparison => ({
       job: "rollout",
       peer: "node-llama-cpp",
-      setting: `batch ${batch}, ${gguf}`,
+      setting: `batch ${batch}, ${ggufType}`,
       unit: "tokens/s",
-      input: { batchSize: batch, maxTokens: 64, gguf },
+      input: { batchSize: batch, maxTokens: 64 },
+      ggufType,
       theirs: () => [process.execPath, nodeScript("node-llama-cpp")],
     }),
   ),

@@ -66,7 +66,7 @@ export function python(name: string): string {
 }
 
 /** Returns the path of a GGUF file's weights in another type. */
-export function ggufOf(path: string, type = "Q4_1"): string {
+export function ggufOf(path: string, type: string): string {
   if (type === "Q4_1") return path;
   const script = here("peers/gguf-type.py");
   const folder = prepared(`gguf-${type}`, script, (made) => {

@@ -17,7 +17,7 @@ import {
 } from "../tensor/index.ts";
 
 /** Measures the fastest of several runs, in seconds: the one that other processes disturbed least. */
-async function fastestSeconds(work: () => unknown, times = 3): Promise<number> {
+export async function fastestSeconds(work: () => unknown, times = 3): Promise<number> {
   let fastest = Infinity;
   for (let i = 0; i < times; i++) {
     const start = performance.now();
