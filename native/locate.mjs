@@ -19,18 +19,24 @@ const source = (name) => fileURLToPath(new URL(name, import.meta.url));
 /** Sources of the addon. */
 export const addonSources = ["addon.cc", "cpu.cc", "kernels.cc", "attention.cc", "products.cc"].map(source);
 
+/**
+ * Compiler flags of the kernels. Without `-fno-trapping-math` GCC leaves loops with conditions scalar on AVX2: the
+ * activations, softmax and its gradient. Results are the same.
+ */
+export const kernelFlags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-std=c++20", "-w"];
+
 /** Whether the addon emulates instruction sets (native/levels.h), for the tests of machines that lack them. */
 export const emulated = process.env.PLUMBLINE_EMULATE === "1";
 
 /** Folder of the addon built from these sources; contains plumbline.node after set-up. */
 export function addonDir() {
   const hash = createHash("sha256").update(torchVersion);
-  // The hash of the sources names the build, so that clones and versions can share a cache.
+  // The hash of sources and flags names the build, so that clones and versions can share a cache.
   for (const name of readdirSync(source(".")).sort())
     if (/\.(cc|h|inl)$/.test(name)) hash.update(readFileSync(source(name)));
   for (const setting of ["PLUMBLINE_LIBTORCH", "CXX"])
     hash.update(`${setting}=${process.env[setting] ?? ""}`);
-  hash.update(process.platform + process.arch);
+  hash.update(process.platform + process.arch + kernelFlags.join(" "));
   if (emulated) hash.update("emulated");
   return join(cacheDir(), `addon-${hash.digest("hex").slice(0, 16)}`);
 }

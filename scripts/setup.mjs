@@ -17,7 +17,15 @@ import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { addonDir, addonSources, cacheDir, emulated, findAddon, torchVersion } from "../native/locate.mjs";
+import {
+  addonDir,
+  addonSources,
+  cacheDir,
+  emulated,
+  findAddon,
+  kernelFlags,
+  torchVersion,
+} from "../native/locate.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -275,7 +283,7 @@ async function buildAddon() {
   const lib = join(libtorch, "lib");
   const run = promisify(execFile);
   const flags = [
-    ...["-O3", "-fno-math-errno", "-fopenmp-simd", "-std=c++20", "-fPIC", "-w"],
+    ...[...kernelFlags, "-fPIC"],
     ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", ...(emulated ? ["-DPLUMBLINE_EMULATE"] : [])],
     ...[
       join(packages, "node-addon-api"),

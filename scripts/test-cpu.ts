@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kernelFlags } from "../native/locate.mjs";
 import { type CpuLevel, cpuLevelNames, native } from "../src/tensor/native.ts";
 
 const kernels = ["src/nn", "src/models/attention.test.ts", "src/stages/ppo/sampled-states.test.ts"];
@@ -47,9 +48,8 @@ function testAlone(
   }
   const folder = mkdtempSync(join(tmpdir(), "kernels-"));
   const program = join(folder, "kernels");
-  const flags = ["-O3", "-fno-math-errno", "-fopenmp-simd", "-std=c++20", "-w", "-static"];
   const [command = "", ...options] = compiler;
-  run(command, [...options, ...flags, "test/kernels/kernels.cc", "native/cpu.cc", "-o", program]);
+  run(command, [...options, ...kernelFlags, "-static", "test/kernels/kernels.cc", "native/cpu.cc", "-o", program]);
   for (const [runner = program, ...args] of runners)
     run(runner, runner === program ? [] : [...args, program]);
   rmSync(folder, { recursive: true });
