@@ -10,38 +10,37 @@
 
 extern "C" {
 void GOMP_parallel(void (*work)(void*), void* data, unsigned threads, unsigned flags);
-int omp_get_num_threads();
-int omp_get_thread_num();
 int omp_in_parallel();
 }
 
 namespace parallel {
 
 // Calls work(first, end) on parts of [begin, end) at once, each of `grain` numbers or more, and rethrows what one of the
-// calls throws. Nested loops are serial.
+// calls throws. Threads take the next part when they are done with one: cores differ in speed, and other processes slow
+// some of them down. Nested loops are serial.
 template <class Work>
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
   if (begin >= end) return;
   if (end - begin <= grain || omp_in_parallel() || at::get_num_threads() == 1) return work(begin, end);
+  constexpr int64_t partsPerThread = 4;
+  const int64_t parts = std::min(partsPerThread * at::get_num_threads(), (end - begin + grain - 1) / grain);
   struct Loop {
-    int64_t begin, end, grain;
+    int64_t end, size;
     const Work& work;
+    std::atomic<int64_t> next;
     std::atomic_flag failed = ATOMIC_FLAG_INIT;
     std::exception_ptr error;
-  } loop{begin, end, grain, work};
-  const auto runPart = [](void* data) {
+  } loop{end, (end - begin + parts - 1) / parts, work, begin};
+  const auto takeParts = [](void* data) {
     auto& loop = *static_cast<Loop*>(data);
-    const int64_t count = loop.end - loop.begin, most = (count + loop.grain - 1) / loop.grain;
-    const int64_t parts = std::min<int64_t>(omp_get_num_threads(), most), size = (count + parts - 1) / parts;
-    const int64_t first = loop.begin + omp_get_thread_num() * size, last = std::min(loop.end, first + size);
-    if (first >= last) return;
     try {
-      loop.work(first, last);
+      for (int64_t first; (first = loop.next.fetch_add(loop.size)) < loop.end;)
+        loop.work(first, std::min(loop.end, first + loop.size));
     } catch (...) {
       if (!loop.failed.test_and_set()) loop.error = std::current_exception();
     }
   };
-  GOMP_parallel(runPart, &loop, 0, 0);  // 0: the number of threads that libtorch has set
+  GOMP_parallel(takeParts, &loop, 0, 0);  // 0: the number of threads that libtorch has set
   if (loop.error) std::rethrow_exception(loop.error);
 }
 

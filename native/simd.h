@@ -100,14 +100,18 @@ INLINE void tile(const Item* a, int64_t aRow, int64_t aItem, const B* b, int64_t
   F sums[R][V];
   UNROLL for (int r = 0; r < R; r++)
     UNROLL for (int v = 0; v < V; v++) sums[r][v] = add ? load<F>(c + r * cRow + LANES * v) : F{};
-  for (int64_t i = 0; i < items; i++) {
+  const auto step = [&](int64_t i) INLINE_LAMBDA {
     decltype(loadItems(b)) columns[V];
     UNROLL for (int v = 0; v < V; v++) columns[v] = loadItems(b + i * bItem + LANES * v);
     UNROLL for (int r = 0; r < R; r++) {
       const auto row = inAllLanes(a[r * aRow + i * aItem]);
       UNROLL for (int v = 0; v < V; v++) sums[r][v] = multiplyAdd(row, columns[v], sums[r][v]);
     }
-  }
+  };
+  // By hand: GCC's own unrolling spills the sums. Four steps at once are a fifth faster beside another hyper-thread.
+  int64_t i = 0;
+  for (; i + 4 <= items; i += 4) UNROLL for (int s = 0; s < 4; s++) step(i + s);
+  for (; i < items; i++) step(i);
   UNROLL for (int r = 0; r < R; r++)
     UNROLL for (int v = 0; v < V; v++) store(c + r * cRow + LANES * v, sums[r][v]);
 }

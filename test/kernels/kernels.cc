@@ -64,11 +64,13 @@ bool isSum(uint16_t result, int64_t terms, Term term, double added = 0) {
 
 void testProducts(const char* set, const Products& products) {
   const int64_t sizes[][3] = {{1, 1, 1},   {0, 5, 3},    {1, 70, 1},  {2, 3, 4},    {3, 17, 5},   {4, 31, 33},
-                              {7, 33, 49}, {5, 576, 7}, {9, 1701, 4}, {40, 64, 100}, {13, 900, 65}, {100, 2, 130}, {8, 34, 1601}};
+                              {7, 33, 49}, {5, 576, 7}, {9, 1701, 4}, {40, 64, 100}, {13, 900, 65}, {100, 2, 130}, {8, 34, 1601},
+                              {300, 9, 50}, {6, 21, 2100}, {2070, 3, 5}};
   for (const auto& size : sizes) {
     const int64_t rows = size[0], inputs = size[1], outputs = size[2];
     Random x(rows * inputs), weight(outputs * inputs), bias(outputs), g(rows * outputs);
-    Numbers y(rows * outputs), dx(rows * inputs), dweight(outputs * inputs);
+    const uint16_t nan = rounded(NAN);
+    Numbers y(rows * outputs, nan), dx(rows * inputs, nan), dweight(outputs * inputs, nan);
     products.linear(x.data(), weight.data(), bias.data(), rows, inputs, outputs, y.data());
     products.multiply(g.data(), weight.data(), rows, outputs, inputs, dx.data());
     products.multiplyTransposed(g.data(), x.data(), outputs, rows, inputs, dweight.data());
