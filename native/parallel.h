@@ -16,14 +16,13 @@ int omp_in_parallel();
 namespace parallel {
 
 // Calls work(first, end) on parts of [begin, end) at once, each of `grain` numbers or more, and rethrows what one of the
-// calls throws. Threads take the next part when they are done with one: cores differ in speed, and other processes slow
-// some of them down. Nested loops are serial.
-template <class Work>
+// calls throws. There are `PerThread` parts for each thread, which takes the next when it is done with one: cores differ
+// in speed, and other processes slow some of them down. Nested loops are serial.
+template <int PerThread = 4, class Work>
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const Work& work) {
   if (begin >= end) return;
   if (end - begin <= grain || omp_in_parallel() || at::get_num_threads() == 1) return work(begin, end);
-  constexpr int64_t partsPerThread = 4;
-  const int64_t parts = std::min(partsPerThread * at::get_num_threads(), (end - begin + grain - 1) / grain);
+  const int64_t parts = std::min<int64_t>(PerThread * at::get_num_threads(), (end - begin + grain - 1) / grain);
   struct Loop {
     int64_t end, size;
     const Work& work;

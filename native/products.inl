@@ -149,7 +149,7 @@ void linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int
   const auto* input = copied ? copy.get() : (const Input*)x;
   // As many rows as fit in the L2 cache beside a block of weights.
   const int64_t atOnce = most(16, (256 << 10) / (padded * (int64_t)sizeof(Input)) / kRows * kRows);
-  parallel::parallel_for(0, (outputs + kBlock - 1) / kBlock, 1, [&](int64_t first, int64_t last) {
+  const auto outputsOf = [&](int64_t first, int64_t last) {
     for (int64_t r = 0; r < rows; r += atOnce) {
       const auto count = least(atOnce, rows - r);
       const auto block = count <= kRows ? fewRows<kOutputs> : count <= 2 * kRows ? fewRows<(kOutputs + 1) / 2> : manyRows;
@@ -157,7 +157,11 @@ void linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int
         block(input + r * padded, padded, count, weight + n * inputs, inputs, least(kBlock, outputs - n),
               bias ? bias + n : nullptr, y + r * outputs + n, outputs);
     }
-  });
+  };
+  // With few rows the weights' way from memory is what takes time, and each part begins by waiting for it.
+  const int64_t blocks = (outputs + kBlock - 1) / kBlock;
+  if (rows <= 2 * kRows) parallel::parallel_for<1>(0, blocks, 1, outputsOf);
+  else parallel::parallel_for(0, blocks, 1, outputsOf);
 }
 
 // ---- gradients: products of tiles ----

@@ -11,7 +11,7 @@
 #include "../../native/products.h"
 
 namespace parallel {
-template <class Work>
+template <int = 4, class Work>
 void parallel_for(int64_t begin, int64_t end, int64_t, const Work& work) { work(begin, end); }
 }  // namespace parallel
 
