@@ -7,6 +7,7 @@ import { fetchSmolLm2 } from "../scripts/setup.mjs";
 import { formatNumber, formatTable } from "../src/cli/terminal.ts";
 import { fastestSeconds } from "../src/eval/cost.ts";
 import { loadModel } from "../src/models/pull.ts";
+import { median } from "../src/statistics/numbers.ts";
 import { type DType, keep, ops, scope } from "../src/tensor/index.ts";
 import {
   type Comparison,
@@ -29,8 +30,10 @@ interface Result {
   unit: string;
   ours: number;
   theirs: number;
-  /** How many times faster we are. */
+  /** How many times faster we are: the median of the rounds. */
   ratio: number;
+  /** The lowest and the highest ratio of a round, if there were several. */
+  ratios?: [lowest: number, highest: number];
   memoryOursGb?: number;
   memoryTheirsGb?: number;
   mfu?: number;
@@ -48,7 +51,7 @@ const { job, peer, before, data, rounds, json } = new Command("bench")
     "comparisons to train on, any format that `reward` reads",
     here("../recipes/starter/comparisons.jsonl"),
   )
-  .option("--rounds <n>", "times each side is measured; its best counts", Number, 2)
+  .option("--rounds <n>", "times each side is measured, in turn; rates are of its best", Number, 2)
   .option("--json", "print one JSON array")
   .parse()
   .opts<{ job: string; peer?: string; before?: string; data: string; rounds: number; json?: boolean }>();
@@ -84,13 +87,16 @@ function cells(result: Result): string[] {
       formatNumber(result.theirs),
     ],
     ...[
-      result.ratio.toFixed(2),
+      formatRatio(result),
       gb(memoryOursGb),
       gb(memoryTheirsGb),
       mfu === undefined ? "" : `${Math.round(100 * mfu)} %`,
     ],
   ];
 }
+
+const formatRatio = ({ ratio, ratios }: Result): string =>
+  ratio.toFixed(2) + (ratios ? ` [${ratios.map((limit) => limit.toFixed(2)).join(", ")}]` : "");
 
 async function compare(): Promise<Result[]> {
   const folder = mkdtempSync(join(tmpdir(), "plumbline-bench-"));
@@ -167,6 +173,7 @@ function compareOne({ job, peer, setting, unit, theirs }: Comparison, file: stri
   }
   const best = (all: Measured[]) => all.reduce((a, b) => (a.seconds < b.seconds ? a : b));
   const [a, b] = [best(sides.ours), best(sides.theirs)];
+  const byRound = sides.ours.map(({ seconds }, i) => (sides.theirs[i] as Measured).seconds / seconds);
   // Both do the same work, but may count its tokens differently: our count is used for both.
   const rate = ({ seconds }: Measured) => (unit === "s/step" ? seconds : a.tokens / seconds);
   return {
@@ -176,7 +183,8 @@ function compareOne({ job, peer, setting, unit, theirs }: Comparison, file: stri
     unit,
     ours: rate(a),
     theirs: rate(b),
-    ratio: b.seconds / a.seconds,
+    ratio: median(byRound),
+    ...(rounds > 1 ? { ratios: [Math.min(...byRound), Math.max(...byRound)] as [number, number] } : {}),
     memoryOursGb: a.gb,
     memoryTheirsGb: b.gb,
     ...(a.mfu === undefined ? {} : { mfu: a.mfu }),

@@ -23,7 +23,14 @@ export const addonSources = ["addon.cc", "cpu.cc", "kernels.cc", "attention.cc",
  * Compiler flags of the kernels. Without `-fno-trapping-math` GCC leaves loops with conditions scalar on AVX2: the
  * activations, softmax and its gradient. Results are the same.
  */
-export const kernelFlags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-std=c++20", "-w"];
+export const kernelFlags = [
+  "-O3",
+  "-fno-math-errno",
+  "-fno-trapping-math",
+  "-fopenmp-simd",
+  "-std=c++20",
+  "-w",
+];
 
 /** Whether the addon emulates instruction sets (native/levels.h), for the tests of machines that lack them. */
 export const emulated = process.env.PLUMBLINE_EMULATE === "1";

@@ -49,7 +49,15 @@ function testAlone(
   const folder = mkdtempSync(join(tmpdir(), "kernels-"));
   const program = join(folder, "kernels");
   const [command = "", ...options] = compiler;
-  run(command, [...options, ...kernelFlags, "-static", "test/kernels/kernels.cc", "native/cpu.cc", "-o", program]);
+  run(command, [
+    ...options,
+    ...kernelFlags,
+    "-static",
+    "test/kernels/kernels.cc",
+    "native/cpu.cc",
+    "-o",
+    program,
+  ]);
   for (const [runner = program, ...args] of runners)
     run(runner, runner === program ? [] : [...args, program]);
   rmSync(folder, { recursive: true });
