@@ -89,7 +89,7 @@ void testProducts(const char* set, const Products& products) {
     check(isTransposed, set, "multiplyTransposed", outputs, rows, inputs);
 
     bool isSame = true;
-    for (int64_t count = 1; count <= rows; count++) {
+    for (int64_t count = 1; count <= rows; count += rows > 100 ? 97 : 1) {
       Numbers part(count * outputs);
       products.linear(x.data() + (rows - count) * inputs, weight.data(), bias.data(), count, inputs, outputs, part.data());
       isSame &= std::equal(part.begin(), part.end(), y.end() - count * outputs);
