@@ -1,5 +1,6 @@
-// Runs the tests of code that uses kernels once for each instruction set: chosen by PLUMBLINE_CPU, and emulated
-// (native/levels.h) where this processor lacks the set; and the kernels' tests without libtorch, for ARM too.
+// Runs the tests of code that uses kernels once for each instruction set but the one in use, which `npm test` runs with:
+// chosen by PLUMBLINE_CPU, and emulated (native/levels.h) where this processor lacks the set; and the kernels' tests
+// without libtorch, for ARM too.
 // `npm run test:cpu`.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -80,12 +81,10 @@ run(process.execPath, ["scripts/setup.mjs"], emulate);
 const { cpu } = native().capabilities();
 const here: readonly string[] = [...Object.keys(native().peakRates()), "none"];
 for (const level of cpuLevelNames) {
-  // Model and sampler call the same kernels on every set: their tests run with the one in use, a common one, and none.
-  if (here.includes(level))
-    test(level, level === cpu || level === "avx2" || level === "none" ? all : kernels);
-  else test(level, kernels, emulate);
-  // The emulation that other machines use is tested too where the kernels run natively.
-  if (level === cpu) test(level, kernels, emulate);
+  // Model and sampler call the same kernels on every set: their tests run with a common one, and none. `npm test` runs
+  // all tests with the set in use; its emulation, which other machines use, is tested here.
+  if (level === cpu || !here.includes(level)) test(level, kernels, emulate);
+  else test(level, level === "avx2" || level === "none" ? all : kernels);
 }
 
 // Apple's compiler is a clang.
