@@ -40,7 +40,7 @@ constexpr int64_t kPerVector = kStep / kVectors;
 void widenRows(const uint16_t* x, int64_t rows, int64_t count, int64_t padded, Input* out) {
   for (int64_t r = 0; r < rows; r++, x += count, out += padded)
     for (int64_t i = 0; i < count; i += kStep) {
-      const auto bits = count - i >= kStep ? load<U>(x + i) : loadFirst<U>(x + i, count - i);
+      const auto bits = loadFirst<U>(x + i, count - i);
       UNROLL for (int v = 0; v < kVectors; v++) store(out + i + v * kPerVector, widenStep(bits, v));
     }
 }
@@ -57,10 +57,10 @@ INLINE void dotTile(const Input* x, int64_t padded, int64_t rows, const uint16_t
   UNROLL for (int n = 0; n < kOutputs; n++) weights[n] = w + least(n, outputs - 1) * stride;
   F sums[kRows * kOutputs];
   UNROLL for (int i = 0; i < kRows * kOutputs; i++) sums[i] = add ? partial[i / kOutputs * Row + i % kOutputs] : F{};
-  const auto step = [&](int64_t i, const uint16_t* const* weights, int64_t at) INLINE_LAMBDA {
+  const auto step = [&](int64_t i, const uint16_t* const* rowsOfWeights, int64_t at) INLINE_LAMBDA {
     UNROLL for (int v = 0; v < kVectors; v++) {
       Vector columns[kOutputs];
-      UNROLL for (int n = 0; n < kOutputs; n++) columns[n] = widenStep(load<U>(weights[n] + at), v);
+      UNROLL for (int n = 0; n < kOutputs; n++) columns[n] = widenStep(load<U>(rowsOfWeights[n] + at), v);
       UNROLL for (int r = 0; r < kRows; r++) {
         const auto row = load<Vector>(from[r] + i + v * kPerVector);
         UNROLL for (int n = 0; n < kOutputs; n++)
@@ -75,12 +75,12 @@ INLINE void dotTile(const Input* x, int64_t padded, int64_t rows, const uint16_t
   }
   if (i < count) {
     uint16_t ends[kOutputs][kStep] = {};  // padded with zeros
-    const uint16_t* padded[kOutputs];
+    const uint16_t* last[kOutputs];
     UNROLL for (int n = 0; n < kOutputs; n++) {
       for (int64_t c = i; c < count; c++) ends[n][c - i] = weights[n][c];
-      padded[n] = ends[n];
+      last[n] = ends[n];
     }
-    step(i, padded, 0);
+    step(i, last, 0);
   }
   UNROLL for (int i = 0; i < kRows * kOutputs; i++) partial[i / kOutputs * Row + i % kOutputs] = sums[i];
 }
@@ -130,9 +130,7 @@ void manyRows(const Input* x, int64_t padded, int64_t rows, const uint16_t* w, i
     for (int64_t of = 0; of < least(kRows, rows - r); of++)
       for (int64_t n = 0; n < width; n += LANES) {
         const auto results = narrow(sumEach(partial + of * kBlock + n) + load<F>(added + n));
-        auto* to = y + (r + of) * yRow + n;
-        if (width - n >= LANES) store(to, results);
-        else storeFirst(to, results, width - n);
+        storeFirst(y + (r + of) * yRow + n, results, width - n);
       }
   }
 }
@@ -179,11 +177,7 @@ void packPanels(const uint16_t* b, int64_t rows, int64_t columns, int64_t first,
   for (int64_t i = first; i < end; i++)
     for (int64_t c = 0; c < columns; c += LANES) {
       const auto* from = b + kPerItem * i * columns + c;
-      const int64_t there = least(columns - c, LANES);
-      const auto row = [&](int64_t r) INLINE_LAMBDA {
-        const auto* numbers = from + r * columns;
-        return there == LANES ? load<H>(numbers) : loadFirst<H>(numbers, there);
-      };
+      const auto row = [&](int64_t r) INLINE_LAMBDA { return loadFirst<H>(from + r * columns, columns - c); };
       auto* to = out + (c / kPanel * items + i) * kPanel + c % kPanel;
 #if DOT
       // Without prefetching, two short streams are read at a quarter of the memory's speed.
@@ -222,8 +216,7 @@ void packColumnTiles(const uint16_t* a, const uint16_t* end, int64_t stride, int
       UNROLL for (int64_t v = 0; v < kHeight; v += LANES) {
         const auto row = [&](int64_t r) INLINE_LAMBDA {
           const auto* from = a + r * stride + c + v;
-          const int64_t there = end - from;
-          return there >= LANES ? load<H>(from) : loadFirst<H>(from, most(0, there));
+          return loadFirst<H>(from, end - from);
         };
 #if DOT
         const auto one = __builtin_convertvector(row(i), U);
@@ -260,11 +253,8 @@ void writeSums(const float* sums, int64_t rows, int64_t width, uint16_t* c, int6
   }
 #endif
   for (int64_t r = 0; r < rows; r++)
-    for (int64_t i = 0; i < width; i += LANES) {
-      const auto numbers = narrow(load<F>(sums + r * kPanel + i));
-      if (width - i >= LANES) store(c + r * cRow + i, numbers);
-      else storeFirst(c + r * cRow + i, numbers, width - i);
-    }
+    for (int64_t i = 0; i < width; i += LANES)
+      storeFirst(c + r * cRow + i, narrow(load<F>(sums + r * kPanel + i)), width - i);
 }
 
 // c (rows, columns) = a · b (sums, columns). a: (rows, sums), or with `Transposed` (sums, rows).

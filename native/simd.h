@@ -14,11 +14,19 @@ INLINE V load(const void* from) { V to; __builtin_memcpy(&to, from, sizeof to); 
 template <class V>
 INLINE void store(void* to, V x) { __builtin_memcpy(to, &x, sizeof x); }
 
-// Loads (or stores) the first `count` lanes; the others are 0.
+// Loads (or stores) the first `count` lanes, or all if there are fewer; the others are 0.
 template <class V, class T>
-INLINE V loadFirst(const T* from, int64_t count) { V to{}; __builtin_memcpy(&to, from, sizeof(T) * count); return to; }
+INLINE V loadFirst(const T* from, int64_t count) {
+  if (count >= int64_t(sizeof(V) / sizeof(T))) return load<V>(from);
+  V to{};
+  __builtin_memcpy(&to, from, sizeof(T) * most(0, count));
+  return to;
+}
 template <class V, class T>
-INLINE void storeFirst(T* to, V x, int64_t count) { __builtin_memcpy(to, &x, sizeof(T) * count); }
+INLINE void storeFirst(T* to, V x, int64_t count) {
+  if (count >= int64_t(sizeof(V) / sizeof(T))) store(to, x);
+  else __builtin_memcpy(to, &x, sizeof(T) * count);
+}
 
 INLINE F broadcast(float x) { return x - F{}; }
 
@@ -148,9 +156,7 @@ INLINE void packRows(Row row, int64_t rows, int64_t width, To* out) {
       for (int64_t c = 0; c < width; c++) out[c] = (one ? one[c] : 0) | Item(two ? two[c] : 0) << 16;
 #else
     if (one)
-      for (int64_t c = 0; c < width; c++)
-        if constexpr (sizeof(To) == sizeof *one) out[c] = one[c];
-        else out[c] = toNumber(one[c]);
+      for (int64_t c = 0; c < width; c++) out[c] = one[c];
     else
       for (int64_t c = 0; c < width; c++) out[c] = 0;
 #endif

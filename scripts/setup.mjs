@@ -283,8 +283,8 @@ async function buildAddon() {
   const lib = join(libtorch, "lib");
   const run = promisify(execFile);
   const flags = [
-    ...[...kernelFlags, "-fPIC"],
-    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", ...(emulated ? ["-DPLUMBLINE_EMULATE"] : [])],
+    ...kernelFlags,
+    ...["-fPIC", "-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", ...(emulated ? ["-DPLUMBLINE_EMULATE"] : [])],
     ...[
       join(packages, "node-addon-api"),
       join(packages, "node-api-headers", "include"),
