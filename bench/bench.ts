@@ -95,8 +95,9 @@ function cells(result: Result): string[] {
   ];
 }
 
-const formatRatio = ({ ratio, ratios }: Result): string =>
-  ratio.toFixed(2) + (ratios ? ` [${ratios.map((limit) => limit.toFixed(2)).join(", ")}]` : "");
+function formatRatio({ ratio, ratios }: Result): string {
+  return ratio.toFixed(2) + (ratios ? ` [${ratios.map((limit) => limit.toFixed(2)).join(", ")}]` : "");
+}
 
 async function compare(): Promise<Result[]> {
   const folder = mkdtempSync(join(tmpdir(), "plumbline-bench-"));

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "attend-step.h"
 #include "attention.h"
 #include "cpu.h"
 #include "parallel.h"
@@ -161,7 +162,8 @@ void storeTokens(const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values,
       kernels().storeToken(cache, headsOf(from), headsOf(other), token[i], head, row[i], place[i]);
 }
 
-// Decoding step, one new token per row: stores its key and value, then computes its attention.
+}  // namespace
+
 Tensor attendStep(const Tensor& queries, const Tensor& k, const Tensor& v, Tensor& keys, Tensor& values, const Tensor& seen,
                   const Tensor& places, double scale) {
   checkCache(k, v, keys, values);
@@ -183,6 +185,8 @@ Tensor attendStep(const Tensor& queries, const Tensor& k, const Tensor& v, Tenso
   });
   return out;
 }
+
+namespace {
 
 TORCH_LIBRARY_FRAGMENT(plumbline, library) {
   if (!cpu::hasKernels()) return;

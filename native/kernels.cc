@@ -12,6 +12,7 @@
 #include <cstring>
 #include <vector>
 
+#include "attend-step.h"
 #include "cpu.h"
 #include "parallel.h"
 #include "products.h"
@@ -429,8 +430,8 @@ Tensor linearForward(const Tensor& x, const Tensor& weight, const std::optional<
   const auto from = x.contiguous();
   const auto added = bias ? bias->contiguous() : Tensor();
   auto y = at::empty({x.size(0), weight.size(0)}, x.options());
-  products().linear(in<uint16_t>(from), in<uint16_t>(weight), bias ? in<uint16_t>(added) : nullptr, x.size(0), x.size(1),
-               weight.size(0), out<uint16_t>(y));
+  products().linear(in<uint16_t>(from), x.size(0), x.size(1),
+                    {{in<uint16_t>(weight), bias ? in<uint16_t>(added) : nullptr, weight.size(0), out<uint16_t>(y)}});
   return y;
 }
 
@@ -861,6 +862,42 @@ Tensor swigluLinearRecorded(const Tensor& gate, const Tensor& up, const Tensor& 
   return swigluLinearPlain(gate, up, weight);
 }
 
+// ---- a decoding step: src/models/llama.ts ----
+
+#ifdef PLUMBLINE_KERNELS
+
+// x · weightᵀ of layers that take the same input.
+std::vector<Tensor> linears(const Tensor& x, at::TensorList weights) {
+  std::vector<Tensor> results;
+  std::vector<LinearLayer> layers;
+  for (const auto& weight : weights) {
+    TORCH_CHECK(ours(x, weight) && x.is_contiguous() && weight.dim() == 2 && x.size(1) == weight.size(1), "linear: ", x.sizes(),
+                " does not go with ", weight.sizes());
+    results.push_back(at::empty({x.size(0), weight.size(0)}, x.options()));
+    layers.push_back({in<uint16_t>(weight), nullptr, weight.size(0), out<uint16_t>(results.back())});
+  }
+  products().linear(in<uint16_t>(x), x.size(0), x.size(1), layers);
+  return results;
+}
+
+// A block of the llama family for one new token of each row, x (rows, width), by the functions of the operators that
+// src/models/llama.ts calls in training: so the bits are the same. Those calls from JavaScript would take a quarter of a
+// step. weights: of the attention's norm, q, k, v and o, and of the MLP's norm, gate, up and down. The other parameters are
+// those of rms_norm, rotate and attend_step.
+Tensor decodeBlock(const Tensor& x, at::TensorList weights, const Tensor& angles, Tensor& keys, Tensor& values,
+                   const Tensor& seen, const Tensor& places, double eps, double scale) {
+  TORCH_CHECK(weights.size() == 9 && keys.dim() == 4, "decode_block takes nine weights and a cache of four dimensions");
+  at::AutoDispatchBelowADInplaceOrView below;
+  const auto heads = [&](const Tensor& h) { return h.view({h.size(0), -1, keys.size(3)}); };
+  const auto qkv = linears(rmsNormPlain(x, weights[0], eps), weights.slice(1, 3));
+  const auto attended = attendStep(rotateForward(heads(qkv[0]), angles), rotateForward(heads(qkv[1]), angles), heads(qkv[2]),
+                                   keys, values, seen, places, scale);
+  const auto y = x.add(linearForward(attended.view({x.size(0), -1}), weights[4], std::nullopt));
+  const auto gates = linears(rmsNormPlain(y, weights[5], eps), weights.slice(6, 2));
+  return y.add(swigluLinearPlain(gates[0], gates[1], weights[8]));
+}
+#endif
+
 Tensor embeddingPlain(const Tensor& table, const Tensor& ids) { return at::embedding(table, ids); }
 Tensor embeddingRecorded(const Tensor& table, const Tensor& ids) {
   TORCH_CHECK(ids.dim() == 1 && table.dim() == 2 && table.is_contiguous(), "embedding takes a table (vocab, width) and ids (tokens)");
@@ -893,6 +930,14 @@ TORCH_LIBRARY(plumbline, library) {
   both("quantised_linear", TORCH_FN(quantisedForward), TORCH_FN(quantisedRecorded));
   library.def("swiglu_linear(Tensor gate, Tensor up, Tensor weight) -> Tensor");
   both("swiglu_linear", TORCH_FN(swigluLinearPlain), TORCH_FN(swigluLinearRecorded));
+#ifdef PLUMBLINE_KERNELS
+  if (cpu::hasKernels()) {
+    library.def(
+        "decode_block(Tensor x, Tensor[] weights, Tensor angles, Tensor(a!) keys, Tensor(b!) values, Tensor seen, "
+        "Tensor places, float eps, float scale) -> Tensor");
+    library.impl("decode_block", c10::DispatchKey::CPU, TORCH_FN(decodeBlock));
+  }
+#endif
   library.def("embedding(Tensor table, Tensor ids) -> Tensor");
   both("embedding", TORCH_FN(embeddingPlain), TORCH_FN(embeddingRecorded));
   library.def("rotate(Tensor x, Tensor angles) -> Tensor");

@@ -135,8 +135,7 @@ void manyRows(const Input* x, int64_t padded, int64_t rows, const uint16_t* w, i
   }
 }
 
-void linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int64_t rows, int64_t inputs, int64_t outputs,
-            uint16_t* y) {
+void linear(const uint16_t* x, int64_t rows, int64_t inputs, const std::vector<LinearLayer>& layers) {
   const int64_t padded = (inputs + kStep - 1) / kStep * kStep;
   const bool copied = !DOT || padded != inputs;
   const auto copy = room<Input>(copied ? rows * padded : 0);
@@ -147,17 +146,23 @@ void linear(const uint16_t* x, const uint16_t* weight, const uint16_t* bias, int
   const auto* input = copied ? copy.get() : (const Input*)x;
   // As many rows as fit in the L2 cache beside a block of weights.
   const int64_t atOnce = most(16, (256 << 10) / (padded * (int64_t)sizeof(Input)) / kRows * kRows);
+  // Blocks [first, last) of outputs, counted through all layers.
   const auto outputsOf = [&](int64_t first, int64_t last) {
     for (int64_t r = 0; r < rows; r += atOnce) {
       const auto count = least(atOnce, rows - r);
       const auto block = count <= kRows ? fewRows<kOutputs> : count <= 2 * kRows ? fewRows<(kOutputs + 1) / 2> : manyRows;
-      for (int64_t n = first * kBlock; n < least(outputs, last * kBlock); n += kBlock)
-        block(input + r * padded, padded, count, weight + n * inputs, inputs, least(kBlock, outputs - n),
-              bias ? bias + n : nullptr, y + r * outputs + n, outputs);
+      int64_t start = 0;  // the layer's first block
+      for (const auto& [weight, bias, outputs, y] : layers) {
+        for (int64_t n = most(0, first - start) * kBlock; n < least(outputs, (last - start) * kBlock); n += kBlock)
+          block(input + r * padded, padded, count, weight + n * inputs, inputs, least(kBlock, outputs - n),
+                bias ? bias + n : nullptr, y + r * outputs + n, outputs);
+        start += (outputs + kBlock - 1) / kBlock;
+      }
     }
   };
+  int64_t blocks = 0;
+  for (const auto& layer : layers) blocks += (layer.outputs + kBlock - 1) / kBlock;
   // With few rows the weights' way from memory is what takes time, and each part begins by waiting for it.
-  const int64_t blocks = (outputs + kBlock - 1) / kBlock;
   if (rows <= 2 * kRows) parallel::parallel_for<1>(0, blocks, 1, outputsOf);
   else parallel::parallel_for(0, blocks, 1, outputsOf);
 }

@@ -127,10 +127,17 @@ INLINE void tile(const Item* a, int64_t aRow, int64_t aItem, const B* b, int64_t
 template <int V, class B>
 void rowsOfTiles(int64_t rows, const Item* a, int64_t aRow, int64_t aItem, const B* b, int64_t bItem, float* c, int64_t cRow,
                  int64_t items, bool add) {
-  int64_t r = 0;
-  for (; r + 6 <= rows; r += 6) tile<6, V>(a + r * aRow, aRow, aItem, b, bItem, c + r * cRow, cRow, items, add);
-  for (; r + 2 <= rows; r += 2) tile<2, V>(a + r * aRow, aRow, aItem, b, bItem, c + r * cRow, cRow, items, add);
-  for (; r < rows; r++) tile<1, V>(a + r * aRow, aRow, aItem, b, bItem, c + r * cRow, cRow, items, add);
+  const auto next = [&](auto height) INLINE_LAMBDA {
+    tile<height, V>(a, aRow, aItem, b, bItem, c, cRow, items, add);
+    a += height * aRow;
+    c += height * cRow;
+    rows -= height;
+  };
+  while (rows >= 6) next(std::integral_constant<int, 6>());
+  if (rows >= 4) next(std::integral_constant<int, 4>());
+  if (rows >= 3) next(std::integral_constant<int, 3>());
+  if (rows >= 2) next(std::integral_constant<int, 2>());
+  if (rows) next(std::integral_constant<int, 1>());
 }
 
 // columns: must be a multiple of LANES.

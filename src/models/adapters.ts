@@ -42,6 +42,10 @@ export class QuantisedWeights implements Weights {
     return this.#base.get(name);
   }
 
+  matrix(name: string): Tensor | null {
+    return this.#layers.has(name) ? null : this.#base.matrix(name);
+  }
+
   linear(name: string, x: Tensor): Tensor {
     const layer = this.#layers.get(name);
     if (!layer) return this.#base.linear(name, x);
@@ -135,6 +139,10 @@ export class LoraWeights implements Weights {
 
   get(name: string): Tensor {
     return this.#base.get(name);
+  }
+
+  matrix(name: string): Tensor | null {
+    return this.#adapters.has(name) ? null : this.#base.matrix(name);
   }
 
   linear(name: string, x: Tensor): Tensor {

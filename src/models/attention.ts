@@ -22,7 +22,11 @@ export interface Batch {
 }
 
 /** Attention of one layer: q (tokens, heads, dim), k and v (tokens, kvHeads, dim) → (tokens, heads · dim). */
-export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
+export interface Attend {
+  (layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
+  /** Returns the layer's cache in a decoding step, for the kernel of a whole block. Absent without our kernels. */
+  cache?: (layer: number) => kernels.StepCache;
+}
 
 /** Layout of a packed batch. */
 type Packing = Pick<Batch, "lengths" | "branches">;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { embedding, rmsNorm, rotate } from "../nn/block.ts";
 import { cat, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
+import { decodeBlock } from "../tensor/kernels.ts";
 import type { Architecture, Weights } from "./architecture.ts";
 import type { Attend } from "./attention.ts";
 
@@ -82,6 +83,20 @@ function rotations(config: LlamaConfig, positions: Tensor): Tensor {
   return cat([ops.cos(angles), ops.sin(angles)], -1);
 }
 
+/** Returns the weights of a block in the order of `decodeBlock`; undefined if a linear layer is not just a matrix. */
+function blockWeights(weights: Weights, layer: string): Tensor[] | undefined {
+  const norm = (name: string) => weights.get(`${layer}.${name}.weight`);
+  const matrices = (names: string[]) => names.map((name) => weights.matrix(`${layer}.${name}`));
+  const all = [
+    norm("input_layernorm"),
+    ...matrices(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]),
+    norm("post_attention_layernorm"),
+    ...matrices(["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]),
+  ];
+  const present = all.filter((weight) => weight !== null);
+  return present.length === all.length ? present : undefined;
+}
+
 /** Llama 2 and 3, SmolLM2, Mistral: RMS norms, rotary positions, grouped heads, gated MLP. */
 export const llama: Architecture<LlamaConfig> = {
   schema,
@@ -137,6 +152,9 @@ export const llama: Architecture<LlamaConfig> = {
     const block = (x: Tensor, i: number) =>
       scope(() => {
         const layer = `model.layers.${i}`;
+        const cache = attend.cache?.(i);
+        const plain = cache && blockWeights(weights, layer);
+        if (plain) return decodeBlock(x, plain, angles, cache, config.rms_norm_eps);
         const h = norm(x, `${layer}.input_layernorm`);
         const heads = (name: string) =>
           weights.linear(`${layer}.self_attn.${name}`, h).view(tokens, -1, config.headDim);

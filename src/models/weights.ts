@@ -39,6 +39,10 @@ export class PlainWeights implements Weights {
     return weight;
   }
 
+  matrix(name: string): Tensor | null {
+    return this.transposed || this.tensors.has(`${name}.bias`) ? null : this.find(`${name}.weight`);
+  }
+
   linear(name: string, x: Tensor): Tensor {
     const weight = this.get(`${name}.weight`);
     const bias = this.find(`${name}.bias`);

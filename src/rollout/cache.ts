@@ -100,17 +100,20 @@ export class KvCache {
     const kernels = this.#kernels;
     if (kernels) {
       // The layout of packed attention: a prompt, and the response as its branch.
-
       const ranges = before.map((length, row) => {
         const prompt = this.#promptLengths[row] as number;
         return branchKeyRanges(0, prompt, roundUp(prompt, keyAlignment), length - prompt, window);
       });
       const keyRanges = int32(ranges.flat());
       const positions = int32(ranges.map(([, , , end]) => end - 1));
-      return (layer, q, k, v) =>
-        kernels
-          .step(q, k, v, ...this.#stored(layer), keyRanges, positions, 1 / Math.sqrt(headDim))
-          .view(rows, -1);
+      const scale = 1 / Math.sqrt(headDim);
+      const attend: Attend = (layer, q, k, v) =>
+        kernels.step(q, k, v, ...this.#stored(layer), keyRanges, positions, scale).view(rows, -1);
+      attend.cache = (layer) => {
+        const [keys, values] = this.#stored(layer);
+        return { keys, values, keyRanges, positions, scale };
+      };
+      return attend;
     }
     const cached = cachedAttention(this.#model);
     if (cached) {

@@ -10,6 +10,19 @@ import type { Tensor } from "./tensor.ts";
 /** New keys and values (tokens, kvHeads, dim), and the cache's that they are written to (rows, kvHeads, capacity, dim). */
 type CacheWrite = [k: Tensor, v: Tensor, keys: Tensor, values: Tensor];
 
+/** What a decoding step reads and writes of a layer's cache. */
+export interface StepCache {
+  /** (rows, kvHeads, capacity, dim), in the kernels' layout. */
+  keys: Tensor;
+  values: Tensor;
+  /** (rows, 4) int32: the two ranges of positions that each row's new token attends to. */
+  keyRanges: Tensor;
+  /** (rows) int32: position of the new token. */
+  positions: Tensor;
+  /** Factor of the scores: 1 / √dim. */
+  scale: number;
+}
+
 interface Kernels {
   rms_norm(x: Tensor, weight: Tensor, eps: number): Tensor;
   swiglu(gate: Tensor, up: Tensor): Tensor;
@@ -51,6 +64,17 @@ interface Kernels {
   store_tokens_(...args: [...write: CacheWrite, tokens: Tensor, rows: Tensor, positions: Tensor]): void;
   attend_step(
     ...args: [q: Tensor, ...write: CacheWrite, keyRanges: Tensor, positions: Tensor, scale: number]
+  ): Tensor;
+  decode_block(
+    x: Tensor,
+    weights: readonly Tensor[],
+    angles: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    keyRanges: Tensor,
+    positions: Tensor,
+    eps: number,
+    scale: number,
   ): Tensor;
 }
 
@@ -124,6 +148,20 @@ export function adamwSplit(...args: Parameters<Kernels["adamw_split_"]>): boolea
 
 /** Returns the kernel of decoding attention: of one new token per row, which it also writes to the cache. */
 export const cachedAttention = (model: Placement) => (hasKernels(model) ? fused.attend_cached : null);
+
+/**
+ * Computes a block of the llama family for one new token of each row, and writes its key and value to the cache: one call
+ * in place of eighteen, which take a quarter of a decoding step. Exists wherever there is a `StepCache`.
+ * @param x (rows, width) @param weights of the attention's norm, q, k, v and o, and of the MLP's norm, gate, up and down
+ * @param angles of `rotate` @param eps of the norms
+ */
+export const decodeBlock = (
+  x: Tensor,
+  weights: readonly Tensor[],
+  angles: Tensor,
+  { keys, values, keyRanges, positions, scale }: StepCache,
+  eps: number,
+): Tensor => fused.decode_block(x, weights, angles, keys, values, keyRanges, positions, eps, scale);
 
 /**
  * Returns the bfloat16 attention kernels (native/attention.cc) for packed sequences and for the key-value cache. Both sum

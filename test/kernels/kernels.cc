@@ -71,7 +71,7 @@ void testProducts(const char* set, const Products& products) {
     Random x(rows * inputs), weight(outputs * inputs), bias(outputs), g(rows * outputs);
     const uint16_t nan = rounded(NAN);
     Numbers y(rows * outputs, nan), dx(rows * inputs, nan), dweight(outputs * inputs, nan);
-    products.linear(x.data(), weight.data(), bias.data(), rows, inputs, outputs, y.data());
+    products.linear(x.data(), rows, inputs, {{weight.data(), bias.data(), outputs, y.data()}});
     products.multiply(g.data(), weight.data(), rows, outputs, inputs, dx.data());
     products.multiplyTransposed(g.data(), x.data(), outputs, rows, inputs, dweight.data());
     bool isLinear = true, isMultiply = true, isTransposed = true;
@@ -91,10 +91,20 @@ void testProducts(const char* set, const Products& products) {
     bool isSame = true;
     for (int64_t count = 1; count <= rows; count += rows > 100 ? 97 : 1) {
       Numbers part(count * outputs);
-      products.linear(x.data() + (rows - count) * inputs, weight.data(), bias.data(), count, inputs, outputs, part.data());
+      products.linear(x.data() + (rows - count) * inputs, count, inputs, {{weight.data(), bias.data(), outputs, part.data()}});
       isSame &= std::equal(part.begin(), part.end(), y.end() - count * outputs);
     }
     check(isSame, set, "the same bits of a row in any batch", rows, inputs, outputs);
+
+    Numbers first(rows * outputs, nan), rest(rows * (outputs - 1), nan), last(rows * outputs, nan);
+    products.linear(x.data(), rows, inputs,
+                    {{weight.data(), bias.data(), outputs, first.data()},
+                     {weight.data() + inputs, bias.data() + 1, outputs - 1, rest.data()},
+                     {weight.data(), bias.data(), outputs, last.data()}});
+    isSame = first == y && last == y;
+    for (int64_t r = 0; r < rows; r++)
+      isSame &= std::equal(rest.begin() + r * (outputs - 1), rest.begin() + (r + 1) * (outputs - 1), y.begin() + r * outputs + 1);
+    check(isSame, set, "several layers at once", rows, inputs, outputs);
   }
 }
 
@@ -105,7 +115,7 @@ void testNotFinite(const char* set, const Products& products) {
   x.data()[4 * inputs + 3] = rounded(INFINITY);
   weight.data()[44 * inputs] = rounded(NAN);
   Numbers y(rows * outputs), dx(rows * inputs), dweight(outputs * inputs);
-  products.linear(x.data(), weight.data(), nullptr, rows, inputs, outputs, y.data());
+  products.linear(x.data(), rows, inputs, {{weight.data(), nullptr, outputs, y.data()}});
   bool isPassedOn = true;
   for (int64_t i = 0; i < rows * outputs; i++) {
     const int64_t row = i / outputs, output = i % outputs;
