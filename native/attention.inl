@@ -52,21 +52,25 @@ INLINE I maskOf(const Seen& seen, int32_t key) {
   return ((keys >= seen.first) & (keys < seen.firstEnd)) | ((keys >= seen.second) & (keys < seen.secondEnd));
 }
 
-// Softmax of one row of scores, whose blocks of keys begin at `keys`: writes the numerators.
-// Returns their sum and the maximum score.
-void softmaxRow(const float* scores, const Seen& seen, const std::vector<int32_t>& keys, float scale, Number* out, float& sum,
+// Keys [first, end) of the block at `block`.
+struct Keys {
+  int32_t block, first, end;
+};
+
+// Softmax of one row of scores, kKeys for each of the blocks: writes the numerators. Returns their sum and the maximum score.
+void softmaxRow(const float* scores, const Seen& seen, const std::vector<Keys>& keys, float scale, Number* out, float& sum,
                 float& most) {
   F highest = broadcast(-INFINITY);
   for (size_t b = 0; b < keys.size(); b++)
-    for (int c = 0; c < kKeys; c += LANES) {
+    for (int c = keys[b].first; c < keys[b].end; c += LANES) {
       const F x = load<F>(scores + b * kKeys + c);
-      highest = maskOf(seen, keys[b] + c) & (x > highest) ? x : highest;
+      highest = maskOf(seen, keys[b].block + c) & (x > highest) ? x : highest;
     }
   most = reduce(highest, [](float a, float b) INLINE_LAMBDA { return a > b ? a : b; }) * scale;
   F total{};
   for (size_t b = 0; b < keys.size(); b++)
-    for (int c = 0; c < kKeys; c += LANES) {
-      const F e = maskOf(seen, keys[b] + c) ? exponential(load<F>(scores + b * kKeys + c) * scale - most) : F{};
+    for (int c = keys[b].first; c < keys[b].end; c += LANES) {
+      const F e = maskOf(seen, keys[b].block + c) ? exponential(load<F>(scores + b * kKeys + c) * scale - most) : F{};
       total += e;
       storeNumbers(out + b * kKeys + c, e);
     }
@@ -111,14 +115,20 @@ float dot(const uint16_t* a, const uint16_t* b, int64_t count) {
 
 // ---- attention of one block of queries, for all heads that share keys ----
 
-std::vector<int32_t> blocksSeen(const Sizes& size, const Seen* seen, int64_t tokens) {
-  std::vector<int32_t> keys;
-  for (int64_t b = 0; b < size.blocks(); b++)
-    for (int64_t t = 0; t < tokens; t++)
-      if (seen[t].any(b * kKeys, (b + 1) * kKeys)) {
-        keys.push_back(b * kKeys);
-        break;
-      }
+// The blocks that some of the tokens attend to, each with the range of its keys that they do, in whole panels.
+std::vector<Keys> keysSeen(const Sizes& size, const Seen* seen, int64_t tokens) {
+  constexpr int32_t panel = kWide * LANES;
+  std::vector<Keys> keys;
+  for (int32_t block = 0; block < size.places; block += kKeys) {
+    int32_t first = kKeys, end = 0;
+    const auto add = [&](int32_t from, int32_t to) {
+      from = most(from - block, 0);
+      to = least(to - block, kKeys);
+      if (from < to) first = least(first, from), end = most(end, to);
+    };
+    for (int64_t t = 0; t < tokens; t++) add(seen[t].first, seen[t].firstEnd), add(seen[t].second, seen[t].secondEnd);
+    if (first < end) keys.push_back({block, first / panel * panel, (end + panel - 1) / panel * panel});
+  }
   return keys;
 }
 
@@ -134,22 +144,26 @@ void forwardBlock(const Sizes& size, Heads q, const Seen* seen, int64_t kvHead, 
                   const Cell* valueRows, Heads out, float* logs, Room& room) {
   const int64_t dim = size.dim, group = size.group(), rows = kTokens * group;
   const int64_t tokens = least(kTokens, size.tokens - from);
-  const auto keys = blocksSeen(size, seen + from, tokens);
+  const auto keys = keysSeen(size, seen + from, tokens);
   const int64_t width = keys.size() * kKeys;
   gather(q, kvHead * group, group, from, tokens, tokens, dim, room.queries.get());
   const auto* queries = (const Item*)room.queries.get();
-  for (size_t b = 0; b < keys.size(); b++)
-    product(tokens * group, kKeys, queries, dim / kPerItem, 1, keyColumns + keys[b] * dim / kPerItem, kKeys,
-            room.scores.get() + b * kKeys, width, dim / kPerItem, false);
+  for (size_t b = 0; b < keys.size(); b++) {
+    const auto [block, first, end] = keys[b];
+    product(tokens * group, end - first, queries, dim / kPerItem, 1, keyColumns + block * dim / kPerItem + first, kKeys,
+            room.scores.get() + b * kKeys + first, width, dim / kPerItem, false);
+  }
   std::vector<float> sums(rows);
   for (int64_t r = 0; r < tokens * group; r++) {
     float most;
     softmaxRow(room.scores.get() + r * width, seen[from + r / group], keys, size.scale, room.p.get() + r * width, sums[r], most);
     logs[(from + r / group) * size.heads + kvHead * group + r % group] = most + std::log(sums[r]);
   }
-  for (size_t b = 0; b < keys.size(); b++)
-    product(tokens * group, dim, (const Item*)(room.p.get() + b * kKeys), width / kPerItem, 1, valueRows + keys[b] * dim / kPerItem,
-            dim, room.sums.get(), dim, kKeys / kPerItem, b > 0);
+  for (size_t b = 0; b < keys.size(); b++) {
+    const auto [block, first, end] = keys[b];
+    product(tokens * group, dim, (const Item*)(room.p.get() + b * kKeys + first), width / kPerItem, 1,
+            valueRows + (block + first) * dim / kPerItem, dim, room.sums.get(), dim, (end - first) / kPerItem, b > 0);
+  }
   for (int64_t r = 0; r < tokens * group; r++)
     writeScaled(room.sums.get() + r * dim, 1 / sums[r], dim, out.at(from + r / group, kvHead * group + r % group));
 }
@@ -193,7 +207,7 @@ void backwardBlock(const Sizes& size, const Recorded& saved, int64_t kvHead, int
   }
   const Seen nothing{};
   bool first = true;
-  for (const auto key : blocksSeen(size, saved.seen + from, tokens)) {
+  for (const auto [key, firstKey, endKey] : keysSeen(size, saved.seen + from, tokens)) {
     const int64_t block = key * dim / kPerItem;
     product(rows, kKeys, (const Item*)room.queries.get(), dim / kPerItem, 1, keyColumns + block, kKeys, room.scores.get(), kKeys,
             dim / kPerItem, false);

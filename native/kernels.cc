@@ -268,7 +268,7 @@ const T* in(const Tensor& x) { return static_cast<const T*>(x.const_data_ptr());
 template <class T>
 T* out(Tensor& x) { return static_cast<T*>(x.mutable_data_ptr()); }
 
-constexpr int64_t kGrain = 32;  // rows for which a second thread is worth its start
+constexpr int64_t kGrain = 8;  // rows for which a second thread is worth its start
 
 template <class T>
 __attribute__((always_inline)) inline void normRow(const T* __restrict x, const T* __restrict weight, T* __restrict y,
@@ -365,7 +365,7 @@ __attribute__((always_inline)) inline void gateSlopeRow(const T* __restrict gate
   }
 }
 
-constexpr int64_t kGateGrain = 16384;
+constexpr int64_t kNumbersGrain = 4096;
 
 Tensor swigluForward(const Tensor& gates, const Tensor& ups) {
   checkDense("swiglu", {&gates, &ups});
@@ -374,7 +374,7 @@ Tensor swigluForward(const Tensor& gates, const Tensor& ups) {
   auto y = at::empty_like(x);
   typed(x, [&](auto type) {
     using T = decltype(type);
-    parallel::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
+    parallel::parallel_for(0, x.numel(), kNumbersGrain, [&](int64_t first, int64_t last) {
       vectorised<gateRow<T>>(in<T>(x) + first, in<T>(up) + first, out<T>(y) + first, last - first);
     });
   });
@@ -386,7 +386,7 @@ variable_list swigluSlopes(const Tensor& gates, const Tensor& ups, const Tensor&
   auto dx = at::empty_like(x), dup = at::empty_like(x);
   typed(x, [&](auto type) {
     using T = decltype(type);
-    parallel::parallel_for(0, x.numel(), kGateGrain, [&](int64_t first, int64_t last) {
+    parallel::parallel_for(0, x.numel(), kNumbersGrain, [&](int64_t first, int64_t last) {
       vectorised<gateSlopeRow<T>>(in<T>(x) + first, in<T>(up) + first, in<T>(g) + first, out<T>(dx) + first,
                                   out<T>(dup) + first, last - first);
     });
@@ -880,6 +880,20 @@ std::vector<Tensor> linears(const Tensor& x, at::TensorList weights) {
   return results;
 }
 
+template <class T>
+__attribute__((always_inline)) inline void addRow(const T* __restrict a, const T* __restrict b, T* __restrict y, int64_t count) {
+  for (int64_t i = 0; i < count; i++) narrow(wide(a[i]) + wide(b[i]), y[i]);
+}
+
+// a + b, which at::add computes in one thread where there are few rows.
+Tensor sum(const Tensor& a, const Tensor& b) {
+  auto y = at::empty_like(a);
+  parallel::parallel_for(0, a.numel(), kNumbersGrain, [&](int64_t first, int64_t last) {
+    vectorised<addRow<uint16_t>>(in<uint16_t>(a) + first, in<uint16_t>(b) + first, out<uint16_t>(y) + first, last - first);
+  });
+  return y;
+}
+
 // A block of the llama family for one new token of each row, x (rows, width), by the functions of the operators that
 // src/models/llama.ts calls in training: so the bits are the same. Those calls from JavaScript would take a quarter of a
 // step. weights: of the attention's norm, q, k, v and o, and of the MLP's norm, gate, up and down. The other parameters are
@@ -887,14 +901,16 @@ std::vector<Tensor> linears(const Tensor& x, at::TensorList weights) {
 Tensor decodeBlock(const Tensor& x, at::TensorList weights, const Tensor& angles, Tensor& keys, Tensor& values,
                    const Tensor& seen, const Tensor& places, double eps, double scale) {
   TORCH_CHECK(weights.size() == 9 && keys.dim() == 4, "decode_block takes nine weights and a cache of four dimensions");
+  TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && weights[4].size(0) == x.size(1) && weights[8].size(0) == x.size(1),
+              "decode_block: ", x.sizes(), " does not go with the weights");
   at::AutoDispatchBelowADInplaceOrView below;
   const auto heads = [&](const Tensor& h) { return h.view({h.size(0), -1, keys.size(3)}); };
   const auto qkv = linears(rmsNormPlain(x, weights[0], eps), weights.slice(1, 3));
   const auto attended = attendStep(rotateForward(heads(qkv[0]), angles), rotateForward(heads(qkv[1]), angles), heads(qkv[2]),
                                    keys, values, seen, places, scale);
-  const auto y = x.add(linearForward(attended.view({x.size(0), -1}), weights[4], std::nullopt));
+  const auto y = sum(x, linearForward(attended.view({x.size(0), -1}), weights[4], std::nullopt));
   const auto gates = linears(rmsNormPlain(y, weights[5], eps), weights.slice(6, 2));
-  return y.add(swigluLinearPlain(gates[0], gates[1], weights[8]));
+  return sum(y, swigluLinearPlain(gates[0], gates[1], weights[8]));
 }
 #endif
 

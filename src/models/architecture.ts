@@ -13,7 +13,7 @@ export interface Weights {
   get(name: string): Tensor;
   /** Returns a weight, or null. */
   find(name: string): Tensor | null;
-  /** Returns the weight of the linear layer `name`, (out, in); null if it has a bias or an adapter, is quantised or transposed. */
+  /** Returns the weight of layer `name`, (out, in) if linear; null if it has a bias or an adapter, is quantised or transposed. */
   matrix(name: string): Tensor | null;
   /** Applies the linear layer `name` with its bias and adapter: (tokens, in) → (tokens, out). */
   linear(name: string, x: Tensor): Tensor;

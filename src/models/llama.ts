@@ -83,18 +83,23 @@ function rotations(config: LlamaConfig, positions: Tensor): Tensor {
   return cat([ops.cos(angles), ops.sin(angles)], -1);
 }
 
+/** Names of a block's norms and linear layers, in the order of `decodeBlock`. */
+const blockParts = [
+  "input_layernorm",
+  ...["q_proj", "k_proj", "v_proj", "o_proj"].map((name) => `self_attn.${name}`),
+  "post_attention_layernorm",
+  ...["gate_proj", "up_proj", "down_proj"].map((name) => `mlp.${name}`),
+];
+
 /** Returns the weights of a block in the order of `decodeBlock`; undefined if a linear layer is not just a matrix. */
 function blockWeights(weights: Weights, layer: string): Tensor[] | undefined {
-  const norm = (name: string) => weights.get(`${layer}.${name}.weight`);
-  const matrices = (names: string[]) => names.map((name) => weights.matrix(`${layer}.${name}`));
-  const all = [
-    norm("input_layernorm"),
-    ...matrices(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]),
-    norm("post_attention_layernorm"),
-    ...matrices(["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]),
-  ];
-  const present = all.filter((weight) => weight !== null);
-  return present.length === all.length ? present : undefined;
+  const all: Tensor[] = [];
+  for (const part of blockParts) {
+    const weight = weights.matrix(`${layer}.${part}`);
+    if (!weight) return undefined;
+    all.push(weight);
+  }
+  return all;
 }
 
 /** Llama 2 and 3, SmolLM2, Mistral: RMS norms, rotary positions, grouped heads, gated MLP. */
@@ -148,13 +153,15 @@ export const llama: Architecture<LlamaConfig> = {
     let x = embedding(weights.get("model.embed_tokens.weight"), ids);
     const angles = rotations(config, positions);
     const last = config.num_hidden_layers - 1;
+    const block = (x: Tensor, i: number) => {
+      const cache = attend.cache?.(i);
+      const plain = cache && blockWeights(weights, `model.layers.${i}`);
+      return plain ? decodeBlock(x, plain, angles, cache, config.rms_norm_eps) : computeBlock(x, i);
+    };
     // A scope for each layer frees its intermediate tensors as soon as the backward pass does not need them.
-    const block = (x: Tensor, i: number) =>
+    const computeBlock = (x: Tensor, i: number) =>
       scope(() => {
         const layer = `model.layers.${i}`;
-        const cache = attend.cache?.(i);
-        const plain = cache && blockWeights(weights, layer);
-        if (plain) return decodeBlock(x, plain, angles, cache, config.rms_norm_eps);
         const h = norm(x, `${layer}.input_layernorm`);
         const heads = (name: string) =>
           weights.linear(`${layer}.self_attn.${name}`, h).view(tokens, -1, config.headDim);
