@@ -16,12 +16,14 @@ struct Heads {
   uint16_t* at(int64_t t, int64_t h) const { return data + t * token + h * head; }
 };
 
-// Positions of the keys that a token attends to: [first, firstEnd) and [second, secondEnd).
+// Keys [first, end).
+struct Range {
+  int32_t first, end;
+};
+
+// Positions of the keys that a token attends to: of a prefix that sequences share, of its sequence, and of its branch.
 struct Seen {
-  int32_t first, firstEnd, second, secondEnd;
-  bool any(int32_t from, int32_t to) const {
-    return (first < to && from < firstEnd) || (second < to && from < secondEnd);
-  }
+  Range ranges[3];
 };
 
 struct Sizes {
@@ -40,13 +42,16 @@ struct Recorded {
   const uint16_t *keyColumns, *valueColumns, *keyRows;
 };
 
-// A part of the blocks of queries, and the sums of its gradients: of the keys, then of the values, [firstKey, endKey) that
-// its queries attend to, (2, kvHeads, keys, dim).
+// A part of the blocks of queries, and the sums of its gradients: of the keys, then of the values that its queries attend
+// to, [0, prefix) and [firstKey, endKey), whole blocks: (2, kvHeads, keys, dim).
 struct Part {
-  int64_t firstBlock, endBlock, firstKey, endKey;
+  int64_t firstBlock, endBlock, prefix, firstKey, endKey;
   std::unique_ptr<float[]> sums;
+  int64_t count() const { return prefix + endKey - firstKey; }
+  bool has(int64_t key) const { return key < prefix || (key >= firstKey && key < endKey); }
   float* at(const Sizes& size, int64_t which, int64_t head, int64_t key) const {
-    return sums.get() + ((which * size.kvHeads + head) * (endKey - firstKey) + key - firstKey) * size.dim;
+    const int64_t row = key < prefix ? key : prefix + key - firstKey;
+    return sums.get() + ((which * size.kvHeads + head) * count() + row) * size.dim;
   }
 };
 
@@ -78,15 +83,18 @@ inline std::vector<Part> partsOf(const Sizes& size, const Seen* seen) {
   std::vector<Part> parts;
   for (int64_t first = 0; first < blocks; first += step) {
     const int64_t end = std::min(blocks, first + step);
-    int64_t firstKey = size.places, endKey = 0;
+    Part part{first, end, 0, size.places, 0, nullptr};
     for (int64_t t = first * kTokens; t < std::min(size.tokens, end * kTokens); t++)
-      for (const auto& [from, to] : {std::pair{seen[t].first, seen[t].firstEnd}, {seen[t].second, seen[t].secondEnd}})
-        if (from < to) {
-          firstKey = std::min<int64_t>(firstKey, from / kKeys * kKeys);
-          endKey = std::max<int64_t>(endKey, (to + kKeys - 1) / kKeys * kKeys);
-        }
-    const int64_t keys = std::max<int64_t>(0, endKey - firstKey);
-    parts.push_back({first, end, firstKey, endKey, std::make_unique<float[]>(2 * size.kvHeads * keys * size.dim)});
+      for (const auto& range : seen[t].ranges) {
+        if (range.first >= range.end) continue;
+        const int64_t from = range.first / kKeys * kKeys, to = (range.end + kKeys - 1) / kKeys * kKeys;
+        if (&range == seen[t].ranges) part.prefix = std::max(part.prefix, to);
+        else part.firstKey = std::min(part.firstKey, from), part.endKey = std::max(part.endKey, to);
+      }
+    part.firstKey = std::max(part.firstKey, part.prefix);
+    part.endKey = std::max(part.endKey, part.firstKey);
+    part.sums = std::make_unique<float[]>(2 * size.kvHeads * part.count() * size.dim);
+    parts.push_back(std::move(part));
   }
   return parts;
 }

@@ -49,7 +49,9 @@ INLINE I maskOf(const Seen& seen, int32_t key) {
   I keys;
   UNROLL for (int i = 0; i < LANES; i++) keys[i] = i;
   keys += key;
-  return ((keys >= seen.first) & (keys < seen.firstEnd)) | ((keys >= seen.second) & (keys < seen.secondEnd));
+  I mask{};
+  UNROLL for (const auto& range : seen.ranges) mask |= (keys >= range.first) & (keys < range.end);
+  return mask;
 }
 
 // Keys [first, end) of the block at `block`.
@@ -121,12 +123,11 @@ std::vector<Keys> keysSeen(const Sizes& size, const Seen* seen, int64_t tokens) 
   std::vector<Keys> keys;
   for (int32_t block = 0; block < size.places; block += kKeys) {
     int32_t first = kKeys, end = 0;
-    const auto add = [&](int32_t from, int32_t to) {
-      from = most(from - block, 0);
-      to = least(to - block, kKeys);
-      if (from < to) first = least(first, from), end = most(end, to);
-    };
-    for (int64_t t = 0; t < tokens; t++) add(seen[t].first, seen[t].firstEnd), add(seen[t].second, seen[t].secondEnd);
+    for (int64_t t = 0; t < tokens; t++)
+      for (const auto& range : seen[t].ranges) {
+        const int32_t from = most(range.first - block, 0), to = least(range.end - block, kKeys);
+        if (from < to) first = least(first, from), end = most(end, to);
+      }
     if (first < end) keys.push_back({block, first / panel * panel, (end + panel - 1) / panel * panel});
   }
   return keys;

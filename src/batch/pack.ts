@@ -1,4 +1,4 @@
-import type { Batch } from "../models/attention.ts";
+import { type Batch, keyAlignment } from "../models/attention.ts";
 import { tensor } from "../tensor/index.ts";
 
 /** A prompt and a response to it, as token ids. */
@@ -19,37 +19,65 @@ export const countLearned = (rows: readonly Row[]): number =>
 
 /** Packs sequences of token ids end to end, without padding. @throws RangeError for an empty sequence */
 export function pack(sequences: readonly (readonly number[])[]): Batch {
-  return packRows(sequences.map((promptTokens) => ({ promptTokens, tokens: [] }))).batch;
+  return packSharing(
+    sequences.map((promptTokens) => ({ promptTokens, tokens: [] })),
+    0,
+  ).batch;
 }
 
 /**
- * Packs prompts with their responses end to end, without padding. Consecutive rows with the same prompt share one copy
- * of it where that saves time: their responses become branches, which gives the same numbers for less work.
+ * Packs prompts with their responses end to end, without padding. What all prompts begin with, such as a system prompt, is
+ * packed once. Consecutive rows with the same prompt share one copy of it where that saves time: their responses become
+ * branches. Both give the same numbers for less work.
  * @returns `batch`; `packedIndex(row, t)`: index in the batch of token `t` of a row, counted from the prompt's first
  * @throws RangeError for an empty prompt
  */
-export function packRows(rows: readonly Row[]): {
+export const packRows = (rows: readonly Row[]): PackedRows => packSharing(rows, sharedPrefix(rows));
+
+interface PackedRows {
   batch: Batch;
   packedIndex: (row: number, t: number) => number;
-} {
+}
+
+/**
+ * Counts the tokens that the prompts of all rows begin with, down to a multiple of the attention's key alignment. At least
+ * one token of each prompt is not shared. 0 if all rows have the same prompt, which is shared as a whole.
+ */
+function sharedPrefix(rows: readonly Row[]): number {
+  const [first = [], ...others] = new Set(rows.map(({ promptTokens }) => promptTokens));
+  let common = first.length;
+  let shortest = first.length;
+  for (const prompt of others) {
+    const end = first.findIndex((id, i) => i >= common || id !== prompt[i]);
+    if (end >= 0) common = end;
+    shortest = Math.min(shortest, prompt.length);
+  }
+  if ([first, ...others].every(({ length }) => length === common)) return 0;
+  return Math.max(0, Math.floor(Math.min(common, shortest - 1) / keyAlignment) * keyAlignment);
+}
+
+function packSharing(rows: readonly Row[], prefix: number): PackedRows {
   const ids: number[] = [];
   const positions: number[] = [];
   const lengths: number[] = [];
   const branches: number[][] = [];
   const starts: { prompt: number; response: number }[] = [];
-  const add = (tokens: readonly number[], from: number) => {
-    for (let i = 0; i < tokens.length; i++) {
+  /** Adds tokens [from, to) of a conversation, whose first of `tokens` is at `position`. */
+  const add = (tokens: readonly number[], position: number, from = 0, to = tokens.length) => {
+    for (let i = from; i < to; i++) {
       ids.push(tokens[i] as number);
-      positions.push(from + i);
+      positions.push(position + i);
     }
   };
+  if (prefix) add((rows[0] as Row).promptTokens, 0, 0, prefix);
   for (const [i, row] of rows.entries()) {
     const { promptTokens: prompt, tokens: response } = row;
     if (prompt.length === 0) throw new RangeError("pack: a sequence has no tokens");
     if (!sharesPrompt(row, rows[i - 1], lengths.at(-1) ?? 0)) {
-      starts.push({ prompt: ids.length, response: ids.length + prompt.length });
-      add(prompt, 0);
-      lengths.push(prompt.length);
+      const own = prompt.length - prefix;
+      starts.push({ prompt: ids.length, response: ids.length + own });
+      add(prompt, 0, prefix);
+      lengths.push(own);
       branches.push([]);
     } else starts.push({ prompt: (starts.at(-1) as { prompt: number }).prompt, response: ids.length });
     add(response, prompt.length);
@@ -61,13 +89,15 @@ export function packRows(rows: readonly Row[]): {
     batch: {
       ids: int64(ids),
       positions: int64(positions),
+      prefix,
       lengths,
       branches: branches.map((sizes) => sizes.filter((size) => size > 0)),
     },
     packedIndex(row, t) {
       const { prompt, response } = starts[row] as { prompt: number; response: number };
       const length = (rows[row] as Row).promptTokens.length;
-      return t < length ? prompt + t : response + t - length;
+      if (t < prefix) return t;
+      return t < length ? prompt + t - prefix : response + t - length;
     },
   };
 }

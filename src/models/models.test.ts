@@ -73,6 +73,27 @@ describe.each(names)("%s against transformers", (name) => {
     });
   });
 
+  it("gives the same where prompts begin alike", () => {
+    const [one, other] = sequences as [number[], number[]];
+    const system = Array.from({ length: 40 }, (_, i) => one[i % one.length] as number);
+    const prompts = [other.slice(0, 2), other.slice(1, 4), other.slice(1, 4), one.slice(1, 2)];
+    const rows = prompts.map((prompt, i) => ({
+      promptTokens: [...system, ...prompt],
+      tokens: other.slice(i, i + 5),
+    }));
+    const { batch, packedIndex } = packRows(rows);
+    expect(batch.prefix).toBe(32);
+    const logits = noGrad(() => model.logits(model.hidden(batch)));
+    expect(logits.size(0)).toBeLessThanOrEqual(32 + 4 * (8 + 3 + 5));
+    rows.forEach((row, i) => {
+      const ids = [...row.promptTokens, ...row.tokens];
+      const alone = noGrad(() => model.logits(model.hidden(pack([ids]))));
+      ids.forEach((_, t) =>
+        expectClose(logits.narrow(0, packedIndex(i, t), 1), alone.narrow(0, t, 1), tolerance),
+      );
+    });
+  });
+
   it("gives the same gradient of every parameter", () => {
     model.train();
     const losses = sequences.map((ids) => {
@@ -117,6 +138,21 @@ describe("packing", () => {
     const tokens = lengths.reduce((a, b) => a + b);
     expect(batchRows(rows, tokens)).toHaveLength(1);
     expect(batchRows(rows, tokens - 1)).toHaveLength(2);
+  });
+
+  it("packs what different prompts begin with once, but some of each prompt by itself", () => {
+    const row = (count: number, ...rest: number[]) => ({
+      promptTokens: [...new Array<number>(count).fill(1), ...rest],
+      tokens: [2],
+    });
+    const prefixOf = (...rows: ReturnType<typeof row>[]) => packRows(rows).batch.prefix;
+    expect(prefixOf(row(20, 3), row(20, 4))).toBe(16);
+    expect(prefixOf(row(15, 3), row(20, 4))).toBe(0);
+    expect(prefixOf(row(16), row(20, 4))).toBe(0);
+    expect(prefixOf(row(20, 4), row(17))).toBe(16);
+    expect(prefixOf(row(20), row(20))).toBe(0);
+    expect(prefixOf(row(20))).toBe(0);
+    expect(prefixOf(row(40, 1, 5), row(40, 6), row(33, 7))).toBe(32);
   });
 });
 

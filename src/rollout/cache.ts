@@ -1,10 +1,11 @@
 import {
   type Attend,
   attentionKernels,
-  branchKeyRanges,
   keyAlignment,
   keyBlock,
+  type Packing,
   packedAttention,
+  visibleKeys,
 } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
 import { arange, keep, ops, scope, type Tensor, tensor, where, zeros } from "../tensor/index.ts";
@@ -53,24 +54,25 @@ export class KvCache {
   /**
    * Adds `samples` rows for each prompt. @returns attention over the packed prompts, which also writes their keys and
    * values to the new rows
-   * @param promptLengths tokens of each packed prompt
+   * @param packing prefix and lengths of the packed prompts
    */
-  prefill(promptLengths: readonly number[], samples = 1): Attend {
+  prefill(packing: Pick<Packing, "prefix" | "lengths">, samples = 1): Attend {
+    const { prefix = 0, lengths } = packing;
     const sources: number[] = []; // packed index of each token to store
     const targets: [row: number, position: number][] = [];
-    let start = 0;
-    for (const length of promptLengths) {
+    let skipped = 0; // tokens of earlier prompts
+    for (const length of lengths) {
       for (let sample = 0; sample < samples; sample++) {
-        for (let i = 0; i < length; i++) {
-          sources.push(start + i);
+        for (let i = 0; i < prefix + length; i++) {
+          sources.push(i < prefix ? i : skipped + i);
           targets.push([this.lengths.length, i]);
         }
-        this.lengths.push(length);
-        this.#promptLengths.push(length);
+        this.lengths.push(prefix + length);
+        this.#promptLengths.push(prefix + length);
       }
-      start += length;
+      skipped += length;
     }
-    const attend = packedAttention({ lengths: promptLengths }, this.#model);
+    const attend = packedAttention(packing, this.#model);
     const kernels = this.#kernels;
     if (kernels) {
       const [tokens, rows, positions] = [
@@ -100,18 +102,23 @@ export class KvCache {
     const kernels = this.#kernels;
     if (kernels) {
       // The layout of packed attention: a prompt, and the response as its branch.
-      const ranges = before.map((length, row) => {
-        const prompt = this.#promptLengths[row] as number;
-        return branchKeyRanges(0, prompt, roundUp(prompt, keyAlignment), length - prompt, window);
+      const positions: number[] = [];
+      const ranges = before.flatMap((position, row) => {
+        const length = this.#promptLengths[row] as number;
+        const key = roundUp(length, keyAlignment);
+        const added = position - length;
+        positions.push(key + added);
+        const prompt = { position: 0, length, key: 0 };
+        return visibleKeys(position, window, [prompt, { position: length, length: added + 1, key }]);
       });
-      const keyRanges = int32(ranges.flat());
-      const positions = int32(ranges.map(([, , , end]) => end - 1));
+      const keyRanges = int32(ranges);
+      const keyPositions = int32(positions);
       const scale = 1 / Math.sqrt(headDim);
       const attend: Attend = (layer, q, k, v) =>
-        kernels.step(q, k, v, ...this.#stored(layer), keyRanges, positions, scale).view(rows, -1);
+        kernels.step(q, k, v, ...this.#stored(layer), keyRanges, keyPositions, scale).view(rows, -1);
       attend.cache = (layer) => {
         const [keys, values] = this.#stored(layer);
-        return { keys, values, keyRanges, positions, scale };
+        return { keys, values, keyRanges, positions: keyPositions, scale };
       };
       return attend;
     }

@@ -1,4 +1,4 @@
-import { batchRows, pack } from "../batch/pack.ts";
+import { batchRows, packRows } from "../batch/pack.ts";
 import { InputError } from "../data/errors.ts";
 import type { Model } from "../models/model.ts";
 import { cat, noGrad, type Rng, scope, type Tensor, tensor } from "../tensor/index.ts";
@@ -175,14 +175,12 @@ export class Engine {
       groupConsecutive(chunk, ({ samples }) => samples).map((group) =>
         scope(() => {
           const { samples } = group[0] as (typeof requests)[number];
-          const batch = pack(group.map(({ promptTokens }) => promptTokens));
-          let last = -1;
-          const lastTokens = batch.lengths.flatMap((length) => {
-            last += length;
-            return new Array<number>(samples).fill(last);
-          });
+          const { batch, packedIndex } = packRows(group);
+          const lastTokens = group.flatMap(({ promptTokens }, row) =>
+            new Array<number>(samples).fill(packedIndex(row, promptTokens.length - 1)),
+          );
           const outputIndices = tensor(lastTokens, { dtype: "int64" });
-          return this.#model.hidden({ ...batch, outputIndices }, this.#cache.prefill(batch.lengths, samples));
+          return this.#model.hidden({ ...batch, outputIndices }, this.#cache.prefill(batch, samples));
         }),
       ),
     );

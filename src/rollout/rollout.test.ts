@@ -258,7 +258,7 @@ describe("attention of a decoding step", () => {
           const dimensions = { layers: 1, heads, kvHeads, headDim, window } as Dimensions;
           const cache = new KvCache({ dimensions, dtype: as, device: "cpu" }, lengths.length, 50);
           const [q, k, v] = prompt.map((x) => x.to(as)) as [Tensor, Tensor, Tensor];
-          cache.prefill(lengths)(0, q, k, v);
+          cache.prefill({ lengths })(0, q, k, v);
           const outputs = steps.map((step) => {
             const [q, k, v] = step.map((x) => x.to(as)) as [Tensor, Tensor, Tensor];
             return cache.step()(0, q, k, v).to("float64");
@@ -293,7 +293,7 @@ describe.skipIf(!fastBf16)("a decoding step by one call for each block (no kerne
         };
         const states = (byOperators: boolean) => {
           const cache = new KvCache(model, rows, 80);
-          model.hidden(prompts, cache.prefill(lengths));
+          model.hidden(prompts, cache.prefill(prompts));
           const steps = [5, 70, 200].map((id) => {
             const batch = {
               ids: int64(lengths.map((_, row) => (id + row) % 261)),

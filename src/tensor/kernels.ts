@@ -15,7 +15,7 @@ export interface StepCache {
   /** (rows, kvHeads, capacity, dim), in the kernels' layout. */
   keys: Tensor;
   values: Tensor;
-  /** (rows, 4) int32: the two ranges of positions that each row's new token attends to. */
+  /** (rows, 6) int32: the three ranges of positions that each row's new token attends to. */
   keyRanges: Tensor;
   /** (rows) int32: position of the new token. */
   positions: Tensor;

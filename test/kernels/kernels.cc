@@ -133,8 +133,8 @@ void testNotFinite(const char* set, const Products& products) {
   check(isPassedOn, set, "NaN in gradients", rows, inputs, outputs);
 }
 
-// Tokens of a prompt and of two branches that follow it, at positions with padding between them, as src/batch/pack.ts
-// makes them.
+// Tokens of a prompt, whose first half is a prefix, and of two branches that follow it, at positions with padding between
+// them, as src/models/attention.ts makes them.
 struct Packed {
   int64_t prompt, branch, tokens, places;
   std::vector<int32_t> tokenAt;
@@ -144,17 +144,23 @@ struct Packed {
     const auto padded = [](int64_t count) { return (count + 15) / 16 * 16; };
     const int64_t first = padded(prompt), second = first + padded(branch);
     places = (second + branch + kKeys - 1) / kKeys * kKeys;
+    const int32_t prefix = prompt / 2 / 16 * 16;
     tokenAt.assign(places, -1);
     for (int64_t t = 0; t < tokens; t++) {
       const int64_t start = t < prompt ? 0 : t < prompt + branch ? first : second;
       const int64_t within = t < prompt ? t : (t - prompt) % branch;
       placeOf.push_back(start + within);
       tokenAt[placeOf[t]] = t;
-      if (t < prompt) seen.push_back({0, int32_t(t + 1), 0, 0});
-      else seen.push_back({0, int32_t(prompt), int32_t(start), int32_t(start + within + 1)});
+      const auto end = int32_t(start + within + 1);
+      if (t < prefix) seen.push_back({{{0, end}, {}, {}}});
+      else if (t < prompt) seen.push_back({{{0, prefix}, {prefix, end}, {}}});
+      else seen.push_back({{{0, prefix}, {prefix, int32_t(prompt)}, {int32_t(start), end}}});
     }
   }
-  bool sees(int64_t t, int64_t key) const { return seen[t].any(placeOf[key], placeOf[key] + 1); }
+  bool sees(int64_t t, int64_t key) const {
+    const auto& ranges = seen[t].ranges;
+    return std::any_of(ranges, ranges + 3, [&](Range range) { return range.first <= placeOf[key] && placeOf[key] < range.end; });
+  }
 };
 
 std::vector<uint16_t> packAll(const AttentionKernels& kernels, const Sizes& size, const Packed& packed, Heads x, bool columns) {
@@ -193,7 +199,7 @@ void testAttention(const char* set, const AttentionKernels& kernels, int64_t pro
       for (int64_t which = 0; which < 2; which++) {
         std::vector<const float*> sums;
         for (const auto& part : parts)
-          if (packed.placeOf[t] >= part.firstKey && packed.placeOf[t] < part.endKey)
+          if (part.has(packed.placeOf[t]))
             sums.push_back(part.at(size, which, head, packed.placeOf[t]));
         kernels.addUp(sums, dim, (which ? ofV : ofK).data() + (t * kvHeads + head) * dim);
       }
