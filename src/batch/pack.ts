@@ -62,7 +62,7 @@ function packSharing(rows: readonly Row[], prefix: number): PackedRows {
   const lengths: number[] = [];
   const branches: number[][] = [];
   const starts: { prompt: number; response: number }[] = [];
-  /** Adds tokens [from, to) of a conversation, whose first of `tokens` is at `position`. */
+  /** Adds `tokens` [from, to). The position of the first of `tokens` in its conversation is `position`. */
   const add = (tokens: readonly number[], position: number, from = 0, to = tokens.length) => {
     for (let i = from; i < to; i++) {
       ids.push(tokens[i] as number);
@@ -74,10 +74,10 @@ function packSharing(rows: readonly Row[], prefix: number): PackedRows {
     const { promptTokens: prompt, tokens: response } = row;
     if (prompt.length === 0) throw new RangeError("pack: a sequence has no tokens");
     if (!sharesPrompt(row, rows[i - 1], lengths.at(-1) ?? 0)) {
-      const own = prompt.length - prefix;
-      starts.push({ prompt: ids.length, response: ids.length + own });
+      const unshared = prompt.length - prefix;
+      starts.push({ prompt: ids.length, response: ids.length + unshared });
       add(prompt, 0, prefix);
-      lengths.push(own);
+      lengths.push(unshared);
       branches.push([]);
     } else starts.push({ prompt: (starts.at(-1) as { prompt: number }).prompt, response: ids.length });
     add(response, prompt.length);

@@ -102,23 +102,24 @@ export class KvCache {
     const kernels = this.#kernels;
     if (kernels) {
       // The layout of packed attention: a prompt, and the response as its branch.
-      const positions: number[] = [];
-      const ranges = before.flatMap((position, row) => {
+      const segments = before.map((position, row) => {
         const length = this.#promptLengths[row] as number;
         const key = roundUp(length, keyAlignment);
-        const added = position - length;
-        positions.push(key + added);
-        const prompt = { position: 0, length, key: 0 };
-        return visibleKeys(position, window, [prompt, { position: length, length: added + 1, key }]);
+        const response = { position: length, length: position + 1 - length, key };
+        return { position, prompt: { position: 0, length, key: 0 }, response };
       });
-      const keyRanges = int32(ranges);
-      const keyPositions = int32(positions);
+      const keyRanges = int32(
+        segments.flatMap(({ position, prompt, response }) =>
+          visibleKeys(position, window, [prompt, response]),
+        ),
+      );
+      const positions = int32(segments.map(({ response }) => response.key + response.length - 1));
       const scale = 1 / Math.sqrt(headDim);
       const attend: Attend = (layer, q, k, v) =>
-        kernels.step(q, k, v, ...this.#stored(layer), keyRanges, keyPositions, scale).view(rows, -1);
+        kernels.step(q, k, v, ...this.#stored(layer), keyRanges, positions, scale).view(rows, -1);
       attend.cache = (layer) => {
         const [keys, values] = this.#stored(layer);
-        return { keys, values, keyRanges, positions: keyPositions, scale };
+        return { keys, values, keyRanges, positions, scale };
       };
       return attend;
     }

@@ -4,6 +4,7 @@ import { scoreAll } from "../batch/score.ts";
 import { logprobsOf } from "../math/index.ts";
 import type { Dimensions } from "../models/architecture.ts";
 import {
+  capabilities,
   type DType,
   memory,
   noGrad,
@@ -14,7 +15,6 @@ import {
   type Tensor,
   tensor,
 } from "../tensor/index.ts";
-import { native } from "../tensor/native.ts";
 import { KvCache } from "./cache.ts";
 import { decode, generate } from "./generate.ts";
 import { type Completion, isFinished } from "./sampler.ts";
@@ -277,39 +277,41 @@ describe("attention of a decoding step", () => {
   });
 });
 
-const { fastBf16 } = native().capabilities();
-describe.skipIf(!fastBf16)("a decoding step by one call for each block (no kernels: skipped)", () => {
-  it.each([1, 8, 9, 33])("has the bits of the step by operators, with %i rows", (rows) => {
-    const model = tinyModel(3, { hidden_size: 64, head_dim: 16, num_attention_heads: 6 }, "bfloat16");
-    noGrad(() =>
-      scope(() => {
-        const lengths = Array.from({ length: rows }, (_, row) => 1 + ((row * 7) % 70));
-        const total = lengths.reduce((sum, length) => sum + length, 0);
-        const int64 = (values: number[]) => tensor(values, { dtype: "int64" });
-        const prompts = {
-          ids: int64(Array.from({ length: total }, (_, i) => (i * 31) % 261)),
-          positions: int64(lengths.flatMap((length) => Array.from({ length }, (_, i) => i))),
-          lengths,
-        };
-        const states = (byOperators: boolean) => {
-          const cache = new KvCache(model, rows, 80);
-          model.hidden(prompts, cache.prefill(prompts));
-          const steps = [5, 70, 200].map((id) => {
-            const batch = {
-              ids: int64(lengths.map((_, row) => (id + row) % 261)),
-              positions: int64(cache.lengths),
-              lengths: lengths.map(() => 1),
-            };
-            const step = cache.step();
-            expect(step.cache).toBeDefined();
-            return model.hidden(batch, byOperators ? (...args) => step(...args) : step).toArray();
-          });
-          cache.dispose();
-          return steps;
-        };
-        expect(states(false)).toEqual(states(true));
-      }),
-    );
-    model.dispose();
-  });
-});
+describe.skipIf(!capabilities().fastBf16)(
+  "a decoding step by one call for each block (no kernels: skipped)",
+  () => {
+    it.each([1, 8, 9, 33])("has the bits of the step by operators, with %i rows", (rows) => {
+      const model = tinyModel(3, { hidden_size: 64, head_dim: 16, num_attention_heads: 6 }, "bfloat16");
+      noGrad(() =>
+        scope(() => {
+          const lengths = Array.from({ length: rows }, (_, row) => 1 + ((row * 7) % 70));
+          const total = lengths.reduce((sum, length) => sum + length, 0);
+          const int64 = (values: number[]) => tensor(values, { dtype: "int64" });
+          const prompts = {
+            ids: int64(Array.from({ length: total }, (_, i) => (i * 31) % 261)),
+            positions: int64(lengths.flatMap((length) => Array.from({ length }, (_, i) => i))),
+            lengths,
+          };
+          const states = (byOperators: boolean) => {
+            const cache = new KvCache(model, rows, 80);
+            model.hidden(prompts, cache.prefill(prompts));
+            const steps = [5, 70, 200].map((id) => {
+              const batch = {
+                ids: int64(lengths.map((_, row) => (id + row) % 261)),
+                positions: int64(cache.lengths),
+                lengths: lengths.map(() => 1),
+              };
+              const step = cache.step();
+              expect(step.cache).toBeDefined();
+              return model.hidden(batch, byOperators ? (...args) => step(...args) : step).toArray();
+            });
+            cache.dispose();
+            return steps;
+          };
+          expect(states(false)).toEqual(states(true));
+        }),
+      );
+      model.dispose();
+    });
+  },
+);
