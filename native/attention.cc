@@ -43,7 +43,7 @@ Sizes sizesOf(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& s
   TORCH_CHECK(k.sizes() == v.sizes() && k.size(0) == q.size(0) && k.size(2) == q.size(2) && q.size(1) % k.size(1) == 0,
               "attention: queries ", q.sizes(), " do not go with keys ", k.sizes(), " and values ", v.sizes());
   TORCH_CHECK(q.size(2) % 16 == 0, "attention takes heads of a multiple of 16 channels");
-  TORCH_CHECK(seen.scalar_type() == at::kInt && seen.is_contiguous() && seen.numel() == 6 * q.size(0),
+  TORCH_CHECK(seen.scalar_type() == at::kInt && seen.is_contiguous() && seen.numel() == kSeenNumbers * q.size(0),
               "attention takes three ranges, int32 (tokens, 6), of the places that each token sees");
   TORCH_CHECK(tokens.scalar_type() == at::kInt && tokens.is_contiguous() && tokens.numel() % kKeys == 0,
               "attention takes int32 tokens by place, as many as a multiple of ", kKeys);
@@ -172,7 +172,7 @@ Tensor attendStep(const Tensor& queries, const Tensor& k, const Tensor& v, Tenso
   const int64_t group = queries.size(1) / k.size(1);
   TORCH_CHECK(queries.dim() == 3 && queries.size(0) == k.size(0) && queries.size(1) == group * k.size(1) &&
                   queries.size(2) == k.size(2) && queries.scalar_type() == at::kBFloat16 && places.numel() == k.size(0) &&
-                  seen.scalar_type() == at::kInt && seen.is_contiguous() && seen.numel() == 6 * k.size(0),
+                  seen.scalar_type() == at::kInt && seen.is_contiguous() && seen.numel() == kSeenNumbers * k.size(0),
               "queries ", queries.sizes(), " do not go with keys ", k.sizes());
   const auto q = dense(queries), from = dense(k), other = dense(v);
   const auto cache = cacheOf(keys, values);

@@ -25,6 +25,7 @@ struct Range {
 struct Seen {
   Range ranges[3];
 };
+constexpr int64_t kSeenNumbers = sizeof(Seen) / sizeof(int32_t);
 
 struct Sizes {
   int64_t tokens, heads, kvHeads, dim, places;  // of keys: a multiple of kKeys

@@ -87,12 +87,12 @@ void writeScaled(const float* from, float by, int64_t width, uint16_t* to) {
 // Computes the probabilities of rows of one item and the gradients of their scores, for one block of keys. `items`
 // (probabilities) and `slopes` (gradients) are packed for sums over rows; `rows` has the gradients of each row.
 void gradientRows(const float* scores, const float* slopesOfP, const Seen* seen[kPerItem], const float* log, const float* delta,
-                  int32_t key, float scale, Item* items, Item* slopes, Number* rows) {
-  for (int c = 0; c < kKeys; c += LANES) {
+                  Keys keys, float scale, Item* items, Item* slopes, Number* rows) {
+  for (int c = keys.first; c < keys.end; c += LANES) {
     F p[kPerItem], s[kPerItem];
     for (int r = 0; r < kPerItem; r++) {
       const F x = load<F>(scores + r * kKeys + c) * scale - log[r];
-      p[r] = maskOf(*seen[r], key + c) ? exponential(x) : F{};
+      p[r] = maskOf(*seen[r], keys.block + c) ? exponential(x) : F{};
       s[r] = p[r] * (load<F>(slopesOfP + r * kKeys + c) - delta[r]) * scale;
       storeNumbers(rows + r * kKeys + c, s[r]);
     }
@@ -208,25 +208,27 @@ void backwardBlock(const Sizes& size, const Recorded& saved, int64_t kvHead, int
   }
   const Seen nothing{};
   bool first = true;
-  for (const auto [key, firstKey, endKey] : keysSeen(size, saved.seen + from, tokens)) {
-    const int64_t block = key * dim / kPerItem;
-    product(rows, kKeys, (const Item*)room.queries.get(), dim / kPerItem, 1, keyColumns + block, kKeys, room.scores.get(), kKeys,
+  for (const auto& keys : keysSeen(size, saved.seen + from, tokens)) {
+    const int64_t columns = keys.block * dim / kPerItem + keys.first, count = keys.end - keys.first;
+    const int64_t key = keys.block + keys.first;
+    auto *scores = room.scores.get() + keys.first, *slopesOfP = room.slopesOfP.get() + keys.first;
+    product(rows, count, (const Item*)room.queries.get(), dim / kPerItem, 1, keyColumns + columns, kKeys, scores, kKeys,
             dim / kPerItem, false);
-    product(rows, kKeys, (const Item*)room.gradients.get(), dim / kPerItem, 1, valueColumns + block, kKeys,
-            room.slopesOfP.get(), kKeys, dim / kPerItem, false);
+    product(rows, count, (const Item*)room.gradients.get(), dim / kPerItem, 1, valueColumns + columns, kKeys, slopesOfP, kKeys,
+            dim / kPerItem, false);
     for (int64_t r = 0; r < rows; r += kPerItem) {
       const Seen* of[kPerItem];
       for (int i = 0; i < kPerItem; i++) of[i] = r + i < used ? saved.seen + from + (r + i) / group : &nothing;
-      gradientRows(room.scores.get() + r * kKeys, room.slopesOfP.get() + r * kKeys, of, &log[r], &delta[r], key, size.scale,
+      gradientRows(room.scores.get() + r * kKeys, room.slopesOfP.get() + r * kKeys, of, &log[r], &delta[r], keys, size.scale,
                    room.items.get() + r / kPerItem * kKeys, room.slopes.get() + r / kPerItem * kKeys,
                    room.slopeRows.get() + r * kKeys);
     }
-    product(kKeys, dim, room.items.get(), 1, kKeys, room.gradientRows.get(), dim, part.at(size, 1, kvHead, key), dim,
-            rows / kPerItem, true);
-    product(kKeys, dim, room.slopes.get(), 1, kKeys, room.queryRows.get(), dim, part.at(size, 0, kvHead, key), dim,
-            rows / kPerItem, true);
-    product(rows, dim, (const Item*)room.slopeRows.get(), kKeys / kPerItem, 1, keyRows + block, dim, room.ofQueries.get(), dim,
-            kKeys / kPerItem, !first);
+    product(count, dim, room.items.get() + keys.first, 1, kKeys, room.gradientRows.get(), dim, part.at(size, 1, kvHead, key),
+            dim, rows / kPerItem, true);
+    product(count, dim, room.slopes.get() + keys.first, 1, kKeys, room.queryRows.get(), dim, part.at(size, 0, kvHead, key),
+            dim, rows / kPerItem, true);
+    product(rows, dim, (const Item*)(room.slopeRows.get() + keys.first), kKeys / kPerItem, 1, keyRows + key * dim / kPerItem,
+            dim, room.ofQueries.get(), dim, count / kPerItem, !first);
     first = false;
   }
   for (int64_t r = 0; r < used; r++)

@@ -365,6 +365,7 @@ __attribute__((always_inline)) inline void gateSlopeRow(const T* __restrict gate
   }
 }
 
+// Fewest numbers of an elementwise operation that are worth a thread.
 constexpr int64_t kNumbersGrain = 4096;
 
 Tensor swigluForward(const Tensor& gates, const Tensor& ups) {
@@ -418,6 +419,14 @@ bool isTransposed(const Tensor& a, const Tensor& b) {
 
 Tensor product(const Tensor& a, const Tensor& b);
 
+// Allocates the result of a linear layer: (rows, out). bias may be undefined. All are in bfloat16 and contiguous.
+std::pair<Tensor, LinearLayer> layerOf(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1) && (!bias.defined() || bias.numel() == weight.size(0)),
+              "linear: ", x.sizes(), " does not go with ", weight.sizes());
+  auto y = at::empty({x.size(0), weight.size(0)}, x.options());
+  return {y, {in<uint16_t>(weight), bias.defined() ? in<uint16_t>(bias) : nullptr, weight.size(0), out<uint16_t>(y)}};
+}
+
 // x (rows, in) · weightᵀ (in, out) + bias.
 Tensor linearForward(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
   if (isTransposed(x, weight)) {
@@ -425,13 +434,10 @@ Tensor linearForward(const Tensor& x, const Tensor& weight, const std::optional<
     return bias ? y.add_(*bias) : y;
   }
   if (!ours(x, weight)) return at::linear(x, weight, bias);
-  TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1) && (!bias || bias->numel() == weight.size(0)),
-              "linear: ", x.sizes(), " does not go with ", weight.sizes());
   const auto from = x.contiguous();
   const auto added = bias ? bias->contiguous() : Tensor();
-  auto y = at::empty({x.size(0), weight.size(0)}, x.options());
-  products().linear(in<uint16_t>(from), x.size(0), x.size(1),
-                    {{in<uint16_t>(weight), bias ? in<uint16_t>(added) : nullptr, weight.size(0), out<uint16_t>(y)}});
+  auto [y, layer] = layerOf(from, weight, added);
+  products().linear(in<uint16_t>(from), x.size(0), x.size(1), {layer});
   return y;
 }
 
@@ -871,10 +877,10 @@ std::vector<Tensor> linears(const Tensor& x, at::TensorList weights) {
   std::vector<Tensor> results;
   std::vector<LinearLayer> layers;
   for (const auto& weight : weights) {
-    TORCH_CHECK(ours(x, weight) && x.is_contiguous() && weight.dim() == 2 && x.size(1) == weight.size(1), "linear: ", x.sizes(),
-                " does not go with ", weight.sizes());
-    results.push_back(at::empty({x.size(0), weight.size(0)}, x.options()));
-    layers.push_back({in<uint16_t>(weight), nullptr, weight.size(0), out<uint16_t>(results.back())});
+    TORCH_CHECK(ours(x, weight) && x.is_contiguous(), "decode_block takes contiguous bfloat16");
+    auto [y, layer] = layerOf(x, weight, Tensor());
+    results.push_back(y);
+    layers.push_back(layer);
   }
   products().linear(in<uint16_t>(x), x.size(0), x.size(1), layers);
   return results;

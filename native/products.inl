@@ -135,6 +135,8 @@ void manyRows(const Input* x, int64_t padded, int64_t rows, const uint16_t* w, i
   }
 }
 
+int64_t blocksOf(const LinearLayer& layer) { return (layer.outputs + kBlock - 1) / kBlock; }
+
 void linear(const uint16_t* x, int64_t rows, int64_t inputs, const std::vector<LinearLayer>& layers) {
   const int64_t padded = (inputs + kStep - 1) / kStep * kStep;
   const bool copied = !DOT || padded != inputs;
@@ -152,16 +154,17 @@ void linear(const uint16_t* x, int64_t rows, int64_t inputs, const std::vector<L
       const auto count = least(atOnce, rows - r);
       const auto block = count <= kRows ? fewRows<kOutputs> : count <= 2 * kRows ? fewRows<(kOutputs + 1) / 2> : manyRows;
       int64_t start = 0;  // the layer's first block
-      for (const auto& [weight, bias, outputs, y] : layers) {
+      for (const auto& layer : layers) {
+        const auto& [weight, bias, outputs, y] = layer;
         for (int64_t n = most(0, first - start) * kBlock; n < least(outputs, (last - start) * kBlock); n += kBlock)
           block(input + r * padded, padded, count, weight + n * inputs, inputs, least(kBlock, outputs - n),
                 bias ? bias + n : nullptr, y + r * outputs + n, outputs);
-        start += (outputs + kBlock - 1) / kBlock;
+        start += blocksOf(layer);
       }
     }
   };
   int64_t blocks = 0;
-  for (const auto& layer : layers) blocks += (layer.outputs + kBlock - 1) / kBlock;
+  for (const auto& layer : layers) blocks += blocksOf(layer);
   // With few rows the weights' way from memory is what takes time, and each part begins by waiting for it.
   if (rows <= 2 * kRows) parallel::parallel_for<1>(0, blocks, 1, outputsOf);
   else parallel::parallel_for(0, blocks, 1, outputsOf);

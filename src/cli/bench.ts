@@ -33,8 +33,8 @@ export const define = (command: Command): Command =>
         };
         for (const rows of [1, 2, 4, 8]) await add("training", rows, 128);
         for (const length of [256, 512, 1024]) await add("training", 1, length);
-        for (const rows of [1, 4, 16, 64]) await add("sampling", rows, 32);
-        for (const length of [64, 128]) await add("sampling", 16, length);
+        for (const rows of [1, 8, 32, 64]) await add("sampling", rows, 32);
+        for (const length of [64, 128]) await add("sampling", 32, length);
       }
       if (json) return console.log(JSON.stringify({ machine, costs }));
       printMachine(machine);
@@ -67,7 +67,7 @@ export const define = (command: Command): Command =>
           grows("training", "rows", ({ length }) => length === 128),
           grows("training", "length", ({ rows }) => rows === 1),
           grows("sampling", "rows", ({ length }) => length === 32),
-          grows("sampling", "length", ({ rows }) => rows === 16),
+          grows("sampling", "length", ({ rows }) => rows === 32),
         ]),
       );
     });
