@@ -261,11 +261,15 @@ async function findLibtorch() {
   mkdirSync(cacheDir(), { recursive: true });
   const unpacked = mkdtempSync(join(cacheDir(), "libtorch-"));
   const cuda = process.platform === "linux" && findCommand("nvidia-smi");
-  for (const wheel of list) {
-    const path = await fetchWheel(wheel);
-    unpack(path, unpacked, cuda ? "" : cpuMembers);
+  try {
+    for (const wheel of list) {
+      const path = await fetchWheel(wheel);
+      unpack(path, unpacked, cuda ? "" : cpuMembers);
+    }
+    renameSync(unpacked, cached);
+  } finally {
+    rmSync(unpacked, { recursive: true, force: true }); // of a set-up that failed
   }
-  renameSync(unpacked, cached);
   for (const wheel of list) rmSync(await fetchWheel(wheel));
   return join(cached, "torch");
 }

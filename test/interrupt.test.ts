@@ -204,9 +204,9 @@ describe("Ctrl-C in the middle of a step, by command line", () => {
       const outcome = await plumbline(args(`${name}-cli`), { cwd: dir, env });
       expect(outcome.code, outcome.stderr).toBe(130);
       expect(outcome.stderr).toMatch(/finishing the step and saving/);
-      expect(outcome.stderr).toMatch(/interrupted after step 2; add --resume to go on/);
+      expect(outcome.stderr).toMatch(/interrupted after step 2; to go on: --resume /);
       expect(newestCheckpoint(at(`${name}-cli`))?.step).toBe(2);
-      await succeed([...args(`${name}-cli`), "--resume"], { cwd: dir });
+      await succeed([name, "--resume", `${name}-cli`], { cwd: dir }); // nothing else is needed
       await succeed(args(`${name}-cli-whole`), { cwd: dir });
       expect(weights(at(`${name}-cli`))).toEqual(weights(at(`${name}-cli-whole`)));
     },
@@ -228,7 +228,7 @@ describe("Ctrl-C in the middle of a step, by command line", () => {
         during: (child) => child.stderr?.once("data", () => child.kill("SIGINT")), // at the first step
       });
       expect(outcome.code, outcome.stderr).toBe(130);
-      expect(outcome.stderr).toMatch(/interrupted after step \d+; add --resume to go on/);
+      expect(outcome.stderr).toMatch(/interrupted after step \d+; to go on: --resume /);
       expect(newestCheckpoint(at(`${name}-cli`))?.step).toBeGreaterThan(0);
     },
     60_000,

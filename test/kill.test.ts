@@ -143,7 +143,7 @@ describe("a run that is killed ten times", () => {
       during: (child) => child.stderr?.once("data", () => child.kill("SIGINT")), // at the first step
     });
     expect(outcome.code).toBe(130);
-    expect(outcome.stderr).toMatch(/interrupted after step \d+; add --resume to go on/);
+    expect(outcome.stderr).toMatch(/interrupted after step \d+; to go on: --resume /);
     await succeed([...(stages.ppo as string[]), ...run, "--resume"], { cwd: dir });
   }, 60_000);
 

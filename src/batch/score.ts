@@ -49,6 +49,12 @@ export function layOutResponses(rows: readonly Row[]): ResponseLayout {
   };
 }
 
+/** Makes the mask of the rows' response tokens: (response tokens) float32, 1 to learn. Undefined if all are to be learned. */
+export const learnedMask = (rows: readonly Row[]): Tensor | undefined =>
+  rows.some(({ mask }) => mask)
+    ? tensor(rows.flatMap(({ tokens, mask }) => mask ?? tokens.map(() => 1)))
+    : undefined;
+
 /**
  * Pads values of response tokens: (response tokens) → (batch, time), 0 for padding. Differentiable.
  * @param flat (response tokens), in the order of `layout.targets`

@@ -9,9 +9,9 @@ import { finalResponse, type RevisedResponse, revise } from "../constitution/rev
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readComparisons, readDrafts, readPrompts } from "../data/readers.ts";
-import { readRows } from "../data/tables.ts";
+import { type Columns, readRows } from "../data/tables.ts";
 import { loadModel } from "../models/pull.ts";
-import { dtypeOption, numeric } from "./options.ts";
+import { columnsOption, dtypeOption, numeric } from "./options.ts";
 import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
 /** Options of both phases. */
@@ -20,6 +20,7 @@ interface PhaseOptions {
   model: string;
   endpoint?: string;
   data: string;
+  columns?: Columns;
   out: string;
   maxTokens: number;
   temperature: number;
@@ -59,6 +60,7 @@ const addPhaseOptions = (command: Command) =>
     .option("--temperature <t>", "sampling temperature", numeric(0), 0.7)
     .option("--seed <n>", "random seed of the sampling and the choice of principles", numeric(0, true), 0)
     .option("--at-once <n>", "number of rows processed and logged together", numeric(1, true), 64)
+    .addOption(columnsOption())
     .addOption(dtypeOption());
 
 const reviseCommand = () =>
@@ -71,7 +73,7 @@ const reviseCommand = () =>
       .option("--rounds <n>", "number of critiques and revisions per answer", numeric(1, true), 2),
   ).action(async (options: PhaseOptions & { feedback?: string; rounds: number }) => {
     const read = readConstitution(options.constitution);
-    const { records } = await readPrompts(options.data);
+    const { records } = await readPrompts(options.data, options.columns);
     const progress = new Progress(false);
     const [policy, disposePolicy] = await openFeedback(options.model, undefined, options);
     const isSame = options.endpoint === undefined && (options.feedback ?? options.model) === options.model;
@@ -123,7 +125,7 @@ const judgeCommand = () =>
   ).action(async (options: PhaseOptions & { people?: string; think?: boolean }) => {
     const read = readConstitution(options.constitution);
     const people = options.people === undefined ? undefined : (await readComparisons(options.people)).records;
-    const { drafts } = readDrafts(options.data, await readRows(options.data));
+    const { drafts } = readDrafts(options.data, await readRows(options.data, options.columns));
     const pairs = drafts.flatMap(({ prompt, id, completions }) =>
       completions.flatMap((first, i) =>
         completions.slice(i + 1).map((second): AnswerPair => ({ prompt, id, answers: [first, second] })),

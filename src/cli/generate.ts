@@ -8,7 +8,7 @@ import { openReward } from "../rewards/open.ts";
 import type { Answer, Score } from "../rewards/scorer.ts";
 import { modelSampler } from "../rollout/generate.ts";
 import { isFinished } from "../rollout/sampler.ts";
-import { dtypeOption, numeric } from "./options.ts";
+import { columnsOption, dtypeOption, numeric } from "./options.ts";
 import { interruptSignal, openLines, Progress } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
@@ -16,6 +16,7 @@ export const define = (command: Command): Command =>
     .requiredOption("--model <name>", "name, Hub id, folder, GGUF file or run")
     .option("--prompt <text>", "prompt (default without --data: standard input)")
     .option("--data <file>", "file of prompts")
+    .addOption(columnsOption())
     .option("--out <file>", "output file (default: stdout)")
     .option("--max-tokens <n>", "maximum tokens of an answer", numeric(1, true), 256)
     .option("--min-tokens <n>", "minimum tokens of an answer", numeric(0, true), 0)
@@ -35,11 +36,11 @@ export const define = (command: Command): Command =>
     .option("--seed <n>", "random seed of the sampling", numeric(0, true), 0)
     .option("--batch-size <n>", "answers decoded together", numeric(1, true), 32)
     .addOption(dtypeOption())
-    .action(async ({ model: name, prompt, data, out, dtype, reward, ...options }) => {
+    .action(async ({ model: name, prompt, data, columns, out, dtype, reward, ...options }) => {
       if (reward !== undefined && options.samples < 2)
         throw new InputError("generate: --reward chooses among answers: give --samples of 2 or more");
       const prompts: Prompt[] = data
-        ? (await readPrompts(data)).records
+        ? (await readPrompts(data, columns)).records
         : [{ prompt: [{ role: "user", content: prompt ?? readFileSync(0, "utf8").trim() }] }];
       if (!prompts[0]?.prompt.at(-1)?.content) throw new InputError("generate: the prompt is empty");
       const signal = interruptSignal();

@@ -2,14 +2,15 @@ import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic } from "../data/jsonl.ts";
 import { readDrafts } from "../data/readers.ts";
-import { encodeRows, encodingOf, readRows } from "../data/tables.ts";
+import { type Columns, encodeRows, encodingOf, readRows } from "../data/tables.ts";
+import { backUp, restore } from "../labels/backup.ts";
 import { collect, exportRows } from "../labels/export.ts";
 import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
 
-import { importTasks, inferRubric } from "../labels/import.ts";
+import { importTasks, inferRubric, planImport } from "../labels/import.ts";
 import { readRatings } from "../labels/ratings.ts";
-import { type TaskKind, taskKinds } from "../labels/settings.ts";
-import { verify } from "../labels/verify.ts";
+import { projectSettingsSchema, type TaskKind, taskKinds } from "../labels/settings.ts";
+import { type Verification, verify } from "../labels/verify.ts";
 import {
   type Agreement,
   type Estimate,
@@ -18,7 +19,7 @@ import {
   scales,
 } from "../statistics/agreement.ts";
 import { labelerAccuracy } from "../statistics/reliability.ts";
-import { storeOption } from "./options.ts";
+import { parseColumns, storeOption } from "./options.ts";
 
 import { withStore } from "./store.ts";
 import { formatNumber, formatTable, openLines, print } from "./terminal.ts";
@@ -31,7 +32,14 @@ interface StoreOptions {
 }
 
 export function define(group: Command): Command {
-  for (const make of [importCommand, exportCommand, agreementCommand, verifyCommand])
+  for (const make of [
+    importCommand,
+    exportCommand,
+    agreementCommand,
+    verifyCommand,
+    backupCommand,
+    restoreCommand,
+  ])
     group.addCommand(make());
   return group;
 }
@@ -52,6 +60,12 @@ const importCommand = () =>
         "import the file's preferences as known answers, against which labelers are measured",
       ).conflicts("judgements"),
     )
+    .addOption(
+      new Option(
+        "--map, --columns <pairs>",
+        "the file's columns by our names for them: prompt=question,chosen=good",
+      ).argParser(parseColumns),
+    )
     .option("--judgements", "import the file's preferences as judgements of its labelers")
     .option("--json", "print the counts as JSON")
     .action(
@@ -61,19 +75,22 @@ const importCommand = () =>
           kind,
           gold,
           judgements,
+          columns,
           json,
           ...options
-        }: StoreOptions & { kind?: TaskKind; gold?: true; judgements?: true },
+        }: StoreOptions & { kind?: TaskKind; gold?: true; judgements?: true; columns?: Columns },
       ) => {
-        const drafts = readDrafts(file, await readRows(file));
+        const drafts = readDrafts(file, await readRows(file, columns));
         await withStore(
           options.store,
           async (store, find) => {
             const settings = kind && { kind, ...(kind === "rating" && { rubric: inferRubric(drafts) }) };
+            const use = gold ? "gold" : judgements ? "judgements" : undefined;
+            // Before the project is created, so that a file that is refused leaves none behind.
+            if (settings) planImport(projectSettingsSchema.parse(settings), drafts, use);
             const project = settings
               ? await store.addProject(null, { name: options.project ?? file, settings })
               : await find(options.project);
-            const use = gold ? "gold" : judgements ? "judgements" : undefined;
             const report = await importTasks(store, null, project, drafts, use);
             if (json) return print(JSON.stringify({ project: project.id, ...report }));
             print(`${file}: ${report.format}, ${report.rows} rows`);
@@ -159,13 +176,48 @@ const verifyCommand = () =>
               .map(([table, count]) => `${table} ${count}`)
               .join(", ")}`,
           );
+          if (report.last) print(`last event: ${describeEvent(report.last)}`);
           for (const problem of report.problems) print(`  ${problem}`);
+          const more = report.problemCount - report.problems.length;
+          if (more) print(`  … and ${more} more`);
         }
-        if (report.problems.length)
-          throw new InputError(
-            `${options.store}: ${report.problems.length} problems: the store was changed behind its log`,
-          );
+        refuseProblems(options.store, report);
       });
+    });
+
+const describeEvent = ({ seq, at, hash }: NonNullable<Verification["last"]>): string =>
+  `${seq}, ${new Date(at).toISOString()}, SHA-256 ${hash}`;
+
+/** @throws InputError if a store differs from its log */
+function refuseProblems(store: string, { problemCount }: Verification): void {
+  if (problemCount)
+    throw new InputError(`${store}: ${problemCount} problems: the store was changed behind its log`);
+}
+
+const backupCommand = () =>
+  new Command("backup")
+    .description("Copy a label store to a file, also while a server writes to it, and verify the copy")
+    .argument("<out>", "file to write; it must not exist")
+    .option(...storeOption)
+    .option("--json", "print the last event as JSON")
+    .action(async (out: string, { store: from, json }: StoreOptions) => {
+      const report = await backUp(from, out);
+      if (json) print(JSON.stringify({ events: report.events, last: report.last }));
+      else {
+        print(`${out}: ${report.events} events`);
+        if (report.last) print(`last event: ${describeEvent(report.last)}`);
+      }
+    });
+
+const restoreCommand = () =>
+  new Command("restore")
+    .description("Make a label store from a backup, after verifying it")
+    .argument("<backup>", "file that `labels backup` wrote")
+    .option(...storeOption)
+    .action(async (backup: string, { store: to }: StoreOptions) => {
+      const report = await restore(backup, to);
+      print(`${to}: ${report.events} events`);
+      if (report.last) print(`last event: ${describeEvent(report.last)}`);
     });
 
 /** Most entries of a list that are shown. */

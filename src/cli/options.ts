@@ -1,5 +1,6 @@
 import { Option } from "commander";
 import { InputError } from "../data/errors.ts";
+import type { Columns } from "../data/tables.ts";
 
 /**
  * Parser of a numeric option.
@@ -13,6 +14,21 @@ export const numeric =
       throw new InputError(`"${text}" should be ${whole ? "a whole number" : "a number"}, ${min} or more`);
     return value;
   };
+
+/** Parses "prompt=question,chosen=good". @throws InputError when it is something else */
+export function parseColumns(text: string): Columns {
+  const pairs = text.split(",").map((pair) => /^\s*([^=\s]+)\s*=\s*(.+?)\s*$/.exec(pair));
+  if (pairs.includes(null))
+    throw new InputError(`--columns "${text}": expected name=column, such as prompt=question,chosen=good`);
+  return Object.fromEntries(pairs.map((pair) => [pair?.[1], pair?.[2]]));
+}
+
+/** `--columns` of the commands that read data. */
+export const columnsOption = (): Option =>
+  new Option(
+    "--columns <pairs>",
+    "the file's columns by our names for them: prompt=question,chosen=good",
+  ).argParser(parseColumns);
 
 /** Number types that models compute in. */
 export const dtypes = ["float32", "bfloat16"] as const;

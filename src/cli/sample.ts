@@ -2,11 +2,12 @@ import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
 import { readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
+import type { Columns } from "../data/tables.ts";
 import { loadModel } from "../models/pull.ts";
 import { type Candidate, chooseDiverse } from "../rollout/diverse.ts";
 import { modelSampler } from "../rollout/generate.ts";
 import { serverSampler } from "../rollout/server.ts";
-import { dtypeOption, numeric } from "./options.ts";
+import { columnsOption, dtypeOption, numeric } from "./options.ts";
 import { withStore } from "./store.ts";
 import { interruptSignal, openLines, Progress, print } from "./terminal.ts";
 
@@ -14,6 +15,7 @@ interface Options {
   model: string[];
   endpoint?: string;
   data: string;
+  columns?: Columns;
   samples: number;
   temperatures: number[];
   maxTokens: number;
@@ -36,6 +38,7 @@ export const define = (command: Command): Command =>
     )
     .option("--endpoint <url>", "sample from an OpenAI-compatible server instead (key: OPENAI_API_KEY)")
     .requiredOption("--data <file>", "file of prompts")
+    .addOption(columnsOption())
     .option("--samples <n>", "number of completions to keep per prompt", numeric(1, true), 4)
     .option(
       "--temperatures <list>",
@@ -50,7 +53,7 @@ export const define = (command: Command): Command =>
     .option("--project <name>", "its project, by name or id; not needed if there is only one")
     .addOption(dtypeOption())
     .action(async (options: Options) => {
-      const { records } = await readPrompts(options.data);
+      const { records } = await readPrompts(options.data, options.columns);
       const progress = new Progress(false);
       const sampled = records.map(() => [] as Candidate[]);
       const signal = interruptSignal();

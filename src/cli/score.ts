@@ -5,24 +5,25 @@ import { InputError } from "../data/errors.ts";
 import { checkData, readComparisons, readDemonstrations } from "../data/readers.ts";
 import { loadModel } from "../models/pull.ts";
 import { encodeExample } from "../text/chat.ts";
-import { dtypeOption } from "./options.ts";
+import { columnsOption, dtypeOption } from "./options.ts";
 import { interruptSignal, openLines, Progress } from "./terminal.ts";
 
 export const define = (command: Command): Command =>
   command
     .requiredOption("--model <name>", "reward model: folder or run")
     .requiredOption("--data <file>", "file of prompts with one completion each, or of comparisons")
+    .addOption(columnsOption())
     .option("--out <file>", "output file (default: stdout)")
     .addOption(dtypeOption())
-    .action(async ({ model: name, data, out, dtype }) => {
-      const compared = (await checkData(data)).kind === "comparison";
+    .action(async ({ model: name, data, columns, out, dtype }) => {
+      const compared = (await checkData(data, columns)).kind === "comparison";
       const rows = compared
-        ? (await readComparisons(data)).records.map(({ prompt, completions, ranks }) => ({
+        ? (await readComparisons(data, columns)).records.map(({ prompt, completions, ranks }) => ({
             prompt,
             completions,
             ranks,
           }))
-        : (await readDemonstrations(data)).records.map(({ prompt, completion }) => ({
+        : (await readDemonstrations(data, columns)).records.map(({ prompt, completion }) => ({
             prompt,
             completions: [completion],
             ranks: undefined,

@@ -1,12 +1,13 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { InputError } from "../data/errors.ts";
-import { applySet, parseConfig, readRecipe } from "../run/config.ts";
+import { applySet, parseConfig, readRecipe, refuseUnknownKeys } from "../run/config.ts";
 import type { Event } from "../run/events.ts";
+import { isRun, readRunFile } from "../run/read.ts";
 import type { StageEntry } from "../stages/about.ts";
 import type { StageOptions } from "../stages/stage.ts";
 import { withData, withLabelInputs } from "./label-data.ts";
-import { dtypes } from "./options.ts";
+import { columnsOption, dtypes } from "./options.ts";
 import { formatDuration, formatNumber, formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
 /** `learningRate` → `learning-rate`. */
@@ -32,7 +33,7 @@ export function defineStageCommand(command: Command, stage: StageEntry): Command
       [],
     )
     .option("--run <folder>", `run directory (default: runs/${name})`)
-    .option("--resume", "continue from the run's last checkpoint")
+    .option("--resume [folder]", "continue a run from its last checkpoint, with its settings")
     .addOption(
       new Option(
         "--dtype <type>",
@@ -46,15 +47,21 @@ export function defineStageCommand(command: Command, stage: StageEntry): Command
     .option("--json", "print events as JSON lines")
     .addHelpText("after", () => `\nSettings, for the recipe or --set:\n${describeSettings(config)}`);
   for (const [key, input] of Object.entries(inputs))
-    command.option(`--${kebab(key)}${isFlag(input) ? "" : " <path>"}`, describe(input));
+    command.addOption(
+      key === "columns"
+        ? columnsOption()
+        : new Option(`--${kebab(key)}${isFlag(input) ? "" : " <path>"}`, describe(input)),
+    );
   return command.action(async (recipe: string | undefined, options: Record<string, unknown>) => {
     const fromOptions = ["run", "dtype", ...Object.keys(inputs)]
       .filter((key) => options[key] !== undefined)
       .map((key) => [key, options[key]]);
-    const merged = applySet(
+    const given = applySet(
       { ...(recipe === undefined ? {} : readRecipe(recipe)), ...Object.fromEntries(fromOptions) },
       options.set as string[],
     );
+    const merged = options.resume === undefined ? given : resumed(name, options.resume, given);
+    refuseUnknownKeys(schema, merged, recipe ?? "settings");
     for (const [key, input] of Object.entries(inputs))
       if (merged[key] === undefined && !isOptional(input))
         throw new InputError(`${name}: --${kebab(key)} is missing: ${describe(input)}`);
@@ -66,11 +73,29 @@ export function defineStageCommand(command: Command, stage: StageEntry): Command
       return withData(stage, settings, undefined, false, async (inputs) =>
         estimate(await stage.start(inputs, { dtype }), json),
       );
-    const resume = options.resume === true;
+    const resume = options.resume !== undefined;
+    const { run: _, ...command } = merged;
     return withData(stage, settings, run, resume, async (inputs) =>
-      train(stage, inputs, { run, dtype, resume, signal: interruptSignal() }, json),
+      train(stage, inputs, { run, dtype, resume, command, signal: interruptSignal() }, json),
     );
   });
+}
+
+/**
+ * Adds the settings that a run began with to those that are given.
+ * @param resume run directory; true for the one that `given` names
+ * @throws InputError when there is no such run, or two are named
+ */
+function resumed(stage: string, resume: unknown, given: Record<string, unknown>): Record<string, unknown> {
+  const run = typeof resume === "string" ? resume : String(given.run ?? `runs/${stage}`);
+  if (given.run !== undefined && given.run !== run)
+    throw new InputError(`--resume ${run} and --run ${given.run} are different runs: give one of them`);
+  if (!isRun(run))
+    throw new InputError(`${run}: there is no run to resume here; leave out --resume to start one`);
+  const { command = {}, ...file } = readRunFile(run);
+  if (file.stage !== stage)
+    throw new InputError(`${run}: this is a run of ${file.stage}: plumbline ${file.stage} --resume ${run}`);
+  return { ...command, ...given, run };
 }
 
 /** Runs a training to its end and prints its last metrics. */

@@ -26,6 +26,8 @@ test("reads gzip, a JSON array, and JSON lines named .json", () => {
     { line: 2, value: 2 },
   ];
   expect(readJsonl(file("a.jsonl.gz", gzipSync("1\n2\n")))).toEqual(expected);
+  expect(readJsonl(file("zipped.jsonl", gzipSync("1\n2\n")))).toEqual(expected);
+  expect(readJsonl(file("plain.jsonl.gz", "1\n2\n"))).toEqual(expected);
   expect(readJsonl(file("a.json", " [1,\n 2]"))).toEqual(expected);
   expect(readJsonl(file("lines.json", "1\n2"))).toEqual(expected);
 });

@@ -26,11 +26,11 @@ export function parseJsonl(path: string, bytes: Buffer): Row[] {
   return rows;
 }
 
-/** Reads a file, and unpacks it if it is gzipped. @throws InputError if it cannot be read */
+/** Reads a file, and unpacks it if it is gzipped, whatever its name. @throws InputError if it cannot be read */
 export function readBytes(path: string): Buffer {
   try {
     const bytes = readFileSync(path);
-    return path.endsWith(".gz") ? gunzipSync(bytes) : bytes;
+    return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes;
   } catch (error) {
     switch (errorCode(error)) {
       case "ENOENT":

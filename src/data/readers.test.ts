@@ -25,6 +25,110 @@ test.each([
   expect(report).toMatchObject({ format, rows: 1, kept: 1, dropped: {} });
 });
 
+test("a conversation is learned from in all its assistant turns, and loses a user's last one", async () => {
+  const messages = [...sky, assistant("blue"), user("Sea?"), assistant("green")];
+  const { records } = await readDemonstrations(file({ messages: [...messages, user("Why?")] }));
+  expect(records).toEqual([{ prompt: messages.slice(0, -1), completion: "green", learnPrompt: true }]);
+});
+
+test("tool calls, reasoning and parts of text are read", async () => {
+  const call = { type: "function", function: { name: "look", arguments: { where: "up" } } };
+  const tools = [{ type: "function", function: { name: "look" } }];
+  const messages = [
+    {
+      role: "user",
+      content: [
+        { type: "text", text: "Sky" },
+        { type: "text", text: "?" },
+      ],
+    },
+    { role: "assistant", content: null, tool_calls: [call], reasoning_content: "I look." },
+  ];
+  const { records } = await readDemonstrations(file({ messages, tools }));
+  const reply = { role: "assistant", content: "", tool_calls: [call], reasoning_content: "I look." };
+  expect(records).toEqual([{ prompt: sky, completion: reply, tools }]);
+  const image = [{ role: "user", content: [{ type: "image" }] }, assistant("blue")];
+  await expect(readDemonstrations(file({ messages: image }))).rejects.toThrow(
+    /data.jsonl:1: messages.0.content/,
+  );
+});
+
+test("a row of Alpaca's is an instruction with its input", async () => {
+  const { records, report } = await readDemonstrations(
+    file(
+      { instruction: "Name the color.", input: "Sky", output: "blue", system: "Be brief." },
+      { instruction: "And now?", input: "", output: "grey", history: [["Sky?", "blue"]] },
+    ),
+  );
+  expect(report.format).toBe("Alpaca");
+  expect(records).toEqual([
+    {
+      prompt: [{ role: "system", content: "Be brief." }, user("Name the color.\n\nSky")],
+      completion: "blue",
+    },
+    { prompt: [...sky, assistant("blue"), user("And now?")], completion: "grey" },
+  ]);
+});
+
+test("a row of ShareGPT's is a conversation", async () => {
+  const human = (value: string) => ({ from: "human", value });
+  const gpt = (value: string) => ({ from: "gpt", value });
+  const { records, report } = await readDemonstrations(
+    file(
+      { id: "a", conversations: [gpt("Hello."), human("Sky?"), gpt("blue")], system: "Be brief." },
+      {
+        conversations: [
+          human("Sky?"),
+          { from: "function_call", value: '{"name": "look", "arguments": {}}' },
+          { from: "observation", value: "blue" },
+          gpt("It is blue."),
+        ],
+        tools: '[{"name": "look"}]',
+      },
+      { conversations: [human("Sky?")] },
+      { conversations: [{ from: "nobody", value: "?" }] },
+    ),
+  );
+  expect(report).toMatchObject({
+    format: "ShareGPT",
+    kept: 2,
+    dropped: { "no assistant message": 1, "malformed row": 1 },
+  });
+  expect(records).toEqual([
+    { prompt: [{ role: "system", content: "Be brief." }, ...sky], completion: "blue" },
+    {
+      prompt: [
+        ...sky,
+        {
+          role: "assistant",
+          content: "",
+          tool_calls: [{ type: "function", function: { name: "look", arguments: {} } }],
+        },
+        { role: "tool", content: "blue" },
+      ],
+      completion: "It is blue.",
+      tools: [{ name: "look" }],
+      learnPrompt: true,
+    },
+  ]);
+});
+
+test("columns of any name are read under the names of a format", async () => {
+  const path = file({ question: "Sky?", good: "blue", bad: "green", prompt: 7, source: "web" });
+  const columns = { prompt: "question", chosen: "good", rejected: "bad" };
+  const { records, report } = await readComparisons(path, columns);
+  expect(records).toEqual([{ prompt: sky, completions: ["blue", "green"], ranks: [0, 1] }]);
+  expect(report.unused).toEqual(["source"]);
+  const table = join(dir, "named.csv");
+  writeFileSync(table, "question,good,bad\n42,1,2\n");
+  expect((await readComparisons(table, columns)).records).toEqual([
+    { prompt: [user("42")], completions: ["1", "2"], ranks: [0, 1] },
+  ]);
+  await expect(readComparisons(path, { prompt: "query" })).rejects.toThrow(
+    'there is no column "query" to read as prompt; the columns are question, good, bad, prompt, source',
+  );
+});
+
 const tree = {
   message_tree_id: "t",
   prompt: {
@@ -170,6 +274,7 @@ test("records without information are dropped and counted, with the first line n
       duplicate: [5],
       "empty prompt": [6],
     },
+    unused: [],
   });
 });
 
@@ -212,7 +317,11 @@ test("a malformed row of plumbline's format is an error with its line, and is co
   const path = file(good, { ...good, chosen: 3 }, 17);
   await expect(readComparisons(path)).rejects.toThrow(InputError);
   await expect(readComparisons(path)).rejects.toThrow(/data\.jsonl:2: chosen: expected a string or a list/);
-  expect(await checkData(path)).toMatchObject({ kept: 1, dropped: { "malformed row": 2 } });
+  expect(await checkData(path)).toMatchObject({
+    kept: 1,
+    dropped: { "malformed row": 2 },
+    refusal: expect.stringMatching(/data\.jsonl:2: chosen/), // what training says
+  });
   const ranks = file({ prompt: "p", completions: ["a", "b"], ranks: [1] });
   await expect(readComparisons(ranks)).rejects.toThrow(/:1: ranks: expected one rank per completion/);
 });

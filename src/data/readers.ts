@@ -5,7 +5,7 @@ import { type Draft, type Format, type Kind, thumbCriterion } from "./formats/fo
 import { formats } from "./formats/index.ts";
 import { isObject, type Row, rowLocation } from "./jsonl.ts";
 import type { Comparison, Demonstration, Prompt, Unpaired } from "./records.ts";
-import { readRows } from "./tables.ts";
+import { type Columns, readRows } from "./tables.ts";
 
 /** Report on reading a file: how many records were kept and dropped, and why. */
 export interface DataReport {
@@ -19,20 +19,35 @@ export interface DataReport {
   dropped: Record<string, number>;
   /** For each reason, the first lines that were dropped, three at most. */
   examples: Record<string, number[]>;
+  /** Columns that the format does not read. */
+  unused: string[];
 }
 
-/** Reads demonstrations for SFT. @throws InputError for a malformed row, another kind of data, or if no record is left */
+/**
+ * Reads demonstrations for SFT.
+ * @param columns the file's columns by the names that formats have for them
+ * @throws InputError for a malformed row, another kind of data, or if no record is left
+ */
 export async function readDemonstrations(
   path: string,
+  columns?: Columns,
 ): Promise<{ records: Demonstration[]; report: DataReport }> {
-  const { drafts, report } = await readKind(path, ["demonstration"], "demonstrations");
-  const records = drafts.map(({ prompt, completions }) => ({ prompt, completion: completions[0] ?? "" }));
+  const { drafts, report } = await readKind(path, columns, ["demonstration"], "demonstrations");
+  const records = drafts.map(({ prompt, completions, reply, tools, learnPrompt }) => ({
+    prompt,
+    completion: reply ?? completions[0] ?? "",
+    ...(tools && { tools }),
+    ...(learnPrompt && { learnPrompt }),
+  }));
   return { records, report };
 }
 
 /** Reads comparisons for the reward model or DPO. Throws as `readDemonstrations` does. */
-export async function readComparisons(path: string): Promise<{ records: Comparison[]; report: DataReport }> {
-  const { drafts, report } = await readKind(path, ["comparison"], "comparisons");
+export async function readComparisons(
+  path: string,
+  columns?: Columns,
+): Promise<{ records: Comparison[]; report: DataReport }> {
+  const { drafts, report } = await readKind(path, columns, ["comparison"], "comparisons");
   const records = drafts.map(({ prompt, completions, ranks = [], ...draft }) => {
     const { margins, weight, probability, labeler } = draft;
     return {
@@ -52,8 +67,11 @@ export async function readComparisons(path: string): Promise<{ records: Comparis
  * Reads unpaired labels for KTO. Comparisons are converted: the best completion is good, all others are bad. Throws as
  * `readDemonstrations` does.
  */
-export async function readUnpaired(path: string): Promise<{ records: Unpaired[]; report: DataReport }> {
-  const { drafts, report } = await readKind(path, ["unpaired", "comparison"], "thumbs up and down");
+export async function readUnpaired(
+  path: string,
+  columns?: Columns,
+): Promise<{ records: Unpaired[]; report: DataReport }> {
+  const { drafts, report } = await readKind(path, columns, ["unpaired", "comparison"], "thumbs up and down");
   const records = drafts.flatMap(({ prompt, completions, ranks, ratings }) =>
     ranks
       ? unpair({ prompt, completions, ranks })
@@ -73,9 +91,13 @@ export function unpair({ prompt, completions, ranks }: Comparison): Unpaired[] {
 }
 
 /** Reads the distinct prompts of data of any kind, with the other fields of their rows. Throws as `readDemonstrations` does. */
-export async function readPrompts(path: string): Promise<{ records: Prompt[]; report: DataReport }> {
+export async function readPrompts(
+  path: string,
+  columns?: Columns,
+): Promise<{ records: Prompt[]; report: DataReport }> {
   const { drafts, rows, format, report } = await readKind(
     path,
+    columns,
     ["prompt", "demonstration", "comparison", "unpaired"],
     "prompts",
   );
@@ -99,19 +121,33 @@ export function readDrafts(path: string, rows: Row[]): { drafts: Draft[]; report
   return keepValid(path, rows, format, kind, format.strict);
 }
 
-/** Reports what a reader would make of a file. Malformed rows are counted, not thrown. */
-export async function checkData(path: string): Promise<DataReport> {
-  const rows = await readRows(path);
+/**
+ * Reports what a reader would make of a file.
+ * @returns also `refusal`: the error of a malformed row for which training would refuse the file
+ */
+export async function checkData(path: string, columns?: Columns): Promise<DataReport & { refusal?: string }> {
+  const rows = await readRows(path, columns);
   const format = detectFormat(path, rows);
-  return keepValid(path, rows, format, format.kind, false).report;
+  const { report } = keepValid(path, rows, format, format.kind, false);
+  try {
+    if (format.strict && malformed in report.dropped) keepValid(path, rows, format, format.kind, true);
+  } catch (error) {
+    if (error instanceof InputError) return { ...report, refusal: error.message };
+    throw error;
+  }
+  return report;
 }
+
+/** Reason for which a row that is not as its format says is dropped. */
+const malformed = "malformed row";
 
 async function readKind(
   path: string,
+  columns: Columns | undefined,
   kinds: Kind[],
   kindName: string,
 ): Promise<{ drafts: Draft[]; rows: unknown[]; format: Format; report: DataReport }> {
-  const rows = await readRows(path);
+  const rows = await readRows(path, columns);
   const format = detectFormat(path, rows);
   if (!kinds.includes(format.kind)) {
     throw new InputError(
@@ -191,8 +227,15 @@ function keepValid(
     kept: drafts.length,
     dropped,
     examples,
+    unused: unusedColumns(rows, format),
   };
   return { drafts, rows: sourceRows, report };
+}
+
+/** Lists the columns of rows that a format does not read. */
+function unusedColumns(rows: readonly Row[], { fields, columns }: Format): string[] {
+  const names = new Set(rows.flatMap(({ value }) => (isObject(value) ? Object.keys(value) : [])));
+  return [...names].filter((name) => !columns.includes(name) && !fields.includes(name));
 }
 
 /** Reads the drafts of a row; a string says why it has none. A malformed row throws if `where` is given. */
@@ -202,7 +245,7 @@ function readRow(format: Format, value: unknown, where?: string): (Draft | strin
     return typeof result === "string" ? [result] : result;
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error;
-    if (where === undefined) return ["malformed row"];
+    if (where === undefined) return [malformed];
     const issue = error.issues[0];
     const field = issue?.path.length ? `${issue.path.join(".")}: ` : "";
     throw new InputError(

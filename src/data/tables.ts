@@ -2,7 +2,7 @@ import { parse } from "csv-parse/sync";
 import { stringify } from "csv-stringify/sync";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
-import { decodeUtf8, parseJsonl, type Row, readBytes } from "./jsonl.ts";
+import { decodeUtf8, isObject, parseJsonl, type Row, readBytes } from "./jsonl.ts";
 import { messageSchema } from "./records.ts";
 
 /** File encodings of rows: JSON lines, a JSON array, or a table. */
@@ -13,20 +13,53 @@ export type Encoding = (typeof encodings)[number];
 export const encodingOf = (path: string): Encoding =>
   (/\.(json|csv|parquet)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase() as Encoding | undefined) ?? "jsonl";
 
-/** Reads the rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file. @throws InputError with the location */
-export const readRows = (path: string): Promise<Row[]> => parseRows(path, readBytes(path));
+/** A file's columns by the names that formats have for them: `{prompt: "question"}` reads "question" as the prompt. */
+export type Columns = Readonly<Record<string, string>>;
+
+/**
+ * Reads the rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file.
+ * @throws InputError with the location, or if no row has one of `columns`
+ */
+export const readRows = (path: string, columns?: Columns): Promise<Row[]> =>
+  parseRows(path, readBytes(path), columns);
 
 /** Parses the contents of such a file. @param path names the file in errors and tells its encoding */
-export async function parseRows(path: string, bytes: Buffer): Promise<Row[]> {
+export async function parseRows(path: string, bytes: Buffer, columns: Columns = {}): Promise<Row[]> {
   switch (encodingOf(path)) {
     case "jsonl":
     case "json":
-      return parseJsonl(path, bytes);
+      return renameColumns(path, parseJsonl(path, bytes), columns);
     case "csv":
-      return parseCsv(path, bytes).map(({ line, value }) => ({ line, value: parseCells(value) }));
+      // Cells are parsed by what their column holds, so columns are renamed first.
+      return renameColumns(path, parseCsv(path, bytes), columns).map(({ line, value }) => ({
+        line,
+        value: parseCells(value),
+      }));
     case "parquet":
-      return parseParquet(path, bytes);
+      return renameColumns(path, await parseParquet(path, bytes), columns);
   }
+}
+
+/** Gives columns the names that formats have for them. @throws InputError if no row has a column */
+function renameColumns<T extends Row>(path: string, rows: T[], columns: Columns): T[] {
+  const renamed = Object.entries(columns);
+  if (!renamed.length) return rows;
+  const names = new Set(rows.flatMap(({ value }) => (isObject(value) ? Object.keys(value) : [])));
+  const missing = renamed.find(([, column]) => !names.has(column));
+  if (missing)
+    throw new InputError(
+      `${path}: there is no column "${missing[1]}" to read as ${missing[0]}; the columns are ${[...names].join(", ")}`,
+    );
+  const replaced = new Set(renamed.flat());
+  return rows.map((row) => {
+    if (!isObject(row.value)) return row;
+    const { value } = row;
+    const rest = Object.entries(value).filter(([name]) => !replaced.has(name));
+    const moved = renamed.flatMap(([name, column]) =>
+      column in value ? [[name, value[column]] as const] : [],
+    );
+    return { ...row, value: Object.fromEntries([...rest, ...moved]) };
+  });
 }
 
 /**
@@ -52,7 +85,7 @@ export function parseCsv(path: string, bytes: Buffer): { line: number; value: Re
 
 /** Columns that hold text, or a conversation as JSON. Their cells are never parsed as numbers. */
 const textColumns = new Set(
-  "prompt chosen rejected completion text instruction input output_1 output_2 history human_ref_A human_ref_B".split(
+  "prompt chosen rejected completion text messages conversations instruction input output output_1 output_2 history human_ref_A human_ref_B".split(
     " ",
   ),
 );

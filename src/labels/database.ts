@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { Kysely, Migrator, PostgresDialect, SqliteDialect, sql, type Transaction } from "kysely";
 import Sqlite from "libsql";
@@ -13,7 +13,8 @@ export interface Database {
   lock(tx: Transaction<Schema>): Promise<unknown>;
 }
 
-const isPostgres = (location: string): boolean => /^postgres(ql)?:\/\//.test(location);
+/** Whether a location is a Postgres connection string. */
+export const isPostgres = (location: string): boolean => /^postgres(ql)?:\/\//.test(location);
 
 /**
  * Opens the database of a label store and migrates its tables to the newest schema.
@@ -72,7 +73,11 @@ export function checkLogVersion(last: { version: number } | undefined): void {
 }
 
 function sqlite(path: string): SqliteDialect {
-  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+  if (path !== ":memory:") {
+    mkdirSync(dirname(path), { recursive: true });
+    // Texts and password hashes are in it: a new one is for its owner alone.
+    closeSync(openSync(path, "a", 0o600));
+  }
   const database = new Sqlite(path);
   database.pragma("journal_mode = WAL");
   // Sync at each commit: an acknowledged judgement survives a crash of the process or the machine.

@@ -175,7 +175,10 @@ export async function applyEvent(tx: Tx, event: LabelEvent, at: number): Promise
         .values(row)
         .onConflict((conflict) => conflict.column("task").doUpdateSet(row))
         .execute();
+      return;
     }
+    default:
+      throw new Error(`there is no event "${(event as { type: string }).type}"`);
   }
 }
 

@@ -44,21 +44,48 @@ interface ImportTask {
  * Imports a file's records as tasks: comparisons, prompts with completions and, in a project of demonstrations, prompts
  * alone. Either all of the file is imported, or nothing.
  * @param use how the file's preferences are imported. Default: they are left out
+ * @throws InputError if no record makes a task or a judgement, unless all are in the project already
  */
 export async function importTasks(
   store: LabelStore,
   actor: string | null,
   project: Project,
-  { drafts, report }: DraftFile,
+  file: DraftFile,
   use?: PreferenceUse,
 ): Promise<ImportReport> {
-  const { kind } = project.settings;
+  const { tasks, added, dropped } = planImport(
+    project.settings,
+    file,
+    use,
+    await readTasks(store, project.id),
+  );
+  const source = basename(file.report.file);
+  const judgements = await store.write((tx) =>
+    insertTasksAndJudgements(store, tx, actor, project, source, tasks),
+  );
+  return { format: file.report.format, rows: file.report.rows, kept: added, judgements, dropped };
+}
+
+const existingTask = "in the project already";
+const existingJudgement = "judged by this labeler already";
+
+/**
+ * Makes the tasks of a file's records, without storing them.
+ * @param tasks the project's tasks by fingerprint, to which judgements are added
+ * @throws InputError as `importTasks`
+ */
+export function planImport(
+  settings: ProjectSettings,
+  { drafts, report }: DraftFile,
+  use?: PreferenceUse,
+  tasks = new Map<string, ImportTask>(),
+): { tasks: ImportTask[]; added: number; dropped: Record<string, number> } {
+  const { kind } = settings;
   const source = basename(report.file);
   const dropped = { ...report.dropped };
   const drop = (reason: string) => {
     dropped[reason] = (dropped[reason] ?? 0) + 1;
   };
-  const tasks = await readTasks(store, project.id);
   const isAlwaysSorted = drafts.every(({ ranks }) => ranks && isAscending(ranks));
   let added = 0;
   for (const draft of drafts) {
@@ -68,12 +95,12 @@ export async function importTasks(
     const existing = tasks.get(key);
     const reason = reasonToDrop(kind, texts.length);
     const gold = use === "gold" ? toGoldAnswer(kind, ranks) : undefined;
-    const answers = use === "judgements" ? toAnswers(project.settings, draft) : undefined;
+    const answers = use === "judgements" ? toAnswers(settings, draft) : undefined;
     if (reason) drop(reason);
-    else if (existing && !answers) drop("in the project already");
+    else if (existing && !answers) drop(existingTask);
     else if (use === "gold" && !gold) drop("no known answer");
     else if (typeof answers === "string") drop(answers);
-    else if (answers && existing?.labelers.has(labeler)) drop("judged by this labeler already");
+    else if (answers && existing?.labelers.has(labeler)) drop(existingJudgement);
     else {
       // If every row has the better completion first, the file's order is not the order in which they were shown.
       const order =
@@ -106,10 +133,15 @@ export async function importTasks(
       }
     }
   }
-  const judgements = await store.write((tx) =>
-    insertTasksAndJudgements(store, tx, actor, project, source, [...tasks.values()]),
-  );
-  return { format: report.format, rows: report.rows, kept: added, judgements, dropped };
+  const planned = [...tasks.values()];
+  const isRepeated = existingTask in dropped || existingJudgement in dropped;
+  if (!added && !isRepeated && !planned.some(({ judgements }) => judgements.length)) {
+    const reasons = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
+    throw new InputError(
+      `${report.file}: no row can be imported into a project of kind ${kind}: ${reasons.join(", ")}`,
+    );
+  }
+  return { tasks: planned, added, dropped };
 }
 
 /** Derives a rating project's rubric from a file: the criteria that it has ratings of, or "overall quality". */

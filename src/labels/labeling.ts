@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import type { Transaction } from "kysely";
 import { z } from "zod";
 import { shuffled } from "../data/split.ts";
@@ -141,19 +142,27 @@ const findLease = (tx: Tx, id: string, labeler: string) =>
 const leaseNotHeld = () =>
   new RequestError(404, "this task is not yours, or no longer reserved for you: ask for the next one");
 
-async function isJudged(tx: Tx, id: string, labeler: string): Promise<boolean> {
+/** Checks that a lease was judged with this answer. @throws RequestError 409 if it was with another, 404 if it was not judged */
+async function checkRetry(tx: Tx, lease: string, labeler: string, answer: Answer): Promise<void> {
   const row = await tx
     .selectFrom("judgement")
-    .select("id")
-    .where("id", "=", id)
+    .select(["answer", "order"])
+    .where("id", "=", lease)
     .where("labeler", "=", labeler)
     .executeTakeFirst();
-  return row !== undefined;
+  if (!row) throw leaseNotHeld();
+  const sent = unpermuteAnswer(answer, orderSchema.parse(JSON.parse(row.order)));
+  if (isDeepStrictEqual(parseAnswer(row.answer), answerSchema.parse(sent))) return;
+  throw new RequestError(
+    409,
+    "you have answered this task already, perhaps in another tab, and differently: that answer was kept and this one was not saved. Change it by Last answer",
+  );
 }
 
 /**
  * Records a judgement and ends its lease. A request that is sent again for the same lease changes nothing.
  * @param shownAnswer the answer in terms of the order that was shown @returns the judgement's id
+ * @throws RequestError (409) if the lease was judged with another answer, or has expired and the task is taken
  */
 export async function submitJudgement(
   store: LabelStore,
@@ -165,8 +174,10 @@ export async function submitJudgement(
   const answer = answerSchema.parse(shownAnswer);
   return store.write(async (tx) => {
     const row = await findLease(tx, lease, labeler);
-    if (!row && (await isJudged(tx, lease, labeler))) return lease;
-    if (!row) throw leaseNotHeld();
+    if (!row) {
+      await checkRetry(tx, lease, labeler, answer);
+      return lease;
+    }
     const project = await store.project(row.project, tx);
     const order = orderSchema.parse(JSON.parse(row.order));
     checkAnswer(answer, project.settings, order.length);

@@ -406,6 +406,93 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     await end(store);
   });
 
+  it("takes the same answer twice, and refuses another one for the same lease", async () => {
+    const { store, labelers, project } = await begin({}, 1, pairs(1));
+    const [a] = labelers as [User];
+    const got = (await nextTask(store, project, a)) as Assignment;
+    const id = await submitJudgement(store, got.lease, a.id, { preference: 2, comment: "x" }, 1);
+    expect(await submitJudgement(store, got.lease, a.id, { preference: 2, comment: "x" }, 9)).toBe(id);
+    for (const answer of [{ preference: 7 }, { preference: 2 }])
+      await expect(submitJudgement(store, got.lease, a.id, answer, 1)).rejects.toMatchObject({
+        status: 409,
+        message: expect.stringContaining("you have answered this task already"),
+      });
+    expect(await judgements(store)).toHaveLength(1);
+    await end(store);
+  });
+
+  const damages: [
+    string,
+    (store: LabelStore, seq: (type: string) => Promise<number>) => Promise<unknown>,
+    RegExp,
+  ][] = [
+    [
+      "a task's event deleted",
+      async (store, seq) =>
+        store.db
+          .deleteFrom("event")
+          .where("seq", "=", await seq("task added"))
+          .execute(),
+      /event \d+ is missing.*event \d+ \("judged"\) cannot be applied/s,
+    ],
+    [
+      "the project's event deleted",
+      async (store, seq) =>
+        store.db
+          .deleteFrom("event")
+          .where("seq", "=", await seq("project added"))
+          .execute(),
+      /event \d+ is missing/,
+    ],
+    [
+      "an event that is not JSON",
+      async (store, seq) =>
+        store.db
+          .updateTable("event")
+          .set({ data: "{" })
+          .where("seq", "=", await seq("judged"))
+          .execute(),
+      /event \d+ \("judged"\) cannot be applied/,
+    ],
+    [
+      "an event of a type that is not known",
+      async (store, seq) =>
+        store.db
+          .updateTable("event")
+          .set({ data: '{"type":"danced"}' })
+          .where("seq", "=", await seq("judged"))
+          .execute(),
+      /event \d+ \("judged"\) cannot be applied: .*danced/,
+    ],
+    [
+      "every event deleted",
+      async (store) => store.db.deleteFrom("event").execute(),
+      /is in the table and not in the log/,
+    ],
+  ];
+  it.each(damages)("verify reports %s, and goes on", async (_, damage, problem) => {
+    const { store, labelers, project } = await begin({}, 2, pairs(2));
+    for (const labeler of labelers) {
+      const got = (await nextTask(store, project, labeler)) as Assignment;
+      await submitJudgement(store, got.lease, labeler.id, prefer(got), 1);
+    }
+    await damage(store, async (type) => {
+      const { seq } = await store.db
+        .selectFrom("event")
+        .select("seq")
+        .where("type", "=", type)
+        .orderBy("seq")
+        .executeTakeFirstOrThrow();
+      return seq;
+    });
+    const { problems, problemCount, last } = await verify(store);
+    expect(problems.join("\n")).toMatch(problem);
+    expect(problemCount).toBeGreaterThanOrEqual(problems.length);
+    const newest = await store.db.selectFrom("event").selectAll().orderBy("seq", "desc").executeTakeFirst();
+    expect(last).toEqual(newest && { seq: newest.seq, at: newest.at, hash: newest.hash });
+    await store.close();
+  });
+
   it("verify reports rows and events that were changed outside the log", async () => {
     const { store, labelers, project } = await begin();
     const [a] = labelers as [User];

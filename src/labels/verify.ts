@@ -7,8 +7,12 @@ import { upcast } from "./upcast.ts";
 export interface Verification {
   events: number;
   rows: Record<string, number>;
-  /** Differences between the tables and the log; empty if there are none. */
+  /** Differences between the tables and the log, the first of them; empty if there are none. */
   problems: string[];
+  /** Number of differences. */
+  problemCount: number;
+  /** The newest event, by which a copy can be compared with the store; undefined for an empty log. */
+  last: { seq: number; at: number; hash: string } | undefined;
 }
 
 /** Problems that are listed at most. */
@@ -17,14 +21,22 @@ const maxProblems = 20;
 /** Checks the log's hash chain, rebuilds every table from the log in a separate database, and compares the tables. */
 export async function verify(store: LabelStore): Promise<Verification> {
   const problems: string[] = [];
-  const report = (problem: string) => problems.length < maxProblems && problems.push(problem);
+  let problemCount = 0;
+  const report = (problem: string) => {
+    if (problemCount++ < maxProblems) problems.push(problem);
+  };
   const { db: rebuilt } = await openDatabase(":memory:");
   try {
     const events = await store.db.selectFrom("event").selectAll().orderBy("seq").execute();
     let previousHash = "";
+    let expectedSeq = 1;
     await rebuilt.transaction().execute(async (tx) => {
-      for (const [i, { seq, at, actor, data, hash, type, version }] of events.entries()) {
-        if (seq !== i + 1) report(`event ${i + 1} is missing: after ${i} comes ${seq}`);
+      for (const { seq, at, actor, data, hash, type, version } of events) {
+        if (seq !== expectedSeq)
+          report(
+            `event ${expectedSeq}${seq > expectedSeq + 1 ? ` to ${seq - 1}` : ""} is missing: after ${expectedSeq - 1} comes ${seq}`,
+          );
+        expectedSeq = seq + 1;
         if (hash !== eventHash(previousHash, { at, actor, data, version }))
           report(`event ${seq} ("${type}") was changed after it was recorded, or one before it is missing`);
         previousHash = hash;
@@ -45,7 +57,9 @@ export async function verify(store: LabelStore): Promise<Verification> {
       for (const key of stored?.keys() ?? [])
         if (!expected?.has(key)) report(`${table} ${key}: is in the table and not in the log`);
     }
-    return { events: events.length, rows, problems };
+    const { seq, at, hash } = events.at(-1) ?? {};
+    const last = seq === undefined || at === undefined || hash === undefined ? undefined : { seq, at, hash };
+    return { events: events.length, rows, problems, problemCount, last };
   } finally {
     await rebuilt.destroy();
   }

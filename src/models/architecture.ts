@@ -7,6 +7,9 @@ export type Head = "lm" | "score";
 /** A parsed config.json. */
 export type Json = Record<string, unknown>;
 
+/** Most layers that config.json may ask for: a damaged number should be an error, not a list of two billion weights. */
+export const mostLayers = 10_000;
+
 /** Weights of a model by their Hugging Face names. */
 export interface Weights {
   /** Returns a weight. @throws Error when there is none of this name */

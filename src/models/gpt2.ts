@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { embedding } from "../nn/block.ts";
 import { ops, scope, type Tensor } from "../tensor/index.ts";
-import type { Architecture } from "./architecture.ts";
+import { type Architecture, mostLayers } from "./architecture.ts";
 
 const schema = z.looseObject({
   model_type: z.literal("gpt2"),
   vocab_size: z.int().positive(),
   n_embd: z.int().positive(),
-  n_layer: z.int().positive(),
+  n_layer: z.int().positive().max(mostLayers),
   n_head: z.int().positive(),
   n_inner: z.int().positive().nullish(),
   n_positions: z.int().positive().default(1024),

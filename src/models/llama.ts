@@ -2,7 +2,7 @@ import { z } from "zod";
 import { embedding, rmsNorm, rotate } from "../nn/block.ts";
 import { cat, ops, scope, type Tensor, tensor } from "../tensor/index.ts";
 import { decodeBlock } from "../tensor/kernels.ts";
-import type { Architecture, Weights } from "./architecture.ts";
+import { type Architecture, mostLayers, type Weights } from "./architecture.ts";
 import type { Attend } from "./attention.ts";
 
 const rope = z.looseObject({
@@ -15,6 +15,20 @@ const rope = z.looseObject({
   original_max_position_embeddings: z.number().optional(),
 });
 
+interface RopeSettings {
+  rope_scaling?: z.output<typeof rope> | null | undefined;
+  rope_parameters?: z.output<typeof rope> | null | undefined;
+}
+
+const ropeTypes = ["default", "linear", "llama3"] as const;
+const isRopeType = (type: string): type is (typeof ropeTypes)[number] =>
+  (ropeTypes as readonly string[]).includes(type);
+
+const ropeType = ({ rope_scaling: scaling, rope_parameters: parameters }: RopeSettings): string => {
+  const { rope_type, type } = { ...scaling, ...parameters };
+  return rope_type ?? type ?? "default";
+};
+
 /** Settings in config.json that the llama family uses; Mistral adds `sliding_window`. */
 const schema = z
   .looseObject({
@@ -22,7 +36,7 @@ const schema = z
     vocab_size: z.int().positive(),
     hidden_size: z.int().positive(),
     intermediate_size: z.int().positive(),
-    num_hidden_layers: z.int().positive(),
+    num_hidden_layers: z.int().positive().max(mostLayers),
     num_attention_heads: z.int().positive(),
     num_key_value_heads: z.int().positive().optional(),
     head_dim: z.int().positive().nullish(),
@@ -38,6 +52,11 @@ const schema = z
     tie_word_embeddings: z.boolean().default(false),
     sliding_window: z.int().positive().nullish(),
   })
+  .refine((json) => isRopeType(ropeType(json)), {
+    path: ["rope_scaling", "rope_type"],
+    error: ({ input }) =>
+      `"${ropeType(input as RopeSettings)}" is not supported (${ropeTypes.join(", ")} are)`,
+  })
   .transform((json) => ({
     ...json,
     kvHeads: json.num_key_value_heads ?? json.num_attention_heads,
@@ -46,14 +65,11 @@ const schema = z
 
 type LlamaConfig = z.output<typeof schema>;
 
-/**
- * Computes the rotary frequency of each pair of channels, in radians per position. Llama 3.1 scales the low ones.
- * @throws Error for a rope type that is not supported
- */
+/** Computes the rotary frequency of each pair of channels, in radians per position. Llama 3.1 scales the low ones. */
 export function inverseFrequencies(config: LlamaConfig): Float32Array {
   const parameters = { ...config.rope_scaling, ...config.rope_parameters };
   const theta = parameters.rope_theta ?? config.rope_theta ?? 10000;
-  const type = parameters.rope_type ?? parameters.type ?? "default";
+  const type = ropeType(config);
   const half = config.headDim / 2;
   const plain = Float32Array.from(
     { length: half },
@@ -62,8 +78,6 @@ export function inverseFrequencies(config: LlamaConfig): Float32Array {
   if (type === "default") return plain;
   const factor = parameters.factor ?? 1;
   if (type === "linear") return plain.map((f) => f / factor);
-  if (type !== "llama3")
-    throw new Error(`config.json: rope type "${type}" is not supported (default, linear, llama3 are)`);
   const low = parameters.low_freq_factor ?? 1;
   const high = parameters.high_freq_factor ?? 4;
   const original = parameters.original_max_position_embeddings ?? config.max_position_embeddings;

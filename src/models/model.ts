@@ -24,7 +24,7 @@ export class Model {
   readonly json: Readonly<Json>;
   readonly head: Head;
   readonly dimensions: Dimensions;
-  readonly tokenizer: Tokenizer | undefined;
+  tokenizer: Tokenizer | undefined;
   /** Name of the stage that trained the weights, saved in config.json; undefined for a model from elsewhere. */
   stage: string | undefined;
   /**

@@ -87,7 +87,7 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
 
 /** Files of a Hub repository that are downloaded: weights in safetensors, the config and the tokenizer. */
 const modelFiles =
-  /^(config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.jinja|model.*\.safetensors|model\.safetensors\.index\.json)$/;
+  /^(config\.json|generation_config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.jinja|additional_chat_templates\/[\w.-]+\.jinja|model.*\.safetensors|model\.safetensors\.index\.json)$/;
 
 async function downloadFromHub(
   repo: string,
@@ -115,6 +115,7 @@ async function downloadFromHub(
       onProgress?.(`  ${path} (${(size / 1e6).toFixed(1)} MB)`);
       const blob = await downloadFile({ ...common, path });
       if (!blob) throw new RemoteError(`${repo}: ${path} could not be read`);
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
       await pipeline(Readable.fromWeb(blob.stream() as never), createWriteStream(join(folder, path)));
     }
   } catch (error) {

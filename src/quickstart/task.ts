@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { readJsonl } from "../data/jsonl.ts";
-import { type Demonstration, messageSchema } from "../data/records.ts";
+import { messageSchema } from "../data/records.ts";
 import { mean } from "../statistics/numbers.ts";
 
 // The quickstart's task: short answers to instructions whose constraints a program can check.
@@ -54,7 +54,7 @@ export function loadInstructions(split: Instruction["split"]): Instruction[] {
 }
 
 /** Loads answers written by hand to some of the training instructions; `id` is the instruction's. */
-export function loadDemonstrations(): (Demonstration & { id: string })[] {
+export function loadDemonstrations(): z.infer<typeof demonstrationSchema>[] {
   return load("demonstrations.jsonl", demonstrationSchema);
 }
 

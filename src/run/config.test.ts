@@ -60,6 +60,8 @@ test("a recipe is read, and its mistakes have a line", () => {
   expect(recipe("a: 1\nb: [1, 2\n")).toThrow(/recipe\.yaml:\d: /);
   expect(recipe("a: 1\na: 2\n")).toThrow(/recipe\.yaml:2: Map keys must be unique/);
   expect(recipe("")).toThrow(/expected settings/);
+  const bomb = Array.from({ length: 12 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);
+  expect(recipe(`a0: &a0 x\n${bomb.join("\n")}\n`)).toThrow(InputError);
   expect(recipe("- a")).toThrow(/expected settings/);
   expect(() => readRecipe(`${path}.absent`)).toThrow(/there is no such file/);
 });

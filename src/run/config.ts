@@ -12,11 +12,16 @@ type Settings = Record<string, unknown>;
  * @param where the file that `input` is from, for errors @throws InputError that lists every mistake, one on each line
  */
 export function parseConfig<T extends z.ZodObject>(schema: T, input: unknown, where: string): z.output<T> {
-  const unknown = unknownKeys(schema, input, "");
-  if (unknown.length > 0) throw new InputError(unknown.map((problem) => `${where}: ${problem}`).join("\n"));
+  refuseUnknownKeys(schema, input, where);
   const result = schema.safeParse(input);
   if (result.success) return result.data;
   throw new InputError(result.error.issues.map((issue) => `${where}: ${describe(issue, input)}`).join("\n"));
+}
+
+/** @throws InputError that lists every key that the schema does not have, at any depth */
+export function refuseUnknownKeys(schema: z.ZodObject, input: unknown, where: string): void {
+  const unknown = unknownKeys(schema, input, "");
+  if (unknown.length > 0) throw new InputError(unknown.map((problem) => `${where}: ${problem}`).join("\n"));
 }
 
 /** Lists unknown keys, each with the known key that is most similar. */
@@ -97,10 +102,19 @@ function readText(path: string): string {
 function parseYaml(text: string, where: string): unknown {
   const document = parseDocument(text);
   const error = document.errors[0];
-  if (!error) return document.toJS();
+  if (!error) return toValue(document, where);
   const line = error.linePos?.[0].line;
   const [message] = error.message.split(/ at line \d+/);
   throw new InputError(`${where}${line === undefined ? "" : `:${line}`}: ${message}`);
+}
+
+/** Converts a YAML document to its value. @throws InputError for aliases that multiply without bound */
+function toValue(document: ReturnType<typeof parseDocument>, where: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new InputError(`${where}: ${(error as Error).message}`);
+  }
 }
 
 /** Returns a copy of the settings with the `a.b=value` assignments of `--set` applied. Values are parsed as YAML. @throws InputError for a malformed assignment */

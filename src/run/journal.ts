@@ -13,6 +13,8 @@ export interface JournalOptions {
   run?: string | undefined;
   /** Continues from the run's last checkpoint. */
   resume?: boolean | undefined;
+  /** Settings and inputs of the command, for run.json. */
+  command?: Record<string, unknown> | undefined;
   stage: string;
   /** Effective config of the stage. */
   config: Record<string, unknown>;
@@ -46,21 +48,24 @@ export class Journal {
   readonly #run: Run | undefined;
   readonly #tensorboard: TensorBoardWriter | undefined;
 
-  constructor({ run, resume = false, stage, config, data, versions, parents }: JournalOptions) {
+  constructor({ run, resume = false, command, stage, config, data, versions, parents }: JournalOptions) {
     const dataDescriptions = mapValues(data, describeData);
     this.#run =
       run === undefined
         ? undefined
         : openRun(run, {
             stage,
+            command,
             config: { ...config, ...dataDescriptions },
             data: mapValues(data, hashData),
             versions,
             parents,
             resume,
           });
-    this.#tensorboard = run === undefined ? undefined : new TensorBoardWriter(join(run, "tensorboard"));
     this.from = resume ? this.#run?.latest() : undefined;
+    const nextStep = resume ? (this.from?.step ?? 0) + 1 : undefined;
+    this.#tensorboard =
+      run === undefined ? undefined : new TensorBoardWriter(join(run, "tensorboard"), nextStep);
   }
 
   /** Run directory, if there is one. */
@@ -118,7 +123,8 @@ export class Journal {
   /** Logs the interruption and throws `Interrupted`. */
   *interrupt(step: number): Generator<Event, never> {
     yield this.log({ type: "interrupted", step });
-    throw new Interrupted(`interrupted after step ${step}${this.#run ? "; add --resume to go on" : ""}`);
+    const how = this.#run ? `; to go on: --resume ${this.#run.dir}` : "";
+    throw new Interrupted(`interrupted after step ${step}${how}`);
   }
 
   /** Closes the files and unlocks the run directory. */

@@ -11,6 +11,8 @@ const runFile = z.looseObject({
   stage: z.string(),
   created: z.string(),
   config: z.record(z.string(), z.unknown()),
+  /** Settings and inputs of the command that began the run. Runs of earlier versions have none. */
+  command: z.record(z.string(), z.unknown()).optional(),
   parents: z.array(z.string()).default([]),
 });
 /** Contents of run.json. */

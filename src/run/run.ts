@@ -21,6 +21,8 @@ import { takeLock } from "./lock.ts";
 
 export interface RunOptions {
   stage: string;
+  /** Settings and inputs of the command that began the run, for `--resume`. */
+  command?: Record<string, unknown> | undefined;
   /** Effective config, which is stored as JSON. */
   config: Record<string, unknown>;
   /** SHA-256 of the training data, by the option's name. */
@@ -75,7 +77,7 @@ export function openRun(dir: string, options: RunOptions): Run {
 }
 
 /** Writes run.json of a new run. @throws InputError when the directory is not empty */
-function create(dir: string, { stage, config, data = {}, versions, parents }: RunOptions): void {
+function create(dir: string, { stage, command, config, data = {}, versions, parents }: RunOptions): void {
   // A process that was killed while it created the run leaves a lock or a temporary file, which are ignored.
   const present = readdirSync(dir).filter(
     (name) => !name.startsWith("lock") && !name.startsWith("run.json.tmp-"),
@@ -87,7 +89,17 @@ function create(dir: string, { stage, config, data = {}, versions, parents }: Ru
   }
   const seed = config.seed === undefined ? {} : { seed: config.seed };
   const created = new Date().toISOString();
-  writeJson(join(dir, "run.json"), { format, stage, config, data, ...seed, versions, created, parents });
+  writeJson(join(dir, "run.json"), {
+    format,
+    stage,
+    command,
+    config,
+    data,
+    ...seed,
+    versions,
+    created,
+    parents,
+  });
 }
 
 /** Checks that a run has the same stage, config and data. @throws InputError when it has not */
@@ -215,6 +227,8 @@ export class Run {
       if (name.includes("tmp-")) rmSync(path, { recursive: true });
       else if (replaced && !existsSync(dir)) renameSync(path, dir);
       else if (replaced) rmSync(path, { recursive: true });
+      // A kill may have interrupted its removal.
+      else if (name.startsWith("step-") && !isComplete(path)) rmSync(path, { recursive: true });
     }
     const step = this.latest()?.step;
     for (const name of ["events", "samples"] as const) truncateLog(this.#log(name), step);

@@ -61,6 +61,16 @@ function records(bytes: Buffer): Buffer[] {
   return found;
 }
 
+test("a file of a resumed run tells viewers from which step to drop what earlier files have", () => {
+  const dir = mkdtempSync(join(tmpdir(), "plumbline-tensorboard-"));
+  new TensorBoardWriter(dir, 7).close();
+  const [name = ""] = readdirSync(dir);
+  const [, start] = records(readFileSync(join(dir, name))).map(decode);
+  expect(start?.get(2)).toEqual([7n]);
+  // tensorflow.Event's session_log, whose status 1 is START: TensorBoard purges the steps from this one on.
+  expect(decode(only(start, 7)).get(1)).toEqual([1n]);
+});
+
 test("a decoder gets back what was written", () => {
   const dir = mkdtempSync(join(tmpdir(), "plumbline-tensorboard-"));
   const writer = new TensorBoardWriter(dir);

@@ -10,11 +10,14 @@ import type { Metrics } from "./events.ts";
 export class TensorBoardWriter {
   readonly #file: number;
 
-  constructor(dir: string) {
+  /** @param from first step to be written: viewers drop what earlier files have from it on, as of a run that was resumed */
+  constructor(dir: string, from?: number) {
     mkdirSync(dir, { recursive: true });
     const seconds = Math.floor(Date.now() / 1000);
     this.#file = openSync(join(dir, `events.out.tfevents.${seconds}.${hostname()}.${process.pid}`), "a");
     this.#write(field(3, "bytes", Buffer.from("brain.Event:2")));
+    // A session log that says START.
+    if (from !== undefined) this.#write(field(2, "varint", from), field(7, "bytes", field(1, "varint", 1)));
   }
 
   /** Writes a point for each metric, in single precision. @param step a whole number */

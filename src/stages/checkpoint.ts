@@ -51,6 +51,12 @@ export function openLearner(options: {
   seed: number;
 }): Model {
   const { fresh, from, dtype, lora, seed } = options;
-  if (lora) return fresh(true).addLora(lora, from === undefined ? { seed } : { seed, from });
-  return from === undefined ? fresh(false) : openModel(from, { dtype });
+  const model = lora
+    ? fresh(true).addLora(lora, from === undefined ? { seed } : { seed, from })
+    : from === undefined
+      ? fresh(false)
+      : openModel(from, { dtype });
+  // The template that it is trained on is saved with it.
+  model.tokenizer = model.tokenizer?.withChatTemplate();
+  return model;
 }

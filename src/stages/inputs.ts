@@ -6,6 +6,12 @@ import type { Plot } from "../run/report/run.ts";
 
 export const sftModel = z.string().describe("SFT model: name, Hub id, folder or run");
 
+/** Names of the columns of a stage's file of data or prompts. */
+export const columns = z
+  .record(z.string(), z.string())
+  .optional()
+  .describe("the file's columns by our names for them: prompt=question,chosen=good");
+
 /** What the stages that sample read. */
 export const sampledInputs = {
   policy: sftModel,
@@ -13,6 +19,7 @@ export const sampledInputs = {
     "reward: folder or run of a reward model, a .ts or .js file, or a URL; in a recipe also a weighted sum of them",
   ),
   prompts: z.string().describe("file of prompts"),
+  columns,
   allowNoSft: z.boolean().optional().describe("allow a policy without supervised fine-tuning"),
 };
 

@@ -29,18 +29,18 @@ export async function openSamplingInputs(
   const { base, name } = stage;
   if (!allowNoSft) refuseWithoutSft(base, name);
   const scorer = stage.use(await openReward(reward, { dtype: base.dtype }));
-  const { prompts, tooLong } = await promptsWithRoom(base, source, maxTokens, name);
+  const all = typeof source === "string" ? (await readPrompts(source, stage.columns)).records : [...source];
+  const { prompts, tooLong } = promptsWithRoom(base, all, maxTokens, name);
   return { scorer, prompts, warnings: tooLong };
 }
 
 /** Prompts that leave the model room for `maxTokens`, with a warning about the others. @throws InputError when there is none */
-async function promptsWithRoom(
+function promptsWithRoom(
   model: Model,
-  source: string | readonly Prompt[],
+  all: readonly Prompt[],
   maxTokens: number,
   stage: string,
-): Promise<{ prompts: Prompt[]; tooLong: Warning[] }> {
-  const all = typeof source === "string" ? (await readPrompts(source)).records : [...source];
+): { prompts: Prompt[]; tooLong: Warning[] } {
   const room = model.dimensions.context - maxTokens;
   const prompts = all.filter(({ prompt }) => encodePrompt(model.text, prompt).length <= room);
   if (!prompts.length)
@@ -59,7 +59,7 @@ async function promptsWithRoom(
  * fine-tuned by its makers.
  */
 function refuseWithoutSft(model: Model, stage: string): void {
-  if (model.stage === undefined && model.tokenizer?.chatTemplate === undefined)
+  if (model.stage === undefined && !model.tokenizer?.hasChatTemplate)
     throw new InputError(
       `${stage}: this model never had supervised fine-tuning (it has no chat template and no \`plumbline sft\` made it): ${stage} would explore from noise. Run \`plumbline sft\` first, or pass --allow-no-sft (allowNoSft: true)`,
     );

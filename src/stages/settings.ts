@@ -62,6 +62,7 @@ export const passes = {
     .positive()
     .default(1024)
     .describe("Maximum tokens of a prompt with its completion; longer ones are dropped"),
+  maxSteps: z.int().positive().optional().describe("Maximum number of steps. Default: those of all epochs"),
   evalEvery: z.int().positive().optional().describe("Steps between evaluations. Default: one epoch"),
   saveEvery: z.int().positive().optional().describe("Steps between checkpoints. Default: one epoch"),
   keepCheckpoints,

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { torchVersion } from "../../native/locate.mjs";
 import { DivergedError } from "../data/errors.ts";
+import type { Columns } from "../data/tables.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { AdamW, type AdamWOptions } from "../nn/adamw.ts";
@@ -21,17 +22,29 @@ interface Disposable {
 export interface StageOptions {
   /** Precision to compute in. Default: bfloat16 where the processor is fast at it, else float32. */
   dtype?: DType | undefined;
+  /** Columns of the file of data or prompts, by our names for them: `{prompt: "question"}`. */
+  columns?: Columns | undefined;
   /** Run directory for events and checkpoints. Without it nothing is written. */
   run?: string | undefined;
   /** Continues from the run's last checkpoint. */
   resume?: boolean | undefined;
+  /** Settings and inputs of the command, for run.json, so that `--resume` needs no others. */
+  command?: Record<string, unknown> | undefined;
   /** Aborting it ends the training with `Interrupted`, after the last whole step was saved. */
   signal?: AbortSignal | undefined;
 }
 
 /** Splits what a stage is called with into the options of the frame and the stage's settings. */
-export const splitOptions = <T extends StageOptions>({ dtype, run, resume, signal, ...settings }: T) => ({
-  options: { dtype, run, resume, signal },
+export const splitOptions = <T extends StageOptions>({
+  dtype,
+  columns,
+  run,
+  resume,
+  command,
+  signal,
+  ...settings
+}: T) => ({
+  options: { dtype, columns, run, resume, command, signal },
   settings,
 });
 
@@ -64,6 +77,18 @@ function versions(): Record<string, string> {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   return { plumbline: version, node: process.version, libtorch: torchVersion };
 }
+
+/** Warns of a model that comes without a chat template. */
+const plainTemplateWarnings = ({ tokenizer }: Model): Warning[] =>
+  tokenizer && !tokenizer.hasChatTemplate
+    ? [
+        {
+          code: "no-chat-template",
+          message:
+            "the model has no chat template: conversations are written by a plain one, which is saved with the trained model",
+        },
+      ]
+    : [];
 
 /** What a step returns. */
 interface StepResult<State> {
@@ -151,6 +176,11 @@ export class Stage<State extends StageState = StageState> {
     }
   }
 
+  /** Columns of the file of data or prompts, by our names for them. */
+  get columns(): Columns | undefined {
+    return this.#options.columns;
+  }
+
   /** Disposes `resource` when the stage ends. */
   use<T extends Disposable>(resource: T): T {
     this.#resources.add(resource);
@@ -181,11 +211,12 @@ export class Stage<State extends StageState = StageState> {
     config?: Record<string, unknown>;
     parents: readonly unknown[];
   }): void {
-    const { run, resume } = this.#options;
+    const { run, resume, command } = this.#options;
     this.#total = inputs.total;
     this.#journal = new Journal({
       run,
       resume,
+      command,
       stage: this.name,
       config: { ...this.#config, ...inputs.config },
       data: inputs.data,
@@ -278,7 +309,7 @@ export class Stage<State extends StageState = StageState> {
   *start(warnings: readonly Warning[] = []): Generator<Event> {
     if (this.checkpoint) yield this.journal.log({ type: "resumed", step: this.state.step });
     yield this.journal.log({ type: "start", stage: this.name, total: this.#total });
-    yield* this.journal.warn(warnings);
+    yield* this.journal.warn([...plainTemplateWarnings(this.base), ...warnings]);
   }
 
   /** Work outside the steps. An abort within it interrupts the stage. */

@@ -5,6 +5,12 @@ import { type Schedule, scheduleFactor } from "../nn/schedule.ts";
 import type { Metrics } from "../run/events.ts";
 import type { Warning } from "../run/warnings.ts";
 
+/** Counts the steps of a run. @param perEpoch steps of an epoch */
+export const countSteps = (
+  perEpoch: number,
+  { epochs, maxSteps = Infinity }: { epochs: number; maxSteps?: number | undefined },
+): number => Math.min(maxSteps, Math.max(1, Math.round(perEpoch * epochs)));
+
 export interface SupervisedStep {
   /** Name of the stage, for errors. */
   stage: string;
@@ -34,7 +40,8 @@ export function supervisedStep(
   learn: () => Metrics,
 ): Metrics {
   const began = performance.now();
-  const warmup = Math.ceil(config.warmupRatio * total);
+  // The rate of a warm-up's first step is 0: a run of one step would learn nothing.
+  const warmup = Math.min(Math.ceil(config.warmupRatio * total), total - 1);
   const lr = config.learningRate * scheduleFactor(config.schedule, step, total, warmup);
   const metrics = learn();
   const { loss } = metrics;

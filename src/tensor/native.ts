@@ -1,5 +1,6 @@
+import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { emulated, findAddon } from "../../native/locate.mjs";
+import { cacheDir, emulated, findAddon } from "../../native/locate.mjs";
 import { TensorError } from "./error.ts";
 
 /** An argument in libtorch's schema of an operator. */
@@ -86,10 +87,16 @@ export function cappedEnvironment(): Record<string, string> {
   return { ATEN_CPU_CAPABILITY: aten, ONEDNN_MAX_CPU_ISA: onednn, MKL_ENABLE_INSTRUCTIONS: mkl };
 }
 
+/** Says why there is no engine. */
+const notSetUp = (): string =>
+  existsSync(cacheDir()) && readdirSync(cacheDir()).some((name) => name.startsWith("addon-"))
+    ? "the engine of this version is not set up on this machine: run `npx plumbline setup`. There is one of another version, or of other values of PLUMBLINE_LIBTORCH and CXX, which have to be the same as at set-up"
+    : "the engine is not set up on this machine: run `npx plumbline setup`";
+
 /** Loads the addon with the environment that libtorch reads at its start. */
 function load(): Native {
   const path = findAddon();
-  if (!path) throw new TensorError("the engine is not set up on this machine: run `npx plumbline setup`");
+  if (!path) throw new TensorError(notSetUp());
   Object.assign(process.env, cappedEnvironment());
   // Huge pages for large tensors make a training step a quarter faster, measured. libtorch reads this at its first allocation.
   process.env.THP_MEM_ALLOC_ENABLE ??= "1";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Message, messageSchema } from "../records.ts";
+import { type Message, messageSchema, type Tool } from "../records.ts";
 
 /** Kind of data, which decides what it can train: see `readers.ts`. */
 export type Kind = "demonstration" | "comparison" | "completions" | "prompt" | "unpaired" | "text";
@@ -8,6 +8,12 @@ export type Kind = "demonstration" | "comparison" | "completions" | "prompt" | "
 export interface Draft {
   prompt: Message[];
   completions: string[];
+  /** The completion of a demonstration as a message, if it has more than text. */
+  reply?: Message;
+  /** Functions that the model may call. */
+  tools?: Tool[];
+  /** Whether assistant turns of the prompt are demonstrations too. */
+  learnPrompt?: boolean;
   ranks?: number[];
   margins?: number;
   weight?: number;
@@ -36,6 +42,8 @@ export interface Format {
   kind: Kind;
   /** Fields that every row of this format has, and that tell it from other formats. */
   fields: string[];
+  /** Columns that it reads, optional ones included. */
+  columns: string[];
   /** Whether a malformed row is an error. True for formats that people write by hand; in public data sets it is dropped. */
   strict: boolean;
   /** Whether a row with all `fields` is of this format. */
@@ -50,8 +58,19 @@ export function defineFormat<T>(
   schema: z.ZodType<T>,
   read: (row: T) => Draft[] | string,
 ): Format {
-  return { strict: true, matches: () => true, ...format, read: (row) => read(schema.parse(row)) };
+  const columns = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+  return { strict: true, matches: () => true, columns, ...format, read: (row) => read(schema.parse(row)) };
 }
+
+/** A text of JSON, parsed. */
+export const jsonText = z.string().transform((text, context) => {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    context.addIssue({ code: "custom", message: "not JSON" });
+    return z.NEVER;
+  }
+});
 
 export const conversation = z.array(messageSchema).min(1);
 export const text = z.union([z.string(), conversation], {
@@ -74,6 +93,26 @@ export const toPrompt = (value: Text): Message[] =>
 /** Converts a completion column to text: the text itself, or the last message of a conversation. */
 export const toReply = (value: Text): string =>
   typeof value === "string" ? value : (value.at(-1)?.content ?? "");
+
+/** Reads the last assistant message of a conversation and what comes before it; a string says why there is none. */
+export function toDemonstration(messages: readonly Message[]): Draft | string {
+  const last = messages.findLastIndex(({ role }) => role === "assistant");
+  const reply = messages[last];
+  if (!reply) return "no assistant message";
+  const prompt = messages.slice(0, last);
+  return {
+    prompt,
+    ...toCompletion(reply),
+    ...(prompt.some(({ role }) => role === "assistant") && { learnPrompt: true }),
+  };
+}
+
+/** Converts an assistant message to a completion. Tool calls without text are shown as JSON. */
+export function toCompletion(reply: Message): Pick<Draft, "completions" | "reply"> {
+  const { role, content, ...more } = reply;
+  const text = content === "" && more.tool_calls ? JSON.stringify(more.tool_calls) : content;
+  return { completions: [text], ...(Object.keys(more).length && { reply }) };
+}
 
 /** Criterion under which thumbs are stored as ratings: 1 for up, 0 for down. */
 export const thumbCriterion = "good";

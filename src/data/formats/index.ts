@@ -1,3 +1,4 @@
+import { alpaca } from "./alpaca.ts";
 import { argilla } from "./argilla.ts";
 import type { Format } from "./format.ts";
 import { hh } from "./hh.ts";
@@ -7,6 +8,7 @@ import { oasst } from "./oasst.ts";
 import { openaiSummarise } from "./openai.ts";
 import { promptAndCompletions, rankings, revisions } from "./plumbline.ts";
 import { implicitPreference, preference, ratedPreferences } from "./preference.ts";
+import { shareGpt } from "./sharegpt.ts";
 import { shp } from "./shp.ts";
 import { messages, plainText, promptCompletion, promptOnly, unpaired } from "./trl.ts";
 import { ultraFeedback } from "./ultrafeedback.ts";
@@ -30,6 +32,8 @@ export const formats: readonly Format[] = [
   promptCompletion,
   revisions,
   messages,
+  shareGpt,
+  alpaca,
   plainText,
   promptOnly,
 ];

@@ -1,13 +1,17 @@
 import { z } from "zod";
+import { toolSchema } from "../records.ts";
 import {
   comment,
   conversation,
   defineFormat,
   identifier,
+  jsonText,
   omitUndefined,
   skill,
   text,
   thumbCriterion,
+  toCompletion,
+  toDemonstration,
   toPrompt,
   toReply,
 } from "./format.ts";
@@ -25,21 +29,29 @@ export const unpaired = defineFormat(
   ],
 );
 
+/** Functions that the model may call: a list of JSON schemas, or its JSON, as tables hold it. */
+const tools = z
+  .union([z.array(toolSchema), jsonText.pipe(z.array(toolSchema))], {
+    error: "expected a list of JSON schemas",
+  })
+  .optional();
+
 export const promptCompletion = defineFormat(
   { name: "prompt-completion", kind: "demonstration", fields: ["prompt", "completion"] },
-  z.object({ prompt: text, completion: text, labeler: identifier, comment, skill }),
-  ({ prompt, completion, ...rest }) => [
-    { prompt: toPrompt(prompt), completions: [toReply(completion)], ...omitUndefined(rest) },
-  ],
+  z.object({ prompt: text, completion: text, tools, labeler: identifier, comment, skill }),
+  ({ prompt, completion, ...rest }) => {
+    const reply = typeof completion === "string" ? undefined : completion.at(-1);
+    const reading = reply ? toCompletion(reply) : { completions: [toReply(completion)] };
+    return [{ prompt: toPrompt(prompt), ...reading, ...omitUndefined(rest) }];
+  },
 );
 
 export const messages = defineFormat(
   { name: "messages", kind: "demonstration", fields: ["messages"] },
-  z.object({ messages: conversation }),
-  ({ messages }) => {
-    const last = messages.findLastIndex((message) => message.role === "assistant");
-    if (last < 0) return "no assistant message";
-    return [{ prompt: messages.slice(0, last), completions: [messages[last]?.content ?? ""] }];
+  z.object({ messages: conversation, tools }),
+  ({ messages, ...rest }) => {
+    const draft = toDemonstration(messages);
+    return typeof draft === "string" ? draft : [{ ...draft, ...omitUndefined(rest) }];
   },
 );
 

@@ -44,6 +44,11 @@ describe("GGUF", () => {
       writeFileSync(path, whole.subarray(0, Math.floor(whole.length * share)));
       expect(() => scope(() => readGguf(path)), `at ${share}`).toThrow(InputError);
     }
+    // A number of tensors that no array has.
+    const counted = Buffer.from(whole);
+    counted.writeBigUInt64LE(2n ** 60n, 8);
+    writeFileSync(path, counted);
+    expect(() => scope(() => readGguf(path))).toThrow(InputError);
     writeFileSync(path, "not a model".repeat(100));
     expect(() => readGguf(path)).toThrow(/GGUF/);
   });

@@ -19,6 +19,16 @@ export interface Gguf {
  * @throws InputError when the file is not GGUF, is truncated, or has a quantisation that is not supported
  */
 export function readGguf(path: string): Gguf {
+  try {
+    return parseGguf(path);
+  } catch (error) {
+    // Of a number in the file that is too large for an array or a view.
+    if (error instanceof RangeError) throw new InputError(`${path}: damaged: ${error.message}`);
+    throw error;
+  }
+}
+
+function parseGguf(path: string): Gguf {
   const file = readFileSync(path);
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   let at = 0;

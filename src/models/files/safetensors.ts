@@ -3,6 +3,7 @@ import {
   existsSync,
   fsyncSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
   renameSync,
@@ -121,14 +122,31 @@ export function readCheckpoint(folder: string): Map<string, Tensor> {
   const single = join(folder, "model.safetensors");
   if (existsSync(single)) return readSafetensors(single);
   const index = join(folder, "model.safetensors.index.json");
-  if (!existsSync(index))
-    throw new InputError(`${folder}: has neither model.safetensors nor model.safetensors.index.json`);
-  const parsed = z
-    .object({ weight_map: z.record(z.string(), z.string()) })
-    .safeParse(JSON.parse(readFileSync(index, "utf8")));
-  if (!parsed.success) throw new InputError(`${index}: has no weight_map`);
-  const shards = new Set(Object.values(parsed.data.weight_map));
+  if (!existsSync(index)) throw new InputError(`${folder}: ${missingWeights(folder)}`);
+  const shards = new Set(Object.values(readIndex(index)));
   return new Map([...shards].flatMap((shard) => [...readSafetensors(join(folder, shard))]));
+}
+
+/** Says which weights a folder lacks. */
+const missingWeights = (folder: string): string =>
+  readdirSync(folder).some((name) => /^pytorch_model.*\.bin/.test(name))
+    ? "its weights are in pytorch_model.bin, which is not read, as it may run code; convert it in Python: transformers.AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+    : "has neither model.safetensors nor model.safetensors.index.json";
+
+/** Reads the file of each weight from an index. @throws InputError when it is damaged, or names a file elsewhere */
+function readIndex(path: string): Record<string, string> {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new InputError(`${path}: not JSON: ${(error as Error).message}`);
+  }
+  const { data } = z.object({ weight_map: z.record(z.string(), z.string()) }).safeParse(json);
+  if (!data) throw new InputError(`${path}: has no weight_map`);
+  const elsewhere = Object.values(data.weight_map).find((shard) => !/^[^/\\]+\.safetensors$/.test(shard));
+  if (elsewhere !== undefined)
+    throw new InputError(`${path}: "${elsewhere}" is not the name of a .safetensors file in its folder`);
+  return data.weight_map;
 }
 
 /** Writes a safetensors file atomically: to a temporary file, which is then renamed. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { defineStage } from "../about.ts";
-import { impliedReward, sftModel } from "../inputs.ts";
+import { columns, impliedReward, sftModel } from "../inputs.ts";
 import { dpoConfig } from "./config.ts";
 
 export const about = defineStage({
@@ -12,6 +12,7 @@ export const about = defineStage({
   inputs: {
     model: sftModel,
     data: z.string().describe("file of comparisons; with loss=kto also of thumbs up and down"),
+    columns,
   },
   takesLabels: true,
   progress: [

@@ -13,7 +13,7 @@ import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import { tensor } from "../../tensor/index.ts";
 import { Stage, type StageOptions, splitOptions } from "../stage.ts";
-import { completionsTooLong, supervisedStep } from "../supervised.ts";
+import { completionsTooLong, countSteps, supervisedStep } from "../supervised.ts";
 import { addReference, completionsOf, type Reference, referenceLogprob } from "./completions.ts";
 import { type DpoConfig, type DpoSettings, dpoConfig } from "./config.ts";
 import { ktoLoss, pairLoss } from "./loss.ts";
@@ -48,9 +48,9 @@ async function* train({ model: from, data, ...rest }: DpoOptions): AsyncGenerato
   const stage = await Stage.open("dpo", from, options, config, { step: 0, metrics: {} });
   try {
     const maxLength = Math.min(config.maxLength, stage.base.dimensions.context);
-    const { learned, unseen, tooLong } = await readGroups(stage.base, data, maxLength, config);
+    const { learned, unseen, tooLong } = await readGroups(stage, data, maxLength, config);
     const perEpoch = Math.ceil(learned.length / config.batchSize);
-    const total = Math.max(1, Math.round(perEpoch * config.epochs));
+    const total = countSteps(perEpoch, config);
     stage.openRun({ total, data: { data }, parents: [from] });
     yield* stage.start(completionsTooLong(tooLong, maxLength));
 
@@ -95,7 +95,7 @@ async function* train({ model: from, data, ...rest }: DpoOptions): AsyncGenerato
 
 /** Reads the data and groups it by prompt. @returns groups to learn from and held-out groups, and how many completions were too long */
 async function readGroups(
-  model: Model,
+  { base: model, columns }: Stage,
   data: DpoOptions["data"],
   maxLength: number,
   config: DpoConfig,
@@ -103,7 +103,7 @@ async function readGroups(
   const kto = config.loss === "kto";
   const read = kto ? readUnpaired : readComparisons;
   const all: readonly (Comparison | Unpaired)[] =
-    typeof data === "string" ? (await read(data)).records : data;
+    typeof data === "string" ? (await read(data, columns)).records : data;
   const records = kto ? all.flatMap((record) => ("ranks" in record ? unpair(record) : record)) : all;
   const group = (records: readonly (Comparison | Unpaired)[]): { groups: Group[]; tooLong: number } =>
     kto

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { batchRows, type Row } from "../../batch/pack.ts";
-import { layOutResponses, responseLogprobs } from "../../batch/score.ts";
+import { batchRows, countLearned, type Row } from "../../batch/pack.ts";
+import { layOutResponses, learnedMask, responseLogprobs } from "../../batch/score.ts";
 import { DivergedError, InputError } from "../../data/errors.ts";
 import type { Demonstration } from "../../data/records.ts";
 import { shuffled, shuffledByGroup } from "../../data/split.ts";
@@ -18,7 +18,7 @@ import type { Metrics } from "../../run/events.ts";
 import { readState } from "../../run/journal.ts";
 import type { Health, Warning } from "../../run/warnings.ts";
 import { Rng, type Tensor, trim } from "../../tensor/index.ts";
-import { encodeExample } from "../../text/chat.ts";
+import { encodeDemonstration } from "../../text/chat.ts";
 import { loadOptimizer, openLearner, saveOptimizers, saveState } from "../checkpoint.ts";
 import { isPrecise, mismatch, mismatchWarnings } from "../mismatch.ts";
 import { samplingOptions } from "../settings.ts";
@@ -287,17 +287,15 @@ export class PpoTrainer implements Sampler {
     if (!ptxCoef) return;
     const data = this.#ptxData;
     const order = shuffled(data.length, seed + this.stepsTaken * 1000 + updates);
-    const rows = order.slice(0, miniBatchSize).map((i) => {
-      const { prompt, completion } = data[i] as Demonstration;
-      return encodeExample(this.policy.text, prompt, completion);
-    });
-    const count = rows.reduce((sum, { tokens: response }) => sum + response.length, 0);
-    const lossOf = (part: Row[]) => ({
-      loss: responseLogprobs(this.policy, layOutResponses(part))
-        .sum()
-        .mul(-ptxCoef / count),
-      metrics: {},
-    });
+    const rows = order
+      .slice(0, miniBatchSize)
+      .flatMap((i) => encodeDemonstration(this.policy.text, data[i] as Demonstration));
+    const count = countLearned(rows);
+    const lossOf = (part: Row[]) => {
+      const logprobs = responseLogprobs(this.policy, layOutResponses(part));
+      const mask = learnedMask(part);
+      return { loss: (mask ? logprobs.mul(mask) : logprobs).sum().mul(-ptxCoef / count), metrics: {} };
+    };
     accumulate(batchRows(rows, microBatchTokens), lossOf, this.policy);
   }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { defineStage } from "../about.ts";
-import { sftModel } from "../inputs.ts";
+import { columns, sftModel } from "../inputs.ts";
 import { rewardConfig } from "./config.ts";
 
 export const about = defineStage({
@@ -9,7 +9,7 @@ export const about = defineStage({
   learnsFrom: "comparisons",
   makes: "reward model",
   config: rewardConfig,
-  inputs: { model: sftModel, data: z.string().describe("file of comparisons") },
+  inputs: { model: sftModel, data: z.string().describe("file of comparisons"), columns },
   takesLabels: true,
   progress: [
     ["loss", "loss"],

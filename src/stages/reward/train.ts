@@ -16,7 +16,7 @@ import { type Training, training } from "../../run/training.ts";
 import { fewComparisons } from "../../run/warnings.ts";
 import { encodeAnswer } from "../../text/chat.ts";
 import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
-import { completionsTooLong, supervisedStep } from "../supervised.ts";
+import { completionsTooLong, countSteps, supervisedStep } from "../supervised.ts";
 import { type RewardConfig, type RewardSettings, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
 import { rankingLoss } from "./loss.ts";
@@ -51,7 +51,8 @@ export const reward = (options: RewardOptions): Training<RewardResult> => traini
 async function* train({ model: from, data, ...rest }: RewardOptions): AsyncGenerator<Event, RewardResult> {
   const { options, settings } = splitOptions(rest);
   const config = parseConfig(rewardConfig, settings, "reward");
-  const records = typeof data === "string" ? (await readComparisons(data)).records : [...data];
+  const records =
+    typeof data === "string" ? (await readComparisons(data, options.columns)).records : [...data];
   if (!records.length) throw new InputError("reward: there are no comparisons");
   const state: RewardState = { step: 0, metrics: {}, report: undefined };
   const stage = await Stage.open("reward", from, options, config, state);
@@ -62,7 +63,7 @@ async function* train({ model: from, data, ...rest }: RewardOptions): AsyncGener
     const maxLength = Math.min(config.maxLength, base.dimensions.context);
     const { groups, unseen, tooLong } = readGroups(base, records, maxLength, config);
     const perEpoch = Math.ceil(groups.length / config.batchSize);
-    const total = Math.max(1, Math.round(perEpoch * config.epochs));
+    const total = countSteps(perEpoch, config);
     stage.openRun({ total, data: { data }, parents: [from] });
 
     const std = config.headInit === "openai" ? 1 / Math.sqrt(base.dimensions.hidden + 1) : 0.02;

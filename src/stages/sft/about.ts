@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { defineStage } from "../about.ts";
+import { columns } from "../inputs.ts";
 import { sftConfig } from "./config.ts";
 
 export const about = defineStage({
@@ -11,6 +12,7 @@ export const about = defineStage({
   inputs: {
     model: z.string().describe("model to fine-tune: name, Hub id, folder, GGUF file or run"),
     data: z.string().describe("file of demonstrations"),
+    columns,
   },
   progress: [
     ["loss", "loss"],

@@ -17,6 +17,10 @@ export const sftConfig = z.object({
   schedule: schedule.default("cosine"),
   warmupRatio: warmupRatio.default(0.05),
   batchSize: z.int().positive().default(16).describe("Demonstrations per step"),
+  turns: z
+    .enum(["all", "last"])
+    .optional()
+    .describe("Assistant turns to learn of a conversation in `messages` or `conversations`. Default: all"),
   trainOnPrompt: z.boolean().default(false).describe("Computes the loss on prompt tokens too"),
   weightDecay: weightDecay.default(0),
   heldOut: heldOut.default(0.05),

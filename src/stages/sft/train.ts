@@ -1,5 +1,5 @@
-import { batchRows, type Row } from "../../batch/pack.ts";
-import { layOutResponses, responseStatistics } from "../../batch/score.ts";
+import { batchRows, countLearned, type Row } from "../../batch/pack.ts";
+import { layOutResponses, learnedMask, responseStatistics } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import { readDemonstrations } from "../../data/readers.ts";
 import type { Demonstration } from "../../data/records.ts";
@@ -10,9 +10,9 @@ import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import type { Warning } from "../../run/warnings.ts";
-import { encodeExample } from "../../text/chat.ts";
+import { encodeDemonstration } from "../../text/chat.ts";
 import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
-import { supervisedStep } from "../supervised.ts";
+import { countSteps, supervisedStep } from "../supervised.ts";
 import { type SftConfig, type SftSettings, sftConfig } from "./config.ts";
 import { sftLoss } from "./loss.ts";
 
@@ -43,28 +43,29 @@ export const sft = (options: SftOptions): Training<SftResult> => training(train(
 async function* train({ model: from, data, ...rest }: SftOptions): AsyncGenerator<Event, SftResult> {
   const { options, settings } = splitOptions(rest);
   const config = parseConfig(sftConfig, settings, "sft");
-  const records = typeof data === "string" ? (await readDemonstrations(data)).records : [...data];
+  const records =
+    typeof data === "string" ? (await readDemonstrations(data, options.columns)).records : [...data];
   if (!records.length) throw new InputError("sft: there are no demonstrations");
   const state: SftState = { step: 0, bestLoss: Infinity, metrics: {} };
   const stage = await Stage.open("sft", from, options, config, state);
   try {
     const { train: learned, heldOut } = splitByPrompt(records, config.heldOut, config.seed);
-    const examples = encodeAll(stage.base, learned, config);
-    const unseen = encodeAll(stage.base, heldOut, config);
-    const limit = limitOf(stage.base, config);
-    if (!examples.length)
+    const limit = Math.min(config.maxLength, stage.base.dimensions.context);
+    const encode = (records: readonly Demonstration[]) => encodeAll(stage.base, records, limit, config);
+    const [examples, unseen] = [encode(learned), encode(heldOut)];
+    if (!examples.rows.length)
       throw new InputError(
         `sft: every demonstration is longer than ${limit} tokens: raise maxLength or shorten them`,
       );
-    const perEpoch = Math.ceil(examples.length / config.batchSize);
-    const total = Math.max(1, Math.round(perEpoch * config.epochs));
+    const perEpoch = Math.ceil(examples.rows.length / config.batchSize);
+    const total = countSteps(perEpoch, config);
     stage.openRun({ total, data: { data }, parents: [from] });
     const policy = stage.learner((share) => stage.base.clone({ share }));
     const optimizer = stage.optimizer("policy", policy, { weightDecay: config.weightDecay });
-    yield* stage.start(tooLong(records.length - examples.length - unseen.length, records.length, limit));
+    yield* stage.start(tooLong([examples, unseen], limit));
 
     const step = () => {
-      const batch = batchAt(examples, stage.state.step, perEpoch, config);
+      const batch = batchAt(examples.rows, stage.state.step, perEpoch, config);
       const progress = { stage: "sft", step: stage.state.step, total, perEpoch };
       const metrics = supervisedStep({ ...progress, optimizer, ...config }, batch, () => {
         const { loss = Number.NaN, correct = 0 } = lossOf(policy, batch, config.microBatchTokens, true);
@@ -73,45 +74,57 @@ async function* train({ model: from, data, ...rest }: SftOptions): AsyncGenerato
       return { metrics };
     };
     const measure = () => {
-      const { loss = Number.NaN, correct = 0 } = lossOf(policy, unseen, config.microBatchTokens, false);
+      const { loss = Number.NaN, correct = 0 } = lossOf(policy, unseen.rows, config.microBatchTokens, false);
       const bestLoss = stage.state.bestLoss ?? Infinity; // JSON has no infinity
       const best = loss < bestLoss;
       if (best) stage.state = { ...stage.state, bestLoss: loss };
       return { metrics: { eval_loss: loss, eval_accuracy: correct }, best };
     };
     const { saveEvery = perEpoch, evalEvery: every = perEpoch } = config;
-    const what = `evaluating on ${unseen.length} held-out demonstrations`;
-    yield* stage.steps({ saveEvery, step, evaluate: unseen.length ? { every, what, measure } : undefined });
+    const what = `evaluating on ${unseen.rows.length} held-out demonstrations`;
+    yield* stage.steps({
+      saveEvery,
+      step,
+      evaluate: unseen.rows.length ? { every, what, measure } : undefined,
+    });
     return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
     stage.dispose();
   }
 }
 
+/** Encoded demonstrations, and the number of rows that were too long. */
+interface Encoded {
+  rows: Row[];
+  tooLong: number;
+}
+
 /** Warns of demonstrations that were dropped for their length. */
-const tooLong = (dropped: number, all: number, limit: number): Warning[] =>
-  dropped
-    ? [
-        {
-          code: "too-long",
-          message: `${dropped} of ${all} demonstrations are longer than ${limit} tokens and were dropped`,
-        },
-      ]
-    : [];
+function tooLong(encoded: readonly Encoded[], limit: number): Warning[] {
+  const dropped = encoded.reduce((sum, { tooLong }) => sum + tooLong, 0);
+  const all = encoded.reduce((sum, { rows }) => sum + rows.length, dropped);
+  const message = `${dropped} of ${all} demonstrations are longer than ${limit} tokens and were dropped`;
+  return dropped ? [{ code: "too-long", message }] : [];
+}
 
-const limitOf = (model: Model, config: SftConfig): number =>
-  Math.min(config.maxLength, model.dimensions.context);
-
-function encodeAll(model: Model, records: readonly Demonstration[], config: SftConfig): Row[] {
-  return records
-    .map(({ prompt, completion }) => encodeExample(model.text, prompt, completion))
-    .filter(({ promptTokens, tokens }) => promptTokens.length + tokens.length <= limitOf(model, config))
-    .map(({ promptTokens, tokens }) =>
-      // Nothing predicts a first token, so it is always given.
-      config.trainOnPrompt
-        ? { promptTokens: promptTokens.slice(0, 1), tokens: [...promptTokens.slice(1), ...tokens] }
-        : { promptTokens, tokens },
-    );
+function encodeAll(
+  model: Model,
+  records: readonly Demonstration[],
+  limit: number,
+  { turns, trainOnPrompt }: SftConfig,
+): Encoded {
+  const all = records.flatMap((record) => encodeDemonstration(model.text, record, turns));
+  const rows = all.filter(({ promptTokens, tokens }) => promptTokens.length + tokens.length <= limit);
+  return {
+    // Nothing predicts a first token, so it is always given.
+    rows: trainOnPrompt
+      ? rows.map(({ promptTokens, tokens }) => ({
+          promptTokens: promptTokens.slice(0, 1),
+          tokens: [...promptTokens.slice(1), ...tokens],
+        }))
+      : rows,
+    tooLong: all.length - rows.length,
+  };
 }
 
 /** Computes mean loss and accuracy over the response tokens of a batch. @param learn whether to add the gradients */
@@ -121,10 +134,10 @@ function lossOf(
   microBatchTokens: number,
   learn: boolean,
 ): Record<string, number> {
-  const count = batch.reduce((sum, { tokens: response }) => sum + response.length, 0);
+  const count = countLearned(batch);
   return accumulate(
     batchRows(batch, microBatchTokens),
-    (rows) => sftLoss(responseStatistics(model, layOutResponses(rows)), count),
+    (rows) => sftLoss(responseStatistics(model, layOutResponses(rows)), count, learnedMask(rows)),
     learn ? model : undefined,
   );
 }

@@ -48,7 +48,13 @@ export const Text = memo(function Text({ text, plain = false }: { text: string; 
   );
 });
 
-const names = { user: "User", assistant: "Assistant", system: "System" };
+const names = {
+  user: "User",
+  assistant: "Assistant",
+  system: "System",
+  tool: "Tool",
+  developer: "Developer",
+};
 
 /** Shows a conversation. All turns but the last three are collapsed. */
 export function Prompt({
@@ -62,10 +68,10 @@ export function Prompt({
 }) {
   return (
     <section aria-label="Prompt" className="prompt" ref={ref} tabIndex={-1}>
-      {messages.map(({ role, content }, i) => (
+      {messages.map(({ role, content, tool_calls: calls }, i) => (
         <details key={i} className={`turn ${role}`} open={i >= messages.length - 3}>
           <summary>{names[role]}</summary>
-          <Text text={content} plain={plain} />
+          <Text text={content || (calls ? JSON.stringify(calls, null, 1) : "")} plain={plain} />
         </details>
       ))}
     </section>
