@@ -376,6 +376,14 @@ export async function fetchSmolLm2() {
   return join(folder, find());
 }
 
+/** Builds dist/ anew, for a package: everything in it belongs to the sources as they are. */
+function buildDist() {
+  installPackages();
+  rmSync(join(root, "dist"), { recursive: true, force: true });
+  build();
+  buildPages();
+}
+
 /** Sets up the engine; with `model`, downloads the quickstart's model too. */
 export async function setup({ model = false } = {}) {
   installPackages();
@@ -394,7 +402,8 @@ export async function setup({ model = false } = {}) {
 
 if (process.argv[1] && fileURLToPath(import.meta.url) === process.argv[1]) {
   try {
-    await setup({ model: process.argv.includes("--model") });
+    if (process.argv.includes("--dist")) buildDist();
+    else await setup({ model: process.argv.includes("--model") });
   } catch (error) {
     say(error instanceof SetupError ? `plumbline set-up: ${error.message}` : String(error.stack ?? error));
     process.exitCode = 1;

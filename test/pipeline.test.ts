@@ -25,7 +25,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 describe("the pipeline on SmolLM2-135M", { timeout: 1_800_000 }, () => {
   it("init writes recipes and data that their own commands accept", async () => {
-    expect(await run("init", ".")).toMatch(/npx plumbline sft sft\.yaml/);
+    expect(await run("init", ".")).toMatch(/npx plumbline-rlhf sft sft\.yaml/);
     for (const [file, kind] of [
       ["demonstrations.jsonl", "demonstration"],
       ["comparisons.jsonl", "comparison"],

@@ -66,7 +66,7 @@ export const define = (command: Command): Command =>
           `\n${formatDuration(result.seconds)}, at most ${(result.residentBytes / 1e9).toFixed(1)} GB resident`,
         );
         print(
-          `report: ${join(out, "report.html")}\ntalk to it: npx plumbline chat --model ${join(out, "ppo")}`,
+          `report: ${join(out, "report.html")}\ntalk to it: npx plumbline-rlhf chat --model ${join(out, "ppo")}`,
         );
       },
     );

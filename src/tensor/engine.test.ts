@@ -31,7 +31,7 @@ function run(code: string | { args: string[] }, env: Record<string, string>) {
 
 describe("without an engine", () => {
   const env = { PLUMBLINE_CACHE: mkdtempSync(join(tmpdir(), "plumbline-empty-")) };
-  const message = "the engine is not set up on this machine: run `npx plumbline setup`";
+  const message = "the engine is not set up on this machine: run `npx plumbline-rlhf setup`";
 
   it("modules without tensors work, and the first use of a tensor says what to do", () => {
     const { stdout, stderr } = run(

@@ -90,8 +90,8 @@ export function cappedEnvironment(): Record<string, string> {
 /** Says why there is no engine. */
 const notSetUp = (): string =>
   existsSync(cacheDir()) && readdirSync(cacheDir()).some((name) => name.startsWith("addon-"))
-    ? "the engine of this version is not set up on this machine: run `npx plumbline setup`. There is one of another version, or of other values of PLUMBLINE_LIBTORCH and CXX, which have to be the same as at set-up"
-    : "the engine is not set up on this machine: run `npx plumbline setup`";
+    ? "the engine of this version is not set up on this machine: run `npx plumbline-rlhf setup`. There is one of another version, or of other values of PLUMBLINE_LIBTORCH and CXX, which have to be the same as at set-up"
+    : "the engine is not set up on this machine: run `npx plumbline-rlhf setup`";
 
 /** Loads the addon with the environment that libtorch reads at its start. */
 function load(): Native {
