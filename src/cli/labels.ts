@@ -157,7 +157,9 @@ const agreementCommand = () =>
       const ratings = readRatings(file, scale);
       const agreement = measureAgreement(ratings, scale);
       const accuracy = scale === "nominal" ? labelerAccuracy(ratings) : undefined;
-      print(json ? JSON.stringify({ ...agreement, accuracy }) : describeAgreement(agreement, accuracy));
+      print(
+        json ? JSON.stringify({ ...agreement, accuracy }) : describeAgreement(agreement, scale, accuracy),
+      );
     });
 
 const verifyCommand = () =>
@@ -224,7 +226,11 @@ const restoreCommand = () =>
 const maxListed = 10;
 
 /** Describes the agreement of labelers as text. */
-function describeAgreement(agreement: Agreement, accuracy: Record<string, number> | undefined): string {
+function describeAgreement(
+  agreement: Agreement,
+  scale: Scale,
+  accuracy: Record<string, number> | undefined,
+): string {
   const show = ({ value, reason }: Estimate) =>
     value
       ? `${formatNumber(value.value)}  [${formatNumber(value.low)}, ${formatNumber(value.high)}]`
@@ -246,7 +252,7 @@ function describeAgreement(agreement: Agreement, accuracy: Record<string, number
       : [
           "",
           formatTable([
-            ["labelers", "Cohen's κ", "equal", "items"],
+            ["labelers", "Cohen's κ", scale === "nominal" ? "equal" : "weighted agreement", "items"],
             ...pairs
               .slice(0, maxListed)
               .map(({ a, b, kappa, observed, items }) => [

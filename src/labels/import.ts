@@ -11,7 +11,7 @@ import { denseRanks } from "../statistics/numbers.ts";
 import type { NewEvent } from "./events.ts";
 import type { NewTask, Project } from "./records.ts";
 import { type Answer, checkAnswer, type ProjectSettings, permuteAnswer } from "./settings.ts";
-import { type LabelStore, newId } from "./store.ts";
+import { isAlike, type LabelStore, newId } from "./store.ts";
 import type { Schema } from "./tables.ts";
 
 export type ImportReport = Pick<DataReport, "format" | "rows" | "kept" | "dropped"> & {
@@ -183,8 +183,7 @@ async function insertTasksAndJudgements(
   );
   const userIds = new Map<string, string>();
   for (const name of new Set(judgements.map(({ labeler }) => labeler))) {
-    const user = await tx.selectFrom("user").select("id").where("name", "=", name).executeTakeFirst();
-    const id = user?.id ?? (await store.addUserInTransaction(tx, actor, { name, role: "labeler" }));
+    const id = await importedLabeler(store, tx, actor, name);
     userIds.set(name, id);
     await store.record(tx, actor, { type: "joined", project: project.id, user: id });
   }
@@ -215,6 +214,28 @@ async function insertTasksAndJudgements(
   });
   await store.record(tx, actor, ...events);
   return events.length;
+}
+
+/**
+ * Finds or adds the user that a file's labeler becomes. A person's account is not used: what a file says of somebody of
+ * the same name is not theirs.
+ * @returns the user's id
+ */
+async function importedLabeler(
+  store: LabelStore,
+  tx: Transaction<Schema>,
+  actor: string | null,
+  labeler: string,
+): Promise<string> {
+  const accounts = await tx
+    .selectFrom("credential")
+    .innerJoin("user", "user.id", "credential.user")
+    .select("user.name")
+    .execute();
+  const name = accounts.some((account) => isAlike(account.name, labeler)) ? `${labeler} (imported)` : labeler;
+  const user = await tx.selectFrom("user").select("id").where("name", "=", name).executeTakeFirst();
+  if (user) return user.id;
+  return store.addUserInTransaction(tx, actor, { name, role: "labeler" }, { isImported: true });
 }
 
 /** Says why a record cannot be a task of the project; undefined if it can. */

@@ -1,7 +1,7 @@
 import { type Estimate, winRate } from "../statistics/agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { median } from "../statistics/numbers.ts";
-import { trainingWeight } from "../statistics/reliability.ts";
+import { priorAnswers, trainingWeight } from "../statistics/reliability.ts";
 import {
   countedJudgements,
   isCorrect,
@@ -12,6 +12,7 @@ import {
 } from "./judgements.ts";
 import { answersDisagree, type PairwisePreference } from "./pairwise-preferences.ts";
 import type { Project, User } from "./records.ts";
+import type { TaskKind } from "./settings.ts";
 import type { LabelStore } from "./store.ts";
 import { labelerReliabilities } from "./weights.ts";
 
@@ -86,7 +87,7 @@ export async function labelerQuality(store: LabelStore, project: Project): Promi
       ),
       ...(timed.length > 0 && { seconds: median(timed.map(({ seconds }) => seconds)) }),
       agreement: agreementByWeek(strictPairs, byPair),
-      ...reliabilityFields(reliabilities.get(user.id)),
+      ...reliabilityFields(reliabilities.get(user.id), project.settings.kind),
     };
   });
 }
@@ -94,11 +95,18 @@ export async function labelerQuality(store: LabelStore, project: Project): Promi
 const judgedPairs = (judgements: readonly Judgement[]): JudgedPair[] =>
   judgements.flatMap((judgement) => judgement.preferences.map((preference) => ({ judgement, preference })));
 
-/** A labeler without comparisons has no reliability, and weight 1. */
-const reliabilityFields = (
+/**
+ * A labeler without comparisons has no reliability. Their weight is that of the prior where people compare, and 1 where
+ * they do not.
+ */
+function reliabilityFields(
   reliability: number | undefined,
-): Pick<LabelerQuality, "reliability" | "weight"> =>
-  reliability === undefined ? { weight: 1 } : { reliability, weight: trainingWeight(reliability) };
+  kind: TaskKind,
+): Pick<LabelerQuality, "reliability" | "weight"> {
+  if (reliability !== undefined) return { reliability, weight: trainingWeight(reliability) };
+  const { right, wrong } = priorAnswers;
+  return { weight: kind === "demonstration" ? 1 : trainingWeight(right / (right + wrong)) };
+}
 
 /**
  * Whether the completion with the larger value of a feature was preferred: 1 if so, 0 if not, undefined if both values

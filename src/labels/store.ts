@@ -105,18 +105,19 @@ export class LabelStore {
     return this.user(await this.write((tx) => this.addUserInTransaction(tx, actor, user)));
   }
 
+  /** @param options.isImported whether it is a labeler of a file, whose names may be alike. @returns the user's id */
   async addUserInTransaction(
     tx: Tx,
     actor: string | null,
     user: { name: string; role: Role },
+    { isImported = false } = {},
   ): Promise<string> {
     checkName(user.name);
-    const existing = await tx
-      .selectFrom("user")
-      .select("id")
-      .where("name", "=", user.name)
-      .executeTakeFirst();
-    if (existing) throw new RequestError(409, `there is a "${user.name}" already: choose another name`);
+    const names = await tx.selectFrom("user").select("name").execute();
+    const existing = names.find(
+      ({ name }) => name === user.name || (!isImported && isAlike(name, user.name)),
+    );
+    if (existing) throw new RequestError(409, `there is a "${existing.name}" already: choose another name`);
     const id = newId();
     await this.record(tx, actor ?? id, { type: "user added", id, ...user });
     return id;
@@ -344,10 +345,25 @@ export class LabelStore {
   }
 }
 
-/** Names are stored as plain text, which holds no NUL or lone surrogate. @throws InputError if the name has one */
+/** Most characters of the name of a person or project. */
+const longestName = 200;
+
+/**
+ * Checks a name. Characters that are not seen could make two names look alike, and Postgres stores no NUL and no lone
+ * surrogate.
+ * @throws InputError if it has such a character, or is empty or too long
+ */
 function checkName(name: string): void {
-  if (/[\0\p{Cs}]/u.test(name))
-    throw new InputError("name: it has an invalid character (NUL or a lone surrogate)");
+  if (/[\p{Cc}\p{Cf}\p{Cs}]/u.test(name))
+    throw new InputError(`name: ${JSON.stringify(name.slice(0, 80))} has a character that is not visible`);
+  if (name.trim() === "" || name.length > longestName)
+    throw new InputError(`name: it should have 1 to ${longestName} characters, and has ${name.length}`);
+}
+
+/** Whether two names differ only in letter case, width or white space. */
+export function isAlike(a: string, b: string): boolean {
+  const fold = (name: string) => name.normalize("NFKC").toLowerCase().replace(/\s+/g, " ").trim();
+  return fold(a) === fold(b);
 }
 
 const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User => ({

@@ -34,6 +34,16 @@ export const projectSchema = z.object({
   mine: z.number(),
 });
 
+/** An answer as people send it. Soft labels are of AI judges alone. */
+const sentAnswerSchema = answerSchema
+  .omit({ probability: true })
+  .extend({ comment: z.string().max(20_000).optional() });
+
+/** A draft: whatever the web app saves of an answer, up to the size of the longest demonstration. */
+const draftSchema = z
+  .unknown()
+  .refine((draft) => (JSON.stringify(draft) ?? "").length <= 2_500_000, "the draft is too long");
+
 /** A task that is leased to a labeler. */
 export const assignmentSchema = z.object({
   lease: id,
@@ -249,12 +259,12 @@ export const routes = {
   },
   "PUT /api/leases/:lease/draft": {
     params: z.object({ lease: id }),
-    body: z.object({ draft: z.unknown() }),
+    body: z.object({ draft: draftSchema }),
     response: z.object({}),
   },
   "POST /api/leases/:lease/judgement": {
     params: z.object({ lease: id }),
-    body: z.object({ answer: answerSchema, seconds: z.number().min(0).max(1e6) }),
+    body: z.object({ answer: sentAnswerSchema, seconds: z.number().min(0).max(1e6) }),
     response: z.object({ id }),
   },
   /** The user's last judgement in the order that was shown, to be revised. */
@@ -274,7 +284,7 @@ export const routes = {
   },
   "POST /api/judgements/:judgement/revision": {
     params: z.object({ judgement: id }),
-    body: z.object({ answer: answerSchema, seconds: z.number().min(0).max(1e6) }),
+    body: z.object({ answer: sentAnswerSchema, seconds: z.number().min(0).max(1e6) }),
     response: z.object({ id }),
   },
   "GET /api/projects/:project/quality": { params: projectParams, response: qualitySchema },
@@ -302,7 +312,7 @@ export const routes = {
   "GET /api/projects/:project/disputes": { params: projectParams, response: z.array(judgedTaskSchema) },
   "POST /api/projects/:project/adjudications": {
     params: projectParams,
-    body: z.object({ task: id, answer: answerSchema }),
+    body: z.object({ task: id, answer: sentAnswerSchema }),
     response: z.object({}),
   },
 } as const;
