@@ -94,7 +94,10 @@ export function planImport(
     const key = fingerprint(messages, texts);
     const existing = tasks.get(key);
     const reason = reasonToDrop(kind, texts.length);
-    const gold = use === "gold" ? toGoldAnswer(kind, ranks) : undefined;
+    // If every row has the better completion first, the file's order would tell who adjudicates which one it prefers.
+    const order = isAlwaysSorted ? shuffled(texts.length, seedFromFingerprint(key)) : texts.map((_, i) => i);
+    const orderedRanks = ranks && order.map((place) => ranks[place] as number);
+    const gold = use === "gold" ? toGoldAnswer(kind, orderedRanks) : undefined;
     const answers = use === "judgements" ? toAnswers(settings, draft) : undefined;
     if (reason) drop(reason);
     else if (existing && !answers) drop(existingTask);
@@ -102,9 +105,6 @@ export function planImport(
     else if (typeof answers === "string") drop(answers);
     else if (answers && existing?.labelers.has(labeler)) drop(existingJudgement);
     else {
-      // If every row has the better completion first, the file's order is not the order in which they were shown.
-      const order =
-        answers && isAlwaysSorted ? shuffled(texts.length, seedFromFingerprint(key)) : texts.map((_, i) => i);
       const task: ImportTask = existing ?? {
         id: undefined,
         labelers: new Set(),

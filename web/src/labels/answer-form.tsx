@@ -5,12 +5,15 @@ import { RankingInput } from "./ranking-input.tsx";
 
 const degrees = ["much better", "better", "slightly better", "barely better"];
 /** Labels of preferences 1 to 8. */
-const preferenceLabels = [
+export const preferenceLabels = [
   ...degrees.map((degree) => `A is ${degree}`),
   ...[...degrees].reverse().map((degree) => `B is ${degree}`),
 ];
 
-/** Shows the completions of a task, with the inputs that the project's settings ask for. */
+/**
+ * Shows the completions of a task, with the inputs that the project's settings ask for.
+ * @param props.hasScale whether the scale of a pairwise project is below the completions. Default: true
+ */
 export function AnswerForm({
   settings,
   completions,
@@ -18,6 +21,7 @@ export function AnswerForm({
   onChange,
   plain = false,
   compared,
+  hasScale = true,
 }: {
   settings: Settings;
   completions: readonly string[];
@@ -26,6 +30,7 @@ export function AnswerForm({
   plain?: boolean;
   /** Two completions whose differences are highlighted. */
   compared?: readonly [number, number] | undefined;
+  hasScale?: boolean;
 }) {
   const { kind } = settings;
   const change = (part: Partial<Draft>) => onChange({ ...draft, ...part });
@@ -58,7 +63,7 @@ export function AnswerForm({
         ))}
       </div>
       {kind === "ranking" && <RankingInput ranks={draft.ranks} onChange={(ranks) => change({ ranks })} />}
-      {kind === "pairwise" && <Preference draft={draft} onChange={change} />}
+      {kind === "pairwise" && hasScale && <Preference draft={draft} onChange={change} />}
     </>
   );
 }
@@ -166,8 +171,10 @@ const Flags = ({
   </fieldset>
 );
 
-const Preference = ({ draft, onChange }: AnswerPartProps) => (
+/** The scale of a pairwise project in one row, from "A is much better" to "B is much better". */
+export const Preference = ({ draft, onChange }: AnswerPartProps) => (
   <div className="preference">
+    <span aria-hidden="true">A ◀</span>
     <Choices
       legend="Which answer is better?"
       name="preference"
@@ -175,6 +182,7 @@ const Preference = ({ draft, onChange }: AnswerPartProps) => (
       value={draft.bothBad ? null : draft.preference}
       onChange={(preference) => onChange({ preference, bothBad: false })}
     />
+    <span aria-hidden="true">▶ B</span>
     <label className="both">
       <input
         type="checkbox"
@@ -213,7 +221,11 @@ function Choices({
     >
       <legend dir="auto">{legend}</legend>
       {options.map((option) => (
-        <label key={option.value} className={option.value === value ? "chosen" : ""}>
+        <label
+          key={option.value}
+          className={option.value === value ? "chosen" : ""}
+          title={option.key && option.label}
+        >
           <input
             type="radio"
             name={name}

@@ -60,17 +60,20 @@ function DisputeForm({
   return (
     <>
       <Prompt messages={dispute.messages} />
-      <Table
-        label="Judgements"
-        head={["labeler", "answer", "comment", "seconds"]}
-        words={["answer", "comment"]}
-        rows={dispute.judgements.map(({ name, answer, seconds }) => [
-          name,
-          formatAnswer(answer),
-          answer.comment ?? "",
-          String(seconds),
-        ])}
-      />
+      <details>
+        <summary>What the labelers answered</summary>
+        <Table
+          label="Judgements"
+          head={["labeler", "answer", "comment", "seconds"]}
+          words={["answer", "comment"]}
+          rows={dispute.judgements.map(({ name, answer, seconds }) => [
+            name,
+            formatAnswer(answer),
+            answer.comment ?? "",
+            String(seconds),
+          ])}
+        />
+      </details>
       <AdjudicationForm
         id={id}
         task={dispute.task}

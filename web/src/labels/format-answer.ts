@@ -1,8 +1,8 @@
-import type { Answer } from "../ui/api.ts";
+import type { StoredAnswer } from "../ui/api.ts";
 import { letters } from "./draft.ts";
 
 /** Formats an answer in one line of text. */
-export function formatAnswer(answer: Answer): string {
+export function formatAnswer(answer: StoredAnswer): string {
   const { ranks, preference, probability, bothBad, ratings = {}, flags = {}, text, skip } = answer;
   const parts = Object.entries(ratings).map(([name, list]) => `${name} ${list.join(", ")}`);
   for (const [flag, marks] of Object.entries(flags))

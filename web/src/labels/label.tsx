@@ -5,8 +5,9 @@ import { GuidelinesDialog, ShortcutsDialog, SkipDialog } from "../ui/dialogs.tsx
 import { useKeyboardShortcuts } from "../ui/keys.ts";
 import { ErrorMessage, Page } from "../ui/page.tsx";
 import { Prompt } from "../ui/text.tsx";
-import { AnswerForm } from "./answer-form.tsx";
+import { AnswerForm, Preference, preferenceLabels } from "./answer-form.tsx";
 import { CommentInput } from "./comment-input.tsx";
+import type { Draft } from "./draft.ts";
 import { PairSelect } from "./pair-select.tsx";
 import { useProject } from "./queries.ts";
 import { useAnswerKeys } from "./use-answer-keys.ts";
@@ -25,7 +26,7 @@ export function LabelPage({ id }: { id: string }) {
 function LabelingForm({ id, project }: { id: string; project: Project }) {
   const { settings } = project;
   const queue = useLabelingQueue(id, settings, project.mine);
-  const { isEmpty, current, itemId, message, error, sending, setDraft, submit, undo } = queue;
+  const { isEmpty, current, itemId, error, setDraft, submit, undo } = queue;
   const [plain, setPlain] = useState(false);
   const { showDifferences, toggleDifferences, pair, setPair } = useComparison(itemId);
   const prompt = useRef<HTMLElement>(null);
@@ -56,8 +57,10 @@ function LabelingForm({ id, project }: { id: string; project: Project }) {
   return (
     <>
       <p className="facts">
-        {current.kind === "revision" ? "Changing your last answer" : `${queue.count} answered`} ·{" "}
-        <Link href={`/projects/${id}`}>Guidelines</Link>
+        {current.kind === "revision"
+          ? "Changing your last answer"
+          : `You have answered ${queue.count}; ${project.complete} of ${project.tasks} tasks are done`}{" "}
+        · <Link href={`/projects/${id}`}>Guidelines</Link>
       </p>
       <Prompt key={`prompt ${itemId}`} ref={prompt} messages={current.messages} plain={plain} />
       {showDifferences && count > 2 && <PairSelect count={count} pair={pair} onChange={setPair} />}
@@ -69,20 +72,15 @@ function LabelingForm({ id, project }: { id: string; project: Project }) {
         draft={current.draft}
         completions={current.completions}
         onChange={setDraft}
+        hasScale={false}
       />
       <CommentInput
         key={`comment ${itemId}`}
         comment={current.draft.comment}
         onChange={(comment) => setDraft({ ...current.draft, comment })}
       />
-      <div className="actions">
-        <p role="status" aria-live="polite" className="message">
-          {message}
-        </p>
-        <ErrorMessage error={error} />
-        <button type="button" onClick={submit} disabled={sending}>
-          <kbd>{settings.kind === "demonstration" ? "Ctrl Enter" : "Enter"}</kbd> Submit
-        </button>
+      <div className="bar">
+        <DecideBar queue={queue} settings={settings} />
         <ActionButtons
           queue={queue}
           settings={settings}
@@ -101,6 +99,33 @@ function LabelingForm({ id, project }: { id: string; project: Project }) {
     </>
   );
 }
+
+/** The scale of a pairwise project and the submit button, always in sight. */
+function DecideBar({ queue, settings }: { queue: LabelingQueue; settings: Settings }) {
+  const { current, message, error, sending, submit, updateDraft } = queue;
+  if (!current) return null;
+  return (
+    <div className="decide">
+      <p role="status" aria-live="polite" className="message">
+        {message}
+      </p>
+      <ErrorMessage error={error} />
+      {settings.kind === "pairwise" && (
+        <Preference draft={current.draft} onChange={(part) => updateDraft(() => part)} />
+      )}
+      <p className="actions">
+        <button type="button" onClick={submit} disabled={sending}>
+          <kbd>{settings.kind === "demonstration" ? "Ctrl Enter" : "Enter"}</kbd> Submit
+        </button>
+        {settings.kind === "pairwise" && <output>{describePreference(current.draft)}</output>}
+      </p>
+    </div>
+  );
+}
+
+/** Describes what is chosen on the scale. */
+const describePreference = ({ preference, bothBad }: Draft): string =>
+  bothBad ? "Both are bad" : preference === null ? "" : (preferenceLabels[preference - 1] ?? "");
 
 /** The page's dialogs, and functions that open them. */
 function useDialogs() {
@@ -195,14 +220,14 @@ function ActionButtons({
 } & Record<"onPlain" | "onCompare" | "onSkip" | "onGuide" | "onHelp", () => void>) {
   const count = current?.completions.length ?? 0;
   return (
-    <>
+    <div className="actions">
       {current?.kind === "task" ? (
         <>
           <button type="button" className="quiet" onClick={onSkip}>
             <kbd>s</kbd> Skip
           </button>
           <button type="button" className="quiet" onClick={undo}>
-            <kbd>u</kbd> Undo
+            <kbd>u</kbd> Last answer
           </button>
         </>
       ) : (
@@ -225,6 +250,6 @@ function ActionButtons({
       <button type="button" className="quiet" onClick={onHelp}>
         <kbd>?</kbd> Keys
       </button>
-    </>
+    </div>
   );
 }

@@ -1,5 +1,6 @@
+import { useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef, useState } from "react";
-import { type Answer, ApiError, type Assignment, call, type Settings } from "../ui/api.ts";
+import { type Answer, type ApiError, type Assignment, call, type Settings } from "../ui/api.ts";
 import { useActiveSeconds } from "../ui/keys.ts";
 import { type Draft, toAnswer, toDraft } from "./draft.ts";
 import { unsentDraft, useSavedDraft } from "./use-saved-draft.ts";
@@ -109,6 +110,7 @@ export function useLabelingQueue(project: string, settings: Settings, judgementC
   const [count, setCount] = useState(judgementCount);
   const [message, setMessage] = useState("");
   const [sending, setSending] = useState(false);
+  const client = useQueryClient();
   const queue = useCurrentItem(project, settings);
   const { item, setItem, error, setError } = queue;
   const current = item === "none" ? undefined : item;
@@ -139,24 +141,24 @@ export function useLabelingQueue(project: string, settings: Settings, judgementC
       await queue.showNext();
     } catch (error) {
       setError(error as Error);
+      const { status } = error as ApiError;
+      // The project may ask for something that it did not when this page was loaded, such as a new criterion.
+      if (status === 400) await client.invalidateQueries({ queryKey: ["project", project] });
       // The lease is lost to somebody else, so there is nothing to retry.
-      if (error instanceof ApiError && (error.status === 409 || error.status === 404))
-        await queue.showNextFromServer();
+      if (status === 409 || status === 404) await queue.showNextFromServer();
     } finally {
       setSending(false);
     }
   };
   const submit = () => {
-    if (!current) return;
-    const result = toAnswer(current.draft, settings);
-    if ("missing" in result) setMessage(result.missing);
-    else send(result.answer);
+    const result = current && toAnswer(current.draft, settings);
+    if (result) "missing" in result ? setMessage(result.missing) : send(result.answer);
   };
   const undo = async () => {
     if (current?.kind === "revision") return;
     try {
       const last = await fetchLastJudgement(project, settings);
-      if (!last) return setMessage("There is nothing to undo.");
+      if (!last) return setMessage("You have not answered anything yet.");
       saveDraft();
       queue.openRevision(last);
       setMessage("Your last answer: change it and submit.");

@@ -52,7 +52,10 @@ export async function call<K extends keyof Routes>(
 export type Project = Reply<"GET /api/projects/:project">;
 export type User = Reply<"POST /api/login">;
 export type Assignment = NonNullable<Reply<"POST /api/projects/:project/next">["assignment"]>;
+/** An answer to send. */
 export type Answer = Body<"POST /api/leases/:lease/judgement">["answer"];
+/** A stored answer, of a person or of a model. */
+export type StoredAnswer = TaskHistory["judgements"][number]["answer"];
 export type Settings = Project["settings"];
 export type Quality = Reply<"GET /api/projects/:project/quality">;
 export type Labeler = Reply<"GET /api/projects/:project/labelers">[number];
