@@ -38,7 +38,7 @@ export function Qualification({ id, isLabeler }: { id: string; isLabeler: boolea
           </Link>
         </p>
       )}
-      {text && <Text text={text} />}
+      {text && <Text text={text} isDocument />}
       {!passed && (
         <form onSubmit={submit}>
           {questions.length > 0 && <h2>Before you begin</h2>}

@@ -1,8 +1,10 @@
 import { diffWordsWithSpace } from "diff";
 import { memo } from "react";
-import Markdown, { type Components } from "react-markdown";
+import Markdown, { type Components, type Options } from "react-markdown";
 import rehypeHighlight from "rehype-highlight";
+import rehypeKatex from "rehype-katex";
 import remarkGfm from "remark-gfm";
+import remarkMath from "remark-math";
 import type { Assignment } from "./api.ts";
 
 // Texts are untrusted: they come from models and strangers. Markdown is rendered to React elements and HTML in it is not
@@ -33,20 +35,63 @@ const components: Components = {
   pre: ({ children }) => <pre tabIndex={0}>{children}</pre>,
 };
 
-/** Shows a text as Markdown. @param plain shows it unformatted */
-export const Text = memo(function Text({ text, plain = false }: { text: string; plain?: boolean }) {
+/** Headings of a document within a page: its h1 is below the page's. */
+const headings: Components = Object.fromEntries(
+  ["h1", "h2", "h3", "h4", "h5"].map((level, i) => {
+    const Lower = `h${i + 2}` as "h2";
+    return [level, ({ children }: { children?: React.ReactNode }) => <Lower>{children}</Lower>];
+  }),
+);
+
+// A dollar sign is more often a price than mathematics, so a formula in a line is between two dollar signs on each side.
+// MathML needs no fonts, and no styles that the content security policy would have to allow.
+const remarkPlugins: Options["remarkPlugins"] = [remarkGfm, [remarkMath, { singleDollarTextMath: false }]];
+const rehypePlugins: Options["rehypePlugins"] = [
+  rehypeHighlight,
+  [rehypeKatex, { output: "mathml", throwOnError: false }],
+];
+
+/**
+ * Shows a text as Markdown, with code and LaTeX formulas.
+ * @param props.plain shows it unformatted @param props.isDocument shows its headings as headings, as of guidelines
+ */
+export const Text = memo(function Text({
+  text,
+  plain = false,
+  isDocument = false,
+}: {
+  text: string;
+  plain?: boolean;
+  isDocument?: boolean;
+}) {
   return (
     <div className="text" dir="auto">
       {plain ? (
         <div className="plain">{text}</div>
       ) : (
-        <Markdown remarkPlugins={[remarkGfm]} rehypePlugins={[rehypeHighlight]} components={components}>
-          {text}
+        <Markdown
+          remarkPlugins={remarkPlugins}
+          rehypePlugins={rehypePlugins}
+          components={isDocument ? { ...components, ...headings } : components}
+        >
+          {delimitMath(text)}
         </Markdown>
       )}
     </div>
   );
 });
+
+/** Replaces LaTeX's delimiters, which models write, by those of Markdown: \( … \) and \[ … \]. Code is left as it is. */
+const delimitMath = (text: string): string =>
+  text.replace(
+    /(```[\s\S]*?(?:```|$)|`[^`\n]*`)|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\]/g,
+    (whole, code?: string, inline?: string, block?: string) =>
+      code !== undefined || (inline === undefined && block === undefined)
+        ? whole
+        : inline !== undefined
+          ? `$$${inline}$$`
+          : `\n$$\n${block}\n$$\n`,
+  );
 
 const names = {
   user: "User",
