@@ -24,6 +24,8 @@ export function define(group: Command): Command {
           print(
             `  ${String(count).padStart(6)}  ${reason} (line ${report.examples[reason]?.join(", ")}${count > 3 ? ", …" : ""})`,
           );
+        for (const [note, count] of Object.entries(report.notes))
+          print(`  ${String(count).padStart(6)}  ${note}`);
         if (unused.length) print(`  columns that are not used: ${unused.join(", ")}`);
       }
       if (refusal !== undefined) throw new InputError(`${refusal}\nTraining refuses the file for this row.`);

@@ -27,7 +27,8 @@ test.each([
 
 test("a conversation is learned from in all its assistant turns, and loses a user's last one", async () => {
   const messages = [...sky, assistant("blue"), user("Sea?"), assistant("green")];
-  const { records } = await readDemonstrations(file({ messages: [...messages, user("Why?")] }));
+  const { records, report } = await readDemonstrations(file({ messages: [...messages, user("Why?")] }));
+  expect(report.notes).toEqual({ "turns after the last assistant turn left out": 1 });
   expect(records).toEqual([{ prompt: messages.slice(0, -1), completion: "green", learnPrompt: true }]);
 });
 
@@ -274,6 +275,7 @@ test("records without information are dropped and counted, with the first line n
       duplicate: [5],
       "empty prompt": [6],
     },
+    notes: {},
     unused: [],
   });
 });

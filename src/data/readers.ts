@@ -19,6 +19,8 @@ export interface DataReport {
   dropped: Record<string, number>;
   /** For each reason, the first lines that were dropped, three at most. */
   examples: Record<string, number[]>;
+  /** Records of which something was left out, by what it was. */
+  notes: Record<string, number>;
   /** Columns that the format does not read. */
   unused: string[];
 }
@@ -205,6 +207,7 @@ function keepValid(
     if (examples[reason].length < 3 && !examples[reason].includes(line)) examples[reason].push(line);
   };
   const seen = new Set<string>();
+  const notes: Record<string, number> = {};
 
   for (const { line, value } of rows) {
     for (const draft of readRow(format, value, strict ? rowLocation(path, line) : undefined)) {
@@ -214,6 +217,7 @@ function keepValid(
       else if (seen.has(key)) drop("duplicate", line);
       else {
         seen.add(key);
+        if (valid.note !== undefined) notes[valid.note] = (notes[valid.note] ?? 0) + 1;
         drafts.push(valid);
         sourceRows.push(value);
       }
@@ -227,6 +231,7 @@ function keepValid(
     kept: drafts.length,
     dropped,
     examples,
+    notes,
     unused: unusedColumns(rows, format),
   };
   return { drafts, rows: sourceRows, report };

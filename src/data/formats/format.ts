@@ -14,6 +14,8 @@ export interface Draft {
   tools?: Tool[];
   /** Whether assistant turns of the prompt are demonstrations too. */
   learnPrompt?: boolean;
+  /** What of the row was left out, for the report. */
+  note?: string;
   ranks?: number[];
   margins?: number;
   weight?: number;
@@ -104,6 +106,7 @@ export function toDemonstration(messages: readonly Message[]): Draft | string {
     prompt,
     ...toCompletion(reply),
     ...(prompt.some(({ role }) => role === "assistant") && { learnPrompt: true }),
+    ...(last < messages.length - 1 && { note: "turns after the last assistant turn left out" }),
   };
 }
 

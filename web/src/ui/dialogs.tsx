@@ -59,7 +59,7 @@ export function GuidelinesDialog({ dialog, id }: { dialog: Dialog; id: string })
   return (
     <dialog ref={dialog} aria-labelledby="guide-title">
       <h2 id="guide-title">Guidelines</h2>
-      <Text text={guidelines.data?.text || "There are none."} />
+      <Text text={guidelines.data?.text || "There are none."} isDocument />
       <button type="button" onClick={() => dialog.current?.close()}>
         Close
       </button>
