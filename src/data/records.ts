@@ -13,10 +13,7 @@ const toolCall = z.record(z.string(), z.unknown());
 /** One turn of a conversation. */
 export const messageSchema = z.object({
   role: z.enum(["system", "user", "assistant", "tool", "developer"]),
-  content: z
-    .union([z.string(), textParts])
-    .nullish()
-    .transform((content) => content ?? ""),
+  content: z.string(),
   /** Functions that an assistant turn calls. */
   tool_calls: z.array(toolCall).optional(),
   /** Call that a tool's turn answers. */
@@ -29,6 +26,14 @@ export const messageSchema = z.object({
   thinking: z.string().optional(),
 });
 export type Message = z.infer<typeof messageSchema>;
+
+/** A turn as data files have it: its content may be parts of text, or missing beside tool calls. */
+export const messageInFileSchema = messageSchema.extend({
+  content: z
+    .union([z.string(), textParts])
+    .nullish()
+    .transform((content) => content ?? ""),
+});
 
 /** JSON schema of a function that a model may call. */
 export const toolSchema = z.record(z.string(), z.unknown());

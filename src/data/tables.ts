@@ -3,7 +3,7 @@ import { stringify } from "csv-stringify/sync";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
 import { decodeUtf8, isObject, parseJsonl, type Row, readBytes } from "./jsonl.ts";
-import { messageSchema } from "./records.ts";
+import { messageInFileSchema } from "./records.ts";
 
 /** File encodings of rows: JSON lines, a JSON array, or a table. */
 export const encodings = ["jsonl", "json", "csv", "parquet"] as const;
@@ -92,7 +92,7 @@ const textColumns = new Set(
 /** Columns that hold identifiers. Their cells are never parsed. */
 const identifierColumns = new Set("id labeler task judgement item".split(" "));
 
-const conversation = z.array(messageSchema).min(1);
+const conversation = z.array(messageInFileSchema).min(1);
 
 /** Parses the cells of a CSV row by column. Empty cells become absent fields, except in text columns. */
 function parseCells(row: Record<string, string>): Record<string, unknown> {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Message, messageSchema, type Tool } from "../records.ts";
+import { type Message, messageInFileSchema, type Tool } from "../records.ts";
 
 /** Kind of data, which decides what it can train: see `readers.ts`. */
 export type Kind = "demonstration" | "comparison" | "completions" | "prompt" | "unpaired" | "text";
@@ -74,7 +74,7 @@ export const jsonText = z.string().transform((text, context) => {
   }
 });
 
-export const conversation = z.array(messageSchema).min(1);
+export const conversation = z.array(messageInFileSchema).min(1);
 export const text = z.union([z.string(), conversation], {
   error: "expected a string or a list of {role, content}",
 });

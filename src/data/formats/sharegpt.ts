@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Message, messageSchema, toolSchema } from "../records.ts";
+import { type Message, messageInFileSchema, toolSchema } from "../records.ts";
 import { defineFormat, identifier, jsonText, omitUndefined, toDemonstration } from "./format.ts";
 
 /** Roles by the names that data sets have for their speakers. */
@@ -33,7 +33,7 @@ const turn = z
 export const shareGpt = defineFormat(
   { name: "ShareGPT", kind: "demonstration", fields: ["conversations"], strict: false },
   z.object({
-    conversations: z.array(z.union([turn, messageSchema])).min(1),
+    conversations: z.array(z.union([turn, messageInFileSchema])).min(1),
     system: z.string().nullish(),
     tools: z.union([z.array(toolSchema), jsonText.pipe(z.array(toolSchema))]).nullish(),
     id: identifier,

@@ -59,7 +59,7 @@ function LabelingForm({ id, project }: { id: string; project: Project }) {
       <p className="facts">
         {current.kind === "revision"
           ? "Changing your last answer"
-          : `You have answered ${queue.count}; ${project.complete} of ${project.tasks} tasks are done`}{" "}
+          : `${queue.count} answered by you, ${project.complete} of ${project.tasks} tasks done`}{" "}
         · <Link href={`/projects/${id}`}>Guidelines</Link>
       </p>
       <Prompt key={`prompt ${itemId}`} ref={prompt} messages={current.messages} plain={plain} />
