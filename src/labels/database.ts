@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { Kysely, Migrator, PostgresDialect, SqliteDialect, sql, type Transaction } from "kysely";
 import Sqlite from "libsql";
@@ -75,8 +75,9 @@ export function checkLogVersion(last: { version: number } | undefined): void {
 function sqlite(path: string): SqliteDialect {
   if (path !== ":memory:") {
     mkdirSync(dirname(path), { recursive: true });
-    // Texts and password hashes are in it: a new one is for its owner alone.
-    closeSync(openSync(path, "a", 0o600));
+    // Texts and password hashes are in it: a new one is for its owner alone. One that exists is not opened here: closing
+    // it would drop the locks that other connections of this process hold on it, and SQLite would lose their changes.
+    if (!existsSync(path)) closeSync(openSync(path, "a", 0o600));
   }
   const database = new Sqlite(path);
   database.pragma("journal_mode = WAL");
