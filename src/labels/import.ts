@@ -186,7 +186,9 @@ async function insertTasksAndJudgements(
     const user = await tx.selectFrom("user").select("id").where("name", "=", name).executeTakeFirst();
     const id = user?.id ?? (await store.addUserInTransaction(tx, actor, { name, role: "labeler" }));
     userIds.set(name, id);
-    await store.record(tx, actor, { type: "joined", project: project.id, user: id });
+    // A file gives no existing account access to the project, and changes no member's role.
+    if (!user)
+      await store.record(tx, actor, { type: "joined", project: project.id, user: id, role: "labeler" });
   }
   // They are recorded at the same time, and such judgements are ordered by id: so ids ascend in the file's order.
   const sortedIds = judgements.flatMap(({ answers }) => answers.map(newId)).sort();

@@ -30,12 +30,19 @@ export const projectSchema = z.object({
   name: z.string(),
   settings: projectSettingsSchema,
   guidelines: z.number(),
+  /** The signed-in user's role in the project. */
+  role: z.enum(roles),
   /** Number of tasks (without gold), and of those that have all their judgements. */
   tasks: z.number(),
   complete: z.number(),
   /** Number of judgements of the signed-in user. */
   mine: z.number(),
 });
+
+export const memberSchema = userSchema
+  .pick({ id: true, name: true, active: true })
+  /** The role in the project. */
+  .extend({ role: z.enum(roles) });
 
 /** A task that is leased to a labeler. */
 export const assignmentSchema = z.object({
@@ -183,6 +190,7 @@ export const routes = {
   },
   /** Sets a new password by such a link, and signs in. */
   "POST /api/reset": { body: z.object({ token: z.string(), password }), response: userSchema },
+  /** All accounts, for owners of the store. */
   "GET /api/users": { response: z.array(userSchema) },
   "PATCH /api/users/:user": {
     params: z.object({ user: id }),
@@ -194,6 +202,7 @@ export const routes = {
     }),
     response: userSchema,
   },
+  /** The projects that the user is a member of; all for owners of the store. */
   "GET /api/projects": { response: z.array(projectSchema) },
   "POST /api/projects": {
     body: z.object({ name, settings: projectSettingsSchema }),
@@ -243,6 +252,27 @@ export const routes = {
     params: projectParams,
     body: z.object({ role: z.enum(roles) }),
     response: z.object({ link: z.string(), expires: z.number() }),
+  },
+  /** The open invitations to a project. `id` is the beginning of the token's hash, `by` the name of who made it. */
+  "GET /api/projects/:project/invitations": {
+    params: projectParams,
+    response: z.array(z.object({ id, role: z.enum(roles), expires: z.number(), by: z.string().nullable() })),
+  },
+  "DELETE /api/projects/:project/invitations/:invitation": {
+    params: projectParams.extend({ invitation: z.string().regex(/^[0-9a-f]{16}$/) }),
+    response: z.object({}),
+  },
+  "GET /api/projects/:project/members": { params: projectParams, response: z.array(memberSchema) },
+  /** Changes a member's role in the project. */
+  "PATCH /api/projects/:project/members/:user": {
+    params: projectParams.extend({ user: id }),
+    body: z.object({ role: z.enum(roles) }),
+    response: z.object({}),
+  },
+  /** Removes a member from the project and ends their leases. Their judgements stay. */
+  "DELETE /api/projects/:project/members/:user": {
+    params: projectParams.extend({ user: id }),
+    response: z.object({}),
   },
   "POST /api/projects/:project/next": {
     params: projectParams,
