@@ -633,6 +633,60 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
   }, 60_000);
 
+  it("lets owners change roles, remove people, revoke invitations and close accounts", async () => {
+    const { page: owner, make } = await asOwner("Manager");
+    const project = await make("Staffed", { kind: "pairwise" }, [{ prompt: "one", completions: ["a", "b"] }]);
+    await owner.goto(`${address}/projects/${project}/settings`);
+    await owner.getByLabel("Invite").selectOption("reviewer");
+    const invitations = owner.getByRole("region", { name: "Open invitations" });
+    const links: string[] = [];
+    for (const rows of [2, 3]) {
+      await owner.getByRole("button", { name: "Make a link" }).click();
+      await expect.poll(() => invitations.getByRole("row").count()).toBe(rows);
+      links.push(await owner.getByLabel("Send this link to one person").inputValue());
+    }
+    const [, page] = await open();
+    await claim(page, links[0] as string, "Rita");
+    await page.getByRole("link", { name: "Quality" }).waitFor();
+    await owner.reload();
+    await expect.poll(() => invitations.getByRole("row").count()).toBe(2);
+    await inspect(owner, "members");
+    await owner.getByRole("button", { name: "Revoke the invitation of a reviewer" }).click();
+    await expect.poll(() => invitations.count()).toBe(0);
+    await page.goto(links[1] as string);
+    await page.getByRole("alert").getByText("used already").waitFor();
+
+    const role = owner.getByLabel("Role of Rita");
+    await role.selectOption("labeler");
+    await expect.poll(() => role.inputValue()).toBe("labeler");
+    await page.goto(address);
+    await page.getByRole("link", { name: "Staffed" }).waitFor();
+    expect(await page.getByRole("link", { name: "Quality" }).count()).toBe(0);
+    await owner.getByRole("button", { name: "Remove Rita" }).click();
+    const dialog = owner.getByRole("dialog");
+    await inspect(owner, "remove-member");
+    await dialog.getByRole("button", { name: "Remove" }).click();
+    await expect.poll(() => role.count()).toBe(0);
+    await page.goto(`${address}/projects/${project}`);
+    await page.getByRole("alert").getByText("not a member").first().waitFor();
+
+    await owner.goto(`${address}/people`);
+    await role.waitFor();
+    await inspect(owner, "people-accounts");
+    await owner.getByRole("button", { name: "Close the account of Rita" }).click();
+    await dialog.getByRole("button", { name: "Close it" }).click();
+    const reopen = owner.getByRole("button", { name: "Reopen the account of Rita" });
+    await reopen.waitFor();
+    await reopen.click();
+    await owner.getByRole("button", { name: "Close the account of Rita" }).waitFor();
+    // Reopened, it is still signed out.
+    await page.goto(address);
+    await page.getByRole("heading", { name: "Sign in" }).waitFor();
+    await role.selectOption("owner of everything");
+    await expect.poll(() => role.inputValue()).toBe("owner");
+    expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
+  }, 60_000);
+
   /** A browser of a new owner, and what makes projects of rows. */
   async function asOwner(called: string) {
     const [context, page] = await open({ viewport: { width: 1280, height: 900 } });

@@ -2,7 +2,7 @@ import { createHash, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
 import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
-import type { Role } from "./events.ts";
+import { includesRole, type Role } from "./events.ts";
 import type { User } from "./records.ts";
 import { type LabelStore, RequestError } from "./store.ts";
 import type { Schema } from "./tables.ts";
@@ -68,9 +68,40 @@ export async function readInvitation(
   return { role: row.role as Role, project: row.project };
 }
 
+/** Lists a project's open invitations, the oldest first. `id` is the beginning of the token's hash, `by` a name. */
+export async function listInvitations(
+  store: LabelStore,
+  project: string,
+): Promise<{ id: string; role: Role; expires: number; by: string | null }[]> {
+  const rows = await store.db
+    .selectFrom("invitation")
+    .leftJoin("user", "user.id", "invitation.by")
+    .select(["invitation.hash", "invitation.role", "invitation.expires", "user.name as by"])
+    .where("invitation.project", "=", project)
+    .where("invitation.expires", ">", store.now())
+    .orderBy("invitation.expires")
+    .orderBy("invitation.hash")
+    .execute();
+  return rows.map(({ hash, role, ...row }) => ({ ...row, id: hash.slice(0, 16), role: role as Role }));
+}
+
+/** Revokes an invitation of a project. @param id see `listInvitations` @throws RequestError (404) if it is not open */
+export async function revokeInvitation(store: LabelStore, project: string, id: string): Promise<void> {
+  const { numDeletedRows } = await store.write((tx) =>
+    tx
+      .deleteFrom("invitation")
+      .where("project", "=", project)
+      .where("hash", "like", `${id}%`)
+      .executeTakeFirst(),
+  );
+  if (!numDeletedRows) throw new RequestError(404, "this invitation was used or revoked already");
+}
+
 /**
- * Claims an invitation, which cannot be claimed again. Creates an account, or adds an existing user to the project.
+ * Claims an invitation, which cannot be claimed again. Creates an account, or gives the role to an existing user. An
+ * invitation to a project gives a role in the project only; one to no project gives the role to the account.
  * @param claimant the signed-in user, or the name and password of the new account
+ * @throws RequestError (409) if the user has this role or a higher one already: the invitation stays open
  */
 export async function claimInvitation(
   store: LabelStore,
@@ -82,15 +113,39 @@ export async function claimInvitation(
   const id = await store.write(async (tx) => {
     const used = await tx.deleteFrom("invitation").where("hash", "=", tokenHash(token)).executeTakeFirst();
     if (!used.numDeletedRows) throw new RequestError(404, "this invitation was used already");
-    const user =
-      "id" in claimant
-        ? claimant.id
-        : await store.addUserInTransaction(tx, null, { name: claimant.name, role });
+    if ("id" in claimant) {
+      await raiseRole(store, tx, claimant.id, role, project);
+      return claimant.id;
+    }
+    const account = { name: claimant.name, role: project === null ? role : "labeler" };
+    const user = await store.addUserInTransaction(tx, null, account);
     if (secret !== undefined) await tx.insertInto("credential").values({ user, hash: secret }).execute();
-    if (project !== null) await store.record(tx, user, { type: "joined", project, user });
+    if (project !== null) await store.record(tx, user, { type: "joined", project, user, role });
     return user;
   });
   return store.user(id);
+}
+
+/** Gives a user a role in a project, or with their account. @throws RequestError (409) if they have it or a higher one */
+async function raiseRole(
+  store: LabelStore,
+  tx: Transaction<Schema>,
+  id: string,
+  role: Role,
+  project: string | null,
+): Promise<void> {
+  const user = await store.user(id, tx);
+  const current = project === null ? user.role : await store.roleIn(project, user, tx);
+  if (current && includesRole(current, role))
+    throw new RequestError(
+      409,
+      `you have the role "${current}" already: this link was not used up and can be sent to somebody else`,
+    );
+  await store.record(
+    tx,
+    id,
+    project === null ? { type: "user changed", id, role } : { type: "joined", project, user: id, role },
+  );
 }
 
 /** Checks a name and password. @throws InputError if they do not match an account; RequestError (403) if it is closed */

@@ -6,7 +6,11 @@ import { answerSchema, projectSettingsSchema, questionSchema } from "./settings.
 import type { Schema } from "./tables.ts";
 
 const id = z.string().min(1);
+/** The highest first: a role may do everything that those after it may. */
 export const roles = ["owner", "reviewer", "labeler"] as const;
+
+/** Whether a role may do everything that another one may. */
+export const includesRole = (role: Role, other: Role): boolean => roles.indexOf(role) <= roles.indexOf(other);
 
 /** Schema of a gold task's known answer, which judgements are compared with. */
 export const goldSchema = answerSchema.pick({ ranks: true, preference: true });
@@ -32,7 +36,10 @@ export const eventSchema = z.discriminatedUnion("type", [
     cohort: z.record(z.string(), z.string()).optional(),
   }),
   z.strictObject({ type: z.literal("invited"), role: z.enum(roles), project: id.optional() }),
-  z.strictObject({ type: z.literal("joined"), project: id, user: id }),
+  /** Adds a member, or changes their role. Without a role, as before version 3, the account's role counts. */
+  z.strictObject({ type: z.literal("joined"), project: id, user: id, role: z.enum(roles).optional() }),
+  /** Since version 3. */
+  z.strictObject({ type: z.literal("left"), project: id, user: id }),
   z.strictObject({ type: z.literal("password link made"), user: id }),
   z.strictObject({ type: z.literal("password changed"), user: id }),
   z.strictObject({ type: z.literal("project added"), id, name: z.string(), settings: projectSettingsSchema }),
@@ -120,15 +127,15 @@ export async function applyEvent(tx: Tx, event: LabelEvent, at: number): Promise
     case "password link made":
     case "password changed":
       return;
-    case "joined": {
-      const { project, user } = event;
+    case "joined":
+      return addMember(tx, event);
+    case "left":
       await tx
-        .insertInto("member")
-        .values({ project, user })
-        .onConflict((conflict) => conflict.doNothing())
+        .deleteFrom("member")
+        .where("project", "=", event.project)
+        .where("user", "=", event.user)
         .execute();
       return;
-    }
     case "project added": {
       const { id, name } = event;
       await tx
@@ -191,6 +198,15 @@ async function changeUser(tx: Tx, event: LabelEvent & { type: "user changed" }):
     ...(cohort && { cohort: JSON.stringify(cohort) }),
   };
   if (Object.keys(change).length) await tx.updateTable("user").set(change).where("id", "=", id).execute();
+}
+
+async function addMember(tx: Tx, event: LabelEvent & { type: "joined" }): Promise<void> {
+  const { project, user, role = null } = event;
+  await tx
+    .insertInto("member")
+    .values({ project, user, role })
+    .onConflict((conflict) => conflict.columns(["project", "user"]).doUpdateSet({ role }))
+    .execute();
 }
 
 async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Promise<void> {

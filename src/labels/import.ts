@@ -183,9 +183,7 @@ async function insertTasksAndJudgements(
   );
   const userIds = new Map<string, string>();
   for (const name of new Set(judgements.map(({ labeler }) => labeler))) {
-    const id = await importedLabeler(store, tx, actor, name);
-    userIds.set(name, id);
-    await store.record(tx, actor, { type: "joined", project: project.id, user: id });
+    userIds.set(name, await importedLabeler(store, tx, actor, project.id, name));
   }
   // They are recorded at the same time, and such judgements are ordered by id: so ids ascend in the file's order.
   const sortedIds = judgements.flatMap(({ answers }) => answers.map(newId)).sort();
@@ -225,6 +223,7 @@ async function importedLabeler(
   store: LabelStore,
   tx: Transaction<Schema>,
   actor: string | null,
+  project: string,
   labeler: string,
 ): Promise<string> {
   const accounts = await tx
@@ -235,7 +234,10 @@ async function importedLabeler(
   const name = accounts.some((account) => isAlike(account.name, labeler)) ? `${labeler} (imported)` : labeler;
   const user = await tx.selectFrom("user").select("id").where("name", "=", name).executeTakeFirst();
   if (user) return user.id;
-  return store.addUserInTransaction(tx, actor, { name, role: "labeler" }, { isImported: true });
+  const id = await store.addUserInTransaction(tx, actor, { name, role: "labeler" }, { isImported: true });
+  // A file gives nobody who is known access to the project, and changes no member's role.
+  await store.record(tx, actor, { type: "joined", project, user: id, role: "labeler" });
+  return id;
 }
 
 /** Says why a record cannot be a task of the project; undefined if it can. */

@@ -10,6 +10,7 @@ import {
   pairKey,
   readJudgements,
 } from "./judgements.ts";
+import { listMembers } from "./members.ts";
 import { answersDisagree, type PairwisePreference } from "./pairwise-preferences.ts";
 import type { Project, User } from "./records.ts";
 import type { TaskKind } from "./settings.ts";
@@ -37,7 +38,7 @@ export interface LabelerQuality {
   weight: number;
 }
 
-/** Measures the quality of each labeler: everyone who has judged in the project, or is a member of it. */
+/** Measures the quality of each labeler: everyone who has judged in the project, or is a labeler of it. */
 export async function labelerQuality(store: LabelStore, project: Project): Promise<LabelerQuality[]> {
   const all = await readJudgements(store, project.id);
   const lengths = await textLengths(store, project.id);
@@ -46,12 +47,8 @@ export async function labelerQuality(store: LabelStore, project: Project): Promi
   );
   const reliabilities = labelerReliabilities(all);
   const byLabeler = groupBy(all, ({ labeler }) => labeler);
-  const members = await store.db
-    .selectFrom("member")
-    .select("user")
-    .where("project", "=", project.id)
-    .execute();
-  const labelerIds = new Set([...members.map(({ user }) => user), ...byLabeler.keys()]);
+  const members = (await listMembers(store, project.id)).filter(({ role }) => role === "labeler");
+  const labelerIds = new Set([...members.map(({ id }) => id), ...byLabeler.keys()]);
   const users = (await store.users()).filter(({ id }) => labelerIds.has(id));
   return users.map((user): LabelerQuality => {
     const judgements = byLabeler.get(user.id) ?? [];

@@ -184,10 +184,17 @@ const versions: Migration = {
   },
 };
 
+const memberRoles: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema.alterTable("member").addColumn("role", "text").execute();
+  },
+};
+
 /** Applied in the order of their names. Released migrations are never changed. */
 export const migrations: Record<string, Migration> = {
   "001_first": first,
   "002_imported": imported,
   "003_resets": resets,
   "004_versions": versions,
+  "005_member_roles": memberRoles,
 };

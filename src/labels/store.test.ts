@@ -4,9 +4,12 @@ import { noPostgres, startPostgres } from "../../test/postgres.ts";
 import { parseJsonl } from "../data/jsonl.ts";
 import { readDrafts } from "../data/readers.ts";
 import { uniform } from "../statistics/random.ts";
+import { claimInvitation, createInvitation, listInvitations, revokeInvitation } from "./accounts.ts";
+import type { Role } from "./events.ts";
 import { exportRows } from "./export.ts";
 import { importTasks } from "./import.ts";
 import { nextTask, reviseJudgement, saveDraft, submitJudgement } from "./labeling.ts";
+import { changeMember, listMembers, projectOf, removeMember } from "./members.ts";
 import type { Assignment, NewTask, Project, User } from "./records.ts";
 import type { Answer } from "./settings.ts";
 import { LabelStore } from "./store.ts";
@@ -385,6 +388,32 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
       await expect(store.addUser(owner.id, { name: none, role: "labeler" })).rejects.toThrow(/^name: /);
       await expect(store.addProject(owner.id, { name: none, settings })).rejects.toThrow(/^name: /);
     }
+    await end(store);
+  });
+
+  it("has members with roles, who leave with their leases, and invitations that are revoked", async () => {
+    const { store, owner, labelers, project } = await begin();
+    const [a, b] = labelers as [User, User, User];
+    const claim = async (user: User, role: Role) =>
+      claimInvitation(store, (await createInvitation(store, owner.id, role, project.id)).token, user);
+    await claim(a, "labeler");
+    await claim(b, "labeler");
+    await claim(a, "reviewer");
+    await changeMember(store, owner.id, project.id, b.id, "owner");
+    await expect(claim(a, "labeler")).rejects.toThrow(/the role "reviewer" already/);
+    const rolesByName = async () =>
+      (await listMembers(store, project.id)).map(({ name, role }) => `${name}: ${role}`).sort();
+    expect(await rolesByName()).toEqual(["labeler 0: reviewer", "labeler 1: owner"]);
+    const [left, kept] = [await nextTask(store, project, a), await nextTask(store, project, b)];
+    await removeMember(store, owner.id, project.id, a.id);
+    expect(await rolesByName()).toEqual(["labeler 1: owner"]);
+    expect(await projectOf(store, left?.lease as string)).toBeUndefined();
+    expect(await projectOf(store, kept?.lease as string)).toBe(project.id);
+    // The link that was refused is open still.
+    const [open, ...others] = await listInvitations(store, project.id);
+    expect([open?.role, open?.by, others]).toEqual(["labeler", "owner", []]);
+    await revokeInvitation(store, project.id, open?.id as string);
+    expect(await listInvitations(store, project.id)).toEqual([]);
     await end(store);
   });
 

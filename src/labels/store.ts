@@ -123,25 +123,33 @@ export class LabelStore {
     return id;
   }
 
-  async user(id: string): Promise<User> {
-    const row = await this.db.selectFrom("user").selectAll().where("id", "=", id).executeTakeFirst();
+  /** Reads a user. @param db transaction to read in. Default: none */
+  async user(id: string, db: Kysely<Schema> = this.db): Promise<User> {
+    const row = await db.selectFrom("user").selectAll().where("id", "=", id).executeTakeFirst();
     if (!row) throw new RequestError(404, "there is no such user");
     return toUser(row);
   }
 
-  async users(): Promise<User[]> {
-    return (await this.db.selectFrom("user").selectAll().orderBy("since").orderBy("id").execute()).map(
-      toUser,
-    );
+  async users(db: Kysely<Schema> = this.db): Promise<User[]> {
+    return (await db.selectFrom("user").selectAll().orderBy("since").orderBy("id").execute()).map(toUser);
   }
 
+  /** Changes an account. Closing it ends its sessions. @throws RequestError (409) if no active owner would be left */
   async changeUser(
     actor: string,
     id: string,
     change: { [K in "role" | "active" | "skills" | "cohort"]?: User[K] | undefined },
   ): Promise<User> {
-    await this.user(id);
-    await this.write((tx) => this.record(tx, actor, { type: "user changed", id, ...change }));
+    await this.write(async (tx) => {
+      const before = await this.user(id, tx);
+      await this.record(tx, actor, { type: "user changed", id, ...change });
+      const isOwner = ({ role, active }: User) => role === "owner" && active;
+      if (isOwner(before) && !(await this.users(tx)).some(isOwner))
+        throw new RequestError(409, "this is the last owner: make somebody else an owner first");
+      if (change.active !== false) return;
+      for (const table of ["session", "reset"] as const)
+        await tx.deleteFrom(table).where("user", "=", id).execute();
+    });
     return this.user(id);
   }
 
@@ -158,14 +166,16 @@ export class LabelStore {
     return this.project(id);
   }
 
-  async isMember(project: string, user: string): Promise<boolean> {
-    const row = await this.db
+  /** Reads a user's role in a project; undefined if they are no member. Owners of the store are owners of each project. */
+  async roleIn(project: string, user: User, db: Kysely<Schema> = this.db): Promise<Role | undefined> {
+    if (user.role === "owner") return "owner";
+    const row = await db
       .selectFrom("member")
-      .select("user")
+      .select("role")
       .where("project", "=", project)
-      .where("user", "=", user)
+      .where("user", "=", user.id)
       .executeTakeFirst();
-    return row !== undefined;
+    return row && ((row.role as Role | null) ?? user.role);
   }
 
   /** Changes a project's settings. Existing tasks keep their overlap; the kind of task cannot be changed. */

@@ -18,7 +18,7 @@ interface EventTable {
 }
 
 /** Version of the event schema that this program writes, and the newest that it reads. */
-export const logVersion = 2;
+export const logVersion = 3;
 
 interface ProjectionTables {
   user: {
@@ -31,7 +31,8 @@ interface ProjectionTables {
     since: number;
   };
   project: { id: string; name: string; settings: string; guidelines: number; at: number };
-  member: { project: string; user: string };
+  /** `role` is null where the account's role counts: members that joined before version 3. See `LabelStore.roleIn`. */
+  member: { project: string; user: string; role: string | null };
   guidelines: { project: string; version: number; text: string; questions: string; at: number };
   qualification: {
     project: string;

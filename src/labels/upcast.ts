@@ -12,7 +12,11 @@ type Tx = Transaction<Schema>;
 type RecordedEvent = { type: string };
 
 /** The upcaster at index i converts version i + 1 to i + 2. */
-const upcasters: readonly ((tx: Tx, event: RecordedEvent) => Promise<RecordedEvent>)[] = [upcastVersion1];
+const upcasters: readonly ((tx: Tx, event: RecordedEvent) => Promise<RecordedEvent>)[] = [
+  upcastVersion1,
+  // Version 3 added the event "left" and the role of "joined", which is optional.
+  async (_, event) => event,
+];
 
 /**
  * Converts a stored event to the newest version. It is not parsed by today's schema: it was checked when it was recorded,

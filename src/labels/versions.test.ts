@@ -7,7 +7,7 @@ import type { ExportFormat } from "./export-formats.ts";
 
 // Stores of each version of the log, by the code of its time (test/fixtures/label-store.ts), and what it exported.
 const fixtures = join(import.meta.dirname, "../../test/fixtures");
-const versions = [1, 2];
+const versions = [1, 2, 3];
 const folder = mkdtempSync(join(tmpdir(), "plumbline-versions-"));
 
 /** The store of a version, copied to a file that the test may change. */
@@ -61,6 +61,22 @@ describe.each(versions)("a label store of version %i", (version) => {
         for await (const row of exportRows(store, project, format)) exported.push(row);
         expect(exported).toMatchObject(rows.map(({ row }) => row));
       }
+    await store.close();
+  });
+
+  it("has members with the roles that they had", async () => {
+    const { LabelStore } = await load();
+    const store = await LabelStore.open(copyOf(version, "members"));
+    const users = await store.users();
+    const roles: string[] = [];
+    for (const project of await store.projects())
+      for (const user of users) {
+        const role = user.role === "owner" ? undefined : await store.roleIn(project.id, user);
+        if (role) roles.push(`${project.name}: ${user.name} ${role}`);
+      }
+    // Before version 3 members have the role of their account.
+    const since3 = version < 3 ? [] : ["pairs: Ada reviewer", "pairs: Béla reviewer"];
+    expect(roles).toEqual([...since3, "revisions: a model labeler"]);
     await store.close();
   });
 

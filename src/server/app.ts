@@ -17,17 +17,16 @@ import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { encodeRows, encodings } from "../data/tables.ts";
 import { sessionUser } from "../labels/accounts.ts";
+import { includesRole, type Role } from "../labels/events.ts";
 import { collect, exportRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
+import { projectOf } from "../labels/members.ts";
 import type { User } from "../labels/records.ts";
 import { type LabelStore, RequestError } from "../labels/store.ts";
 import { type Access, type RequestContext, sessionCookie } from "./labels/context.ts";
 import { errorSchema, type Reply, type Routes, routes } from "./labels/contract.ts";
 import { handlers } from "./labels/handlers.ts";
 import { StatisticsWorker } from "./labels/statistics-worker.ts";
-
-/** Higher levels may do everything that lower ones may. */
-const roleLevel: Record<Access, number> = { anyone: 0, labeler: 1, reviewer: 2, owner: 3 };
 
 const webRoot = fileURLToPath(new URL("../../dist/web", import.meta.url));
 /** Largest request bodies in bytes. */
@@ -105,29 +104,37 @@ function addRoute<K extends keyof Routes>(
     }),
     handler: async (request, reply) => {
       if (method !== "GET") refuseCrossSite(request);
-      const user = await authorise(store, request, access);
+      const { user, role } = await authorise(store, request, access);
       const { params, body } = request as unknown as Pick<RequestContext<K>, "params" | "body">;
       // Handlers for "anyone" check whether there is a user.
-      return handle({ store, statistics, user: user as User, params, body, request, reply });
+      const caller = { user: user as User, role: role as Role };
+      return handle({ store, statistics, ...caller, params, body, request, reply });
     },
   });
 }
 
-/** Returns the user who sends a request. @throws RequestError if the route is not for them, or needs a session */
+/**
+ * Returns the user who sends a request, and their role: in the project that the route is about, also by a lease or
+ * judgement; in a route without a project that of their account.
+ * @throws RequestError if the route needs a session (401), is not for them (403), or they are no member (404)
+ */
 async function authorise(
   store: LabelStore,
   request: FastifyRequest,
   access: Access,
-): Promise<User | undefined> {
+): Promise<{ user: User | undefined; role: Role | undefined }> {
   const token = request.cookies[sessionCookie];
   const user = token === undefined ? undefined : await sessionUser(store, token);
-  if (roleLevel[access] > 0 && !user) throw new RequestError(401, "sign in first");
-  if (user && roleLevel[user.role] < roleLevel[access])
+  if (access === "anyone") return { user, role: user?.role };
+  if (!user) throw new RequestError(401, "sign in first");
+  const params = (request.params ?? {}) as { project?: string; lease?: string; judgement?: string };
+  const item = params.lease ?? params.judgement;
+  const project = params.project ?? (item === undefined ? undefined : await projectOf(store, item));
+  const role = project === undefined ? user.role : await store.roleIn(project, user);
+  if (!role) throw new RequestError(404, "there is no such project, or you are not a member of it");
+  if (!includesRole(role, access))
     throw new RequestError(403, `this is for ${access === "owner" ? "owners" : "reviewers and owners"}`);
-  const { project } = (request.params ?? {}) as { project?: string };
-  if (user?.role === "labeler" && project !== undefined && !(await store.isMember(project, user.id)))
-    throw new RequestError(404, "there is no such project");
-  return user;
+  return { user, role };
 }
 
 const exportQuery = z.object({ format: z.enum(exportFormats), as: z.enum(encodings).default("jsonl") });

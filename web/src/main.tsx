@@ -46,7 +46,6 @@ function App() {
       </Page>
     );
   const { user } = me.data;
-  const isOwner = user?.role === "owner";
   return (
     <>
       <a className="skip" href="#main">
@@ -64,21 +63,19 @@ function App() {
         )}
         <Route path="/">{user && <Projects user={user} />}</Route>
         <Route path="/account">{user && <Account user={user} />}</Route>
-        <Route path="/people">
-          <People />
-        </Route>
+        <Route path="/people">{user && <People me={user.id} />}</Route>
         <Route path="/projects/new">
           <NewProject />
         </Route>
-        <Route path="/projects/:id">
-          {({ id }) => <Qualification id={id} isLabeler={user?.role === "labeler"} />}
-        </Route>
+        <Route path="/projects/:id">{({ id }) => <Qualification id={id} />}</Route>
         <Route path="/projects/:id/settings">
-          {({ id }) => <ProjectSettings key={id} id={id} isOwner={isOwner} />}
+          {({ id }) => user && <ProjectSettings key={id} id={id} me={user.id} />}
         </Route>
         <Route path="/projects/:id/label">{({ id }) => <LabelPage id={id} />}</Route>
         <Route path="/projects/:id/quality">{({ id }) => <QualityPage id={id} />}</Route>
-        <Route path="/projects/:id/labelers">{({ id }) => <Labelers id={id} isOwner={isOwner} />}</Route>
+        <Route path="/projects/:id/labelers">
+          {({ id }) => <Labelers id={id} isOwner={user?.role === "owner"} />}
+        </Route>
         <Route path="/projects/:id/tasks/:task">
           {({ id, task }) => <TaskPage key={task} id={id} task={task} />}
         </Route>

@@ -12,6 +12,8 @@ export interface RequestContext<K extends keyof Routes> {
   statistics: StatisticsWorker;
   /** The signed-in user. In a handler for "anyone" it may be undefined. */
   user: User;
+  /** Their role in the route's project; in a route without a project that of their account. Undefined as `user` is. */
+  role: Role;
   params: ParsedPart<K, "params">;
   body: ParsedPart<K, "body">;
   request: FastifyRequest;
@@ -21,7 +23,7 @@ export interface RequestContext<K extends keyof Routes> {
 type ParsedPart<K extends keyof Routes, Part extends string> =
   Routes[K] extends Record<Part, infer S extends z.ZodType> ? z.output<S> : undefined;
 
-/** Who may call a route: anyone, or users with this role or a higher one. */
+/** Who may call a route: anyone, or users with this role or a higher one in its project, else in their account. */
 export type Access = "anyone" | Role;
 /** A handler for each route of the contract. */
 export type Handlers = {

@@ -12,6 +12,9 @@ const id = textWithoutNul;
 const name = textWithoutNul.trim().min(1).max(100);
 const password = z.string().min(10, "at least 10 characters").max(1000);
 
+/** A message as it is stored. Replies are encoded, which the conversion of content in imported files cannot be. */
+const storedMessageSchema = messageSchema.extend({ content: z.string() });
+
 export const userSchema = z.object({
   id,
   name: z.string(),
@@ -27,6 +30,8 @@ export const projectSchema = z.object({
   name: z.string(),
   settings: projectSettingsSchema,
   guidelines: z.number(),
+  /** The signed-in user's role in the project. */
+  role: z.enum(roles),
   /** Number of tasks (without gold), and of those that have all their judgements. */
   tasks: z.number(),
   complete: z.number(),
@@ -44,11 +49,16 @@ const draftSchema = z
   .unknown()
   .refine((draft) => (JSON.stringify(draft) ?? "").length <= 2_500_000, "the draft is too long");
 
+export const memberSchema = userSchema
+  .pick({ id: true, name: true, active: true })
+  /** The role in the project. */
+  .extend({ role: z.enum(roles) });
+
 /** A task that is leased to a labeler. */
 export const assignmentSchema = z.object({
   lease: id,
   task: id,
-  messages: z.array(messageSchema),
+  messages: z.array(storedMessageSchema),
   completions: z.array(z.string()),
   draft: z.unknown(),
   /** Seconds until the lease expires. A duration, because the clocks of browser and server may differ. */
@@ -84,7 +94,7 @@ const reviewedJudgementSchema = judgementSchema.extend({
 /** A task with all of its judgements, for reviewers. */
 const judgedTaskSchema = z.object({
   task: id,
-  messages: z.array(messageSchema),
+  messages: z.array(storedMessageSchema),
   completions: z.array(z.object({ text: z.string(), model: z.string().nullable() })),
   judgements: z.array(judgementSchema),
 });
@@ -190,6 +200,7 @@ export const routes = {
   },
   /** Sets a new password by such a link, and signs in. */
   "POST /api/reset": { body: z.object({ token: z.string(), password }), response: userSchema },
+  /** All accounts, for owners of the store. */
   "GET /api/users": { response: z.array(userSchema) },
   "PATCH /api/users/:user": {
     params: z.object({ user: id }),
@@ -201,6 +212,7 @@ export const routes = {
     }),
     response: userSchema,
   },
+  /** The projects that the user is a member of; all for owners of the store. */
   "GET /api/projects": { response: z.array(projectSchema) },
   "POST /api/projects": {
     body: z.object({ name, settings: projectSettingsSchema }),
@@ -251,6 +263,27 @@ export const routes = {
     body: z.object({ role: z.enum(roles) }),
     response: z.object({ link: z.string(), expires: z.number() }),
   },
+  /** The open invitations to a project. `id` is the beginning of the token's hash, `by` the name of who made it. */
+  "GET /api/projects/:project/invitations": {
+    params: projectParams,
+    response: z.array(z.object({ id, role: z.enum(roles), expires: z.number(), by: z.string().nullable() })),
+  },
+  "DELETE /api/projects/:project/invitations/:invitation": {
+    params: projectParams.extend({ invitation: z.string().regex(/^[0-9a-f]{16}$/) }),
+    response: z.object({}),
+  },
+  "GET /api/projects/:project/members": { params: projectParams, response: z.array(memberSchema) },
+  /** Changes a member's role in the project. */
+  "PATCH /api/projects/:project/members/:user": {
+    params: projectParams.extend({ user: id }),
+    body: z.object({ role: z.enum(roles) }),
+    response: z.object({}),
+  },
+  /** Removes a member from the project and ends their leases. Their judgements stay. */
+  "DELETE /api/projects/:project/members/:user": {
+    params: projectParams.extend({ user: id }),
+    response: z.object({}),
+  },
   "POST /api/projects/:project/next": {
     params: projectParams,
     /** `exclude`: tasks that the client already has, when it prefetches the next task. */
@@ -275,7 +308,7 @@ export const routes = {
         .object({
           id,
           task: id,
-          messages: z.array(messageSchema),
+          messages: z.array(storedMessageSchema),
           completions: z.array(z.string()),
           answer: answerSchema,
         })

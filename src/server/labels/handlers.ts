@@ -8,12 +8,15 @@ import {
   closeSession,
   createInvitation,
   createPasswordReset,
+  listInvitations,
   openSession,
   readInvitation,
   readPasswordReset,
   resetPassword,
+  revokeInvitation,
   signIn,
 } from "../../labels/accounts.ts";
+import type { Role } from "../../labels/events.ts";
 import { labelerJudgements, taskHistory } from "../../labels/history.ts";
 import { importTasks } from "../../labels/import.ts";
 import {
@@ -25,6 +28,7 @@ import {
   saveDraft,
   submitJudgement,
 } from "../../labels/labeling.ts";
+import { changeMember, listMembers, removeMember } from "../../labels/members.ts";
 import type { Project, User } from "../../labels/records.ts";
 import { type LabelStore, RequestError } from "../../labels/store.ts";
 import { type Handlers, type RequestContext, sessionCookie } from "./context.ts";
@@ -88,40 +92,42 @@ export const handlers: Handlers = {
     async (context) =>
       startSession(context, await resetPassword(context.store, context.body.token, context.body.password)),
   ],
-  "GET /api/users": ["reviewer", ({ store }) => store.users()],
+  "GET /api/users": ["owner", ({ store }) => store.users()],
   "PATCH /api/users/:user": [
     "owner",
     ({ store, user, params, body }) => {
-      if (params.user === user.id && (body.active === false || (body.role && body.role !== "owner")))
-        throw new RequestError(409, "an owner cannot step down alone: another owner can do that");
+      if (body.active === false || (body.role && body.role !== "owner")) refuseSelf(user, params.user);
       return store.changeUser(user.id, params.user, body);
     },
   ],
   "GET /api/projects": [
     "labeler",
     async ({ store, user }) => {
-      const all = await store.projects();
-      const visible =
-        user.role === "labeler" ? await filterAsync(all, ({ id }) => store.isMember(id, user.id)) : all;
-      return Promise.all(visible.map((project) => toProjectReply(store, project, user)));
+      const replies = (await store.projects()).map(async (project) => {
+        const role = await store.roleIn(project.id, user);
+        return role && toProjectReply(store, project, user, role);
+      });
+      return (await Promise.all(replies)).filter((reply) => reply !== undefined);
     },
   ],
   "POST /api/projects": [
     "owner",
-    async ({ store, user, body }) => toProjectReply(store, await store.addProject(user.id, body), user),
+    async ({ store, user, role, body }) =>
+      toProjectReply(store, await store.addProject(user.id, body), user, role),
   ],
   "GET /api/projects/:project": [
     "labeler",
-    async ({ store, user, params }) => toProjectReply(store, await store.project(params.project), user),
+    async ({ store, user, role, params }) =>
+      toProjectReply(store, await store.project(params.project), user, role),
   ],
   "PATCH /api/projects/:project": [
     "owner",
-    async ({ store, user, params, body }) =>
-      toProjectReply(store, await store.changeProject(user.id, params.project, body.settings), user),
+    async ({ store, user, role, params, body }) =>
+      toProjectReply(store, await store.changeProject(user.id, params.project, body.settings), user, role),
   ],
   "GET /api/projects/:project/guidelines": [
     "labeler",
-    async ({ store, user, params }) => {
+    async ({ store, user, role, params }) => {
       const project = await store.project(params.project);
       const guidelines = await store.guidelines(project);
       return {
@@ -129,7 +135,7 @@ export const handlers: Handlers = {
         text: guidelines?.text ?? "",
         questions: (guidelines?.questions ?? []).map(({ correct, ...question }) => ({
           ...question,
-          ...(user.role === "owner" && { correct }),
+          ...(role === "owner" && { correct }),
         })),
         passed: await store.hasQualified(project, user.id),
       };
@@ -165,6 +171,34 @@ export const handlers: Handlers = {
       const project = await store.project(params.project);
       const { token, expires } = await createInvitation(store, user.id, body.role, project.id);
       return { link: linkTo(request, `/claim/${token}`), expires };
+    },
+  ],
+  "GET /api/projects/:project/invitations": [
+    "owner",
+    ({ store, params }) => listInvitations(store, params.project),
+  ],
+  "DELETE /api/projects/:project/invitations/:invitation": [
+    "owner",
+    async ({ store, params }) => {
+      await revokeInvitation(store, params.project, params.invitation);
+      return {};
+    },
+  ],
+  "GET /api/projects/:project/members": ["owner", ({ store, params }) => listMembers(store, params.project)],
+  "PATCH /api/projects/:project/members/:user": [
+    "owner",
+    async ({ store, user, params, body }) => {
+      refuseSelf(user, params.user);
+      await changeMember(store, user.id, params.project, params.user, body.role);
+      return {};
+    },
+  ],
+  "DELETE /api/projects/:project/members/:user": [
+    "owner",
+    async ({ store, user, params }) => {
+      refuseSelf(user, params.user);
+      await removeMember(store, user.id, params.project, params.user);
+      return {};
     },
   ],
   "POST /api/projects/:project/next": [
@@ -234,6 +268,12 @@ export const handlers: Handlers = {
   ],
 };
 
+/** Keeps owners from locking themselves out. */
+function refuseSelf(user: User, changed: string): void {
+  if (user.id === changed)
+    throw new RequestError(409, "an owner cannot step down alone: another owner can do that");
+}
+
 const linkTo = ({ protocol, host }: FastifyRequest, path: string): string => `${protocol}://${host}${path}`;
 
 /** Opens a session: sets a cookie that scripts cannot read and pages of other sites cannot send. */
@@ -252,17 +292,13 @@ async function startSession(
   return user;
 }
 
-/** Adds the project's progress, and the user's own count of judgements. */
+/** Adds the user's role in the project, its progress, and the user's own count of judgements. */
 async function toProjectReply(
   store: LabelStore,
   project: Project,
   user: User,
+  role: Role,
 ): Promise<Reply<"GET /api/projects/:project">> {
   const { at: _, ...fields } = project;
-  return { ...fields, ...(await projectProgress(store, project.id, user.id)) };
-}
-
-async function filterAsync<T>(items: readonly T[], predicate: (item: T) => Promise<boolean>): Promise<T[]> {
-  const matches = await Promise.all(items.map(predicate));
-  return items.filter((_, i) => matches[i]);
+  return { ...fields, role, ...(await projectProgress(store, project.id, user.id)) };
 }

@@ -1,4 +1,4 @@
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { call } from "../ui/api.ts";
 import { LinkToSend } from "../ui/link-to-send.tsx";
@@ -13,9 +13,11 @@ const roles = [
 /** Creates invitation links to a project. */
 export function InviteForm({ id }: { id: string }) {
   const [role, setRole] = useState<(typeof roles)[number][0]>("labeler");
+  const client = useQueryClient();
   const invite = useMutation({
     mutationFn: () =>
       call("POST /api/projects/:project/invitations", { params: { project: id }, body: { role } }),
+    onSuccess: () => client.invalidateQueries({ queryKey: ["invitations", id] }),
   });
   return (
     <div className="narrow">

@@ -6,7 +6,7 @@ import { ErrorMessage } from "../ui/page.tsx";
 import { formatAnswer } from "./format-answer.ts";
 import { Table } from "./quality.tsx";
 
-/** Details of a labeler: their judgements and, for owners, skills and cohort. */
+/** Details of a labeler: their judgements and, for owners of the store, skills and cohort. */
 export function LabelerDetails({ id, user, isOwner }: { id: string; user: User; isOwner: boolean }) {
   const heading = useRef<HTMLHeadingElement>(null);
   // It opens below the table and may be off screen: the focus scrolls to it.

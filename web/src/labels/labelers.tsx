@@ -5,6 +5,7 @@ import { Page, ProjectNav, percent } from "../ui/page.tsx";
 import { LabelerDetails } from "./labeler-details.tsx";
 import { EstimateValue, Table } from "./quality.tsx";
 
+/** @param isOwner whether the user owns the store: skills and cohorts belong to accounts */
 export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
   const labelers = useQuery({
     queryKey: ["labelers", id],

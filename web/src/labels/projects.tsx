@@ -19,7 +19,7 @@ export function Projects({ user }: { user: User }) {
         <p>{user.role === "owner" ? "There is none yet." : "You are in none yet: ask for an invitation."}</p>
       )}
       <ul className="cards">
-        {all.data?.map(({ id, name, settings, tasks, complete, mine }) => (
+        {all.data?.map(({ id, name, role, settings, tasks, complete, mine }) => (
           <li key={id}>
             <h2 dir="auto">
               <Link href={`/projects/${id}`}>{name}</Link>
@@ -28,7 +28,7 @@ export function Projects({ user }: { user: User }) {
               {settings.kind} · {complete} of {tasks} tasks done · {mine} by you
             </p>
             <progress value={complete} max={Math.max(1, tasks)} aria-label={`Tasks done in ${name}`} />
-            {user.role !== "labeler" && (
+            {role !== "labeler" && (
               <p>
                 <Link href={`/projects/${id}/settings`}>Set up</Link> ·{" "}
                 <Link href={`/projects/${id}/quality`}>Quality</Link>

@@ -7,7 +7,7 @@ import { Text } from "../ui/text.tsx";
 import { useGuidelines, useProject } from "./queries.ts";
 
 /** Shows the guidelines and, until the user has passed them, the qualification questions. */
-export function Qualification({ id, isLabeler }: { id: string; isLabeler: boolean }) {
+export function Qualification({ id }: { id: string }) {
   const client = useQueryClient();
   const [, navigate] = useLocation();
   const project = useProject(id);
@@ -30,7 +30,7 @@ export function Qualification({ id, isLabeler }: { id: string; isLabeler: boolea
   };
   return (
     <Page title={project.data.name}>
-      {!isLabeler && <ProjectNav id={id} here="" />}
+      {project.data.role !== "labeler" && <ProjectNav id={id} here="" />}
       {passed && (
         <p>
           <Link href={`/projects/${id}/label`} className="button">

@@ -6,6 +6,7 @@ import { ExportLinks } from "./export-links.tsx";
 import { GuidelinesForm } from "./guidelines-form.tsx";
 import { ImportForm } from "./import-form.tsx";
 import { InviteForm } from "./invite-form.tsx";
+import { Invitations, Members } from "./members.tsx";
 import { useProject } from "./queries.ts";
 import { SettingsForm } from "./settings-form.tsx";
 
@@ -24,7 +25,8 @@ export function NewProject() {
   );
 }
 
-export function ProjectSettings({ id, isOwner }: { id: string; isOwner: boolean }) {
+/** @param me id of the signed-in user */
+export function ProjectSettings({ id, me }: { id: string; me: string }) {
   const client = useQueryClient();
   const project = useProject(id);
   const refresh = () => client.invalidateQueries({ queryKey: ["project", id] });
@@ -33,19 +35,21 @@ export function ProjectSettings({ id, isOwner }: { id: string; isOwner: boolean 
     await refresh();
   };
   if (!project.data) return <Page title="Project" error={project.error} />;
-  const { name, settings, tasks, complete } = project.data;
+  const { name, role, settings, tasks, complete } = project.data;
   return (
     <Page title={name}>
       <ProjectNav id={id} here="/settings" />
       <p className="facts">
         {complete} of {tasks} tasks have all their judgements.
       </p>
-      {isOwner && (
+      {role === "owner" && (
         <>
           <h2>Tasks</h2>
           <ImportForm id={id} onDone={refresh} />
           <h2>People</h2>
           <InviteForm id={id} />
+          <Invitations id={id} />
+          <Members id={id} me={me} />
           <h2>Guidelines</h2>
           <GuidelinesForm id={id} />
           <h2>Settings</h2>

@@ -51,6 +51,8 @@ export async function call<K extends keyof Routes>(
 
 export type Project = Reply<"GET /api/projects/:project">;
 export type User = Reply<"POST /api/login">;
+export type Role = User["role"];
+export type Member = Reply<"GET /api/projects/:project/members">[number];
 export type Assignment = NonNullable<Reply<"POST /api/projects/:project/next">["assignment"]>;
 /** An answer to send. */
 export type Answer = Body<"POST /api/leases/:lease/judgement">["answer"];

@@ -1,4 +1,4 @@
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { useGuidelines } from "../labels/queries.ts";
 import type { Answer, Settings } from "./api.ts";
 import { Text } from "./text.tsx";
@@ -50,6 +50,46 @@ export function SkipDialog({ dialog, onSkip }: { dialog: Dialog; onSkip: (answer
           </button>
         </p>
       </form>
+    </dialog>
+  );
+}
+
+/** Asks for a confirmation. It is open while it is rendered. @param action text of the button that confirms */
+export function ConfirmDialog({
+  title,
+  text,
+  action,
+  onConfirm,
+  onClose,
+}: {
+  title: string;
+  text: string;
+  action: string;
+  onConfirm: () => void;
+  onClose: () => void;
+}) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    if (!dialog.current?.open) dialog.current?.showModal();
+  }, []);
+  const confirm = () => {
+    onConfirm();
+    dialog.current?.close();
+  };
+  return (
+    <dialog ref={dialog} aria-labelledby="confirm-title" onClose={onClose}>
+      <h2 id="confirm-title" dir="auto">
+        {title}
+      </h2>
+      <p>{text}</p>
+      <p className="actions">
+        <button type="button" onClick={confirm}>
+          {action}
+        </button>
+        <button type="button" className="quiet" onClick={() => dialog.current?.close()}>
+          Back
+        </button>
+      </p>
     </dialog>
   );
 }

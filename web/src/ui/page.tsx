@@ -81,21 +81,23 @@ export function Field({ label, hint, children }: { label: string; hint?: string;
   );
 }
 
-/** A select box. @param options value and visible text of each option */
+/** A select box. @param options value and visible text of each option @param isLabelHidden shows it to screen readers only */
 export function Select<T extends string>({
   label,
   value,
   options,
   onChange,
+  isLabelHidden = false,
 }: {
   label: string;
   value: T;
   options: readonly (readonly [value: T, name: string])[];
   onChange: (value: T) => void;
+  isLabelHidden?: boolean;
 }) {
   return (
     <label>
-      {label}
+      {isLabelHidden ? <span className="hidden">{label}</span> : label}
       <select value={value} onChange={({ target }) => onChange(target.value as T)}>
         {options.map(([value, name]) => (
           <option key={value} value={value}>

@@ -74,11 +74,14 @@ export function ClaimInvitation({ token, user }: { token: string; user: User | n
   });
   if (!invitation.data) return <Page title="Invitation" error={invitation.error} />;
   const { role, project } = invitation.data;
+  const invited = `You are invited as ${role === "owner" ? "an owner" : `a ${role}`}.`;
   return (
     <Page title={project === null ? "Welcome" : `Welcome to ${project}`}>
       {user ? (
         <div className="narrow">
-          <p>You are signed in as {user.name}.</p>
+          <p>
+            {invited} You are signed in as <bdi>{user.name}</bdi>.
+          </p>
           <ErrorMessage error={accept.error} />
           <button type="button" onClick={() => accept.mutate({})}>
             Join
@@ -86,7 +89,7 @@ export function ClaimInvitation({ token, user }: { token: string; user: User | n
         </div>
       ) : (
         <form className="narrow" onSubmit={(event) => accept.mutate(formFields(event))}>
-          <p>You are invited as {role === "owner" ? "an owner" : `a ${role}`}. Create an account:</p>
+          <p>{invited} Create an account:</p>
           <label>
             Name, as others see it
             <input name="name" autoComplete="username" required maxLength={100} />
