@@ -29,7 +29,8 @@ const folder = mkdtempSync(join(tmpdir(), "answers-"));
 let differing = 0;
 try {
   const templates = here("../test/golden/templates");
-  for (const file of readdirSync(templates).sort()) await check(readFileSync(join(templates, file), "utf8"), file);
+  for (const file of readdirSync(templates).sort())
+    await check(readFileSync(join(templates, file), "utf8"), file);
 } finally {
   rmSync(folder, { recursive: true });
 }
@@ -62,9 +63,13 @@ async function check(template: string, file: string): Promise<void> {
   const theirs: { texts: string[]; ids: number[][] } = JSON.parse(stdout);
   const equal = ours.filter(({ tokens }, i) => tokens.join() === theirs.ids[i]?.join()).length;
   const ended = ours.filter(({ finishReason }) => finishReason === "stop").length;
-  console.log(`${file}: ${equal} of ${prompts.length} answers equal in every token, ${ended} ended by a stop token`);
+  console.log(
+    `${file}: ${equal} of ${prompts.length} answers equal in every token, ${ended} ended by a stop token`,
+  );
   for (const [i, { text }] of ours.entries())
-    console.log(`  ${JSON.stringify(text)}${text === theirs.texts[i] ? "" : `, transformers ${JSON.stringify(theirs.texts[i])}`}`);
+    console.log(
+      `  ${JSON.stringify(text)}${text === theirs.texts[i] ? "" : `, transformers ${JSON.stringify(theirs.texts[i])}`}`,
+    );
   if (equal < prompts.length) differing++;
   model.dispose();
   base.dispose();

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -197,6 +197,10 @@ describe("plumbline serve and labels", () => {
     const wrong: [string[], RegExp][] = [
       [["serve", "--store", join(folder, "other.db"), "--port", port], /port \d+ .* is taken/],
       [["serve", "--store", store, "--port", "x"], /--port x: expected a number/],
+      [["serve", "--store", store, "--trust-proxy", "1"], /--trust-proxy "1": expected an address/],
+      [["serve", "--store", store, "--trust-proxy", "loopback,10.0.0.0/33"], /"10.0.0.0\/33": expected/],
+      [["serve", "--store", store, "--base-path", "https://a.example/x"], /--base-path .*expected a path/],
+      [["serve", "--store", store, "--base-path", "/a/../b"], /--base-path .*expected a path/],
       [
         ["serve", "--store", join(folder, "host.db"), "--host", "203.0.113.7", "--port", "0"],
         /no such address/,
@@ -221,6 +225,21 @@ describe("plumbline serve and labels", () => {
     child.removeAllListeners("exit");
     child.kill("SIGINT");
     await ended(child);
+  });
+
+  it("warns of plain http where other machines can connect, and prints an address that they can reach", async () => {
+    const options = ["--store", join(folder, "open.db"), "--host", "0.0.0.0", "--port", "0", "--json"];
+    const { stdout, stderr } = await plumbline(["serve", ...options], {
+      during: (child) => child.stdout?.once("data", () => child.kill("SIGTERM")),
+    });
+    expect(stderr).toMatch(/^warning: this is plain http/);
+    const reachable = Object.values(networkInterfaces())
+      .flatMap((addresses) => addresses ?? [])
+      .filter(({ internal }) => !internal)
+      .map(({ address }) => address);
+    expect(reachable.length ? reachable : ["127.0.0.1"]).toContain(
+      new URL(JSON.parse(stdout).address).hostname,
+    );
   });
 
   it("imports, exports and verifies; known answers are not exported for training", async () => {

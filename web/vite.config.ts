@@ -1,6 +1,8 @@
 import { defineConfig } from "vite";
 
 export default defineConfig({
+  // The server replaces "./" in index.html by its base path.
+  base: "./",
   build: {
     outDir: "../dist/web",
     emptyOutDir: true,

@@ -15,7 +15,7 @@ let store: LabelStore;
 let app: FastifyInstance;
 beforeAll(async () => {
   store = await LabelStore.open(":memory:", () => Date.now() + ahead);
-  app = await buildApp(store);
+  app = await buildApp(store, { trustProxy: "loopback" });
 });
 afterAll(async () => {
   expect((await verify(store)).problems).toEqual([]);

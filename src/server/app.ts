@@ -1,10 +1,7 @@
-import { existsSync } from "node:fs";
 import { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import cookie from "@fastify/cookie";
 import helmet from "@fastify/helmet";
-import rateLimit from "@fastify/rate-limit";
-import files from "@fastify/static";
+import rateLimit, { normalizeIP } from "@fastify/rate-limit";
 import swagger from "@fastify/swagger";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import {
@@ -27,14 +24,22 @@ import { type Access, type RequestContext, sessionCookie } from "./labels/contex
 import { errorSchema, type Reply, type Routes, routes } from "./labels/contract.ts";
 import { handlers } from "./labels/handlers.ts";
 import { StatisticsWorker } from "./labels/statistics-worker.ts";
+import { addPages } from "./pages.ts";
 
-const webRoot = fileURLToPath(new URL("../../dist/web", import.meta.url));
 /** Largest request bodies in bytes. */
 const bodyLimits = { any: 8 * 2 ** 20, import: 256 * 2 ** 20 };
 
-/** Builds the HTTP server of a label store: its API and web app. The caller starts it with `listen`. */
-export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
-  const app = fastify({ bodyLimit: bodyLimits.any, trustProxy: "loopback" });
+/**
+ * Builds the HTTP server of a label store: its API and web app. The caller starts it with `listen`.
+ * @param trustProxy addresses of proxies whose X-Forwarded-* headers are used, comma separated; false for none
+ * @param basePath path that all addresses begin with, such as "/labels"; "" for none
+ */
+export async function buildApp(
+  store: LabelStore,
+  { trustProxy = false, basePath = "" }: { trustProxy?: string | false; basePath?: string } = {},
+): Promise<FastifyInstance> {
+  const app = fastify({ bodyLimit: bodyLimits.any, trustProxy });
+  if (!trustProxy) warnOfIgnoredHeaders(app);
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.setErrorHandler(sendError);
@@ -54,27 +59,23 @@ export async function buildApp(store: LabelStore): Promise<FastifyInstance> {
       },
     },
   });
-  // Requests are limited by session if there is one, because labelers may share an IP address.
-  const keyGenerator = ({ cookies, ip }: FastifyRequest) => cookies[sessionCookie] ?? ip;
+  // Requests are limited by user if there is one, because labelers may share an IP address.
+  const keyGenerator = async (request: FastifyRequest) =>
+    (await findUser(store, request))?.id ?? clientAddress(request);
   await app.register(rateLimit, { max: 1200, timeWindow: "1 minute", keyGenerator });
   await app.register(swagger, {
     openapi: { info: { title: "plumbline", version: "1" } },
     transform: jsonSchemaTransform,
   });
-  await app.register(async (api) => {
-    for (const key of Object.keys(routes) as (keyof Routes)[]) addRoute(api, store, statistics, key);
-    addExportRoute(api, store);
-    api.get("/api/openapi.json", { schema: { hide: true } }, () => app.swagger());
-  });
-  if (existsSync(webRoot)) {
-    await app.register(files, { root: webRoot, maxAge: "1h" });
-    // Paths of the single-page app: its router decides which page to show.
-    app.setNotFoundHandler((request, reply) =>
-      request.method === "GET" && !request.url.startsWith("/api/")
-        ? reply.header("cache-control", "no-cache").sendFile("index.html", { maxAge: 0 })
-        : reply.code(404).send({ error: "there is no such address" }),
-    );
-  }
+  await app.register(
+    async (api) => {
+      for (const key of Object.keys(routes) as (keyof Routes)[]) addRoute(api, store, statistics, key);
+      addExportRoute(api, store);
+      api.get("/api/openapi.json", { schema: { hide: true } }, () => app.swagger());
+    },
+    { prefix: basePath },
+  );
+  await addPages(app, basePath);
   return app;
 }
 
@@ -98,9 +99,7 @@ function addRoute<K extends keyof Routes>(
     ...(url.endsWith("/import") && { bodyLimit: bodyLimits.import }),
     // Slows down attempts to guess a password or token.
     ...(takesSecret && {
-      config: {
-        rateLimit: { max: 20, timeWindow: "1 minute", keyGenerator: ({ ip }: FastifyRequest) => ip },
-      },
+      config: { rateLimit: { max: 20, timeWindow: "1 minute", keyGenerator: clientAddress } },
     }),
     handler: async (request, reply) => {
       if (method !== "GET") refuseCrossSite(request);
@@ -113,6 +112,21 @@ function addRoute<K extends keyof Routes>(
   });
 }
 
+/** Users of the requests whose session was looked up. */
+const users = new WeakMap<FastifyRequest, Promise<User | undefined>>();
+
+/** Returns the user of a request's session, which is looked up once; undefined without a valid one. */
+function findUser(store: LabelStore, request: FastifyRequest): Promise<User | undefined> {
+  const token = request.cookies[sessionCookie];
+  const user =
+    users.get(request) ?? (token === undefined ? Promise.resolve(undefined) : sessionUser(store, token));
+  users.set(request, user);
+  return user;
+}
+
+/** Returns the client's IPv4 address, or the /64 network of its IPv6 address, all of which may be the client's. */
+const clientAddress = ({ ip }: FastifyRequest): string => normalizeIP(ip);
+
 /**
  * Returns the user who sends a request, and their role: in the project that the route is about, also by a lease or
  * judgement; in a route without a project that of their account.
@@ -123,8 +137,7 @@ async function authorise(
   request: FastifyRequest,
   access: Access,
 ): Promise<{ user: User | undefined; role: Role | undefined }> {
-  const token = request.cookies[sessionCookie];
-  const user = token === undefined ? undefined : await sessionUser(store, token);
+  const user = await findUser(store, request);
   if (access === "anyone") return { user, role: user?.role };
   if (!user) throw new RequestError(401, "sign in first");
   const params = (request.params ?? {}) as { project?: string; lease?: string; judgement?: string };
@@ -145,9 +158,11 @@ function addExportRoute(api: FastifyInstance, store: LabelStore): void {
     "/api/projects/:project/export",
     { schema: { params: z.object({ project: z.string() }), querystring: exportQuery } },
     async (request, reply) => {
-      await authorise(store, request, "reviewer");
-      const project = await store.project((request.params as { project: string }).project);
       const { format, as } = request.query as z.infer<typeof exportQuery>;
+      const { user } = await authorise(store, request, "reviewer");
+      if (format === "log" && user?.role !== "owner")
+        throw new RequestError(403, "the log has all projects: it is for owners of the store");
+      const project = await store.project((request.params as { project: string }).project);
       const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.${as}`;
       const rows = exportRows(store, project, format);
       async function* lines() {
@@ -168,15 +183,34 @@ function addExportRoute(api: FastifyInstance, store: LabelStore): void {
 }
 
 /** Refuses cross-site requests: pages of other sites can make a browser send cookies, but no custom header. */
-function refuseCrossSite({ headers }: FastifyRequest): void {
-  const { origin, host } = headers;
-  const sameSite = `http://${host}`;
-  const isForeign = (url: string) => !URL.canParse(url) || new URL(url).host !== new URL(sameSite).host;
-  if (headers["x-plumbline"] !== "1" || (origin !== undefined && isForeign(origin)))
+function refuseCrossSite({ headers, host }: FastifyRequest): void {
+  const { origin } = headers;
+  if (headers["x-plumbline"] !== "1")
+    throw new RequestError(403, "requests that change something need the header x-plumbline: 1");
+  if (origin === undefined) return;
+  const page = URL.canParse(origin) ? new URL(origin) : undefined;
+  // The page's protocol says which port is the default: the request's may be unknown behind a proxy.
+  const target = `${page?.protocol}//${host}`;
+  if (!page || !URL.canParse(target) || page.host !== new URL(target).host)
     throw new RequestError(
       403,
-      "requests that change something need the header x-plumbline: 1, from the same site",
+      `this request came from a page of ${page?.host || origin} and was sent to ${host}: behind a proxy, ` +
+        "pass the Host header on ($http_host in nginx) or set X-Forwarded-Host, and start the server with --trust-proxy",
     );
+}
+
+/** Warns once if requests have X-Forwarded-* headers, which are ignored because no proxy is trusted. */
+function warnOfIgnoredHeaders(app: FastifyInstance): void {
+  let hasWarned = false;
+  app.addHook("onRequest", async ({ headers }) => {
+    const name = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"].find((name) => headers[name]);
+    if (!name || hasWarned) return;
+    hasWarned = true;
+    console.error(
+      `warning: a request has the header ${name}, which is ignored: ` +
+        "if a proxy sets it, start the server with --trust-proxy and the proxy's address",
+    );
+  });
 }
 
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply) {

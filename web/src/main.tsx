@@ -1,7 +1,7 @@
 import { QueryCache, QueryClient, QueryClientProvider, useQuery } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { Link, Redirect, Route, Switch } from "wouter";
+import { Link, Redirect, Route, Router, Switch } from "wouter";
 import { Disputes } from "./labels/disputes.tsx";
 import { LabelPage } from "./labels/label.tsx";
 import { Labelers } from "./labels/labelers.tsx";
@@ -11,8 +11,9 @@ import { Qualification } from "./labels/qualification.tsx";
 import { QualityPage } from "./labels/quality.tsx";
 import { NewProject, ProjectSettings } from "./labels/settings.tsx";
 import { TaskPage } from "./labels/task.tsx";
-import { ApiError, call, type User } from "./ui/api.ts";
+import { ApiError, basePath, call, type User } from "./ui/api.ts";
 import { Page } from "./ui/page.tsx";
+import { clearStored } from "./ui/persistent-state.ts";
 import { Account, ClaimInvitation, ResetPassword, SignIn } from "./ui/sign-in.tsx";
 import "./ui/style.css";
 import "./labels/label.css";
@@ -95,8 +96,8 @@ function Header({ user }: { user: User | null }) {
     await call("POST /api/logout");
     client.clear();
     // Unsaved drafts are not for the next person at this computer.
-    localStorage.clear();
-    location.assign("/login");
+    clearStored();
+    location.assign(`${basePath}/login`);
   };
   return (
     <header className="top">
@@ -120,7 +121,9 @@ function Header({ user }: { user: User | null }) {
 createRoot(document.getElementById("app") as HTMLElement).render(
   <StrictMode>
     <QueryClientProvider client={client}>
-      <App />
+      <Router base={basePath}>
+        <App />
+      </Router>
     </QueryClientProvider>
   </StrictMode>,
 );

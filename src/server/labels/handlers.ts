@@ -47,7 +47,7 @@ export const handlers: Handlers = {
     async ({ store, request, reply }) => {
       const token = request.cookies[sessionCookie];
       if (token !== undefined) await closeSession(store, token);
-      reply.clearCookie(sessionCookie, { path: "/" });
+      reply.clearCookie(sessionCookie, { path: cookiePath(request) });
       return {};
     },
   ],
@@ -274,7 +274,10 @@ function refuseSelf(user: User, changed: string): void {
     throw new RequestError(409, "an owner cannot step down alone: another owner can do that");
 }
 
-const linkTo = ({ protocol, host }: FastifyRequest, path: string): string => `${protocol}://${host}${path}`;
+// The prefix of the routes is the server's base path.
+const linkTo = ({ protocol, host, server }: FastifyRequest, path: string): string =>
+  `${protocol}://${host}${server.prefix}${path}`;
+const cookiePath = ({ server }: FastifyRequest): string => server.prefix || "/";
 
 /** Opens a session: sets a cookie that scripts cannot read and pages of other sites cannot send. */
 async function startSession(
@@ -283,7 +286,7 @@ async function startSession(
 ) {
   const { token, expires } = await openSession(store, user.id);
   reply.setCookie(sessionCookie, token, {
-    path: "/",
+    path: cookiePath(request),
     httpOnly: true,
     sameSite: "strict",
     secure: request.protocol === "https",

@@ -1,4 +1,5 @@
 import { useState } from "react";
+import { basePath } from "../ui/api.ts";
 import { Select } from "../ui/page.tsx";
 
 const formats = [
@@ -31,7 +32,7 @@ export function ExportLinks({ id }: { id: string }) {
             ["parquet", "Parquet"],
           ] as const
         ).map(([as, name]) => (
-          <a key={as} href={`/api/projects/${id}/export?format=${format}&as=${as}`} download>
+          <a key={as} href={`${basePath}/api/projects/${id}/export?format=${format}&as=${as}`} download>
             {name}
           </a>
         ))}

@@ -1,5 +1,8 @@
 import type { Body, Params, Reply, Routes } from "../../../src/server/labels/contract.ts";
 
+/** Path that all of the server's addresses begin with, such as "/labels"; "" for none. The server puts it into the page. */
+export const basePath: string = document.getElementById("app")?.dataset.basePath ?? "";
+
 /** An error response of the server, with its message. Status 0: the server could not be reached. */
 export class ApiError extends Error {
   readonly status: number;
@@ -33,7 +36,7 @@ export async function call<K extends keyof Routes>(
   const [method, pattern] = route.split(" ") as [string, string];
   const path = pattern.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] as string));
   const hasBody = method !== "GET";
-  const reply = await fetch(path, {
+  const reply = await fetch(basePath + path, {
     method,
     keepalive,
     // Protects against cross-site requests: pages of other sites cannot send this header.

@@ -1,6 +1,6 @@
 import { type ReactNode, useEffect, useRef } from "react";
 import { Link } from "wouter";
-import { ApiError } from "./api.ts";
+import { ApiError, basePath } from "./api.ts";
 
 /** A page with its heading. The heading gets the focus when the page opens, so that screen readers begin there. */
 export function Page({
@@ -39,7 +39,7 @@ export const ErrorMessage = ({ error }: { error?: Error | null | undefined }) =>
         <>
           {": "}
           {/* In a new tab, so that the input on this page is not lost. */}
-          <a href="/login" target="_blank" rel="noreferrer">
+          <a href={`${basePath}/login`} target="_blank" rel="noreferrer">
             sign in in a new tab
           </a>
           , then try again here
