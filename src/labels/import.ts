@@ -9,9 +9,10 @@ import { shuffled } from "../data/split.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { denseRanks } from "../statistics/numbers.ts";
 import type { NewEvent } from "./events.ts";
+import { isAlike } from "./names.ts";
 import type { NewTask, Project } from "./records.ts";
 import { type Answer, checkAnswer, type ProjectSettings, permuteAnswer } from "./settings.ts";
-import { isAlike, type LabelStore, newId } from "./store.ts";
+import { type LabelStore, newId } from "./store.ts";
 import type { Schema } from "./tables.ts";
 
 export type ImportReport = Pick<DataReport, "format" | "rows" | "kept" | "dropped"> & {

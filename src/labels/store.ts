@@ -6,6 +6,7 @@ import { InputError } from "../data/errors.ts";
 import { messageSchema } from "../data/records.ts";
 import { checkLogVersion, type Database, lastEvent, openDatabase } from "./database.ts";
 import { applyEvent, eventHash, eventSchema, type LabelEvent, type NewEvent, type Role } from "./events.ts";
+import { checkName, isAlike } from "./names.ts";
 import { wantedAfter } from "./overlap.ts";
 import type { Guidelines, NewTask, Project, User } from "./records.ts";
 import { type ProjectSettings, projectSettingsSchema, questionSchema } from "./settings.ts";
@@ -353,27 +354,6 @@ export class LabelStore {
       })),
     };
   }
-}
-
-/** Most characters of the name of a person or project. */
-const longestName = 200;
-
-/**
- * Checks a name. Characters that are not seen could make two names look alike, and Postgres stores no NUL and no lone
- * surrogate.
- * @throws InputError if it has such a character, or is empty or too long
- */
-function checkName(name: string): void {
-  if (/[\p{Cc}\p{Cf}\p{Cs}]/u.test(name))
-    throw new InputError(`name: ${JSON.stringify(name.slice(0, 80))} has a character that is not visible`);
-  if (name.trim() === "" || name.length > longestName)
-    throw new InputError(`name: it should have 1 to ${longestName} characters, and has ${name.length}`);
-}
-
-/** Whether two names differ only in letter case, width or white space. */
-export function isAlike(a: string, b: string): boolean {
-  const fold = (name: string) => name.normalize("NFKC").toLowerCase().replace(/\s+/g, " ").trim();
-  return fold(a) === fold(b);
 }
 
 const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User => ({
