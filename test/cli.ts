@@ -62,3 +62,13 @@ export const jsonLines = (text: string): any[] =>
 /** Makes `--set` options of settings. */
 export const set = (settings: Record<string, unknown>): string[] =>
   Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
+
+/** Sends SIGINT at the first line of progress that names a step. */
+export function interruptAtFirstStep(child: ChildProcess): void {
+  const onData = (text: Buffer | string) => {
+    if (!/ \d+\/\d+ /.test(String(text))) return;
+    child.stderr?.off("data", onData);
+    child.kill("SIGINT");
+  };
+  child.stderr?.on("data", onData);
+}

@@ -13,7 +13,7 @@ import { ppo } from "../src/stages/ppo/train.ts";
 import { reward } from "../src/stages/reward/train.ts";
 import { sft } from "../src/stages/sft/train.ts";
 import { memory } from "../src/tensor/index.ts";
-import { jsonLines, plumbline, set, succeed } from "./cli.ts";
+import { interruptAtFirstStep, jsonLines, plumbline, set, succeed } from "./cli.ts";
 import { tinyModel } from "./tiny.ts";
 
 let dir: string;
@@ -225,7 +225,7 @@ describe("Ctrl-C in the middle of a step, by command line", () => {
       ];
       const outcome = await plumbline(args, {
         cwd: dir,
-        during: (child) => child.stderr?.once("data", () => child.kill("SIGINT")), // at the first step
+        during: interruptAtFirstStep,
       });
       expect(outcome.code, outcome.stderr).toBe(130);
       expect(outcome.stderr).toMatch(/interrupted after step \d+; to go on: --resume /);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { jsonLines, plumbline, set, succeed } from "./cli.ts";
+import { interruptAtFirstStep, jsonLines, plumbline, set, succeed } from "./cli.ts";
 import { tinyModel } from "./tiny.ts";
 
 let dir: string;
@@ -140,7 +140,7 @@ describe("a run that is killed ten times", () => {
     const run = ["--run", "interrupted"];
     const outcome = await plumbline([...(stages.ppo as string[]), ...run], {
       cwd: dir,
-      during: (child) => child.stderr?.once("data", () => child.kill("SIGINT")), // at the first step
+      during: interruptAtFirstStep,
     });
     expect(outcome.code).toBe(130);
     expect(outcome.stderr).toMatch(/interrupted after step \d+; to go on: --resume /);

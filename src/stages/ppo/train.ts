@@ -64,6 +64,7 @@ async function* train({
       parents: [from, reward],
     });
     const trainer = openTrainer(stage, config, scorer, demonstrations);
+    stage.state = { ...stage.state, ...trainer.state }; // an interrupt before the first step saves it too
     yield* stage.start(tooLong);
     const perStep = Math.max(1, Math.round(config.batchSize / samplesPerPrompt));
 
