@@ -66,15 +66,18 @@ function check(version: string, tarball: string): void {
   console.log(`${running}: README's commands and its library snippet ran`);
 }
 
-const readme = (): string => readFileSync(join(root, "README.md"), "utf8");
+function readme(): string {
+  return readFileSync(join(root, "README.md"), "utf8");
+}
 
 /** README's commands of an empty project, from set-up to a trained policy. */
-const commands = (): string[] =>
-  [
+function commands(): string[] {
+  return [
     ...readme().matchAll(
       /^\$ (npx plumbline-rlhf (?:setup|init my-project|sft sft\.yaml|reward reward\.yaml|ppo ppo\.yaml))\b/gm,
     ),
   ].map(([, command]) => command as string);
+}
 
 /** Settings that make a stage short. */
 function short(stage: string | undefined): string[] {
