@@ -19,7 +19,7 @@ import {
   scales,
 } from "../statistics/agreement.ts";
 import { labelerAccuracy } from "../statistics/reliability.ts";
-import { parseColumns, storeOption } from "./options.ts";
+import { columnsOption, storeOption } from "./options.ts";
 
 import { withStore } from "./store.ts";
 import { formatNumber, formatTable, openLines, print } from "./terminal.ts";
@@ -60,12 +60,7 @@ const importCommand = () =>
         "import the file's preferences as known answers, against which labelers are measured",
       ).conflicts("judgements"),
     )
-    .addOption(
-      new Option(
-        "--map, --columns <pairs>",
-        "the file's columns by our names for them: prompt=question,chosen=good",
-      ).argParser(parseColumns),
-    )
+    .addOption(columnsOption("--map, --columns <pairs>"))
     .option("--judgements", "import the file's preferences as judgements of its labelers")
     .option("--json", "print the counts as JSON")
     .action(
@@ -183,17 +178,20 @@ const verifyCommand = () =>
           const more = report.problemCount - report.problems.length;
           if (more) print(`  … and ${more} more`);
         }
-        refuseProblems(options.store, report);
+        if (report.problemCount)
+          throw new InputError(
+            `${options.store}: ${report.problemCount} problems: the store was changed behind its log`,
+          );
       });
     });
 
 const describeEvent = ({ seq, at, hash }: NonNullable<Verification["last"]>): string =>
   `${seq}, ${new Date(at).toISOString()}, SHA-256 ${hash}`;
 
-/** @throws InputError if a store differs from its log */
-function refuseProblems(store: string, { problemCount }: Verification): void {
-  if (problemCount)
-    throw new InputError(`${store}: ${problemCount} problems: the store was changed behind its log`);
+/** Prints what a copy of a store has. */
+function printCopy(path: string, { events, last }: Verification): void {
+  print(`${path}: ${events} events`);
+  if (last) print(`last event: ${describeEvent(last)}`);
 }
 
 const backupCommand = () =>
@@ -205,10 +203,7 @@ const backupCommand = () =>
     .action(async (out: string, { store: from, json }: StoreOptions) => {
       const report = await backUp(from, out);
       if (json) print(JSON.stringify({ events: report.events, last: report.last }));
-      else {
-        print(`${out}: ${report.events} events`);
-        if (report.last) print(`last event: ${describeEvent(report.last)}`);
-      }
+      else printCopy(out, report);
     });
 
 const restoreCommand = () =>
@@ -217,9 +212,7 @@ const restoreCommand = () =>
     .argument("<backup>", "file that `labels backup` wrote")
     .option(...storeOption)
     .action(async (backup: string, { store: to }: StoreOptions) => {
-      const report = await restore(backup, to);
-      print(`${to}: ${report.events} events`);
-      if (report.last) print(`last event: ${describeEvent(report.last)}`);
+      printCopy(to, await restore(backup, to));
     });
 
 /** Most entries of a list that are shown. */

@@ -16,7 +16,7 @@ export const numeric =
   };
 
 /** Parses "prompt=question,chosen=good". @throws InputError when it is something else */
-export function parseColumns(text: string): Columns {
+function parseColumns(text: string): Columns {
   const pairs = text.split(",").map((pair) => /^\s*([^=\s]+)\s*=\s*(.+?)\s*$/.exec(pair));
   if (pairs.includes(null))
     throw new InputError(`--columns "${text}": expected name=column, such as prompt=question,chosen=good`);
@@ -24,11 +24,10 @@ export function parseColumns(text: string): Columns {
 }
 
 /** `--columns` of the commands that read data. */
-export const columnsOption = (): Option =>
-  new Option(
-    "--columns <pairs>",
-    "the file's columns by our names for them: prompt=question,chosen=good",
-  ).argParser(parseColumns);
+export const columnsOption = (flags = "--columns <pairs>"): Option =>
+  new Option(flags, "the file's columns by our names for them: prompt=question,chosen=good").argParser(
+    parseColumns,
+  );
 
 /** Number types that models compute in. */
 export const dtypes = ["float32", "bfloat16"] as const;

@@ -91,11 +91,11 @@ const isLoopback = (host: string): boolean => /^(localhost$|127\.|::1$)/.test(ho
 
 /** Replaces the loopback address, which a server that listens on all addresses reports, by one that others can reach. */
 function toReachable(address: string, host: string): string {
-  const found = Object.values(networkInterfaces())
+  const reachable = Object.values(networkInterfaces())
     .flatMap((addresses) => addresses ?? [])
     .find(({ family, internal }) => family === "IPv4" && !internal);
-  if (!found || !["0.0.0.0", "::"].includes(host)) return address;
-  return `http://${found.address}:${new URL(address).port}`;
+  if (!reachable || !["0.0.0.0", "::"].includes(host)) return address;
+  return `http://${reachable.address}:${new URL(address).port}`;
 }
 
 /** Listens, with errors that say what to do. */

@@ -98,6 +98,11 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Lists the names of the fields of rows, in the order in which they first occur. */
+export const columnNames = (rows: readonly Row[]): string[] => [
+  ...new Set(rows.flatMap(({ value }) => (isObject(value) ? Object.keys(value) : []))),
+];
+
 /** Formats the location of a row for messages: `path:line`, or `path: record n` where records have no lines. */
 export function rowLocation(path: string, line: number): string {
   return /\.(json(\.gz)?|parquet)$/.test(path) ? `${path}: record ${line}` : `${path}:${line}`;

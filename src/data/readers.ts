@@ -3,7 +3,7 @@ import { z } from "zod";
 import { InputError } from "./errors.ts";
 import { type Draft, type Format, type Kind, thumbCriterion } from "./formats/format.ts";
 import { formats } from "./formats/index.ts";
-import { isObject, type Row, rowLocation } from "./jsonl.ts";
+import { columnNames, isObject, type Row, rowLocation } from "./jsonl.ts";
 import type { Comparison, Demonstration, Prompt, Unpaired } from "./records.ts";
 import { type Columns, readRows } from "./tables.ts";
 
@@ -168,19 +168,17 @@ async function readKind(
 /** Detects the format that most rows have. @throws InputError if no row has a known format */
 function detectFormat(path: string, rows: Row[]): Format {
   const votes = new Map<Format, number>();
-  const fieldNames = new Set<string>();
   for (const { value } of rows) {
     if (!isObject(value)) continue;
-    for (const field of Object.keys(value)) fieldNames.add(field);
     const format = formats.find((f) => f.fields.every((field) => field in value) && f.matches(value));
     if (format) votes.set(format, (votes.get(format) ?? 0) + 1);
   }
   const [winner] = [...votes].sort((a, b) => b[1] - a[1]);
   if (winner) return winner[0];
-  const fields =
-    fieldNames.size > 0
-      ? `Its rows have the fields ${[...fieldNames].join(", ")}`
-      : "Its rows are not JSON objects";
+  const names = columnNames(rows);
+  const fields = names.length
+    ? `Its rows have the fields ${names.join(", ")}`
+    : "Its rows are not JSON objects";
   throw new InputError(`${path}: the data format is not known. ${fields}. Accepted:\n${listFormats()}`);
 }
 
@@ -239,8 +237,7 @@ function keepValid(
 
 /** Lists the columns of rows that a format does not read. */
 function unusedColumns(rows: readonly Row[], { fields, columns }: Format): string[] {
-  const names = new Set(rows.flatMap(({ value }) => (isObject(value) ? Object.keys(value) : [])));
-  return [...names].filter((name) => !columns.includes(name) && !fields.includes(name));
+  return columnNames(rows).filter((name) => !columns.includes(name) && !fields.includes(name));
 }
 
 /** Reads the drafts of a row; a string says why it has none. A malformed row throws if `where` is given. */

@@ -2,7 +2,7 @@ import { parse } from "csv-parse/sync";
 import { stringify } from "csv-stringify/sync";
 import { z } from "zod";
 import { InputError } from "./errors.ts";
-import { decodeUtf8, isObject, parseJsonl, type Row, readBytes } from "./jsonl.ts";
+import { columnNames, decodeUtf8, isObject, parseJsonl, type Row, readBytes } from "./jsonl.ts";
 import { messageInFileSchema } from "./records.ts";
 
 /** File encodings of rows: JSON lines, a JSON array, or a table. */
@@ -44,11 +44,11 @@ export async function parseRows(path: string, bytes: Buffer, columns: Columns = 
 function renameColumns<T extends Row>(path: string, rows: T[], columns: Columns): T[] {
   const renamed = Object.entries(columns);
   if (!renamed.length) return rows;
-  const names = new Set(rows.flatMap(({ value }) => (isObject(value) ? Object.keys(value) : [])));
-  const missing = renamed.find(([, column]) => !names.has(column));
+  const names = columnNames(rows);
+  const missing = renamed.find(([, column]) => !names.includes(column));
   if (missing)
     throw new InputError(
-      `${path}: there is no column "${missing[1]}" to read as ${missing[0]}; the columns are ${[...names].join(", ")}`,
+      `${path}: there is no column "${missing[1]}" to read as ${missing[0]}; the columns are ${names.join(", ")}`,
     );
   const replaced = new Set(renamed.flat());
   return rows.map((row) => {

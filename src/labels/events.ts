@@ -12,6 +12,14 @@ export const roles = ["owner", "reviewer", "labeler"] as const;
 /** Whether a role may do everything that another one may. */
 export const includesRole = (role: Role, other: Role): boolean => roles.indexOf(role) <= roles.indexOf(other);
 
+/**
+ * Returns the role in a project.
+ * @param account the account's role: owners of the store are owners of each project
+ * @param member the member's; null for one who joined before version 3, where the account's counts
+ */
+export const effectiveRole = (account: string, member: string | null): Role =>
+  (account === "owner" ? account : (member ?? account)) as Role;
+
 /** Schema of a gold task's known answer, which judgements are compared with. */
 export const goldSchema = answerSchema.pick({ ranks: true, preference: true });
 

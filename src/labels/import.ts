@@ -182,9 +182,17 @@ async function insertTasksAndJudgements(
       task: task.id ?? (idOfNewTask.get(task) as string),
     })),
   );
+  const accounts = await tx
+    .selectFrom("credential")
+    .innerJoin("user", "user.id", "credential.user")
+    .select("user.name")
+    .execute();
   const userIds = new Map<string, string>();
-  for (const name of new Set(judgements.map(({ labeler }) => labeler))) {
-    userIds.set(name, await importedLabeler(store, tx, actor, project.id, name));
+  for (const labeler of new Set(judgements.map(({ labeler }) => labeler))) {
+    // A person's account is not used: what a file says of somebody of the same name is not theirs.
+    const isAccount = accounts.some(({ name }) => isAlike(name, labeler));
+    const name = isAccount ? `${labeler} (imported)` : labeler;
+    userIds.set(labeler, await importedLabeler(store, tx, actor, project.id, name));
   }
   // They are recorded at the same time, and such judgements are ordered by id: so ids ascend in the file's order.
   const sortedIds = judgements.flatMap(({ answers }) => answers.map(newId)).sort();
@@ -215,24 +223,14 @@ async function insertTasksAndJudgements(
   return events.length;
 }
 
-/**
- * Finds or adds the user that a file's labeler becomes. A person's account is not used: what a file says of somebody of
- * the same name is not theirs.
- * @returns the user's id
- */
+/** Finds or adds the user that a file's labeler becomes. @returns the user's id */
 async function importedLabeler(
   store: LabelStore,
   tx: Transaction<Schema>,
   actor: string | null,
   project: string,
-  labeler: string,
+  name: string,
 ): Promise<string> {
-  const accounts = await tx
-    .selectFrom("credential")
-    .innerJoin("user", "user.id", "credential.user")
-    .select("user.name")
-    .execute();
-  const name = accounts.some((account) => isAlike(account.name, labeler)) ? `${labeler} (imported)` : labeler;
   const user = await tx.selectFrom("user").select("id").where("name", "=", name).executeTakeFirst();
   if (user) return user.id;
   const id = await store.addUserInTransaction(tx, actor, { name, role: "labeler" }, { isImported: true });

@@ -1,5 +1,5 @@
 import type { Transaction } from "kysely";
-import type { Role } from "./events.ts";
+import { effectiveRole, type Role } from "./events.ts";
 import { type LabelStore, RequestError } from "./store.ts";
 import type { Schema } from "./tables.ts";
 
@@ -24,7 +24,7 @@ export async function listMembers(
     id,
     name,
     active: active === 1,
-    role: (account === "owner" ? account : (role ?? account)) as Role,
+    role: effectiveRole(account, role),
   }));
 }
 

@@ -5,7 +5,15 @@ import { z } from "zod";
 import { InputError } from "../data/errors.ts";
 import { messageSchema } from "../data/records.ts";
 import { checkLogVersion, type Database, lastEvent, openDatabase } from "./database.ts";
-import { applyEvent, eventHash, eventSchema, type LabelEvent, type NewEvent, type Role } from "./events.ts";
+import {
+  applyEvent,
+  effectiveRole,
+  eventHash,
+  eventSchema,
+  type LabelEvent,
+  type NewEvent,
+  type Role,
+} from "./events.ts";
 import { checkName, isAlike } from "./names.ts";
 import { wantedAfter } from "./overlap.ts";
 import type { Guidelines, NewTask, Project, User } from "./records.ts";
@@ -114,10 +122,12 @@ export class LabelStore {
     { isImported = false } = {},
   ): Promise<string> {
     checkName(user.name);
-    const names = await tx.selectFrom("user").select("name").execute();
-    const existing = names.find(
-      ({ name }) => name === user.name || (!isImported && isAlike(name, user.name)),
-    );
+    const names = await tx
+      .selectFrom("user")
+      .select("name")
+      .$if(isImported, (query) => query.where("name", "=", user.name))
+      .execute();
+    const existing = names.find(({ name }) => isAlike(name, user.name));
     if (existing) throw new RequestError(409, `there is a "${existing.name}" already: choose another name`);
     const id = newId();
     await this.record(tx, actor ?? id, { type: "user added", id, ...user });
@@ -176,7 +186,7 @@ export class LabelStore {
       .where("project", "=", project)
       .where("user", "=", user.id)
       .executeTakeFirst();
-    return row && ((row.role as Role | null) ?? user.role);
+    return row && effectiveRole(user.role, row.role);
   }
 
   /** Changes a project's settings. Existing tasks keep their overlap; the kind of task cannot be changed. */

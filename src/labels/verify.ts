@@ -57,8 +57,8 @@ export async function verify(store: LabelStore): Promise<Verification> {
       for (const key of stored?.keys() ?? [])
         if (!expected?.has(key)) report(`${table} ${key}: is in the table and not in the log`);
     }
-    const { seq, at, hash } = events.at(-1) ?? {};
-    const last = seq === undefined || at === undefined || hash === undefined ? undefined : { seq, at, hash };
+    const newest = events.at(-1);
+    const last = newest && { seq: newest.seq, at: newest.at, hash: newest.hash };
     return { events: events.length, rows, problems, problemCount, last };
   } finally {
     await rebuilt.destroy();

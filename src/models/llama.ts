@@ -20,9 +20,7 @@ interface RopeSettings {
   rope_parameters?: z.output<typeof rope> | null | undefined;
 }
 
-const ropeTypes = ["default", "linear", "llama3"] as const;
-const isRopeType = (type: string): type is (typeof ropeTypes)[number] =>
-  (ropeTypes as readonly string[]).includes(type);
+const ropeTypes = ["default", "linear", "llama3"];
 
 const ropeType = ({ rope_scaling: scaling, rope_parameters: parameters }: RopeSettings): string => {
   const { rope_type, type } = { ...scaling, ...parameters };
@@ -52,7 +50,7 @@ const schema = z
     tie_word_embeddings: z.boolean().default(false),
     sliding_window: z.int().positive().nullish(),
   })
-  .refine((json) => isRopeType(ropeType(json)), {
+  .refine((json) => ropeTypes.includes(ropeType(json)), {
     path: ["rope_scaling", "rope_type"],
     error: ({ input }) =>
       `"${ropeType(input as RopeSettings)}" is not supported (${ropeTypes.join(", ")} are)`,

@@ -88,12 +88,12 @@ function modelConfig(
 
 function saveTokenizer(folder: string, { files, chatTemplates, hasChatTemplate, stopIds }: Tokenizer): void {
   const { chat_template: _, ...config } = files.config;
-  const named = Object.entries(chatTemplates).map(([name, template]) => ({ name, template }));
-  const only = named.length === 1 && chatTemplates.default;
+  const templates = Object.entries(chatTemplates).map(([name, template]) => ({ name, template }));
+  const only = templates.length === 1 && chatTemplates.default;
   writeJson(join(folder, "tokenizer.json"), files.tokenizer, 0);
   writeJson(
     join(folder, "tokenizer_config.json"),
-    hasChatTemplate ? { ...config, chat_template: only || named } : config,
+    hasChatTemplate ? { ...config, chat_template: only || templates } : config,
   );
   // So that transformers and vLLM end a response where we do.
   writeJson(join(folder, "generation_config.json"), { ...files.generation, eos_token_id: stopIds });

@@ -109,14 +109,16 @@ function markTurns(
   if (last !== messages.length - 1)
     throw new InputError("the conversation does not end with an assistant turn");
   if (whole.generated.length) {
-    const begin = turns === "last" ? findTurn(tokenizer, messages, options).span.start : 0;
+    const begin = turns === "last" ? findTurn(tokenizer, messages, whole.text, options).span.start : 0;
     const spans = whole.generated.filter(({ end }) => end > begin);
     return [{ text: whole.text, spans, isEnded: true }];
   }
   const texts: MarkedText[] = [];
   let shared: MarkedText | undefined; // the row that holds the turns which are written as in the whole conversation
   for (const i of turns === "last" ? [last] : indices) {
-    const { text, span, isEnded } = findTurn(tokenizer, messages.slice(0, i + 1), options);
+    const upTo = messages.slice(0, i + 1);
+    const text = i === last ? whole.text : renderChat(tokenizer, upTo, options);
+    const { span, isEnded } = findTurn(tokenizer, upTo, text, options);
     const isKept = whole.text.startsWith(text.slice(0, span.end));
     if (isKept && shared) {
       shared.spans.push(span);
@@ -130,13 +132,13 @@ function markTurns(
   return texts;
 }
 
-/** Finds the last turn of a conversation, an assistant's, in what the template writes. */
+/** Finds the last turn of a conversation, an assistant's, in the text that the template writes of it. */
 function findTurn(
   tokenizer: Tokenizer,
   messages: readonly Message[],
+  text: string,
   options: ChatOptions,
-): { text: string; span: Span; isEnded: boolean } {
-  const { text } = render(tokenizer, messages, options);
+): { span: Span; isEnded: boolean } {
   const prompt = renderChat(tokenizer, messages.slice(0, -1), { ...options, generationPrompt: true });
   const start = commonLength(text, prompt);
   // What follows the end of the turn, such as a line break, the model does not generate.
@@ -146,7 +148,7 @@ function findTurn(
     trailing && stop !== undefined
       ? start + trailing.index + trailing[0].indexOf(stop) + stop.length
       : text.length;
-  return { text, span: { start, end }, isEnded: stop !== undefined };
+  return { span: { start, end }, isEnded: stop !== undefined };
 }
 
 /** Counts the characters that two texts begin with. */

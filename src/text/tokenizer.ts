@@ -77,11 +77,11 @@ export class Tokenizer {
    * @throws InputError if it is damaged, or there are several and none is the default
    */
   template(tools?: readonly unknown[]): ChatTemplate {
-    const { chatTemplates: named } = this;
-    const source = (tools?.length ? named.tool_use : undefined) ?? named.default;
+    const { chatTemplates: templates } = this;
+    const source = (tools?.length ? templates.tool_use : undefined) ?? templates.default;
     if (source === undefined && this.hasChatTemplate)
       throw new InputError(
-        `the model has chat templates named ${Object.keys(named).join(", ")}, and none named "default": name one of them so in tokenizer_config.json`,
+        `the model has chat templates named ${Object.keys(templates).join(", ")}, and none named "default": name one of them so in tokenizer_config.json`,
       );
     return this.#compile(source ?? plainTemplate);
   }
@@ -102,9 +102,9 @@ export class Tokenizer {
   /** Ids that end a response: end-of-turn and end-of-text tokens. */
   get stopIds(): readonly number[] {
     if (!this.#stopIds) {
-      const named = endTokens.map((text) => this.id(text));
+      const usual = endTokens.map((text) => this.id(text));
       const { eos_token_id: configured } = this.files.generation ?? {};
-      const ids = [this.eos, ...named, ...[configured ?? []].flat(), this.#turnEnd()];
+      const ids = [this.eos, ...usual, ...[configured ?? []].flat(), this.#turnEnd()];
       this.#stopIds = [...new Set(ids.filter((id) => typeof id === "number"))];
     }
     return this.#stopIds;
@@ -169,7 +169,7 @@ export class Tokenizer {
       while (end === undefined && count < Math.min(longestCharacter, ids.length - i))
         end = endOf(text, start, this.#decodeExactly(ids.slice(i, i + ++count)));
       // A normaliser has changed this part of the text.
-      end ??= Math.max(start, text.length - (this.#decodeExactly(ids.slice(i + count)).length || 0));
+      end ??= Math.max(start, text.length - this.#decodeExactly(ids.slice(i + count)).length);
       for (; count > 0; count--, i++) spans.push({ start, end });
       start = end;
     }

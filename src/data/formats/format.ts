@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Message, messageInFileSchema, type Tool } from "../records.ts";
+import { type Message, messageInFileSchema, type Tool, toolSchema } from "../records.ts";
 
 /** Kind of data, which decides what it can train: see `readers.ts`. */
 export type Kind = "demonstration" | "comparison" | "completions" | "prompt" | "unpaired" | "text";
@@ -72,6 +72,11 @@ export const jsonText = z.string().transform((text, context) => {
     context.addIssue({ code: "custom", message: "not JSON" });
     return z.NEVER;
   }
+});
+
+/** Functions that the model may call: a list of JSON schemas, or its JSON, as tables hold it. */
+export const tools = z.union([z.array(toolSchema), jsonText.pipe(z.array(toolSchema))], {
+  error: "expected a list of JSON schemas",
 });
 
 export const conversation = z.array(messageInFileSchema).min(1);

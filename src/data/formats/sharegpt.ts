@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Message, messageInFileSchema, toolSchema } from "../records.ts";
-import { defineFormat, identifier, jsonText, omitUndefined, toDemonstration } from "./format.ts";
+import { defineFormat, identifier, jsonText, omitUndefined, toDemonstration, tools } from "./format.ts";
 
 /** Roles by the names that data sets have for their speakers. */
 const roles: Record<string, Message["role"]> = {
@@ -35,7 +35,7 @@ export const shareGpt = defineFormat(
   z.object({
     conversations: z.array(z.union([turn, messageInFileSchema])).min(1),
     system: z.string().nullish(),
-    tools: z.union([z.array(toolSchema), jsonText.pipe(z.array(toolSchema))]).nullish(),
+    tools: tools.nullish(),
     id: identifier,
   }),
   ({ conversations, system, tools, ...rest }) => {

@@ -1,17 +1,16 @@
 import { z } from "zod";
-import { toolSchema } from "../records.ts";
 import {
   comment,
   conversation,
   defineFormat,
   identifier,
-  jsonText,
   omitUndefined,
   skill,
   text,
   thumbCriterion,
   toCompletion,
   toDemonstration,
+  tools,
   toPrompt,
   toReply,
 } from "./format.ts";
@@ -29,16 +28,9 @@ export const unpaired = defineFormat(
   ],
 );
 
-/** Functions that the model may call: a list of JSON schemas, or its JSON, as tables hold it. */
-const tools = z
-  .union([z.array(toolSchema), jsonText.pipe(z.array(toolSchema))], {
-    error: "expected a list of JSON schemas",
-  })
-  .optional();
-
 export const promptCompletion = defineFormat(
   { name: "prompt-completion", kind: "demonstration", fields: ["prompt", "completion"] },
-  z.object({ prompt: text, completion: text, tools, labeler: identifier, comment, skill }),
+  z.object({ prompt: text, completion: text, tools: tools.optional(), labeler: identifier, comment, skill }),
   ({ prompt, completion, ...rest }) => {
     const reply = typeof completion === "string" ? undefined : completion.at(-1);
     const reading = reply ? toCompletion(reply) : { completions: [toReply(completion)] };
@@ -48,7 +40,7 @@ export const promptCompletion = defineFormat(
 
 export const messages = defineFormat(
   { name: "messages", kind: "demonstration", fields: ["messages"] },
-  z.object({ messages: conversation, tools }),
+  z.object({ messages: conversation, tools: tools.optional() }),
   ({ messages, ...rest }) => {
     const draft = toDemonstration(messages);
     return typeof draft === "string" ? draft : [{ ...draft, ...omitUndefined(rest) }];

@@ -12,9 +12,6 @@ const id = textWithoutNul;
 const name = textWithoutNul.trim().min(1).max(100);
 const password = z.string().min(10, "at least 10 characters").max(1000);
 
-/** A message as it is stored. Replies are encoded, which the conversion of content in imported files cannot be. */
-const storedMessageSchema = messageSchema.extend({ content: z.string() });
-
 export const userSchema = z.object({
   id,
   name: z.string(),
@@ -58,7 +55,7 @@ export const memberSchema = userSchema
 export const assignmentSchema = z.object({
   lease: id,
   task: id,
-  messages: z.array(storedMessageSchema),
+  messages: z.array(messageSchema),
   completions: z.array(z.string()),
   draft: z.unknown(),
   /** Seconds until the lease expires. A duration, because the clocks of browser and server may differ. */
@@ -94,7 +91,7 @@ const reviewedJudgementSchema = judgementSchema.extend({
 /** A task with all of its judgements, for reviewers. */
 const judgedTaskSchema = z.object({
   task: id,
-  messages: z.array(storedMessageSchema),
+  messages: z.array(messageSchema),
   completions: z.array(z.object({ text: z.string(), model: z.string().nullable() })),
   judgements: z.array(judgementSchema),
 });
@@ -308,7 +305,7 @@ export const routes = {
         .object({
           id,
           task: id,
-          messages: z.array(storedMessageSchema),
+          messages: z.array(messageSchema),
           completions: z.array(z.string()),
           answer: answerSchema,
         })
