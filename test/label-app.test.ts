@@ -130,27 +130,36 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
         rejected: `${asked} I will not say. Ask ${i} others. ${hostile}`,
       });
     });
-    await owner.getByLabel("Import a file").setInputFiles({
+    await owner.getByLabel("File", { exact: true }).setInputFiles({
       name: "hh.jsonl",
       mimeType: "application/jsonl",
       buffer: Buffer.from([...pairs, pairs[0]].join("\n")),
     });
-    await owner.getByText(`hh-rlhf: ${count} tasks made of ${count + 1} rows.`).waitFor();
+    await owner.getByText(`hh-rlhf, ${count + 1} rows: ${count} tasks to import.`).waitFor();
     await owner.getByText("1 dropped: duplicate").waitFor();
+    await owner.getByRole("region", { name: "Task 3" }).getByText("how do I boil 2 eggs?").waitFor();
+    await inspect(owner, "import-preview");
+    await owner.getByRole("button", { name: "Import", exact: true }).click();
+    await owner.getByText(`Imported: ${count} tasks.`).waitFor();
     const { encodeRows } = await import("../src/data/tables.ts");
-    await owner.getByLabel("Import a file").setInputFiles({
+    await owner.getByLabel("File", { exact: true }).setInputFiles({
       name: "hh.parquet",
       mimeType: "application/vnd.apache.parquet",
       buffer: Buffer.from(await encodeRows("parquet", [JSON.parse(pairs[0] as string)])),
     });
     await owner.getByText("1 dropped: in the project already").waitFor();
+    // There is nothing to import.
+    expect(await owner.getByRole("button", { name: "Import", exact: true }).isDisabled()).toBe(true);
+    await inspect(owner, "settings");
+    await owner.getByRole("link", { name: "Guidelines" }).click();
     await owner.getByLabel("In Markdown").fill("# What we want\n\n- Helpful answers\n- `no` refusals");
     await owner.getByRole("button", { name: "Add a question" }).click();
     await owner.getByLabel("Question", { exact: true }).fill("Do we want refusals?");
     await owner.getByLabel("Right one").selectOption("1");
     await owner.getByRole("button", { name: "Publish version 1" }).click();
     await owner.getByText("Published.").waitFor();
-    await inspect(owner, "settings");
+    await inspect(owner, "settings-guidelines");
+    await owner.getByRole("link", { name: "People" }).click();
 
     const links: string[] = [];
     for (let i = 0; i < 3; i++) {
@@ -226,7 +235,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await owner.getByLabel("A is much better").check();
     await owner.getByRole("button", { name: "Decide" }).click();
 
-    await owner.goto(`${address}/projects/${project}/settings`);
+    await owner.goto(`${address}/projects/${project}/settings/export`);
     const download = owner.waitForEvent("download");
     await owner.getByRole("link", { name: "JSON lines" }).click();
     const exported = jsonLines(readFileSync(await (await download).path(), "utf8"));
@@ -249,6 +258,94 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(events.at(-1).metrics.eval_accuracy).toBeGreaterThan(0.8);
     writeFileSync(join(folder, "done"), "");
   }, 240_000);
+
+  it("takes a new owner from a table of unknown columns to the first judgement in five minutes", async () => {
+    const started = Date.now();
+    const { page } = await asOwner("Newcomer");
+    await page.getByRole("link", { name: "New project" }).click();
+    await page.getByLabel("Name", { exact: true }).fill("From a table");
+    await page.getByLabel("Choose between 2 answers").check();
+    await page.getByRole("button", { name: "Make the project" }).click();
+    await page.getByRole("heading", { name: "From a table", level: 1 }).waitFor();
+    const steps = page.getByRole("list", { name: "To do" });
+    await steps.getByText("Import tasks").waitFor();
+    await inspect(page, "checklist");
+
+    const header = "Nr,Frage,Answer A,Answer B,Winner,Editor";
+    const rows = ["one", "two", "three", "four"].map((n, i) => `${i},Say ${n},Yes: ${n}.,No.,A,Bo`);
+    const file = page.getByLabel("File", { exact: true });
+    const choose = (text: string) =>
+      file.setInputFiles({ name: "odd.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
+    await choose([header, ...rows].join("\n"));
+    // Nothing tells that "Frage" is the prompt: the owner does.
+    const preview = page.getByRole("region", { name: "Preview" });
+    await preview.getByRole("alert").getByText("the data format is not known").waitFor();
+    const add = preview.getByRole("button", { name: "Import", exact: true });
+    expect(await add.isDisabled()).toBe(true);
+    await inspect(page, "import-unknown");
+    await preview.getByLabel("Read Frage as").selectOption("the prompt");
+    for (const [column, meaning] of [
+      ["Answer A", "answer 1"],
+      ["Answer B", "answer 2"],
+      ["Winner", "which answer is better: 1, 2, A, B, tie"],
+    ] as const)
+      await preview.getByLabel(`Read ${column} as`).selectOption(meaning);
+    await preview.getByText("answers side by side, judged, 4 rows: 4 tasks to import.").waitFor();
+    await preview.getByText("Columns not used: Nr, Editor").waitFor();
+    await preview.getByText("4 rows with a preference or rating, which is left out").waitFor();
+    const third = preview.getByRole("region", { name: "Task 3" });
+    await third.getByText("Say three").waitFor();
+    await third.getByText("Yes: three.").waitFor();
+    await inspect(page, "import-mapped");
+    // Nothing is imported before the button says so, and what it prefers is asked before.
+    expect(await page.getByRole("region", { name: "Imported files" }).count()).toBe(0);
+    await page.getByLabel("The file is for").selectOption("judgements that were made elsewhere");
+    await preview.getByText("4 tasks, 4 judgements to import.").waitFor();
+    await third.getByText("Judged by odd.csv").waitFor();
+    await page
+      .getByLabel("The file is for")
+      .selectOption("tasks to judge; what the file prefers is left out");
+    await preview.getByText("4 tasks to import.").waitFor();
+    await add.click();
+    await page.getByText("Imported: 4 tasks.").waitFor();
+
+    await page.getByRole("navigation", { name: "Project" }).getByRole("link", { name: "Label" }).click();
+    await page
+      .getByRole("button", { name: "I have read them" })
+      .or(page.getByRole("link", { name: "Begin" }))
+      .click();
+    await page.getByText(/^Say /).waitFor();
+    await page.keyboard.press("2");
+    await page.keyboard.press("Enter");
+    await page.getByText("1 answered").waitFor();
+    const minutes = (Date.now() - started) / 60_000;
+    console.log(`owner to first judgement: ${minutes.toFixed(1)} minutes`);
+    expect(minutes).toBeLessThan(5);
+
+    // The wrong file can be undone, and a project renamed and archived.
+    await page.goto(page.url().replace(/\/label$/, "/settings"));
+    const imported = page.getByRole("region", { name: "Imported files" });
+    await imported.getByRole("button", { name: "Withdraw odd.csv" }).click();
+    await page.getByRole("dialog").getByText("nor the 1 that were made of its tasks here").waitFor();
+    await inspect(page, "withdraw");
+    await page.getByRole("dialog").getByRole("button", { name: "Withdraw it" }).click();
+    await imported.getByText("odd.csv (withdrawn)").waitFor();
+    await page.getByText("0 of 0 tasks have all their judgements.").waitFor();
+    await imported.getByRole("button", { name: "Restore odd.csv" }).click();
+    await page.getByText("0 of 4 tasks have all their judgements.").waitFor();
+    await page.getByRole("navigation", { name: "Set up" }).getByRole("link", { name: "Settings" }).click();
+    await page.getByLabel("Name", { exact: true }).fill("From a German table");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByRole("heading", { name: "From a German table", level: 1 }).waitFor();
+    await page.getByRole("button", { name: "Archive the project" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Archive it" }).click();
+    await page.getByText("This project is archived.").waitFor();
+    await inspect(page, "settings-options");
+    await page.goto(address);
+    await page.getByText("Archived (1)").click();
+    await page.getByRole("link", { name: "From a German table" }).click();
+    expect(problems.filter((problem) => !/status of 40[04]/.test(problem))).toEqual([]);
+  }, 120_000);
 
   it("ranks by keys and by dragging, rates, marks, skips, and takes demonstrations", async () => {
     const { page, make } = await asOwner("Another owner");
@@ -547,21 +644,25 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.getByText("2 answered").waitFor();
     await page.keyboard.press("1");
     await rate();
-    await page.goto(`${address}/projects/${project}/settings`);
+    const tab = (name: string) =>
+      page.getByRole("navigation", { name: "Set up" }).getByRole("link", { name });
+    await page.goto(`${address}/projects/${project}/settings/options`);
     await page.getByRole("button", { name: "Add a criterion" }).click();
     await page.getByLabel("Criterion 2", { exact: true }).fill("style");
     await page.getByText("More", { exact: true }).click();
     await page.getByLabel("Minutes that a task is kept").fill("");
+    await tab("Guidelines").click();
     await page.getByLabel("In Markdown").fill("Be kind.");
     await page.getByRole("button", { name: "Add a question" }).click();
     // Neither saved nor published, and left: it is still there, and says so, and labelers see nothing of it.
     await page.getByRole("link", { name: "Quality" }).click();
     await page.getByRole("heading", { name: "Agreement" }).waitFor();
-    await page.goto(`${address}/projects/${project}/settings`);
-    await page.getByText("Not saved yet").waitFor();
+    await page.goto(`${address}/projects/${project}/settings/guidelines`);
     await page.getByText("Not published yet").waitFor();
-    await inspect(page, "settings-unsaved");
     expect(await page.getByLabel("In Markdown").inputValue()).toBe("Be kind.");
+    await tab("Settings").click();
+    await page.getByText("Not saved yet").waitFor();
+    await inspect(page, "settings-unsaved");
     expect(await page.getByLabel("Criterion 2", { exact: true }).inputValue()).toBe("style");
     expect(await page.getByLabel("Minutes that a task is kept").inputValue()).toBe("");
     await page.getByRole("button", { name: "Discard" }).last().click();
@@ -571,6 +672,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.getByLabel("Criterion 2", { exact: true }).fill("style");
     await page.getByRole("button", { name: "Save" }).click();
     await page.getByText("Saved.").waitFor();
+    await tab("Guidelines").click();
     await page.getByLabel("Question", { exact: true }).fill("Kind?");
     await page.getByLabel("Answers, one a line").fill("\nyes\n\nno");
     await page.getByLabel("Right one").selectOption("yes");
@@ -588,7 +690,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await page.keyboard.press("Enter");
     await page.getByText("Rate answer A on style.").waitFor();
 
-    await page.goto(`${address}/projects/${project}/settings`);
+    await page.goto(`${address}/projects/${project}/settings/guidelines`);
     await expect.poll(() => page.getByLabel("Question", { exact: true }).inputValue()).toBe("Kind?");
     // With the right answer, which is the third line's as it was typed and the first of two as it was published.
     expect(await page.getByLabel("Right one").inputValue()).toBe("0");
@@ -636,7 +738,7 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
   it("lets owners change roles, remove people, revoke invitations and close accounts", async () => {
     const { page: owner, make } = await asOwner("Manager");
     const project = await make("Staffed", { kind: "pairwise" }, [{ prompt: "one", completions: ["a", "b"] }]);
-    await owner.goto(`${address}/projects/${project}/settings`);
+    await owner.goto(`${address}/projects/${project}/settings/people`);
     await owner.getByLabel("Invite").selectOption("reviewer");
     const invitations = owner.getByRole("region", { name: "Open invitations" });
     const links: string[] = [];

@@ -87,12 +87,16 @@ const importCommand = () =>
               ? await store.addProject(null, { name: options.project ?? file, settings })
               : await find(options.project);
             const report = await importTasks(store, null, project, drafts, use);
-            if (json) return print(JSON.stringify({ project: project.id, ...report }));
+            if (json)
+              return print(JSON.stringify({ project: project.id, ...report, unused: drafts.report.unused }));
             print(`${file}: ${report.format}, ${report.rows} rows`);
             print(`  ${report.kept} tasks added to "${project.name}"`);
             if (judgements) print(`  ${report.judgements} judgements of them`);
             for (const [reason, count] of Object.entries(report.dropped))
               print(`  ${String(count).padStart(6)}  dropped: ${reason}`);
+            const { unused } = drafts.report;
+            if (unused.length)
+              print(`  columns that are not used: ${unused.join(", ")}; name them by --map if they matter`);
           },
           kind !== undefined,
         );

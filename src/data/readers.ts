@@ -5,6 +5,7 @@ import { type Draft, type Format, type Kind, thumbCriterion } from "./formats/fo
 import { formats } from "./formats/index.ts";
 import { columnNames, isObject, type Row, rowLocation } from "./jsonl.ts";
 import type { Comparison, Demonstration, Prompt, Unpaired } from "./records.ts";
+import { formatColumns, suggestColumns } from "./suggest-columns.ts";
 import { type Columns, readRows } from "./tables.ts";
 
 /** Report on reading a file: how many records were kept and dropped, and why. */
@@ -179,7 +180,11 @@ function detectFormat(path: string, rows: Row[]): Format {
   const fields = names.length
     ? `Its rows have the fields ${names.join(", ")}`
     : "Its rows are not JSON objects";
-  throw new InputError(`${path}: the data format is not known. ${fields}. Accepted:\n${listFormats()}`);
+  const guess = suggestColumns(names);
+  const advice = Object.keys(guess).length > 1 ? `\nPerhaps: ${formatColumns(guess)}` : "";
+  throw new InputError(
+    `${path}: the data format is not known. ${fields}. Accepted:\n${listFormats()}${advice}`,
+  );
 }
 
 function listFormats(kinds?: Kind[]): string {
@@ -235,9 +240,13 @@ function keepValid(
   return { drafts, rows: sourceRows, report };
 }
 
+/** Columns that say which row it is: nothing is lost where a format does not read them. */
+const identifiers = ["id", "task", "judgement"];
+
 /** Lists the columns of rows that a format does not read. */
 function unusedColumns(rows: readonly Row[], { fields, columns }: Format): string[] {
-  return columnNames(rows).filter((name) => !columns.includes(name) && !fields.includes(name));
+  const known = [...fields, ...columns, ...identifiers];
+  return columnNames(rows).filter((name) => !known.includes(name));
 }
 
 /** Reads the drafts of a row; a string says why it has none. A malformed row throws if `where` is given. */

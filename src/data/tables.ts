@@ -4,6 +4,7 @@ import { z } from "zod";
 import { InputError } from "./errors.ts";
 import { columnNames, decodeUtf8, isObject, parseJsonl, type Row, readBytes } from "./jsonl.ts";
 import { messageInFileSchema } from "./records.ts";
+import { responseColumns } from "./response-columns.ts";
 
 /** File encodings of rows: JSON lines, a JSON array, or a table. */
 export const encodings = ["jsonl", "json", "csv", "parquet"] as const;
@@ -84,11 +85,13 @@ export function parseCsv(path: string, bytes: Buffer): { line: number; value: Re
 }
 
 /** Columns that hold text, or a conversation as JSON. Their cells are never parsed as numbers. */
-const textColumns = new Set(
-  "prompt chosen rejected completion text messages conversations instruction input output output_1 output_2 history human_ref_A human_ref_B".split(
+const textColumns = new Set([
+  ..."prompt chosen rejected completion text messages conversations instruction input output output_1 output_2".split(
     " ",
   ),
-);
+  ..."history human_ref_A human_ref_B preferred comment".split(" "),
+  ...responseColumns,
+]);
 /** Columns that hold identifiers. Their cells are never parsed. */
 const identifierColumns = new Set("id labeler task judgement item".split(" "));
 

@@ -76,7 +76,8 @@ const selectTasks = (tx: Transaction<Schema>, project: string) =>
         .$notNull()
         .as("completions"),
     ])
-    .where("task.project", "=", project);
+    .where("task.project", "=", project)
+    .where("task.withdrawn", "=", 0);
 
 /** Selects incomplete tasks that the labeler has the skill for and has neither judged nor leased, in the project's order. */
 const selectUnseenTasks = (tx: Transaction<Schema>, project: string, labeler: User, now: number) =>

@@ -52,6 +52,16 @@ export const eventSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("password changed"), user: id }),
   z.strictObject({ type: z.literal("project added"), id, name: z.string(), settings: projectSettingsSchema }),
   z.strictObject({ type: z.literal("project changed"), id, settings: projectSettingsSchema }),
+  /** Since version 4, as all events of imports and withdrawn tasks are. */
+  z.strictObject({ type: z.literal("project renamed"), id, name: z.string() }),
+  z.strictObject({ type: z.literal("project archived"), id }),
+  z.strictObject({ type: z.literal("project reopened"), id }),
+  /** Comes before the tasks and judgements of the file. */
+  z.strictObject({ type: z.literal("imported"), project: id, id, source: z.string() }),
+  z.strictObject({ type: z.literal("import withdrawn"), project: id, id }),
+  z.strictObject({ type: z.literal("import restored"), project: id, id }),
+  z.strictObject({ type: z.literal("task withdrawn"), project: id, task: id }),
+  z.strictObject({ type: z.literal("task restored"), project: id, task: id }),
   z.strictObject({
     type: z.literal("guidelines published"),
     project: id,
@@ -80,6 +90,7 @@ export const eventSchema = z.discriminatedUnion("type", [
     skill: z.string().optional(),
     gold: goldSchema.optional(),
     wanted: z.int(),
+    import: id.optional(),
   }),
   z.strictObject({
     type: z.literal("judged"),
@@ -95,6 +106,7 @@ export const eventSchema = z.discriminatedUnion("type", [
     repeat: z.boolean(),
     revises: id.optional(),
     source: z.string().optional(),
+    import: id.optional(),
     /** How many judgements the task needs, decided when this one is recorded. Since version 2. */
     wanted: z.int(),
   }),
@@ -120,14 +132,8 @@ type Tx = Transaction<Schema>;
 /** Applies an event to the tables that are computed from the log. It is deterministic: `verify` replays the log. */
 export async function applyEvent(tx: Tx, event: LabelEvent, at: number): Promise<void> {
   switch (event.type) {
-    case "user added": {
-      const { type: _, ...user } = event;
-      await tx
-        .insertInto("user")
-        .values({ ...user, skills: "[]", cohort: "{}", active: 1, since: at })
-        .execute();
-      return;
-    }
+    case "user added":
+      return addUser(tx, event, at);
     case "user changed":
       return changeUser(tx, event);
     // Their tokens and hashes are secrets, which `accounts.ts` writes to tables of their own.
@@ -138,66 +144,141 @@ export async function applyEvent(tx: Tx, event: LabelEvent, at: number): Promise
     case "joined":
       return addMember(tx, event);
     case "left":
-      await tx
-        .deleteFrom("member")
-        .where("project", "=", event.project)
-        .where("user", "=", event.user)
-        .execute();
-      return;
-    case "project added": {
-      const { id, name } = event;
-      await tx
-        .insertInto("project")
-        .values({ id, name, settings: JSON.stringify(event.settings), guidelines: 0, at })
-        .execute();
-      return;
-    }
+      return removeMember(tx, event);
+    case "project added":
+      return addProject(tx, event, at);
     case "project changed":
-      await tx
-        .updateTable("project")
-        .set({ settings: JSON.stringify(event.settings) })
-        .where("id", "=", event.id)
-        .execute();
-      return;
-    case "guidelines published": {
-      const { project, version, text, questions } = event;
-      await tx
-        .insertInto("guidelines")
-        .values({ project, version, text: JSON.stringify(text), questions: JSON.stringify(questions), at })
-        .execute();
-      await tx.updateTable("project").set({ guidelines: version }).where("id", "=", project).execute();
-      return;
-    }
-    case "qualified": {
-      const { type: _, passed, ...rest } = event;
-      const row = { ...rest, passed: Number(passed), at };
-      await tx
-        .insertInto("qualification")
-        .values(row)
-        .onConflict((conflict) => conflict.columns(["project", "user", "version"]).doUpdateSet(row))
-        .execute();
-      return;
-    }
+      return changeProject(tx, event.id, { settings: JSON.stringify(event.settings) });
+    case "project renamed":
+      return changeProject(tx, event.id, { name: event.name });
+    case "project archived":
+    case "project reopened":
+      return changeProject(tx, event.id, { archived: Number(event.type === "project archived") });
+    case "guidelines published":
+      return publishGuidelines(tx, event, at);
+    case "qualified":
+      return qualify(tx, event, at);
+    case "imported":
+      return addImport(tx, event, at);
+    case "import withdrawn":
+    case "import restored":
+      return setImportWithdrawn(tx, event.id, event.type === "import withdrawn");
     case "task added":
       return addTask(tx, event);
+    case "task withdrawn":
+    case "task restored":
+      return setTaskWithdrawn(tx, event.task, event.type === "task withdrawn");
     case "judged":
       return insertJudgement(tx, event, at);
-    case "adjudicated": {
-      const { type: _, answer, ...rest } = event;
-      const row = { ...rest, answer: JSON.stringify(answer), at };
-      await tx
-        .insertInto("adjudication")
-        .values(row)
-        .onConflict((conflict) => conflict.column("task").doUpdateSet(row))
-        .execute();
-      return;
-    }
+    case "adjudicated":
+      return adjudicate(tx, event, at);
     default:
       throw new Error(`there is no event "${(event as { type: string }).type}"`);
   }
 }
 
-async function changeUser(tx: Tx, event: LabelEvent & { type: "user changed" }): Promise<void> {
+type EventOf<Type extends LabelEvent["type"]> = LabelEvent & { type: Type };
+
+async function addUser(tx: Tx, { type: _, ...user }: EventOf<"user added">, at: number): Promise<void> {
+  await tx
+    .insertInto("user")
+    .values({ ...user, skills: "[]", cohort: "{}", active: 1, since: at })
+    .execute();
+}
+
+async function removeMember(tx: Tx, { project, user }: EventOf<"left">): Promise<void> {
+  await tx.deleteFrom("member").where("project", "=", project).where("user", "=", user).execute();
+}
+
+async function addProject(
+  tx: Tx,
+  { id, name, settings }: EventOf<"project added">,
+  at: number,
+): Promise<void> {
+  await tx
+    .insertInto("project")
+    .values({ id, name, settings: JSON.stringify(settings), guidelines: 0, at, archived: 0 })
+    .execute();
+}
+
+async function publishGuidelines(
+  tx: Tx,
+  { project, version, text, questions }: EventOf<"guidelines published">,
+  at: number,
+): Promise<void> {
+  await tx
+    .insertInto("guidelines")
+    .values({ project, version, text: JSON.stringify(text), questions: JSON.stringify(questions), at })
+    .execute();
+  await changeProject(tx, project, { guidelines: version });
+}
+
+async function qualify(
+  tx: Tx,
+  { type: _, passed, ...rest }: EventOf<"qualified">,
+  at: number,
+): Promise<void> {
+  const row = { ...rest, passed: Number(passed), at };
+  await tx
+    .insertInto("qualification")
+    .values(row)
+    .onConflict((conflict) => conflict.columns(["project", "user", "version"]).doUpdateSet(row))
+    .execute();
+}
+
+async function addImport(tx: Tx, { type: _, ...row }: EventOf<"imported">, at: number): Promise<void> {
+  await tx
+    .insertInto("import")
+    .values({ ...row, at, withdrawn: 0 })
+    .execute();
+}
+
+async function adjudicate(
+  tx: Tx,
+  { type: _, answer, ...rest }: EventOf<"adjudicated">,
+  at: number,
+): Promise<void> {
+  const row = { ...rest, answer: JSON.stringify(answer), at };
+  await tx
+    .insertInto("adjudication")
+    .values(row)
+    .onConflict((conflict) => conflict.column("task").doUpdateSet(row))
+    .execute();
+}
+
+async function setTaskWithdrawn(tx: Tx, id: string, isWithdrawn: boolean): Promise<void> {
+  await tx
+    .updateTable("task")
+    .set({ withdrawn: Number(isWithdrawn) })
+    .where("id", "=", id)
+    .execute();
+}
+
+async function changeProject(tx: Tx, id: string, change: Partial<Schema["project"]>): Promise<void> {
+  await tx.updateTable("project").set(change).where("id", "=", id).execute();
+}
+
+/** Withdraws or restores the tasks that an import added, and its judgements, also those of other tasks. */
+async function setImportWithdrawn(tx: Tx, id: string, isWithdrawn: boolean): Promise<void> {
+  const withdrawn = Number(isWithdrawn);
+  await tx.updateTable("import").set({ withdrawn }).where("id", "=", id).execute();
+  await tx.updateTable("task").set({ withdrawn }).where("import", "=", id).execute();
+  const judgements = await tx
+    .selectFrom("judgement")
+    .select(["id", "task", "revises"])
+    .where("import", "=", id)
+    .execute();
+  const revised = new Set(judgements.map(({ revises }) => revises));
+  for (const judgement of judgements)
+    await tx
+      .updateTable("judgement")
+      .set({ current: Number(!isWithdrawn && !revised.has(judgement.id)) })
+      .where("id", "=", judgement.id)
+      .execute();
+  for (const task of new Set(judgements.map(({ task }) => task))) await countJudgements(tx, task);
+}
+
+async function changeUser(tx: Tx, event: EventOf<"user changed">): Promise<void> {
   const { id, role, active, skills, cohort } = event;
   const change = {
     ...(role && { role }),
@@ -208,7 +289,7 @@ async function changeUser(tx: Tx, event: LabelEvent & { type: "user changed" }):
   if (Object.keys(change).length) await tx.updateTable("user").set(change).where("id", "=", id).execute();
 }
 
-async function addMember(tx: Tx, event: LabelEvent & { type: "joined" }): Promise<void> {
+async function addMember(tx: Tx, event: EventOf<"joined">): Promise<void> {
   const { project, user, role = null } = event;
   await tx
     .insertInto("member")
@@ -217,7 +298,7 @@ async function addMember(tx: Tx, event: LabelEvent & { type: "joined" }): Promis
     .execute();
 }
 
-async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Promise<void> {
+async function addTask(tx: Tx, event: EventOf<"task added">): Promise<void> {
   const { project, task, place, prompt, skill, gold, source, wanted } = event;
   await tx
     .insertInto("prompt")
@@ -252,6 +333,8 @@ async function addTask(tx: Tx, event: LabelEvent & { type: "task added" }): Prom
       done: 0,
       complete: 0,
       gold: gold ? JSON.stringify(gold) : null,
+      withdrawn: 0,
+      import: event.import ?? null,
     })
     .execute();
 }
@@ -270,27 +353,34 @@ async function insertJudgement(tx: Tx, event: JudgedEvent, at: number): Promise<
       revises: revises ?? null,
       current: 1,
       source: source ?? null,
+      import: event.import ?? null,
       at,
     })
     .execute();
-  const { gold } = await tx
+  if (!repeat) await countJudgements(tx, event.task, wanted);
+}
+
+/** Counts a task's judgements. @param wanted how many it needs from now on. Default: as many as before */
+async function countJudgements(tx: Tx, id: string, wanted?: number): Promise<void> {
+  const task = await tx
     .selectFrom("task")
-    .select("gold")
-    .where("id", "=", event.task)
+    .select(["gold", "wanted"])
+    .where("id", "=", id)
     .executeTakeFirstOrThrow();
-  if (repeat || gold !== null) return;
+  if (task.gold !== null) return;
   const judgements = await tx
     .selectFrom("judgement")
     .select("answer")
-    .where("task", "=", event.task)
+    .where("task", "=", id)
     .where("current", "=", 1)
     .where("repeat", "=", 0)
     .execute();
   // A skipped task still needs a judgement, from another labeler.
   const done = judgements.filter(({ answer }) => JSON.parse(answer).skip === undefined).length;
+  const needed = wanted ?? task.wanted;
   await tx
     .updateTable("task")
-    .set({ done, wanted, complete: Number(done >= wanted) })
-    .where("id", "=", event.task)
+    .set({ done, wanted: needed, complete: Number(done >= needed) })
+    .where("id", "=", id)
     .execute();
 }

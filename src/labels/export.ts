@@ -13,7 +13,7 @@ export async function findProject(store: LabelStore, idOrName: string | undefine
   const all = await store.projects();
   const list = all.map(({ name }) => `"${name}"`).join(", ") || "none";
   if (idOrName === undefined) {
-    const [only, second] = all;
+    const [only, second] = all.filter(({ archived }) => !archived);
     if (!only || second) throw new InputError(`name the project (--project): this store has ${list}`);
     return only;
   }

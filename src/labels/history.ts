@@ -11,7 +11,7 @@ const perPage = 20;
 export async function taskHistory(store: LabelStore, project: Project, task: string) {
   const row = await store.db
     .selectFrom("task")
-    .select("gold")
+    .select(["gold", "withdrawn"])
     .where("id", "=", task)
     .where("project", "=", project.id)
     .executeTakeFirst();
@@ -31,6 +31,7 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
   const { messages, completions } = await store.taskContent(task);
   return {
     task,
+    withdrawn: row.withdrawn === 1,
     messages,
     completions: completions.map(({ text, model }) => ({ text, model })),
     judgements: judgements.map(toHistoryEntry),
@@ -46,6 +47,7 @@ export async function taskHistory(store: LabelStore, project: Project, task: str
 export async function labelerJudgements(store: LabelStore, project: Project, labeler: string, page: number) {
   const query = selectJudgements(store, project)
     .where("judgement.current", "=", 1)
+    .where("task.withdrawn", "=", 0)
     .where("judgement.labeler", "=", labeler);
   const { total } = await query
     .clearSelect()
@@ -76,6 +78,8 @@ const selectJudgements = (store: LabelStore, { id }: Project) =>
     .selectFrom("judgement")
     .innerJoin("task", "task.id", "judgement.task")
     .innerJoin("user", "user.id", "judgement.labeler")
+    .leftJoin("import", "import.id", "judgement.import")
+    .where((when) => when.or([when("import.id", "is", null), when("import.withdrawn", "=", 0)]))
     .select(["judgement.id", "judgement.task", "judgement.labeler", "user.name", "judgement.answer"])
     .select(["judgement.seconds", "judgement.at", "judgement.repeat", "judgement.current", "task.gold"])
     .where("judgement.project", "=", id);

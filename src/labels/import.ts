@@ -169,11 +169,14 @@ async function insertTasksAndJudgements(
   tasks: readonly ImportTask[],
 ): Promise<number> {
   const newTasks = tasks.filter(({ id }) => id === undefined);
+  const fileId = newId();
+  if (newTasks.length || tasks.some(({ judgements }) => judgements.length))
+    await store.record(tx, actor, { type: "imported", project: project.id, id: fileId, source });
   const newIds = await store.addTasksInTransaction(
     tx,
     actor,
     project,
-    newTasks.map(({ newTask }) => newTask),
+    newTasks.map(({ newTask }) => ({ ...newTask, import: fileId })),
   );
   const idOfNewTask = new Map(newTasks.map((task, i) => [task, newIds[i] as string]));
   const judgements = tasks.flatMap((task) =>
@@ -212,6 +215,7 @@ async function insertTasksAndJudgements(
         seed: 0,
         repeat: false,
         source,
+        import: fileId,
         task,
         order,
         seconds,
@@ -328,13 +332,14 @@ const fingerprint = (messages: readonly Message[], completions: readonly string[
 
 const seedFromFingerprint = (key: string): number => createHash("sha256").update(key).digest().readUInt32BE();
 
-/** Reads the project's tasks, keyed by fingerprint. */
-async function readTasks(store: LabelStore, project: string): Promise<Map<string, ImportTask>> {
+/** Reads the project's tasks without withdrawn ones, which can be imported again, keyed by fingerprint. */
+export async function readTasks(store: LabelStore, project: string): Promise<Map<string, ImportTask>> {
   const tasks = await store.db
     .selectFrom("task")
     .innerJoin("prompt", "prompt.id", "task.prompt")
     .select(["task.id", "prompt.messages"])
     .where("task.project", "=", project)
+    .where("task.withdrawn", "=", 0)
     .execute();
   const completions = await store.db
     .selectFrom("completion")
@@ -348,6 +353,7 @@ async function readTasks(store: LabelStore, project: string): Promise<Map<string
     .innerJoin("user", "user.id", "judgement.labeler")
     .select(["judgement.task", "user.name"])
     .where("judgement.project", "=", project)
+    .where("judgement.current", "=", 1)
     .execute();
   const completionsByTask = groupBy(completions, ({ id }) => id);
   const judgementsByTask = groupBy(judgements, ({ task }) => task);

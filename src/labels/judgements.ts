@@ -21,7 +21,7 @@ export interface Judgement {
   preferences: PairwisePreference[];
 }
 
-/** Reads a project's judgements, oldest first, without those that were revised. */
+/** Reads a project's judgements, oldest first, without revised ones and those of withdrawn tasks. */
 export async function readJudgements(store: LabelStore, project: string): Promise<Judgement[]> {
   const rows = await store.db
     .selectFrom("judgement")
@@ -30,6 +30,7 @@ export async function readJudgements(store: LabelStore, project: string): Promis
     .select(["judgement.seconds", "judgement.at", "judgement.repeat", "judgement.source", "task.gold"])
     .where("judgement.project", "=", project)
     .where("judgement.current", "=", 1)
+    .where("task.withdrawn", "=", 0)
     .orderBy("judgement.at")
     .orderBy("judgement.id")
     .execute();

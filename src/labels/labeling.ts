@@ -26,7 +26,8 @@ const orderSchema = z.array(z.int());
 /**
  * Leases a task to a labeler: one that they hold a lease of already, or a new one.
  * @param exclude tasks to pass over, so that the web app can fetch the next task while one is being judged
- * @returns undefined if no task is left for them @throws RequestError if they lack the skill or the qualification
+ * @returns undefined if no task is left for them
+ * @throws RequestError if they lack the skill or the qualification, or the project is archived
  */
 export async function nextTask(
   store: LabelStore,
@@ -34,6 +35,7 @@ export async function nextTask(
   labeler: User,
   exclude: readonly string[] = [],
 ): Promise<Assignment | undefined> {
+  if (project.archived) throw new RequestError(409, "this project is archived: there is nothing more to do");
   const { skill, leaseMinutes } = project.settings;
   if (skill !== undefined && !labeler.skills.includes(skill))
     throw new RequestError(403, `this project is for labelers with the skill "${skill}"`);
@@ -45,12 +47,14 @@ export async function nextTask(
     const expires = now + leaseMinutes * 60_000;
     const leases = await tx
       .selectFrom("lease")
-      .selectAll()
-      .where("project", "=", project.id)
-      .where("labeler", "=", labeler.id)
-      .where("expires", ">", now)
-      .orderBy("at")
-      .orderBy("id")
+      .innerJoin("task", "task.id", "lease.task")
+      .selectAll("lease")
+      .where("lease.project", "=", project.id)
+      .where("lease.labeler", "=", labeler.id)
+      .where("lease.expires", ">", now)
+      .where("task.withdrawn", "=", 0)
+      .orderBy("lease.at")
+      .orderBy("lease.id")
       .execute();
     const current = leases.find(({ task }) => !exclude.includes(task));
     if (!current) return createLease(store, tx, project, labeler, leases, expires);
@@ -268,7 +272,7 @@ export async function adjudicate(
   );
 }
 
-/** Counts the tasks of a project (without gold), the complete ones, and the user's own judgements (`mine`). */
+/** Counts the tasks of a project (without gold and withdrawn ones), the complete ones, and the user's own judgements (`mine`). */
 export async function projectProgress(
   store: LabelStore,
   project: string,
@@ -279,6 +283,7 @@ export async function projectProgress(
     .select(({ fn }) => [fn.countAll<number>().as("tasks"), fn.sum<number>("complete").as("complete")])
     .where("project", "=", project)
     .where("gold", "is", null)
+    .where("withdrawn", "=", 0)
     .executeTakeFirstOrThrow();
   const { mine } = await store.db
     .selectFrom("judgement")

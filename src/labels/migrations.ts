@@ -190,6 +190,29 @@ const memberRoles: Migration = {
   },
 };
 
+const imports: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("import")
+      .addColumn("id", "text", (column) => column.primaryKey())
+      .addColumn("project", "text", (column) => column.notNull())
+      .addColumn("source", "text", (column) => column.notNull())
+      .addColumn("at", "bigint", (column) => column.notNull())
+      .addColumn("withdrawn", "bigint", (column) => column.notNull())
+      .execute();
+    for (const [table, column] of [
+      ["project", "archived"],
+      ["task", "withdrawn"],
+    ] as const)
+      await db.schema
+        .alterTable(table)
+        .addColumn(column, "bigint", (definition) => definition.notNull().defaultTo(0))
+        .execute();
+    for (const table of ["task", "judgement"])
+      await db.schema.alterTable(table).addColumn("import", "text").execute();
+  },
+};
+
 /** Applied in the order of their names. Released migrations are never changed. */
 export const migrations: Record<string, Migration> = {
   "001_first": first,
@@ -197,4 +220,5 @@ export const migrations: Record<string, Migration> = {
   "003_resets": resets,
   "004_versions": versions,
   "005_member_roles": memberRoles,
+  "006_imports": imports,
 };

@@ -63,6 +63,7 @@ export async function projectQuality(store: LabelStore, project: Project) {
     (preferences) => majoritySign(preferences) !== 0,
   ).length;
   const spent = paid.length * price;
+  const perComparison = usable ? paid.length / usable : await expectedJudgements(store, project);
   return {
     judgements: all.length,
     alpha,
@@ -79,17 +80,31 @@ export async function projectQuality(store: LabelStore, project: Project) {
     usable,
     currency,
     ...(usable > 0 && { costPerUsable: spent / usable }),
-    ...(usable > 0 && {
+    ...(kind !== "demonstration" && {
       forecast: {
         target,
-        cost: (spent / usable) * target,
-        judgements: Math.ceil((paid.length / usable) * target),
+        cost: perComparison * target * price,
+        judgements: Math.ceil(perComparison * target),
       },
     }),
     skipped: [...groupBy(all, ({ answer }) => answer.skip ?? "")]
       .filter(([reason]) => reason !== "")
       .map(([reason, judgements]) => ({ reason, count: judgements.length })),
   };
+}
+
+/** Judgements of a usable comparison if labelers agree about all of them. A judgement of more completions has more pairs. */
+async function expectedJudgements(store: LabelStore, { id, settings }: Project): Promise<number> {
+  const tasks = await store.db
+    .selectFrom("completion")
+    .innerJoin("task", "task.prompt", "completion.prompt")
+    .select(({ fn }) => fn.countAll<number>().as("completions"))
+    .where("task.project", "=", id)
+    .where("task.withdrawn", "=", 0)
+    .groupBy("task.id")
+    .execute();
+  const pairs = tasks.map(({ completions }) => (Number(completions) * (Number(completions) - 1)) / 2);
+  return settings.overlap / Math.max(1, pairs.length ? mean(pairs) : 1);
 }
 
 /** A labeler's preference between the two completions of a pair. */

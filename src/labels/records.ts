@@ -20,6 +20,8 @@ export interface Project {
   /** Version of the newest guidelines; 0 if there are none. */
   guidelines: number;
   at: number;
+  /** Takes no more tasks, and gives none to labelers. */
+  archived: boolean;
 }
 
 export interface Guidelines {
@@ -52,4 +54,6 @@ export interface NewTask {
   gold?: { ranks?: number[]; preference?: number } | undefined;
   skill?: string;
   source?: string;
+  /** Import that adds it. */
+  import?: string;
 }

@@ -293,7 +293,10 @@ export class LabelStore {
     return { passed, correct, total };
   }
 
-  /** Appends tasks to a project. @returns their ids @throws InputError for a prompt or number of completions that does not fit */
+  /**
+   * Appends tasks to a project. @returns their ids
+   * @throws InputError for a prompt or number of completions that does not fit, or an archived project
+   */
   addTasks(actor: string | null, project: Project, tasks: readonly NewTask[]): Promise<string[]> {
     return this.write((tx) => this.addTasksInTransaction(tx, actor, project, tasks));
   }
@@ -304,6 +307,8 @@ export class LabelStore {
     project: Project,
     tasks: readonly NewTask[],
   ): Promise<string[]> {
+    if (project.archived)
+      throw new RequestError(409, `"${project.name}" is archived: reopen it to add tasks (Set up, Settings)`);
     const { kind, overlap } = project.settings;
     const [least, most] = { ranking: [2, 9], pairwise: [2, 2], rating: [1, 9], demonstration: [0, 1] }[
       kind
@@ -374,8 +379,9 @@ const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User 
   active: active === 1,
 });
 
-const toProject = ({ settings, ...row }: Schema["project"]): Project => ({
+const toProject = ({ settings, archived, ...row }: Schema["project"]): Project => ({
   ...row,
+  archived: archived === 1,
   settings: projectSettingsSchema.parse(JSON.parse(settings)),
 });
 

@@ -18,7 +18,7 @@ interface EventTable {
 }
 
 /** Version of the event schema that this program writes, and the newest that it reads. */
-export const logVersion = 3;
+export const logVersion = 4;
 
 interface ProjectionTables {
   user: {
@@ -30,7 +30,25 @@ interface ProjectionTables {
     active: number;
     since: number;
   };
-  project: { id: string; name: string; settings: string; guidelines: number; at: number };
+  project: {
+    id: string;
+    name: string;
+    settings: string;
+    guidelines: number;
+    at: number;
+    /** 1 if it is archived: it takes no more tasks, and gives none to labelers. */
+    archived: number;
+  };
+  /** Imported files. */
+  import: {
+    id: string;
+    project: string;
+    /** The file's name. */
+    source: string;
+    at: number;
+    /** 1 if it is withdrawn: its tasks and judgements count nowhere. */
+    withdrawn: number;
+  };
   /** `role` is null where the account's role counts: members that joined before version 3. See `LabelStore.roleIn`. */
   member: { project: string; user: string; role: string | null };
   guidelines: { project: string; version: number; text: string; questions: string; at: number };
@@ -67,6 +85,10 @@ interface ProjectionTables {
     done: number;
     /** 1 if it has as many as it needs. Gold tasks are never complete. */
     complete: number;
+    /** 1 if it is withdrawn: it is neither assigned nor counted nor exported. */
+    withdrawn: number;
+    /** Import that added it; null for one from before version 4, or from no file. */
+    import: string | null;
   };
   judgement: {
     id: string;
@@ -85,10 +107,12 @@ interface ProjectionTables {
     repeat: number;
     /** Id of the judgement that this one replaces. */
     revises: string | null;
-    /** 0 if it was revised, 1 otherwise. */
+    /** 0 if it was revised, or if its import is withdrawn; 1 otherwise. */
     current: number;
     /** Name of the file that it was imported from; null if it was made in the web app. */
     source: string | null;
+    /** Import that it is from; null for one from before version 4, or made in the web app. */
+    import: string | null;
   };
   adjudication: { task: string; project: string; user: string; answer: string; at: number };
 }
@@ -122,6 +146,7 @@ export interface Schema extends ProjectionTables, OperationalTables {
 export const projectionKeys = {
   user: ["id"],
   project: ["id"],
+  import: ["id"],
   member: ["project", "user"],
   guidelines: ["project", "version"],
   qualification: ["project", "user", "version"],

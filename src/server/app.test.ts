@@ -318,6 +318,12 @@ describe("labelling over HTTP", () => {
     expect((await readBy(owner)).questions).toEqual([
       { question: "Fair?", options: ["no", "yes"], correct: 1 },
     ]);
+    // Before the first judgement: two of each pair at 0.5, if all agree.
+    expect((await owner("GET", `/api/projects/${project}/quality`)).body.forecast).toEqual({
+      target: 33_000,
+      cost: 33_000,
+      judgements: 66_000,
+    });
     for (let round = 0; round < 7; round++)
       for (const { request } of people) {
         const { assignment } = (await request("POST", `/api/projects/${project}/next`)).body;

@@ -96,7 +96,7 @@ function addRoute<K extends keyof Routes>(
     method,
     url,
     schema: { ...parts, response: { 200: response, "4xx": errorSchema } },
-    ...(url.endsWith("/import") && { bodyLimit: bodyLimits.import }),
+    ...(/\/import(\/preview)?$/.test(url) && { bodyLimit: bodyLimits.import }),
     // Slows down attempts to guess a password or token.
     ...(takesSecret && {
       config: { rateLimit: { max: 20, timeWindow: "1 minute", keyGenerator: clientAddress } },

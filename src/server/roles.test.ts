@@ -104,6 +104,11 @@ const resetToken = async () => {
   const { id } = await addUser();
   return (await createPasswordReset(store, id, id)).token;
 };
+const addImport = async (project: string) => {
+  const id = newId();
+  await store.write((tx) => store.record(tx, null, { type: "imported", project, id, source: "a.jsonl" }));
+  return id;
+};
 const judged = { answer: { preference: 2 }, seconds: 1 };
 
 /** Who may call each route, and a valid request. A route without a line here fails the first test. */
@@ -141,6 +146,15 @@ const table: Record<
     owners,
     async () => ({ body: { name: "a.jsonl", text: `{"prompt":"p","completions":["a","b"]}` } }),
   ],
+  "POST /api/projects/:project/import/preview": [
+    owners,
+    async () => ({ body: { name: "a.jsonl", text: `{"prompt":"p","completions":["a","b"]}` } }),
+  ],
+  "GET /api/projects/:project/imports": [owners],
+  "PATCH /api/projects/:project/imports/:import": [
+    owners,
+    async (project) => ({ params: { import: await addImport(project) }, body: { withdrawn: true } }),
+  ],
   "POST /api/projects/:project/invitations": [owners, async () => ({ body: { role: "owner" } })],
   "GET /api/projects/:project/invitations": [owners],
   "DELETE /api/projects/:project/invitations/:invitation": [
@@ -167,6 +181,7 @@ const table: Record<
   "GET /api/projects/:project/labelers": [reviewers],
   "GET /api/projects/:project/labelers/:labeler/judgements/:page": [reviewers],
   "GET /api/projects/:project/tasks/:task": [reviewers],
+  "PATCH /api/projects/:project/tasks/:task": [owners, async () => ({ body: { withdrawn: true } })],
   "GET /api/projects/:project/disputes": [reviewers],
   "POST /api/projects/:project/adjudications": [
     reviewers,

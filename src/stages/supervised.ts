@@ -1,5 +1,7 @@
 import { countTokens, type Row } from "../batch/pack.ts";
 import { DivergedError } from "../data/errors.ts";
+import type { DataReport } from "../data/readers.ts";
+import type { Columns } from "../data/tables.ts";
 import type { AdamW } from "../nn/adamw.ts";
 import { type Schedule, scheduleFactor } from "../nn/schedule.ts";
 import type { Metrics } from "../run/events.ts";
@@ -58,6 +60,32 @@ export function supervisedStep(
     epoch: (step + 1) / perEpoch,
     num_tokens: tokens,
     tokens_per_second: tokens / ((performance.now() - began) / 1000),
+  };
+}
+
+/**
+ * Reads a file of records, or takes records as they are.
+ * @returns also warnings of rows that were dropped and columns that are not used
+ */
+export async function readRecords<T>(
+  data: string | readonly T[],
+  read: (path: string, columns?: Columns) => Promise<{ records: T[]; report: DataReport }>,
+  columns: Columns | undefined,
+): Promise<{ records: readonly T[]; warnings: Warning[] }> {
+  if (typeof data !== "string") return { records: data, warnings: [] };
+  const { records, report } = await read(data, columns);
+  const { file, rows, unused } = report;
+  const dropped = Object.entries(report.dropped).map(([reason, count]) => `${count} ${reason}`);
+  return {
+    records,
+    warnings: [
+      ...(dropped.length
+        ? [{ code: "dropped-rows", message: `${file}: of ${rows} rows were dropped: ${dropped.join(", ")}` }]
+        : []),
+      ...(unused.length
+        ? [{ code: "unused-columns", message: `${file}: columns that are not used: ${unused.join(", ")}` }]
+        : []),
+    ],
   };
 }
 

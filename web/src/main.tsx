@@ -69,8 +69,8 @@ function App() {
           <NewProject />
         </Route>
         <Route path="/projects/:id">{({ id }) => <Qualification id={id} />}</Route>
-        <Route path="/projects/:id/settings">
-          {({ id }) => user && <ProjectSettings key={id} id={id} me={user.id} />}
+        <Route path="/projects/:id/settings/:tab?">
+          {({ id, tab }) => user && <ProjectSettings key={id} id={id} me={user.id} tab={tab} />}
         </Route>
         <Route path="/projects/:id/label">{({ id }) => <LabelPage id={id} />}</Route>
         <Route path="/projects/:id/quality">{({ id }) => <QualityPage id={id} />}</Route>

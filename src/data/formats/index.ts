@@ -10,6 +10,7 @@ import { promptAndCompletions, rankings, revisions } from "./plumbline.ts";
 import { implicitPreference, preference, ratedPreferences } from "./preference.ts";
 import { shareGpt } from "./sharegpt.ts";
 import { shp } from "./shp.ts";
+import { answersSideBySide, judgedSideBySide } from "./side-by-side.ts";
 import { messages, plainText, promptCompletion, promptOnly, unpaired } from "./trl.ts";
 import { ultraFeedback } from "./ultrafeedback.ts";
 
@@ -27,6 +28,8 @@ export const formats: readonly Format[] = [
   preference,
   hh,
   implicitPreference,
+  judgedSideBySide,
+  answersSideBySide,
   promptAndCompletions,
   unpaired,
   promptCompletion,

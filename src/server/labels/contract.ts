@@ -27,6 +27,8 @@ export const projectSchema = z.object({
   name: z.string(),
   settings: projectSettingsSchema,
   guidelines: z.number(),
+  /** Takes no more tasks, and gives none to labelers. */
+  archived: z.boolean(),
   /** The signed-in user's role in the project. */
   role: z.enum(roles),
   /** Number of tasks (without gold), and of those that have all their judgements. */
@@ -132,7 +134,7 @@ export const qualitySchema = z.object({
   usable: z.number(),
   costPerUsable: z.number().optional(),
   currency: z.string(),
-  /** Cost of the project's `target` of usable comparisons at the current rate. */
+  /** Cost of the project's `target` of usable comparisons at the current rate; before the first judgement, if all agree. */
   forecast: z.object({ target: z.number(), cost: z.number(), judgements: z.number() }).optional(),
   skipped: z.array(z.object({ reason: z.string(), count: z.number() })),
 });
@@ -163,6 +165,54 @@ const importReportSchema = z.object({
   kept: z.number(),
   judgements: z.number(),
   dropped: z.record(z.string(), z.number()),
+});
+
+/** A file to import, of any format that `plumbline data check` detects. */
+const importSchema = z.object({
+  name: z.string().max(300),
+  /** JSON lines, JSON or CSV. */
+  text: z.string().optional(),
+  /** Parquet. */
+  base64: z.string().optional(),
+  /** The file's columns by plumbline's names for them. */
+  columns: z.record(z.string(), z.string()).optional(),
+  /** How its preferences are imported. Default: they are left out. */
+  use: z.enum(["gold", "judgements"]).optional(),
+});
+
+/** What an import would do. `problem` is there in place of the rest if it would be refused. */
+const importPreviewSchema = z.object({
+  columns: z.array(z.object({ name: z.string(), example: z.string() })),
+  /** The columns that are read under plumbline's names. */
+  mapping: z.record(z.string(), z.string()),
+  problem: z.string().optional(),
+  report: importReportSchema.optional(),
+  /** Columns that are not read. */
+  unused: z.array(z.string()).optional(),
+  /** Records that say which answer is better, or how good they are. */
+  preferences: z.number().optional(),
+  /** The first tasks. */
+  samples: z
+    .array(
+      z.object({
+        messages: z.array(messageSchema),
+        completions: z.array(z.string()),
+        known: answerSchema.optional(),
+        judgements: z.array(z.object({ labeler: z.string(), answer: answerSchema })),
+      }),
+    )
+    .optional(),
+});
+
+const importedFileSchema = z.object({
+  id,
+  source: z.string(),
+  at: z.number(),
+  withdrawn: z.boolean(),
+  /** Number of tasks that it added, of judgements that it brought, and of those that people have made of its tasks. */
+  tasks: z.number(),
+  judgements: z.number(),
+  judged: z.number(),
 });
 
 const projectParams = z.object({ project: id });
@@ -218,7 +268,11 @@ export const routes = {
   "GET /api/projects/:project": { params: projectParams, response: projectSchema },
   "PATCH /api/projects/:project": {
     params: projectParams,
-    body: z.object({ settings: projectSettingsSchema }),
+    body: z.object({
+      name: name.optional(),
+      archived: z.boolean().optional(),
+      settings: projectSettingsSchema.optional(),
+    }),
     response: projectSchema,
   },
   /** The newest guidelines. Only owners get the correct answers, to edit them. */
@@ -243,17 +297,23 @@ export const routes = {
     body: z.object({ answers: z.array(z.int()) }),
     response: z.object({ passed: z.boolean(), correct: z.number(), total: z.number() }),
   },
-  /** Imports a file of any format that `plumbline data check` detects: JSONL, JSON or CSV as text, Parquet as base64. */
   "POST /api/projects/:project/import": {
     params: projectParams,
-    body: z.object({
-      name: z.string().max(300),
-      text: z.string().optional(),
-      base64: z.string().optional(),
-      /** How its preferences are imported. Default: they are left out. */
-      use: z.enum(["gold", "judgements"]).optional(),
-    }),
+    body: importSchema,
     response: importReportSchema,
+  },
+  /** Reads a file as an import would, and stores nothing. */
+  "POST /api/projects/:project/import/preview": {
+    params: projectParams,
+    body: importSchema,
+    response: importPreviewSchema,
+  },
+  "GET /api/projects/:project/imports": { params: projectParams, response: z.array(importedFileSchema) },
+  /** Withdraws what an import added, tasks and judgements, or restores it. */
+  "PATCH /api/projects/:project/imports/:import": {
+    params: projectParams.extend({ import: id }),
+    body: z.object({ withdrawn: z.boolean() }),
+    response: z.object({}),
   },
   "POST /api/projects/:project/invitations": {
     params: projectParams,
@@ -333,10 +393,17 @@ export const routes = {
   "GET /api/projects/:project/tasks/:task": {
     params: projectParams.extend({ task: id }),
     response: judgedTaskSchema.extend({
+      withdrawn: z.boolean(),
       judgements: z.array(reviewedJudgementSchema),
       known: answerSchema.optional(),
       decision: z.object({ name: z.string(), answer: answerSchema, at: z.number() }).optional(),
     }),
+  },
+  /** Withdraws a task, or restores it. */
+  "PATCH /api/projects/:project/tasks/:task": {
+    params: projectParams.extend({ task: id }),
+    body: z.object({ withdrawn: z.boolean() }),
+    response: z.object({}),
   },
   /** Tasks that labelers disagree about and no reviewer has decided. */
   "GET /api/projects/:project/disputes": { params: projectParams, response: z.array(judgedTaskSchema) },

@@ -19,6 +19,7 @@ import {
 import type { Role } from "../../labels/events.ts";
 import { labelerJudgements, taskHistory } from "../../labels/history.ts";
 import { importTasks } from "../../labels/import.ts";
+import { listImports, setImportWithdrawn, setTaskWithdrawn } from "../../labels/imports.ts";
 import {
   adjudicate,
   lastJudgement,
@@ -29,6 +30,8 @@ import {
   submitJudgement,
 } from "../../labels/labeling.ts";
 import { changeMember, listMembers, removeMember } from "../../labels/members.ts";
+import { previewImport } from "../../labels/preview.ts";
+import { renameProject, setArchived } from "../../labels/projects.ts";
 import type { Project, User } from "../../labels/records.ts";
 import { type LabelStore, RequestError } from "../../labels/store.ts";
 import { type Handlers, type RequestContext, sessionCookie } from "./context.ts";
@@ -122,8 +125,13 @@ export const handlers: Handlers = {
   ],
   "PATCH /api/projects/:project": [
     "owner",
-    async ({ store, user, role, params, body }) =>
-      toProjectReply(store, await store.changeProject(user.id, params.project, body.settings), user, role),
+    async ({ store, user, role, params, body: { name, archived, settings } }) => {
+      const id = params.project;
+      if (settings) await store.changeProject(user.id, id, settings);
+      if (name !== undefined) await renameProject(store, user.id, id, name);
+      if (archived !== undefined) await setArchived(store, user.id, id, archived);
+      return toProjectReply(store, await store.project(id), user, role);
+    },
   ],
   "GET /api/projects/:project/guidelines": [
     "labeler",
@@ -156,13 +164,26 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/import": [
     "owner",
     async ({ store, user, params, body }) => {
-      const { name, text, base64, use } = body;
+      const { name, columns, use } = body;
       const project = await store.project(params.project);
-      if ((text === undefined) === (base64 === undefined))
-        throw new InputError("text, base64: give exactly one of the two");
-      const bytes = text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
-      const rows = await parseRows(name, bytes);
+      const rows = await parseRows(name, fileBytes(body), columns);
       return importTasks(store, user.id, project, readDrafts(name, rows), use);
+    },
+  ],
+  "POST /api/projects/:project/import/preview": [
+    "owner",
+    async ({ store, params, body }) => {
+      const { name, columns, use } = body;
+      const project = await store.project(params.project);
+      return previewImport(store, project, { name, bytes: fileBytes(body), columns, use });
+    },
+  ],
+  "GET /api/projects/:project/imports": ["owner", ({ store, params }) => listImports(store, params.project)],
+  "PATCH /api/projects/:project/imports/:import": [
+    "owner",
+    async ({ store, user, params, body }) => {
+      await setImportWithdrawn(store, user.id, params.project, params.import, body.withdrawn);
+      return {};
     },
   ],
   "POST /api/projects/:project/invitations": [
@@ -254,6 +275,13 @@ export const handlers: Handlers = {
     "reviewer",
     async ({ store, params }) => taskHistory(store, await store.project(params.project), params.task),
   ],
+  "PATCH /api/projects/:project/tasks/:task": [
+    "owner",
+    async ({ store, user, params, body }) => {
+      await setTaskWithdrawn(store, user.id, params.project, params.task, body.withdrawn);
+      return {};
+    },
+  ],
   "GET /api/projects/:project/disputes": [
     "reviewer",
     async ({ store, statistics: aside, params }) =>
@@ -267,6 +295,13 @@ export const handlers: Handlers = {
     },
   ],
 };
+
+/** Decodes the contents of a file to import. */
+function fileBytes({ text, base64 }: { text?: string | undefined; base64?: string | undefined }): Buffer {
+  if ((text === undefined) === (base64 === undefined))
+    throw new InputError("text, base64: give exactly one of the two");
+  return text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
+}
 
 /** Keeps owners from locking themselves out. */
 function refuseSelf(user: User, changed: string): void {

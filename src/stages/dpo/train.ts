@@ -11,9 +11,10 @@ import { accumulate, type Loss } from "../../nn/accumulate.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
+import type { Warning } from "../../run/warnings.ts";
 import { tensor } from "../../tensor/index.ts";
 import { Stage, type StageOptions, splitOptions } from "../stage.ts";
-import { completionsTooLong, countSteps, supervisedStep } from "../supervised.ts";
+import { completionsTooLong, countSteps, readRecords, supervisedStep } from "../supervised.ts";
 import { addReference, completionsOf, type Reference, referenceLogprob } from "./completions.ts";
 import { type DpoConfig, type DpoSettings, dpoConfig } from "./config.ts";
 import { ktoLoss, pairLoss } from "./loss.ts";
@@ -48,11 +49,11 @@ async function* train({ model: from, data, ...rest }: DpoOptions): AsyncGenerato
   const stage = await Stage.open("dpo", from, options, config, { step: 0, metrics: {} });
   try {
     const maxLength = Math.min(config.maxLength, stage.base.dimensions.context);
-    const { learned, unseen, tooLong } = await readGroups(stage, data, maxLength, config);
+    const { learned, unseen, warnings } = await readGroups(stage, data, maxLength, config);
     const perEpoch = Math.ceil(learned.length / config.batchSize);
     const total = countSteps(perEpoch, config);
     stage.openRun({ total, data: { data }, parents: [from] });
-    yield* stage.start(completionsTooLong(tooLong, maxLength));
+    yield* stage.start(warnings);
 
     const isReferred = config.loss !== "simpo" && config.loss !== "orpo";
     const reference: Reference | undefined = isReferred ? new Map() : undefined;
@@ -93,17 +94,16 @@ async function* train({ model: from, data, ...rest }: DpoOptions): AsyncGenerato
   }
 }
 
-/** Reads the data and groups it by prompt. @returns groups to learn from and held-out groups, and how many completions were too long */
+/** Reads the data and groups it by prompt. @returns groups to learn from and held-out groups, and warnings of what was left out */
 async function readGroups(
   { base: model, columns }: Stage,
   data: DpoOptions["data"],
   maxLength: number,
   config: DpoConfig,
-): Promise<{ learned: Group[]; unseen: Group[]; tooLong: number }> {
+): Promise<{ learned: Group[]; unseen: Group[]; warnings: Warning[] }> {
   const kto = config.loss === "kto";
   const read = kto ? readUnpaired : readComparisons;
-  const all: readonly (Comparison | Unpaired)[] =
-    typeof data === "string" ? (await read(data, columns)).records : data;
+  const { records: all, warnings } = await readRecords<Comparison | Unpaired>(data, read, columns);
   const records = kto ? all.flatMap((record) => ("ranks" in record ? unpair(record) : record)) : all;
   const group = (records: readonly (Comparison | Unpaired)[]): { groups: Group[]; tooLong: number } =>
     kto
@@ -116,7 +116,11 @@ async function readGroups(
     throw new InputError(
       `dpo: nothing is left of ${records.length} records: all are ties or longer than ${maxLength} tokens`,
     );
-  return { learned, unseen: group(heldOut).groups, tooLong };
+  return {
+    learned,
+    unseen: group(heldOut).groups,
+    warnings: [...warnings, ...completionsTooLong(tooLong, maxLength)],
+  };
 }
 
 /** All rows of a group whose log-probability under the reference is needed. */

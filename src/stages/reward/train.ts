@@ -16,7 +16,7 @@ import { type Training, training } from "../../run/training.ts";
 import { fewComparisons } from "../../run/warnings.ts";
 import { encodeAnswer } from "../../text/chat.ts";
 import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
-import { completionsTooLong, countSteps, supervisedStep } from "../supervised.ts";
+import { completionsTooLong, countSteps, readRecords, supervisedStep } from "../supervised.ts";
 import { type RewardConfig, type RewardSettings, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
 import { rankingLoss } from "./loss.ts";
@@ -51,8 +51,7 @@ export const reward = (options: RewardOptions): Training<RewardResult> => traini
 async function* train({ model: from, data, ...rest }: RewardOptions): AsyncGenerator<Event, RewardResult> {
   const { options, settings } = splitOptions(rest);
   const config = parseConfig(rewardConfig, settings, "reward");
-  const records =
-    typeof data === "string" ? (await readComparisons(data, options.columns)).records : [...data];
+  const { records, warnings } = await readRecords(data, readComparisons, options.columns);
   if (!records.length) throw new InputError("reward: there are no comparisons");
   const state: RewardState = { step: 0, metrics: {}, report: undefined };
   const stage = await Stage.open("reward", from, options, config, state);
@@ -78,7 +77,7 @@ async function* train({ model: from, data, ...rest }: RewardOptions): AsyncGener
         probeHead(model, groups, config.microBatchTokens),
       );
     const pairs = groups.reduce((sum, { pairs }) => sum + pairs.length, 0);
-    yield* stage.start([...fewComparisons(pairs), ...completionsTooLong(tooLong, maxLength)]);
+    yield* stage.start([...warnings, ...fewComparisons(pairs), ...completionsTooLong(tooLong, maxLength)]);
 
     const step = () => {
       const batch = batchAt(groups, stage.state.step, perEpoch, config);

@@ -12,7 +12,7 @@ import { type Training, training } from "../../run/training.ts";
 import type { Warning } from "../../run/warnings.ts";
 import { encodeDemonstration } from "../../text/chat.ts";
 import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
-import { countSteps, supervisedStep } from "../supervised.ts";
+import { countSteps, readRecords, supervisedStep } from "../supervised.ts";
 import { type SftConfig, type SftSettings, sftConfig } from "./config.ts";
 import { sftLoss } from "./loss.ts";
 
@@ -43,8 +43,7 @@ export const sft = (options: SftOptions): Training<SftResult> => training(train(
 async function* train({ model: from, data, ...rest }: SftOptions): AsyncGenerator<Event, SftResult> {
   const { options, settings } = splitOptions(rest);
   const config = parseConfig(sftConfig, settings, "sft");
-  const records =
-    typeof data === "string" ? (await readDemonstrations(data, options.columns)).records : [...data];
+  const { records, warnings } = await readRecords(data, readDemonstrations, options.columns);
   if (!records.length) throw new InputError("sft: there are no demonstrations");
   const state: SftState = { step: 0, bestLoss: Infinity, metrics: {} };
   const stage = await Stage.open("sft", from, options, config, state);
@@ -62,7 +61,7 @@ async function* train({ model: from, data, ...rest }: SftOptions): AsyncGenerato
     stage.openRun({ total, data: { data }, parents: [from] });
     const policy = stage.learner((share) => stage.base.clone({ share }));
     const optimizer = stage.optimizer("policy", policy, { weightDecay: config.weightDecay });
-    yield* stage.start(tooLong([examples, unseen], limit));
+    yield* stage.start([...warnings, ...tooLong([examples, unseen], limit)]);
 
     const step = () => {
       const batch = batchAt(examples.rows, stage.state.step, perEpoch, config);

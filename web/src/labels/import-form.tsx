@@ -1,17 +1,165 @@
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { call } from "../ui/api.ts";
+import { call, type ImportPreview, type Settings } from "../ui/api.ts";
 import { ErrorMessage, Select } from "../ui/page.tsx";
+import { ImportColumns } from "./import-columns.tsx";
+import { ImportSamples } from "./import-samples.tsx";
 
-/** How a file's preferences are imported. */
-const preferenceUses = [
-  ["", "left out: labelers judge the tasks here"],
-  ["gold", "imported as known answers, to measure labelers by"],
-  ["judgements", "imported as judgements of the file's labelers"],
-] as const;
+type PreferenceUse = "" | "gold" | "judgements";
 
-/** Encodes a file for the request: as text, or Parquet as base64. */
-async function toRequestBody(file: File): Promise<{ text: string } | { base64: string }> {
+/** What a file can be for. @param kind of the project's tasks */
+const purposes = (kind: Settings["kind"]): readonly (readonly [PreferenceUse, string])[] =>
+  kind === "demonstration"
+    ? [
+        ["", "prompts to answer; an answer in the file is what labelers begin from"],
+        ["judgements", "answers that were written elsewhere"],
+      ]
+    : [
+        ["", "tasks to judge; what the file prefers is left out"],
+        ["gold", "tasks with a known answer, to measure labelers by"],
+        ["judgements", "judgements that were made elsewhere"],
+      ];
+
+/** A file to import. */
+interface Chosen {
+  file: File;
+  /** Number of the choice: a file may be chosen again after it was changed. */
+  choice: number;
+}
+
+/** Imports a file in steps: what it is for, the file, its columns, a preview of tasks, and a button. */
+export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["kind"]; onDone: () => void }) {
+  const [use, setUse] = useState<PreferenceUse>("");
+  const [chosen, setChosen] = useState<Chosen>();
+  const [columns, setColumns] = useState<Record<string, string>>();
+  const request = async ({ file }: Chosen) => ({
+    params: { project: id },
+    body: {
+      name: file.name,
+      ...(await toContents(file)),
+      ...(use && { use }),
+      ...(columns && { columns }),
+    },
+  });
+  const preview = useQuery({
+    queryKey: ["import", id, chosen?.choice, use, columns],
+    queryFn: async () => call("POST /api/projects/:project/import/preview", await request(chosen as Chosen)),
+    enabled: chosen !== undefined,
+    gcTime: 0,
+    // What was shown stays until the next is there: otherwise the page would jump.
+    placeholderData: (previous) => previous,
+  });
+  const add = useMutation({
+    mutationFn: async (chosen: Chosen) => {
+      const { params, body } = await request(chosen);
+      const mapping = preview.data?.mapping;
+      const guessed = mapping && Object.keys(mapping).length > 0 && { columns: mapping };
+      return call("POST /api/projects/:project/import", { params, body: { ...body, ...guessed } });
+    },
+    onSuccess: () => {
+      setChosen(undefined);
+      setColumns(undefined);
+      onDone();
+    },
+  });
+  const choose = (file: File | undefined) => {
+    if (!file) return;
+    add.reset();
+    setColumns(undefined);
+    setChosen({ file, choice: (chosen?.choice ?? 0) + 1 });
+  };
+  return (
+    <div className="import">
+      <div className="narrow">
+        <Select label="The file is for" value={use} options={purposes(kind)} onChange={setUse} />
+        <label>
+          File
+          <input
+            type="file"
+            accept=".jsonl,.json,.csv,.parquet"
+            onChange={({ target }) => {
+              choose(target.files?.[0]);
+              // The same file can be chosen again.
+              target.value = "";
+            }}
+          />
+          <small>
+            JSON lines, JSON, CSV or Parquet: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback,
+            Label Studio, Argilla, or a table with a prompt and its answers. Nothing is imported yet.
+          </small>
+        </label>
+      </div>
+      <ErrorMessage error={chosen ? preview.error : null} />
+      {chosen && preview.isFetching && <p role="status">Reading {chosen.file.name} …</p>}
+      {chosen && preview.data && (
+        <section aria-label="Preview" className="preview">
+          <h3 dir="auto">{chosen.file.name}</h3>
+          <PreviewCounts preview={preview.data} use={use} />
+          <ImportColumns preview={preview.data} onChange={setColumns} />
+          <ImportSamples samples={preview.data.samples ?? []} />
+          <ErrorMessage error={add.error} />
+          <p className="actions">
+            <button
+              type="button"
+              disabled={add.isPending || preview.isFetching || !canImport(preview.data)}
+              onClick={() => add.mutate(chosen)}
+            >
+              {add.isPending ? "Importing …" : "Import"}
+            </button>
+            <button type="button" className="quiet" onClick={() => setChosen(undefined)}>
+              Cancel
+            </button>
+          </p>
+        </section>
+      )}
+      <p role="status">{add.data && `Imported: ${describe(add.data)}.`}</p>
+    </div>
+  );
+}
+
+type ImportReport = NonNullable<ImportPreview["report"]>;
+
+const canImport = ({ report }: ImportPreview): boolean =>
+  report !== undefined && report.kept + report.judgements > 0;
+
+const counted = (count: number, noun: string): string =>
+  `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
+
+const describe = ({ kept, judgements }: ImportReport): string =>
+  [counted(kept, "task"), ...(judgements ? [counted(judgements, "judgement")] : [])].join(", ");
+
+/** Says what would be imported, what would not, and why. */
+function PreviewCounts({
+  preview: { report, problem, unused = [], preferences },
+  use,
+}: {
+  preview: ImportPreview;
+  use: PreferenceUse;
+}) {
+  if (problem !== undefined) return <ErrorMessage error={new Error(problem)} />;
+  if (!report) return null;
+  return (
+    <>
+      <p>
+        {report.format}, {counted(report.rows, "row")}: {describe(report)} to import.
+      </p>
+      <ul>
+        {Object.entries(report.dropped).map(([reason, count]) => (
+          <li key={reason}>
+            {count.toLocaleString()} dropped: {reason}
+          </li>
+        ))}
+        {unused.length > 0 && <li>Columns not used: {unused.join(", ")}</li>}
+        {use === "" && Boolean(preferences) && (
+          <li>{counted(preferences ?? 0, "row")} with a preference or rating, which is left out</li>
+        )}
+      </ul>
+    </>
+  );
+}
+
+/** Reads a file for the request: as text, or Parquet as base64. */
+async function toContents(file: File): Promise<{ text: string } | { base64: string }> {
   if (!/\.parquet$/i.test(file.name)) return { text: await file.text() };
   const url = await new Promise<string>((resolve, reject) => {
     const reader = new FileReader();
@@ -20,57 +168,4 @@ async function toRequestBody(file: File): Promise<{ text: string } | { base64: s
     reader.readAsDataURL(file);
   });
   return { base64: url.slice(url.indexOf(",") + 1) };
-}
-
-/** Imports tasks, and preferences between their completions, from a file. */
-export function ImportForm({ id, onDone }: { id: string; onDone: () => void }) {
-  const [use, setUse] = useState<(typeof preferenceUses)[number][0]>("");
-  const add = useMutation({
-    mutationFn: async (file: File) =>
-      call("POST /api/projects/:project/import", {
-        params: { project: id },
-        body: { name: file.name, ...(await toRequestBody(file)), ...(use && { use }) },
-      }),
-    onSuccess: onDone,
-  });
-  return (
-    <div className="narrow">
-      <label>
-        Import a file
-        <input
-          type="file"
-          accept=".jsonl,.json,.csv,.parquet"
-          onChange={({ target }) => {
-            const [file] = target.files ?? [];
-            if (file) add.mutate(file);
-            target.value = "";
-          }}
-        />
-        <small>
-          JSON lines, JSON, CSV or Parquet: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label
-          Studio, Argilla, or prompts with completions.
-        </small>
-      </label>
-      <Select label="Preferences in the file are" value={use} options={preferenceUses} onChange={setUse} />
-      <ErrorMessage error={add.error} />
-      <div role="status">
-        {add.isPending && <p>Importing …</p>}
-        {add.data && (
-          <>
-            <p>
-              {add.data.format}: {add.data.kept} tasks made of {add.data.rows} rows
-              {add.data.judgements > 0 && `, with ${add.data.judgements} judgements`}.
-            </p>
-            <ul>
-              {Object.entries(add.data.dropped).map(([reason, count]) => (
-                <li key={reason}>
-                  {count} dropped: {reason}
-                </li>
-              ))}
-            </ul>
-          </>
-        )}
-      </div>
-    </div>
-  );
 }

@@ -128,10 +128,12 @@ function Cost({ id, quality }: { id: string; quality: Quality }) {
       {forecast && (
         <p>
           <small>
-            The forecast is at the current rate.{" "}
+            {usable > 0
+              ? "The forecast is at the current rate. "
+              : "No judgement is there yet: the forecast takes as many of each task as the project asks for, and that all agree. "}
             {forecast.target === 33_000 &&
               "InstructGPT's reward model was trained on comparisons of 33,000 prompts. "}
-            <Link href={`/projects/${id}/settings`}>Change the number</Link> in the settings.
+            <Link href={`/projects/${id}/settings/options`}>Change the number</Link> in the settings.
           </small>
         </p>
       )}

@@ -32,11 +32,13 @@ const inputValue = (value: number | null | undefined) => (value == null || Numbe
 
 /** Form for a project's settings. Changes are stored in the browser until they are saved. @param storageKey names them there */
 export function SettingsForm({
+  name: currentName = "",
   settings,
   storageKey,
   onSave,
 }: {
-  /** Undefined for a new project. */
+  /** Name and settings; undefined for a new project. */
+  name?: string;
   settings?: Settings;
   storageKey: string;
   onSave: (settings: Settings, name: string) => Promise<unknown>;
@@ -47,7 +49,7 @@ export function SettingsForm({
   );
   /** React key of the form: a new one resets all inputs. */
   const [formKey, setFormKey] = useState(0);
-  const { name = "", ...draft } = { ...defaultSettings, ...settings, ...changes };
+  const { name = currentName, ...draft } = { ...defaultSettings, ...settings, ...changes };
   const change = (part: typeof changes) => setChanges({ ...changes, ...part });
   const save = useMutation({
     mutationFn: () => {
@@ -62,19 +64,15 @@ export function SettingsForm({
   };
   return (
     <form key={formKey} onSubmit={submit} className="narrow">
-      {isNew && (
-        <>
-          <Field label="Name">
-            <input
-              value={name}
-              required
-              maxLength={100}
-              onChange={({ target }) => change({ name: target.value })}
-            />
-          </Field>
-          <KindSelect kind={draft.kind} onChange={(kind) => change({ kind })} />
-        </>
-      )}
+      <Field label="Name">
+        <input
+          value={name}
+          required
+          maxLength={100}
+          onChange={({ target }) => change({ name: target.value })}
+        />
+      </Field>
+      {isNew && <KindSelect kind={draft.kind} onChange={(kind) => change({ kind })} />}
       <Field label="Judgements of each task" hint="Each by a different labeler.">
         <NumberInput setting="overlap" draft={draft} onChange={change} min={1} max={50} />
       </Field>

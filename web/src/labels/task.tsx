@@ -1,7 +1,7 @@
-import { useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { call, type TaskHistory } from "../ui/api.ts";
-import { Page, ProjectNav } from "../ui/page.tsx";
+import { ErrorMessage, Page, ProjectNav } from "../ui/page.tsx";
 import { Prompt, Text } from "../ui/text.tsx";
 import { AdjudicationForm } from "./adjudication-form.tsx";
 import { letters, toDraft } from "./draft.ts";
@@ -18,13 +18,16 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
   const project = useProject(id);
   const [deciding, setDeciding] = useState(false);
   if (!history.data || !project.data) return <Page title="Task" error={history.error ?? project.error} />;
-  const { messages, completions, judgements, known, decision } = history.data;
+  const { messages, completions, judgements, known, decision, withdrawn } = history.data;
   const texts = completions.map(({ text }) => text);
   // The form starts from the newest answer.
   const newestAnswer = decision?.answer ?? judgements.findLast(({ revised }) => !revised)?.answer;
   return (
     <Page title="Task" wide>
       <ProjectNav id={id} />
+      {project.data.role === "owner" && (
+        <Withdrawal id={id} task={task} withdrawn={withdrawn} onChange={() => history.refetch()} />
+      )}
       <Prompt messages={messages} />
       {completions.length > 0 && (
         <div className="completions" data-count={completions.length}>
@@ -77,6 +80,37 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
         </>
       )}
     </Page>
+  );
+}
+
+/** Withdraws the task, or restores it. For owners. */
+function Withdrawal({
+  id,
+  task,
+  withdrawn,
+  onChange,
+}: {
+  id: string;
+  task: string;
+  withdrawn: boolean;
+  onChange: () => void;
+}) {
+  const change = useMutation({
+    mutationFn: () =>
+      call("PATCH /api/projects/:project/tasks/:task", {
+        params: { project: id, task },
+        body: { withdrawn: !withdrawn },
+      }),
+    onSuccess: onChange,
+  });
+  return (
+    <div className="actions">
+      {withdrawn && <p>Withdrawn: no labeler gets this task, and it counts nowhere.</p>}
+      <button type="button" className="quiet" disabled={change.isPending} onClick={() => change.mutate()}>
+        {withdrawn ? "Restore the task" : "Withdraw the task"}
+      </button>
+      <ErrorMessage error={change.error} />
+    </div>
   );
 }
 

@@ -61,6 +61,8 @@ export type Assignment = NonNullable<Reply<"POST /api/projects/:project/next">["
 export type Answer = Body<"POST /api/leases/:lease/judgement">["answer"];
 /** A stored answer, of a person or of a model. */
 export type StoredAnswer = TaskHistory["judgements"][number]["answer"];
+export type ImportPreview = Reply<"POST /api/projects/:project/import/preview">;
+export type ImportedFile = Reply<"GET /api/projects/:project/imports">[number];
 export type Settings = Project["settings"];
 export type Quality = Reply<"GET /api/projects/:project/quality">;
 export type Labeler = Reply<"GET /api/projects/:project/labelers">[number];
