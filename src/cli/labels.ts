@@ -226,7 +226,7 @@ const maxListed = 10;
 function describeAgreement(
   agreement: Agreement,
   scale: Scale,
-  accuracy: Record<string, number> | undefined,
+  accuracy: Record<string, number | null> | undefined,
 ): string {
   const show = ({ value, reason }: Estimate) =>
     value
@@ -268,8 +268,11 @@ function describeAgreement(
           formatTable([
             ["labeler", "accuracy"],
             ...Object.entries(accuracy)
-              .sort((a, b) => a[1] - b[1])
-              .map(([name, value]) => [name, formatNumber(value)]),
+              .sort((a, b) => (a[1] ?? 2) - (b[1] ?? 2))
+              .map(([name, value]) => [
+                name,
+                value === null ? "not known: nobody else rated the same items" : formatNumber(value),
+              ]),
           ]),
           "(how likely each gives an item its most probable label; Dawid and Skene 1979)",
         ]),

@@ -1,13 +1,14 @@
 import type { Comparison } from "../data/records.ts";
-import { bootstrap, calibration, type Interval } from "../math/index.ts";
+import { calibration, type Interval, shareInterval } from "../math/index.ts";
 import { cohenKappa, type Kappa } from "../statistics/agreement.ts";
+import { groupBy } from "../statistics/groups.ts";
 import type { JudgedPair } from "./prefer.ts";
 
 /** Agreement of a model's preferences with people's, on the pairs that both judged. */
 export interface Calibration {
   /** Number of pairs that both judged. */
   pairs: number;
-  /** Share of pairs that both order the same way, with a 95 % interval. */
+  /** Share of pairs that both order the same way (a tie of the model is half right), with a 95 % interval over prompts. */
   accuracy: Interval;
   kappa: Kappa;
   /** Factor of the log-odds that calibrates them (temperature scaling); 0 if they agree with people no more than by chance. */
@@ -29,7 +30,7 @@ export function calibrate(
   people: readonly Comparison[],
 ): Calibration | undefined {
   const byPair = new Map(judged.map((pair) => [pairKey(pair.prompt, pair.answers), pair]));
-  const margins: number[] = [];
+  const judgedBoth: { prompt: string; margin: number }[] = [];
   const labels: [model: number[], people: number[]] = [[], []];
   for (const { prompt, completions, ranks } of people)
     for (const [i, a] of completions.entries())
@@ -37,17 +38,20 @@ export function calibrate(
         const pair = byPair.get(pairKey(prompt, [a, b]));
         const difference = (ranks[j] as number) - (ranks[i] as number);
         if (!pair || !difference) continue;
-        margins.push(pair.logOdds * Math.sign(difference));
+        judgedBoth.push({ prompt: JSON.stringify(prompt), margin: pair.logOdds * Math.sign(difference) });
         labels[0].push(Number(pair.logOdds > 0));
         labels[1].push(Number(difference > 0));
       }
-  if (!margins.length) return undefined;
+  if (!judgedBoth.length) return undefined;
+  const margins = judgedBoth.map(({ margin }) => margin);
   const scale = bestScale(margins);
   return {
     pairs: margins.length,
-    accuracy: bootstrap(
-      margins,
-      (resample) => resample.filter((margin) => margin > 0).length / resample.length,
+    accuracy: shareInterval(
+      [...groupBy(judgedBoth, ({ prompt }) => prompt).values()].map((pairs) => ({
+        wins: pairs.reduce((sum, { margin }) => sum + (Math.sign(margin) + 1) / 2, 0),
+        total: pairs.length,
+      })),
     ),
     kappa: cohenKappa(...labels, 2),
     scale,

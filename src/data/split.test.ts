@@ -36,6 +36,21 @@ test("the split depends on seed and prompts, not on order", () => {
   expect(() => splitByPrompt(records, 1, 1)).toThrow(RangeError);
 });
 
+test("a conversation and its continuation are on one side, whatever the order of keys", () => {
+  const turn = (role: Message["role"], content: string, i: number) =>
+    (i % 2 ? { content, role } : { role, content }) as Message;
+  const records = Array.from({ length: 200 }, (_, i) => {
+    const about = Math.floor(i / 4);
+    const begun = [turn("system", "Be kind.", i), turn("user", `prompt ${about}`, i)];
+    const more = [turn("assistant", `answer ${i}`, i), turn("user", `and ${i}?`, i)];
+    return { about, prompt: i % 4 < 2 ? begun : [...begun, ...more] };
+  });
+  const { train, heldOut } = splitByPrompt(records, 0.3, 1);
+  const learned = new Set(train.map(({ about }) => about));
+  expect(heldOut).toHaveLength(60);
+  expect(heldOut.filter(({ about }) => learned.has(about))).toEqual([]);
+});
+
 test("an epoch's order is a permutation that the seed decides", () => {
   fc.assert(
     fc.property(fc.nat(200), fc.integer(), (n, seed) => {

@@ -4,7 +4,8 @@ import { uniform } from "../statistics/random.ts";
 import type { Message } from "./records.ts";
 
 /**
- * Splits records by prompt into a training and a held-out set. All records of a prompt fall in the same set, and the split
+ * Splits records by prompt into a training and a held-out set. All records of a prompt fall in the same set, as do a
+ * conversation and its continuation: prompts are told apart by their turns up to the first one of the user. The split
  * depends only on the seed. A fraction above 0 holds out at least one prompt (if there are two) and never all.
  * @param fraction share of distinct prompts to hold out, 0 to 1
  */
@@ -18,7 +19,7 @@ export function splitByPrompt<T extends { prompt: Message[] }>(
   }
   const hash = (record: T) =>
     createHash("sha256")
-      .update(JSON.stringify([seed, record.prompt]))
+      .update(JSON.stringify([seed, beginning(record.prompt)]))
       .digest("hex");
   const hashes = records.map(hash);
   // Takes the lowest hashes, not those below a threshold, so that small sets also get the requested share.
@@ -29,6 +30,14 @@ export function splitByPrompt<T extends { prompt: Message[] }>(
     train: records.filter((_, i) => !heldOut.has(hashes[i] as string)),
     heldOut: records.filter((_, i) => heldOut.has(hashes[i] as string)),
   };
+}
+
+/** The turns up to the first one of the user, with their keys in one order. */
+function beginning(prompt: readonly Message[]): Pick<Message, "role" | "content">[] {
+  const first = prompt.findIndex(({ role }) => role === "user");
+  return prompt
+    .slice(0, first < 0 ? prompt.length : first + 1)
+    .map(({ role, content }) => ({ role, content }));
 }
 
 /** Returns a permutation of 0 to n − 1 that depends only on `seed` (Fisher–Yates). */

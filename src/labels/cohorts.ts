@@ -26,6 +26,7 @@ export function cohortAgreement(judgements: readonly Judgement[], users: readonl
     const comparisons = groupBy(
       grouped.flatMap(({ task, labeler, preferences }) =>
         preferences.map((preference) => ({
+          task,
           pair: pairKey(task, preference),
           group: groupOf.get(labeler) as string,
           answer: Math.sign(preference.margin),
@@ -42,7 +43,9 @@ export function cohortAgreement(judgements: readonly Judgement[], users: readonl
           judgements: members.length,
         }))
         .sort((a, b) => b.judgements - a.judgements),
-      ...agreementByGroup([...comparisons.values()]),
+      ...agreementByGroup(
+        [...comparisons.values()].map((ratings) => ({ cluster: ratings[0]?.task, ratings })),
+      ),
     };
   });
 }

@@ -1,7 +1,7 @@
 import { type Estimate, winRate } from "../statistics/agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { median } from "../statistics/numbers.ts";
-import { priorAnswers, trainingWeight } from "../statistics/reliability.ts";
+import { type LabelerReliability, trainingWeight, unprovenWeight } from "../statistics/reliability.ts";
 import {
   countedJudgements,
   isCorrect,
@@ -72,16 +72,8 @@ export async function labelerQuality(store: LabelStore, project: Project): Promi
         }).length,
         total: repeated.length,
       },
-      left: winRate(
-        strictPairs.map(({ judgement, preference }) =>
-          wonByLarger(preference, (place) => -judgement.order.indexOf(place)),
-        ),
-      ),
-      long: winRate(
-        strictPairs.map(({ judgement, preference }) =>
-          wonByLarger(preference, (place) => lengths.get(judgement.task)?.[place] ?? 0),
-        ),
-      ),
+      left: winsByTask(strictPairs, ({ order }, place) => -order.indexOf(place)),
+      long: winsByTask(strictPairs, ({ task }, place) => lengths.get(task)?.[place] ?? 0),
       ...(timed.length > 0 && { seconds: median(timed.map(({ seconds }) => seconds)) }),
       agreement: agreementByWeek(strictPairs, byPair),
       ...reliabilityFields(reliabilities.get(user.id), project.settings.kind),
@@ -97,13 +89,23 @@ const judgedPairs = (judgements: readonly Judgement[]): JudgedPair[] =>
  * they do not.
  */
 function reliabilityFields(
-  reliability: number | undefined,
+  reliability: LabelerReliability | undefined,
   kind: TaskKind,
 ): Pick<LabelerQuality, "reliability" | "weight"> {
-  if (reliability !== undefined) return { reliability, weight: trainingWeight(reliability) };
-  const { right, wrong } = priorAnswers;
-  return { weight: kind === "demonstration" ? 1 : trainingWeight(right / (right + wrong)) };
+  if (reliability) return { reliability: reliability.accuracy, weight: trainingWeight(reliability) };
+  return { weight: kind === "demonstration" ? 1 : unprovenWeight };
 }
+
+/** Estimates how often the completion with the larger value of a feature wins. */
+const winsByTask = (
+  pairs: readonly JudgedPair[],
+  feature: (judgement: Judgement, place: number) => number,
+): Estimate =>
+  winRate(
+    [...groupBy(pairs, ({ judgement }) => judgement.task).values()].map((task) =>
+      task.map(({ judgement, preference }) => wonByLarger(preference, (place) => feature(judgement, place))),
+    ),
+  );
 
 /**
  * Whether the completion with the larger value of a feature was preferred: 1 if so, 0 if not, undefined if both values

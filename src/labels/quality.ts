@@ -34,15 +34,7 @@ export async function projectQuality(store: LabelStore, project: Project) {
   const nameOf = (id: string) => names.get(id) ?? id;
   const byPair = preferencesByPair(counted);
   const ratedTwice = [...byPair.values()].filter((preferences) => preferences.length > 1);
-  // The stored order of two completions has no meaning, so every pair is counted in both orders.
-  const estimateInBothOrders = (statistic: typeof fleissKappa) =>
-    estimateFromCounts(ratedTwice.map(categoryCounts), (rows, times) =>
-      statistic(
-        rows.flatMap((row) => [row, row.toReversed()]),
-        times.flatMap((count) => [count, count]),
-      ),
-    );
-  const alpha = estimateInBothOrders((rows, times) => krippendorffAlpha(rows, [0, 1, 2], "nominal", times));
+  const { alpha, fleiss } = agreementOnPairs(ratedTwice);
   const comparedTasks = new Set(
     counted.filter(({ preferences }) => preferences.length).map(({ task }) => task),
   ).size;
@@ -67,7 +59,7 @@ export async function projectQuality(store: LabelStore, project: Project) {
   return {
     judgements: all.length,
     alpha,
-    fleiss: estimateInBothOrders(fleissKappa),
+    fleiss,
     tau: kind === "ranking" ? meanKendallTau(counted) : {},
     criteria: rubric.map(({ name }) => ({ name, alpha: ratingAlpha(counted, name) })),
     ...(alert !== undefined && { alert }),
@@ -109,16 +101,42 @@ async function expectedJudgements(store: LabelStore, { id, settings }: Project):
 
 /** A labeler's preference between the two completions of a pair. */
 interface LabelerPreference {
+  task: string;
   labeler: string;
   /** 0 if the second is preferred, 1 for a tie, 2 if the first is. */
   category: number;
 }
 
+/**
+ * Estimates the agreement of labelers about pairs of completions, with intervals over tasks: pairs of one task depend on each
+ * other. The stored order of two completions has no meaning, so every pair is counted in both orders.
+ * @param pairs preferences of each pair: see `preferencesByPair`
+ */
+export function agreementOnPairs(
+  pairs: readonly (readonly LabelerPreference[])[],
+): Record<"alpha" | "fleiss", Estimate> {
+  const inBothOrders = (statistic: typeof fleissKappa) =>
+    estimateFromCounts(
+      pairs.map(categoryCounts),
+      (rows, times) =>
+        statistic(
+          rows.flatMap((row) => [row, row.toReversed()]),
+          times.flatMap((count) => [count, count]),
+        ),
+      pairs.map(([preference]) => preference?.task),
+    );
+  return {
+    alpha: inBothOrders((rows, times) => krippendorffAlpha(rows, [0, 1, 2], "nominal", times)),
+    fleiss: inBothOrders(fleissKappa),
+  };
+}
+
 /** Groups the preferences of all judgements by pair of completions. */
-function preferencesByPair(judgements: readonly Judgement[]): Map<string, LabelerPreference[]> {
+export function preferencesByPair(judgements: readonly Judgement[]): Map<string, LabelerPreference[]> {
   const rows = judgements.flatMap(({ task, labeler, preferences }) =>
     preferences.map((preference) => ({
       pair: pairKey(task, preference),
+      task,
       labeler,
       category: Math.sign(preference.margin) + 1,
     })),
@@ -157,13 +175,15 @@ function meanKendallTau(judgements: readonly Judgement[]): Estimate {
 /** Estimates Krippendorff's α of a criterion's ratings, on an ordinal scale. */
 function ratingAlpha(judgements: readonly Judgement[], criterion: string): Estimate {
   const ratings = judgements.flatMap(({ task, answer }) =>
-    (answer.ratings?.[criterion] ?? []).map((rating, place) => ({ item: `${task} ${place}`, rating })),
+    (answer.ratings?.[criterion] ?? []).map((rating, place) => ({ task, item: `${task} ${place}`, rating })),
   );
   const values = [...new Set(ratings.map(({ rating }) => rating))].sort((a, b) => a - b);
-  const counts = [...groupBy(ratings, ({ item }) => item).values()].map((itemRatings) =>
-    values.map((value) => itemRatings.filter(({ rating }) => rating === value).length),
+  const items = [...groupBy(ratings, ({ item }) => item).values()].filter((item) => item.length > 1);
+  return estimateFromCounts(
+    items.map((item) => values.map((value) => item.filter(({ rating }) => rating === value).length)),
+    (rows, times) => krippendorffAlpha(rows, values, "ordinal", times),
+    items.map(([rating]) => rating?.task),
   );
-  return estimateFromCounts(counts, (rows, times) => krippendorffAlpha(rows, values, "ordinal", times));
 }
 
 /**

@@ -16,7 +16,7 @@ export function readRatings(path: string, scale: Scale): Rating[] {
     const row = isObject(value) ? value : {};
     const [item, labeler, label] = columns.map((column) => {
       const cell = row[column];
-      const text = typeof cell === "string" || typeof cell === "number" ? String(cell).trim() : "";
+      const text = ["string", "number", "boolean"].includes(typeof cell) ? String(cell).trim() : "";
       if (text === "") throw new InputError(`${rowLocation(path, line)}: ${column} is empty`);
       return text;
     }) as [string, string, string];
@@ -32,6 +32,10 @@ export function readRatings(path: string, scale: Scale): Rating[] {
     if (!Number.isFinite(number))
       throw new InputError(
         `${rowLocation(path, line)}: label "${label}" is not a number, as the ${scale} scale needs`,
+      );
+    if (scale === "ratio" && number < 0)
+      throw new InputError(
+        `${rowLocation(path, line)}: label "${label}" is below 0, where the ratio scale begins: use the interval scale`,
       );
     return { item, labeler, label: number };
   });

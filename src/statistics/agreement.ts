@@ -1,5 +1,5 @@
-import { bootstrap, type Interval } from "./bootstrap.ts";
-import { mean } from "./numbers.ts";
+import { bootstrap, type Interval, minClusters, shareInterval } from "./bootstrap.ts";
+import { groupBy } from "./groups.ts";
 
 // Agreement between labelers. A statistic that is undefined on its data has no value but a reason: never 1, never 0.
 
@@ -169,13 +169,21 @@ export function kendallTau(a: readonly number[], b: readonly number[]): number |
   return agree / Math.sqrt((pairs - tiesA) * (pairs - tiesB));
 }
 
-/** Estimates a statistic with its bootstrap interval over items. Resamples in which it is undefined are left out. */
+/** Says that there are too few clusters for an interval. */
+const tooFew = (clusters: number): string =>
+  `too few to say: it needs ${minClusters} tasks, and has ${clusters}`;
+
+/**
+ * Estimates a statistic with its interval over clusters, such as tasks: see `bootstrap`. Samples in which it is undefined
+ * are left out.
+ */
 export function estimate<T>(
   items: readonly T[],
   statistic: (sample: readonly T[]) => number | string,
 ): Estimate {
   const onAll = statistic(items);
   if (typeof onAll === "string") return { reason: onAll };
+  if (items.length < minClusters) return { reason: tooFew(items.length) };
   const resamples = items.length > 2000 ? 200 : 1000;
   const orNaN = (sample: readonly T[]) => {
     const value = statistic(sample);
@@ -208,40 +216,64 @@ export const pooledMean =
   };
 
 /**
- * Estimates a statistic of count rows, as `estimate` does. Thousands of items have few distinct rows, so for speed the
- * statistic gets each distinct row once, with the number of items that have it.
+ * Estimates a statistic of agreement of count rows, as `estimate` does. Thousands of rows have few distinct ones, so for
+ * speed the statistic gets each distinct row once, with the number of times that it occurs.
+ * @param clusterOf of each row, what it depends on with others: the task of a pair. Default: each row is one cluster
  */
 export function estimateFromCounts(
   rows: readonly (readonly number[])[],
   statistic: (distinct: readonly (readonly number[])[], times: readonly number[]) => number | string,
+  clusterOf: readonly unknown[] = rows.map((_, i) => i),
 ): Estimate {
   const keys = rows.map((row) => row.join());
   const distinct = [...new Map(rows.map((row, i) => [keys[i], row])).values()];
   const indexByKey = new Map(distinct.map((row, index) => [row.join(), index]));
-  return estimate(
-    keys.map((key) => indexByKey.get(key) as number),
-    (sample) => {
-      const times = new Array<number>(distinct.length).fill(0);
-      for (const index of sample) times[index] = (times[index] as number) + 1;
-      const isDrawn = (_: unknown, index: number) => times[index] !== 0;
-      return statistic(distinct.filter(isDrawn), times.filter(isDrawn));
-    },
-  );
+  const indices = keys.map((key, i) => ({ cluster: clusterOf[i], index: indexByKey.get(key) as number }));
+  const clusters = [...groupBy(indices, ({ cluster }) => cluster).values()];
+  const countsOf = (sample: readonly (typeof indices)[]) => {
+    const times = new Array<number>(distinct.length).fill(0);
+    for (const cluster of sample)
+      for (const { index } of cluster) times[index] = (times[index] as number) + 1;
+    return times;
+  };
+  const found = estimate(clusters, (sample) => {
+    const times = countsOf(sample);
+    const isDrawn = (_: unknown, index: number) => times[index] !== 0;
+    return statistic(distinct.filter(isDrawn), times.filter(isDrawn));
+  });
+  if (!found.value || found.value.high > found.value.low) return found;
+  // Nobody disagrees: up to so many of the tasks might, with which none of n would be seen in 2.5 % of samples.
+  const share = 1 - 0.025 ** (1 / clusters.length);
+  const unseen = (rows.length * share) / (1 - share);
+  const low = statistic([...distinct, halved(rows[0] as number[])], [...countsOf(clusters), unseen]);
+  return { value: { ...found.value, low: typeof low === "string" ? Number.NaN : low } };
+}
+
+/** A row of as many ratings, half of them of the first value and half of the last. */
+function halved(row: readonly number[]): number[] {
+  const size = row.reduce((a, b) => a + b, 0);
+  const first = Math.floor(size / 2);
+  return row.map((_, i) => (i === 0 ? first : i === row.length - 1 ? size - first : 0));
 }
 
 /**
- * Estimates a win rate with Wilson's interval (1927), which also holds for few comparisons.
- * @param wins 1 for a win, 0 for a loss, undefined for comparisons to ignore
+ * Estimates a win rate with its interval over tasks: see `shareInterval`.
+ * @param wins of each task, 1 for a win, 0 for a loss, undefined for comparisons to ignore
  */
-export function winRate(wins: readonly (number | undefined)[]): Estimate {
-  const known = wins.filter((win) => win !== undefined);
-  const n = known.length;
-  if (!n) return { reason: "no comparison yet" };
-  const z = 1.959964;
-  const p = mean(known);
-  const center = (p + (z * z) / (2 * n)) / (1 + (z * z) / n);
-  const half = (z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n))) / (1 + (z * z) / n);
-  return { value: { value: p, low: center - half, high: center + half } };
+export function winRate(wins: readonly (readonly (number | undefined)[])[]): Estimate {
+  const tasks = wins.map((task) => countAndSum(task.filter((win) => win !== undefined)));
+  return estimateShare(tasks, "no comparison yet");
+}
+
+/**
+ * Estimates a share with its interval over clusters: see `shareInterval`.
+ * @param clusters values of 0 or 1 of each @param reason result if there are no values
+ */
+export function estimateShare(clusters: readonly CountAndSum[], reason: string): Estimate {
+  const counted = clusters.filter(({ count }) => count);
+  if (!counted.length) return { reason };
+  if (counted.length < minClusters) return { reason: tooFew(counted.length) };
+  return { value: shareInterval(counted.map(({ count, sum }) => ({ wins: sum, total: count }))) };
 }
 
 export interface Rating {
@@ -336,7 +368,7 @@ export function agreementAlert({ value }: Estimate, pairs: readonly LabelerPair[
   const more = disagreeing.length - examples.length;
   const alerts = [
     value &&
-      value.value < minAgreement &&
+      value.high < minAgreement &&
       `labelers agree little (α ${value.value.toFixed(2)}, 0 is chance): look at the tasks they disagree about most, and decide such cases in the guidelines; or a labeler is careless`,
     disagreeing.length > 0 &&
       `too little agreement of two labelers to be chance: ${examples.join(", ")}${more ? ` and ${more} more pairs` : ""}`,

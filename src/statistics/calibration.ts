@@ -22,7 +22,8 @@ export function calibration(
     const bin = sums[Math.min(9, Math.floor((confidence - 0.5) * 20))];
     if (!bin) continue; // the margin is NaN
     bin.confidence += weight * confidence;
-    bin.correct += margin > 0 ? weight : 0;
+    // A tie is half right.
+    bin.correct += (weight * (Math.sign(margin) + 1)) / 2;
     bin.count += weight;
   }
   const bins = sums

@@ -1,4 +1,12 @@
-import { type CountAndSum, countAndSum, type Estimate, estimate, pooledMean } from "./agreement.ts";
+import {
+  type CountAndSum,
+  countAndSum,
+  type Estimate,
+  estimate,
+  estimateShare,
+  pooledMean,
+} from "./agreement.ts";
+import { groupBy } from "./groups.ts";
 
 export interface GroupAgreement {
   /** Share of pairs of raters from the same group who agree. */
@@ -11,27 +19,39 @@ export interface GroupAgreement {
 
 type ItemAgreement = readonly { within: CountAndSum; across: CountAndSum }[];
 
-/** Measures whether raters agree more within their group than across groups. @param ratings of each item, one for each rater */
+/**
+ * Measures whether raters agree more within their group than across groups.
+ * @param items ratings of each, one for each rater, and the cluster that it depends on with others
+ */
 export function agreementByGroup(
-  ratings: readonly (readonly { group: string; answer: number }[])[],
+  items: readonly { cluster: unknown; ratings: readonly { group: string; answer: number }[] }[],
 ): GroupAgreement {
-  const items = ratings.map((itemRatings) => {
-    const pairs = itemRatings.flatMap((a, i) =>
-      itemRatings
-        .slice(0, i)
-        .map((b) => ({ isSameGroup: a.group === b.group, agree: Number(a.answer === b.answer) })),
+  const clusters = [...groupBy(items, ({ cluster }) => cluster).values()].map((cluster) => {
+    const pairs = cluster.flatMap(({ ratings }) =>
+      ratings.flatMap((a, i) =>
+        ratings
+          .slice(0, i)
+          .map((b) => ({ isSameGroup: a.group === b.group, agree: Number(a.answer === b.answer) })),
+      ),
     );
     const totals = (isSameGroup: boolean) =>
       countAndSum(pairs.filter((pair) => pair.isSameGroup === isSameGroup).map(({ agree }) => agree));
     return { within: totals(true), across: totals(false) };
   });
-  const share = pooledMean("no two of them judged the same pair");
+  const reason = "no two of them judged the same pair";
+  const share = pooledMean(reason);
   const within = (sample: ItemAgreement) => share(sample.map((item) => item.within));
   const across = (sample: ItemAgreement) => share(sample.map((item) => item.across));
   return {
-    within: estimate(items, within),
-    across: estimate(items, across),
-    difference: estimate(items, (sample) => {
+    within: estimateShare(
+      clusters.map((cluster) => cluster.within),
+      reason,
+    ),
+    across: estimateShare(
+      clusters.map((cluster) => cluster.across),
+      reason,
+    ),
+    difference: estimate(clusters, (sample) => {
       const [a, b] = [within(sample), across(sample)];
       return typeof a === "string" ? a : typeof b === "string" ? b : a - b;
     }),

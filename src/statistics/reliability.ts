@@ -1,3 +1,6 @@
+import { minClusters, studentQuantile } from "./bootstrap.ts";
+import { groupBy } from "./groups.ts";
+
 // Estimates the reliability of labelers from their agreement with each other and with known answers.
 
 export interface DawidSkene {
@@ -77,10 +80,13 @@ type IndexByName = ReadonlyMap<string, number>;
 export const indexByName = (names: readonly string[]): IndexByName =>
   new Map([...new Set(names)].map((name, index) => [name, index]));
 
-/** Estimates the probability that each labeler gives an item its true class, by `dawidSkene`. */
+/**
+ * Estimates the probability that each labeler gives an item its true class, by `dawidSkene`.
+ * @returns null for labelers of whom nothing is known, because nobody else rated their items
+ */
 export function labelerAccuracy(
   ratings: readonly { item: string; labeler: string; label: string | number }[],
-): Record<string, number> {
+): Record<string, number | null> {
   const [items, labelers, classes] = (["item", "labeler", "label"] as const).map((field) =>
     indexByName(ratings.map((rating) => String(rating[field]))),
   ) as [IndexByName, IndexByName, IndexByName];
@@ -90,7 +96,12 @@ export function labelerAccuracy(
     label: classes.get(String(label)) as number,
   }));
   const sizes = { items: items.size, labelers: labelers.size, classes: classes.size };
-  const { posteriors } = dawidSkene(rows, sizes, { smoothing: 1 });
+  // One pseudo-count for a whole matrix: one for each cell would outweigh the labels where there are many classes.
+  const { posteriors } = dawidSkene(rows, sizes, { smoothing: 1 / classes.size ** 2 });
+  const raters = groupBy(rows, ({ item }) => item);
+  const isCompared = new Set(
+    [...raters.values()].filter((all) => all.length > 1).flatMap((all) => all.map(({ labeler }) => labeler)),
+  );
   const right = new Array<number>(labelers.size).fill(0);
   const all = [...right];
   for (const { item, labeler, label } of rows) {
@@ -98,7 +109,10 @@ export function labelerAccuracy(
     addAt(all, labeler, 1);
   }
   return Object.fromEntries(
-    [...labelers].map(([name, k]) => [name, (right[k] as number) / (all[k] as number)]),
+    [...labelers].map(([name, k]) => [
+      name,
+      isCompared.has(k) ? (right[k] as number) / (all[k] as number) : null,
+    ]),
   );
 }
 
@@ -131,61 +145,95 @@ function oneCoin(counts: readonly (readonly number[])[]): number[][] {
 export interface Vote {
   pair: number;
   labeler: number;
+  /** Task of the pair. Votes of a labeler on pairs of one task, such as those of a ranking, depend on each other. */
+  task: number;
   /** Whether the pair's first completion was shown on the left (or above). */
   firstShownLeft: boolean;
   /** 1 if the first is preferred, 0 if the second, 0.5 for a tie. */
   first: number;
 }
 
-/** A labeler's correct and wrong answers where the truth is known. */
-export interface KnownAnswers {
-  right: number;
-  wrong: number;
+/** How reliable a labeler is. */
+export interface LabelerReliability {
+  /** Probability of preferring the better completion: 1 is perfect, 0.5 random, 0 reversed. */
+  accuracy: number;
+  /** Upper end of the accuracy's 95 % interval; 1 while too few tasks were judged for one. */
+  high: number;
+  /** Accuracy when the better completion is on the left minus accuracy when it is on the right. */
+  leftBias: number;
 }
 
 export interface Reliability {
   /** Of each pair, the probability that its first completion is the better one. */
   first: number[];
-  /** Of each labeler, the probability of preferring the better completion: 1 is perfect, 0.5 random, 0 reversed. */
-  accuracy: number[];
-  /** Of each labeler, accuracy when the better completion is on the left minus accuracy when it is on the right. */
-  leftBias: number[];
+  labelers: LabelerReliability[];
   /** Log-posterior after each EM step; it never decreases. */
   trace: number[];
 }
 
 /** Beta prior of a labeler's accuracy, as pseudo-counts: a mean of 2/3, worth six comparisons. */
-export const priorAnswers: KnownAnswers = { right: 4, wrong: 2 };
+const prior = { right: 4, wrong: 2 };
+const priorAccuracy = prior.right / (prior.right + prior.wrong);
+
+/** Probability that a known answer is wrong: it is evidence, not truth, so that few of them do not decide everything. */
+const knownAnswerError = 0.05;
 
 /**
  * Estimates which completion of each pair is better, and how reliable each labeler is, by expectation-maximisation. The
  * model is Dawid & Skene's (1979) with two equally likely classes; each labeler has one accuracy for when the better
- * completion is on the left and one for the right. The prior above 1/2 keeps the classes from being swapped. Pairs of one
- * ranking are treated as independent.
+ * completion is on the left and one for the right. A known answer makes one class of its pair likelier. Pairs of one
+ * ranking are treated as independent, but for the interval.
+ *
+ * Exchanging all classes and reversing all labelers explains the votes as well; the prior above 1/2 and the known answers
+ * decide. EM stays on the side where it starts, so it starts on both, and the likelier result is returned.
  *
  * Each pair has only two or three votes, so the true class is marginalised, not fixed. Fitting scores of completions
  * together with labelers (Chen et al. 2013) overfits here and calls everybody right: docs/decisions/0007-reliability.md.
- * @param known by labeler, answers to gold tasks; they are not among the votes
+ * @param known by pair, whether its first completion (1) or its second (0) is known to be better
  */
 export function estimateReliability(
   votes: readonly Vote[],
-  pairs: number,
-  known: readonly KnownAnswers[],
+  sizes: { pairs: number; labelers: number },
+  known: ReadonlyMap<number, number> = new Map(),
 ): Reliability {
-  // Counts before any vote: prior and known answers, half of them for each side.
-  const initial = known.map(({ right, wrong }) => ({
-    right: (right + priorAnswers.right) / 2,
-    wrong: (wrong + priorAnswers.wrong) / 2,
-  }));
-  let accuracies = initial.map(({ right, wrong }) => {
-    const accuracy = right / (right + wrong);
-    return [accuracy, accuracy] as [left: number, right: number];
+  const classPrior = Array.from({ length: sizes.pairs }, (_, pair) => {
+    const answer = known.get(pair);
+    return answer === undefined ? 0.5 : answer ? 1 - knownAnswerError : knownAnswerError;
   });
+  const trusting: Sides[] = Array.from({ length: sizes.labelers }, () => [priorAccuracy, priorAccuracy]);
+  const fits = [
+    trusting,
+    ...(known.size ? [accuraciesFrom(votes, classPrior, sizes.labelers, known)] : []),
+  ].map((start) => maximise(votes, classPrior, start));
+  const [best] = fits.sort((a, b) => (b.trace.at(-1) as number) - (a.trace.at(-1) as number)) as [Fit];
+  return {
+    first: best.first,
+    trace: best.trace,
+    labelers: best.accuracies.map(([left, right], labeler) => {
+      const accuracy = (left + right) / 2;
+      const own = votes.filter((vote) => vote.labeler === labeler);
+      return { accuracy, leftBias: left - right, high: upperEnd(accuracy, own, best.first) };
+    }),
+  };
+}
+
+/** A labeler's accuracy when the better completion is on the left, and on the right. */
+type Sides = [left: number, right: number];
+
+interface Fit {
+  first: number[];
+  accuracies: Sides[];
+  trace: number[];
+}
+
+/** Climbs to a maximum of the posterior. @param classPrior of each pair, the probability that its first is better */
+function maximise(votes: readonly Vote[], classPrior: readonly number[], start: Sides[]): Fit {
+  let accuracies = start;
   let first: number[] = [];
   const trace: number[] = [];
   for (let step = 0; step < 1000; step++) {
-    const ifFirst = new Array<number>(pairs).fill(0);
-    const ifSecond = new Array<number>(pairs).fill(0);
+    const ifFirst = classPrior.map((p) => Math.log(p));
+    const ifSecond = classPrior.map((p) => Math.log(1 - p));
     const logs = accuracies.map((sides) => sides.map(logProbsOf) as [LogProbs, LogProbs]);
     for (const vote of votes) {
       const sides = logs[vote.labeler] as [LogProbs, LogProbs];
@@ -195,42 +243,65 @@ export function estimateReliability(
     let posterior = 0;
     first = ifFirst.map((a, pair) => {
       const b = ifSecond[pair] as number;
-      posterior += logSumExp([a, b]) - Math.LN2;
+      posterior += logSumExp([a, b]);
       return 1 / (1 + Math.exp(b - a));
     });
-    accuracies.forEach((sides, k) => {
-      const { right, wrong } = initial[k] as KnownAnswers;
-      for (const accuracy of sides) posterior += right * Math.log(accuracy) + wrong * Math.log(1 - accuracy);
-    });
+    for (const sides of accuracies)
+      for (const accuracy of sides)
+        posterior += (prior.right * Math.log(accuracy) + prior.wrong * Math.log(1 - accuracy)) / 2;
     const previous = trace.at(-1) ?? -Infinity;
     trace.push(posterior);
     if (posterior - previous < 1e-9 * Math.abs(posterior)) break;
-    const counts = initial.map((counts) => [{ ...counts }, { ...counts }] as [KnownAnswers, KnownAnswers]);
-    for (const vote of votes) {
-      const p = first[vote.pair] as number;
-      const sides = counts[vote.labeler] as [KnownAnswers, KnownAnswers];
-      const [ifFirstBetter, ifSecondBetter] = [
-        sides[vote.firstShownLeft ? 0 : 1],
-        sides[vote.firstShownLeft ? 1 : 0],
-      ];
-      ifFirstBetter.right += p * vote.first;
-      ifFirstBetter.wrong += p * (1 - vote.first);
-      ifSecondBetter.right += (1 - p) * (1 - vote.first);
-      ifSecondBetter.wrong += (1 - p) * vote.first;
-    }
-    accuracies = counts.map(
-      (sides) => sides.map(({ right, wrong }) => right / (right + wrong)) as [number, number],
-    );
+    accuracies = accuraciesFrom(votes, first, accuracies.length);
   }
-  return {
-    first,
-    accuracy: accuracies.map(([left, right]) => (left + right) / 2),
-    leftBias: accuracies.map(([left, right]) => left - right),
-    trace,
-  };
+  return { first, accuracies, trace };
 }
 
-/** Log-probabilities of a correct and of a wrong vote. */
+/**
+ * Computes accuracies from the classes' probabilities and the prior, half of which counts for each side.
+ * @param known counts the votes on these pairs only. Default: all
+ */
+function accuraciesFrom(
+  votes: readonly Vote[],
+  first: readonly number[],
+  labelers: number,
+  known?: ReadonlyMap<number, number>,
+): Sides[] {
+  const counts = Array.from({ length: labelers }, () =>
+    [0, 1].map(() => ({ right: prior.right / 2, wrong: prior.wrong / 2 })),
+  );
+  for (const vote of votes) {
+    if (known && !known.has(vote.pair)) continue;
+    const p = first[vote.pair] as number;
+    const sides = counts[vote.labeler] as [LogProbs, LogProbs];
+    const [ifFirstBetter, ifSecondBetter] = vote.firstShownLeft ? sides : [sides[1], sides[0]];
+    ifFirstBetter.right += p * vote.first;
+    ifFirstBetter.wrong += p * (1 - vote.first);
+    ifSecondBetter.right += (1 - p) * (1 - vote.first);
+    ifSecondBetter.wrong += (1 - p) * vote.first;
+  }
+  return counts.map((sides) => sides.map(({ right, wrong }) => right / (right + wrong)) as Sides);
+}
+
+/** Computes the upper end of a labeler's accuracy, by the spread of the tasks' sums (cluster-robust standard error). */
+function upperEnd(accuracy: number, votes: readonly Vote[], first: readonly number[]): number {
+  const rights = votes.map(({ task, pair, first: vote }) => {
+    const p = first[pair] as number;
+    return { task, right: p * vote + (1 - p) * (1 - vote) };
+  });
+  const centre = rights.reduce((sum, { right }) => sum + right, 0) / rights.length;
+  const sums = new Map<number, number>();
+  for (const { task, right } of rights) sums.set(task, (sums.get(task) ?? 0) + right - centre);
+  const tasks = sums.size;
+  if (tasks < minClusters) return 1;
+  const squares = [...sums.values()].reduce((sum, value) => sum + value * value, 0);
+  const byTask = ((tasks / (tasks - 1)) * squares) / rights.length ** 2;
+  // All right, or all wrong, is no proof of a spread of 0.
+  const byVote = (accuracy * (1 - accuracy)) / (rights.length + prior.right + prior.wrong);
+  return Math.min(1, accuracy + studentQuantile(tasks - 1) * Math.sqrt(Math.max(byTask, byVote)));
+}
+
+/** Log-probabilities of a correct and of a wrong vote, or counts of such. */
 interface LogProbs {
   right: number;
   wrong: number;
@@ -245,5 +316,14 @@ const logProbsOf = (accuracy: number): LogProbs => ({
 const expectedLogProb = ({ right, wrong }: LogProbs, share: number): number =>
   share * right + (1 - share) * wrong;
 
-/** Converts a labeler's accuracy to the weight of their judgements in training: 1 if perfect, 0 at chance or worse. */
-export const trainingWeight = (accuracy: number): number => Math.max(0, 2 * accuracy - 1);
+/** Weight of somebody of whom nothing is known. */
+export const unprovenWeight = 2 * priorAccuracy - 1;
+
+/**
+ * Converts a labeler's reliability to the weight of their judgements in training: 1 if perfect, 0 at chance or worse. It is
+ * below that of somebody of whom nothing is known only where the judgements show it.
+ */
+export function trainingWeight({ accuracy, high }: Pick<LabelerReliability, "accuracy" | "high">): number {
+  const weight = Math.max(0, 2 * accuracy - 1);
+  return high < priorAccuracy ? weight : Math.max(unprovenWeight, weight);
+}

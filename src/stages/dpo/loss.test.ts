@@ -35,7 +35,9 @@ describe("losses of pairs", () => {
       const { policy, loss: found, metrics } = compute({ loss, beta, labelSmoothing });
       expect(found.item()).toBeCloseTo(expected.loss, 12);
       expectClose(policy.grad, expected.grad, 1e-12);
-      for (const [name, value] of Object.entries(metrics))
+      const { weight, ...means } = metrics;
+      expect(weight?.item()).toBeCloseTo(1, 12);
+      for (const [name, value] of Object.entries(means))
         expect(value.item(), name).toBeCloseTo(expected.metrics[name], 6);
     },
   );

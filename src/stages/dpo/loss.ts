@@ -1,3 +1,4 @@
+import { shareRight } from "../../batch/groups.ts";
 import { ops, type Tensor } from "../../tensor/index.ts";
 
 /** Log-probabilities of completions, as the losses read them. */
@@ -35,6 +36,7 @@ interface Loss {
  * - orpo: −p_better − β log σ(log odds(p_better) − log odds(p_worse)) (Hong et al. 2024, eq. 6)
  * @param better, worse (pairs) int64: indices of the pair's completions
  * @param weights (pairs): 1 / pairs of the prompt / prompts weighs all prompts equally
+ * @returns metrics as sums under the weights, and the sum of the weights
  */
 export function pairLoss(
   completions: Completions,
@@ -53,10 +55,11 @@ export function pairLoss(
     metrics: {
       "rewards/chosen": sum(rewardBetter),
       "rewards/rejected": sum(rewardWorse),
-      "rewards/accuracies": sum(margins.gt(0).to("float32")),
+      "rewards/accuracies": sum(shareRight(margins)),
       "rewards/margins": sum(margins),
       "logps/chosen": sum(policyBetter),
       "logps/rejected": sum(policyWorse),
+      weight: weights.sum(),
     },
   };
 }

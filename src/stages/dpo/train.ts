@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { batchGroups, groupByPrompt, pairTensors } from "../../batch/groups.ts";
+import { batchGroups, groupByPrompt, pairTensors, toMeans } from "../../batch/groups.ts";
 import type { Row } from "../../batch/pack.ts";
 import { allSequenceLogprobs } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
@@ -141,7 +141,7 @@ function measure(
     (part) => lossOf(model, part, groups, reference, kl, config),
     learn ? model : undefined,
   );
-  if (config.loss !== "kto") return measured;
+  if (config.loss !== "kto") return toMeans(measured);
   // Metrics of one side are means over that side's completions.
   const { chosen = 0, rejected = 0, ...rest } = measured;
   const share = (name: string) =>

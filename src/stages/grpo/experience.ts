@@ -9,6 +9,8 @@ import type { GrpoConfig } from "./config.ts";
 
 /** A completion with what the update needs, computed before any update. */
 export interface Experience extends ScoredCompletion {
+  /** The score less its penalties, that of the KL among them where it is in the score. */
+  reward: number;
   /** By how much it is better than its baseline. */
   advantage: number;
   /** Log-prob of each token under the policy before the updates. Undefined with a single update, which computes them itself. */
@@ -33,7 +35,10 @@ export const withTokens = (sample: Experience) => ({
 export const miniBatchOf = (samples: readonly unknown[], { miniBatchSize }: GrpoConfig): number =>
   miniBatchSize ?? samples.length;
 
-/** Computes log-probs and advantages of a batch before any update. */
+/**
+ * Computes log-probs and advantages of a batch before any update.
+ * @param moments of all earlier rewards, for the running baseline
+ */
 export function prepare(
   policy: Model,
   reference: Model | undefined,
@@ -48,14 +53,19 @@ export function prepare(
   const ref = reference && tokenLogprobs(reference, samples, temperature);
   const sum = (values: readonly number[] = [], mask: readonly number[]) =>
     values.reduce((total, value, t) => total + value * (mask[t] as number), 0);
-  const shaped = samples.map((sample, i) => {
+  const rewards = samples.map((sample, i) => {
     const kl = ref ? sum(old?.[i], sample.mask) - sum(ref[i], sample.mask) : 0;
     const score = shapeScore(sample, config);
-    return { ...sample, score: klIn === "score" ? score - klCoef * kl : score };
+    return klIn === "score" ? score - klCoef * kl : score;
   });
-  const advantages = advantagesOf(shaped, moments, config);
+  const advantages = advantagesOf(
+    samples.map(({ promptIndex }, i) => ({ promptIndex, score: rewards[i] as number })),
+    moments,
+    config,
+  );
   return samples.map((sample, i) => ({
     ...sample,
+    reward: rewards[i] as number,
     advantage: advantages[i] as number,
     oldLogprobs: old?.[i],
     refLogprobs: ref?.[i],

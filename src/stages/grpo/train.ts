@@ -37,7 +37,7 @@ export interface GrpoResult {
 interface GrpoState extends StageState {
   /** Prompts drawn. */
   drawn: number;
-  /** Moments of all scores. */
+  /** Moments of all rewards: scores less their penalties, as advantages are of. */
   moments: RunningMoments;
 }
 
@@ -94,10 +94,10 @@ async function* train({
         tokens_per_second: countTokens(samples) / seconds,
         epoch: drawn / prompts.length,
       };
-      const scores = samples.map(({ score }) => score);
+      const rewards = experience.map(({ reward }) => reward);
       return {
         metrics,
-        state: { drawn, moments: mergeMoments(state.moments, scores) },
+        state: { drawn, moments: mergeMoments(state.moments, rewards) },
         samples: stage.journal.samples(
           state.step + 1,
           experience.slice(0, config.logSamples).map(withTokens),

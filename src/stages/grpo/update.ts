@@ -96,7 +96,8 @@ function update(
         tensor(part.map(({ weight }) => weight))
           .unsqueeze(1)
           .mul(mask),
-        config,
+        // A penalty that is in the score must not be in the loss too.
+        { ...config, klCoef: config.klIn === "loss" ? config.klCoef : 0 },
       );
       const kl = logprobs.policy.detach().sub(logprobs.reference).mul(mask).sum().div(chosen.length);
       const entropy = logprobs.policy.detach().mul(mask).sum().div(-chosen.length);

@@ -1,6 +1,6 @@
 import type { Group } from "../../batch/groups.ts";
 import { scoreAll } from "../../batch/score.ts";
-import { bootstrap, type CalibrationBin, calibration } from "../../math/index.ts";
+import { type CalibrationBin, calibration, minClusters, shareInterval } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
 import type { Metrics } from "../../run/events.ts";
 
@@ -21,19 +21,25 @@ interface Outcome {
   longer: number;
   labeler: string;
   strength: number;
-  /** How far its labeler can be trusted, times how likely the pair is this way round. */
+  /** How far its labeler can be trusted, times how likely the pair is this way round, by the number of the prompt's pairs. */
   weight: number;
 }
 
 /**
- * How well scores agree with held-out rankings: accuracy with a 95 % interval (prompts are resampled, since the pairs
- * of a prompt depend on each other), margin, calibration, and the accuracy of preferring the longer completion. Every
- * measure is a mean under the pairs' weights; a pair with a soft label counts both ways round, by its probability.
+ * How well scores agree with held-out rankings: accuracy with a 95 % interval over prompts (the pairs of a prompt depend on
+ * each other; none below five prompts), margin, calibration, and the accuracy of preferring the longer completion. Pairs
+ * count as they do in training: every measure is a mean under the pairs' weights, which add up to the same for each
+ * prompt; a pair with a soft label counts both ways round, by its probability; a tie is half right.
  */
 export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
   const byPrompt = groups.map((group) => outcomesOf(group, scoreAll(model, group.rows)));
   const outcomes = byPrompt.flat();
-  const accuracy = bootstrap(byPrompt, (sample) => accuracyOf(sample.flat()));
+  const accuracy = shareInterval(
+    byPrompt.map((prompt) => {
+      const total = prompt.reduce((sum, { weight }) => sum + weight, 0);
+      return { total, wins: total * accuracyOf(prompt) };
+    }),
+  );
   const { ece, bins } = calibration(
     outcomes.map(({ margin }) => margin),
     outcomes.map(({ weight }) => weight),
@@ -50,8 +56,11 @@ export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
   return {
     metrics: {
       eval_accuracy: accuracy.value,
-      eval_accuracy_low: accuracy.low,
-      eval_accuracy_high: accuracy.high,
+      // Too few prompts have no interval.
+      ...(groups.length >= minClusters && {
+        eval_accuracy_low: accuracy.low,
+        eval_accuracy_high: accuracy.high,
+      }),
       eval_margin: weightedMean(outcomes, ({ margin }) => margin),
       eval_pairs: strengths.length,
       "calibration/ece": ece,
@@ -70,9 +79,10 @@ function outcomesOf({ rows, pairs }: Group, scores: readonly number[]): Outcome[
   return pairs.flatMap(({ better, worse, labeler = "", strength, weight, probability }) => {
     const margin = (scores[better] as number) - (scores[worse] as number);
     const longer = Math.sign(lengthOf(better) - lengthOf(worse));
-    const outcome = { margin, longer, labeler, strength, weight: weight * probability };
+    const share = weight / pairs.length;
+    const outcome = { margin, longer, labeler, strength, weight: share * probability };
     if (probability === 1) return [outcome];
-    return [outcome, { ...outcome, margin: -margin, longer: -longer, weight: weight * (1 - probability) }];
+    return [outcome, { ...outcome, margin: -margin, longer: -longer, weight: share * (1 - probability) }];
   });
 }
 
@@ -82,4 +92,4 @@ function weightedMean(outcomes: readonly Outcome[], measure: (outcome: Outcome) 
 }
 
 const accuracyOf = (outcomes: readonly Outcome[]): number =>
-  weightedMean(outcomes, ({ margin }) => (margin > 0 ? 1 : 0));
+  weightedMean(outcomes, ({ margin }) => (Math.sign(margin) + 1) / 2);

@@ -1,3 +1,4 @@
+import { shareRight } from "../../batch/groups.ts";
 import type { Tensor } from "../../tensor/index.ts";
 
 /**
@@ -6,6 +7,7 @@ import type { Tensor } from "../../tensor/index.ts";
  * @param better, worse (pairs) int64: indices into `scores`
  * @param weights (pairs): 1 / pairs of the prompt / prompts weighs all prompts equally
  * @param margins (pairs): by how much the better one should win, 0 for any
+ * @returns metrics as sums under the weights, and the sum of the weights
  */
 export function rankingLoss(
   scores: Tensor,
@@ -13,10 +15,11 @@ export function rankingLoss(
   worse: Tensor,
   weights: Tensor,
   margins: Tensor,
-): { loss: Tensor; metrics: { accuracy: Tensor; margin: Tensor } } {
+): { loss: Tensor; metrics: { accuracy: Tensor; margin: Tensor; weight: Tensor } } {
   const differences = scores.indexSelect(0, better).sub(scores.indexSelect(0, worse));
   const loss = differences.sub(margins).logSigmoid().mul(weights).sum().neg();
   const detached = differences.detach();
-  const accuracy = detached.gt(0).to("float32").mul(weights).sum();
-  return { loss, metrics: { accuracy, margin: detached.mul(weights).sum() } };
+  const sum = (values: Tensor) => values.mul(weights).sum();
+  const accuracy = sum(shareRight(detached));
+  return { loss, metrics: { accuracy, margin: sum(detached), weight: weights.sum() } };
 }

@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { batchGroups, type Group, groupByPrompt, pairTensors } from "../../batch/groups.ts";
+import { batchGroups, type Group, groupByPrompt, pairTensors, toMeans } from "../../batch/groups.ts";
 import { scoreAll, sequenceScores } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import { readComparisons } from "../../data/readers.ts";
@@ -140,7 +140,7 @@ function learn(model: Model, batch: readonly Group[], microBatchTokens: number):
     model,
   );
   return {
-    ...metrics,
+    ...toMeans(metrics),
     min_reward: Math.min(...scores),
     mean_reward: mean(scores),
     max_reward: Math.max(...scores),
