@@ -77,17 +77,18 @@ export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["k
           <input
             type="file"
             accept=".jsonl,.json,.csv,.parquet"
+            aria-describedby="file-formats"
             onChange={({ target }) => {
               choose(target.files?.[0]);
               // The same file can be chosen again.
               target.value = "";
             }}
           />
-          <small>
-            JSON lines, JSON, CSV or Parquet: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback,
-            Label Studio, Argilla, or a table with a prompt and its answers. Nothing is imported yet.
-          </small>
         </label>
+        <small id="file-formats">
+          JSON lines, JSON, CSV or Parquet: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label
+          Studio, Argilla, or a table with a prompt and its answers. Nothing is imported yet.
+        </small>
       </div>
       <ErrorMessage error={chosen ? preview.error : null} />
       {chosen && preview.isFetching && <p role="status">Reading {chosen.file.name} …</p>}
