@@ -150,9 +150,9 @@ describe("an agreement's summary", () => {
     expect(summary.pairs.at(-1)?.kappa).toBe(1);
     expect(summary.worst).toHaveLength(13);
     expect(summary.worst[0]?.labels.join()).toMatch(/ann: .*bob: .*cat: /);
-    expect(summary.alert).toMatch(/agree little/);
+    expect(summary.alert).toMatch(/^Labelers agree little/);
     expect(summary.alert).toMatch(
-      /(ann|bob) and cat \(alike on 35 % of 20\), (ann|bob) and cat \(alike on 35 % of 20\)$/,
+      /\. These pairs disagree more than chance explains: (ann|bob) and cat \(alike on 35 % of 20\), (ann|bob) and cat \(alike on 35 % of 20\)$/,
     );
     const { value } = summary.alpha;
     expect(value && value.low < value.value && value.value < value.high).toBe(true);
@@ -174,7 +174,7 @@ describe("an agreement's summary", () => {
 
   it("warns of no pair with few common items, and rarely of one that agrees like the others", () => {
     const few = measureAgreement(parseLabels("a x 1\na y 2\nb x 2\nb y 1\nc x 1\nc y 2"), "nominal");
-    expect(few.alert).toMatch(/^labelers agree little[^.]*\.\d\d[^.]*$/);
+    expect(few.alert).toMatch(/^Labelers agree little[^.]*\.\d\d[^.]*$/);
     // Each says the truth of two labels with probability (1 + √½) / 2, so every two agree with κ = 0.5.
     const random = uniform(1);
     const alarms = Array.from({ length: 200 }, () => {
@@ -187,7 +187,7 @@ describe("an agreement's summary", () => {
         }));
       });
       return (
-        measureAgreement(ratings.flat(), "nominal").alert?.includes("two labelers to be chance") ?? false
+        measureAgreement(ratings.flat(), "nominal").alert?.includes("more than chance explains") ?? false
       );
     });
     // One of a hundred at most: 2, and four standard deviations more.
