@@ -150,7 +150,7 @@ describe("the pages", () => {
     for (const path of files) {
       expect(path.startsWith(`${base}/`)).toBe(true);
       const file = await get(app(), path);
-      expect([file.statusCode, file.headers["cache-control"]]).toEqual([200, "public, max-age=3600"]);
+      expect(file.statusCode).toBe(200);
     }
   });
 

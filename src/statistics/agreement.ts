@@ -369,9 +369,9 @@ export function agreementAlert({ value }: Estimate, pairs: readonly LabelerPair[
   const alerts = [
     value &&
       value.high < minAgreement &&
-      `labelers agree little (α ${value.value.toFixed(2)}, 0 is chance): look at the tasks they disagree about most, and decide such cases in the guidelines; or a labeler is careless`,
+      `Labelers agree little (α ${value.value.toFixed(2)}, 0 is chance): look at the tasks they disagree about most, and decide such cases in the guidelines; or a labeler is careless`,
     disagreeing.length > 0 &&
-      `too little agreement of two labelers to be chance: ${examples.join(", ")}${more ? ` and ${more} more pairs` : ""}`,
+      `${disagreeing.length > 1 ? "These pairs disagree" : "This pair disagrees"} more than chance explains: ${examples.join(", ")}${more ? ` and ${more} more pairs` : ""}`,
   ].filter(Boolean);
   return alerts.length ? alerts.join(". ") : undefined;
 }

@@ -16,8 +16,10 @@ import { Page } from "./ui/page.tsx";
 import { clearStored } from "./ui/persistent-state.ts";
 import { Account, ClaimInvitation, ResetPassword, SignIn } from "./ui/sign-in.tsx";
 import "./ui/style.css";
+import "./ui/table.css";
 import "./labels/label.css";
 import "./ui/text.css";
+import "./ui/touch.css";
 
 const client: QueryClient = new QueryClient({
   queryCache: new QueryCache({
@@ -106,7 +108,7 @@ function Header({ user }: { user: User | null }) {
       </Link>
       {user && (
         <div className="who">
-          <Link href="/account" dir="auto">
+          <Link href="/account" dir="auto" title={user.name}>
             {user.name}
           </Link>
           <button type="button" className="quiet" onClick={signOut}>

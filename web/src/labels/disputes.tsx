@@ -22,12 +22,13 @@ export function Disputes({ id }: { id: string }) {
     return <Page title="Disputes" error={project.error ?? disputes.error} />;
   const [first] = [...disputes.data].sort((a, b) => postponed.indexOf(a.task) - postponed.indexOf(b.task));
   return (
-    <Page title="Disputes" wide>
+    <Page title="Disputes" project={project.data.name} wide>
       <ProjectNav id={id} here="/disputes" />
       {first ? (
         <>
           <p role="status">
-            {disputes.data.length} to decide. Your decision replaces the labelers' judgements in training.
+            {disputes.data.length} of {project.data.tasks} tasks to decide. Your decision replaces the
+            labelers' judgements in training.
           </p>
           <DisputeForm
             key={first.task}

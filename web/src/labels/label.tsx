@@ -8,6 +8,7 @@ import { Prompt } from "../ui/text.tsx";
 import { AnswerForm, Preference, preferenceLabels } from "./answer-form.tsx";
 import { CommentInput } from "./comment-input.tsx";
 import type { Draft } from "./draft.ts";
+import { formatProgress } from "./format-progress.ts";
 import { PairSelect } from "./pair-select.tsx";
 import { useProject } from "./queries.ts";
 import { useAnswerKeys } from "./use-answer-keys.ts";
@@ -26,7 +27,7 @@ export function LabelPage({ id }: { id: string }) {
 function LabelingForm({ id, project }: { id: string; project: Project }) {
   const { settings } = project;
   const queue = useLabelingQueue(id, settings, project.mine);
-  const { isEmpty, current, itemId, error, setDraft, submit, undo } = queue;
+  const { isEmpty, current, itemId, error, setDraft, submit, openLastAnswer } = queue;
   const [plain, setPlain] = useState(false);
   const { showDifferences, toggleDifferences, pair, setPair } = useComparison(itemId);
   const prompt = useRef<HTMLElement>(null);
@@ -38,7 +39,7 @@ function LabelingForm({ id, project }: { id: string; project: Project }) {
   const answerKeys = useAnswerKeys(settings.kind, count, updateDraft, setMessage, toggleDifferences);
   useKeyboardShortcuts({
     Enter: submit,
-    u: undo,
+    u: openLastAnswer,
     p: togglePlain,
     s: dialogs.openSkip,
     g: dialogs.openGuidelines,
@@ -47,7 +48,7 @@ function LabelingForm({ id, project }: { id: string; project: Project }) {
     ...answerKeys,
   });
 
-  if (isEmpty) return <NoTaskLeft queue={queue} />;
+  if (isEmpty) return <NoTaskLeft queue={queue} project={project} />;
   if (!current)
     return error ? (
       <TaskError id={id} error={error} onRetry={queue.retry} />
@@ -59,7 +60,7 @@ function LabelingForm({ id, project }: { id: string; project: Project }) {
       <p className="facts">
         {current.kind === "revision"
           ? "Changing your last answer"
-          : `${queue.count} answered by you, ${project.complete} of ${project.tasks} tasks done`}{" "}
+          : formatProgress({ ...project, mine: queue.count })}{" "}
         · <Link href={`/projects/${id}`}>Guidelines</Link>
       </p>
       <Prompt key={`prompt ${itemId}`} ref={prompt} messages={current.messages} plain={plain} />
@@ -172,17 +173,24 @@ function useFocusOnNewItem(prompt: RefObject<HTMLElement | null>, itemId: string
 
 type LabelingQueue = ReturnType<typeof useLabelingQueue>;
 
-const NoTaskLeft = ({ queue: { count, retry, undo, error } }: { queue: LabelingQueue }) => (
+const NoTaskLeft = ({
+  queue: { count, retry, openLastAnswer, error },
+  project,
+}: {
+  queue: LabelingQueue;
+  project: Project;
+}) => (
   <>
     <p role="status">
-      There is nothing left for you here at the moment. You have answered {count}. Thank you.
+      There is nothing left for you here at the moment: {formatProgress({ ...project, mine: count })}. Thank
+      you.
     </p>
     <p>
       <button type="button" onClick={retry}>
         Check again
       </button>{" "}
-      <button type="button" className="quiet" onClick={undo}>
-        <kbd>u</kbd> Change the last one
+      <button type="button" className="quiet" onClick={openLastAnswer}>
+        <kbd>u</kbd> Last answer
       </button>
     </p>
     <ErrorMessage error={error} />
@@ -203,7 +211,7 @@ const TaskError = ({ id, error, onRetry }: { id: string; error: Error; onRetry: 
 
 /** Buttons for everything but submitting. */
 function ActionButtons({
-  queue: { current, undo, closeRevision },
+  queue: { current, openLastAnswer, closeRevision },
   settings,
   plain,
   compared,
@@ -226,7 +234,7 @@ function ActionButtons({
           <button type="button" className="quiet" onClick={onSkip}>
             <kbd>s</kbd> Skip
           </button>
-          <button type="button" className="quiet" onClick={undo}>
+          <button type="button" className="quiet" onClick={openLastAnswer}>
             <kbd>u</kbd> Last answer
           </button>
         </>
@@ -247,7 +255,7 @@ function ActionButtons({
         {/* With seven answers to rank, g is the key of an answer. */}
         {!(settings.kind === "ranking" && count > 6) && <kbd>g</kbd>} Guidelines
       </button>
-      <button type="button" className="quiet" onClick={onHelp}>
+      <button type="button" className="quiet keyboard" onClick={onHelp}>
         <kbd>?</kbd> Keys
       </button>
     </div>

@@ -1,13 +1,14 @@
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
-import { call, type User } from "../ui/api.ts";
+import { call, type Labeler, type User } from "../ui/api.ts";
 import { ErrorMessage } from "../ui/page.tsx";
 import { formatAnswer } from "./format-answer.ts";
-import { Table } from "./quality.tsx";
+import { EstimateValue, Statistic, Table } from "./quality.tsx";
 
-/** Details of a labeler: their judgements and, for owners of the store, skills and cohort. */
-export function LabelerDetails({ id, user, isOwner }: { id: string; user: User; isOwner: boolean }) {
+/** Details of a labeler: biases, pace, judgements and, for owners of the store, skills and cohort. */
+export function LabelerDetails({ id, labeler, isOwner }: { id: string; labeler: Labeler; isOwner: boolean }) {
+  const { user, judgements, skipped, left, long, seconds } = labeler;
   const heading = useRef<HTMLHeadingElement>(null);
   // It opens below the table and may be off screen: the focus scrolls to it.
   useEffect(() => heading.current?.focus(), []);
@@ -16,6 +17,22 @@ export function LabelerDetails({ id, user, isOwner }: { id: string; user: User; 
       <h2 ref={heading} tabIndex={-1} dir="auto">
         {user.name}
       </h2>
+      <dl className="measures">
+        <Statistic name="Answer shown first wins">
+          <EstimateValue estimate={left} />
+        </Statistic>
+        <Statistic name="Longer answer wins">
+          <EstimateValue estimate={long} />
+        </Statistic>
+        <Statistic name="Median seconds">{seconds ?? <small>none yet</small>}</Statistic>
+        <Statistic name="Skipped">
+          {skipped} of {judgements}
+        </Statistic>
+        {user.skills.length > 0 && <Statistic name="Skills">{user.skills.join(", ")}</Statistic>}
+      </dl>
+      <p>
+        <small>Shares of comparisons that the answer won, with 95 % intervals: 0.50 is no bias.</small>
+      </p>
       <Judgements id={id} labeler={user.id} />
       {isOwner && <SkillsForm id={id} user={user} />}
     </section>

@@ -3,10 +3,12 @@ import { useState } from "react";
 import { call, type Labeler } from "../ui/api.ts";
 import { Page, ProjectNav, percent } from "../ui/page.tsx";
 import { LabelerDetails } from "./labeler-details.tsx";
-import { EstimateValue, Table } from "./quality.tsx";
+import { Table } from "./quality.tsx";
+import { useProject } from "./queries.ts";
 
 /** @param isOwner whether the user owns the store: skills and cohorts belong to accounts */
 export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
+  const project = useProject(id);
   const labelers = useQuery({
     queryKey: ["labelers", id],
     queryFn: () => call("GET /api/projects/:project/labelers", { params: { project: id } }),
@@ -14,9 +16,11 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
   const [opened, setOpened] = useState<string>();
   const share = (part: number, total: number) =>
     total ? `${percent(part / total)} of ${total}` : "none yet";
-  const openedLabeler = labelers.data?.find(({ user }) => user.id === opened);
+  if (!project.data || !labelers.data)
+    return <Page title="Labelers" error={project.error ?? labelers.error} />;
+  const openedLabeler = labelers.data.find(({ user }) => user.id === opened);
   return (
-    <Page title="Labelers" wide error={labelers.error}>
+    <Page title="Labelers" project={project.data.name} wide>
       <ProjectNav id={id} here="/labelers" />
       <Table
         label="Labelers"
@@ -25,43 +29,32 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
           "judgements",
           "known answers",
           "consistency",
-          "first shown",
-          "longer",
-          "seconds",
           "agreement by week",
           "reliability",
           "weight",
-          "skills",
         ]}
-        rows={(labelers.data ?? []).map(
-          ({ user, judgements, gold, consistency, left, long, seconds, agreement, reliability, weight }) => [
-            <button key="open" type="button" className="quiet" onClick={() => setOpened(user.id)}>
-              {user.name}
-            </button>,
-            String(judgements),
-            share(gold.right, gold.total),
-            share(consistency.same, consistency.total),
-            <EstimateValue key="left" estimate={left} />,
-            <EstimateValue key="long" estimate={long} />,
-            seconds === undefined ? "" : String(seconds),
-            <Weeks key="weeks" agreement={agreement} />,
-            reliability === undefined ? "" : reliability.toFixed(2),
-            weight.toFixed(2),
-            user.skills.join(", "),
-          ],
-        )}
+        rows={labelers.data.map(({ user, judgements, gold, consistency, agreement, reliability, weight }) => [
+          <button key="open" type="button" className="quiet" onClick={() => setOpened(user.id)}>
+            {user.name}
+          </button>,
+          String(judgements),
+          share(gold.right, gold.total),
+          share(consistency.same, consistency.total),
+          <Weeks key="weeks" agreement={agreement} />,
+          reliability === undefined ? "" : reliability.toFixed(2),
+          weight.toFixed(2),
+        ])}
       />
       <p>
         <small>
-          “Consistency” is the share of repeated tasks with the same answer. “First shown” and “longer” are
-          the shares of comparisons won by the answer shown first and by the longer one: 0.50 is no bias.
-          “Reliability” is the estimated probability that the labeler prefers the better answer, from all
-          judgements and the known answers. “Weight” is the weight of their judgements in training, 2 ·
-          reliability − 1.
+          “Consistency” is the share of repeated tasks with the same answer. “Reliability” is the estimated
+          probability that the labeler prefers the better answer, from all judgements and the known answers.
+          “Weight” is the weight of their judgements in training, 2 · reliability − 1. A click on a name shows
+          more.
         </small>
       </p>
       {openedLabeler && (
-        <LabelerDetails key={openedLabeler.user.id} id={id} user={openedLabeler.user} isOwner={isOwner} />
+        <LabelerDetails key={openedLabeler.user.id} id={id} labeler={openedLabeler} isOwner={isOwner} />
       )}
     </Page>
   );

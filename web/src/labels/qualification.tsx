@@ -4,6 +4,7 @@ import { Link, useLocation } from "wouter";
 import { call } from "../ui/api.ts";
 import { ErrorMessage, Page, ProjectNav } from "../ui/page.tsx";
 import { Text } from "../ui/text.tsx";
+import { formatProgress } from "./format-progress.ts";
 import { useGuidelines, useProject } from "./queries.ts";
 
 /** Shows the guidelines and, until the user has passed them, the qualification questions. */
@@ -31,6 +32,7 @@ export function Qualification({ id }: { id: string }) {
   return (
     <Page title={project.data.name}>
       {project.data.role !== "labeler" && <ProjectNav id={id} here="" />}
+      <p className="facts">{formatProgress(project.data)}</p>
       {passed && (
         <p>
           <Link href={`/projects/${id}/label`} className="button">

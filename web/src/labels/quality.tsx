@@ -2,14 +2,20 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { call, type Quality } from "../ui/api.ts";
 import { Page, ProjectNav, percent } from "../ui/page.tsx";
+import { useProject } from "./queries.ts";
 
 type Estimate = Quality["alpha"];
 
 const twoDecimals = (value: number) => value.toFixed(2);
 
+/** Says that a statistic is undefined, and why. */
+const Undefined = ({ reason }: { reason: string | undefined }) => (
+  <small className="none">none{reason ? `: ${reason}` : ""}</small>
+);
+
 /** Shows an estimate with its interval, or the reason why it is undefined. */
 export function EstimateValue({ estimate: { value, reason } }: { estimate: Estimate }) {
-  if (!value) return <span className="none">none{reason ? `: ${reason}` : ""}</span>;
+  if (!value) return <Undefined reason={reason} />;
   return (
     <span>
       {twoDecimals(value.value)}{" "}
@@ -22,15 +28,20 @@ export function EstimateValue({ estimate: { value, reason } }: { estimate: Estim
 
 export function QualityPage({ id }: { id: string }) {
   const params = { project: id };
+  const project = useProject(id);
   const quality = useQuery({
     queryKey: ["quality", id],
     queryFn: () => call("GET /api/projects/:project/quality", { params }),
   });
-  if (!quality.data) return <Page title="Quality" error={quality.error} />;
+  if (!project.data || !quality.data) return <Page title="Quality" error={project.error ?? quality.error} />;
+  const { name, complete, tasks } = project.data;
   const { alert, pairs, worst, skipped, cohorts } = quality.data;
   return (
-    <Page title="Quality">
+    <Page title="Quality" project={name}>
       <ProjectNav id={id} here="/quality" />
+      <p className="facts">
+        {complete} of {tasks} tasks done
+      </p>
       {alert && (
         <p className="problem" role="alert">
           {alert}
@@ -46,7 +57,7 @@ export function QualityPage({ id }: { id: string }) {
           <>
             <bdi>{a}</bdi>, <bdi>{b}</bdi>
           </>,
-          kappa === undefined ? `none: ${reason}` : twoDecimals(kappa),
+          kappa === undefined ? <Undefined key="kappa" reason={reason} /> : twoDecimals(kappa),
           percent(observed),
           String(items),
         ])}
@@ -163,14 +174,17 @@ const Cohorts = ({ cohorts }: Pick<Quality, "cohorts">) => (
   </>
 );
 
-const Statistic = ({ name, children }: { name: string; children: React.ReactNode }) => (
+export const Statistic = ({ name, children }: { name: string; children: React.ReactNode }) => (
   <div>
     <dt dir="auto">{name}</dt>
     <dd>{children}</dd>
   </div>
 );
 
-/** A table that scrolls on narrow screens. @param words columns of text: they are aligned left and may wrap */
+/**
+ * A table that scrolls on narrow screens, but for its first column.
+ * @param words columns of text: they are aligned left and may wrap
+ */
 export function Table({
   label,
   head,
@@ -184,7 +198,7 @@ export function Table({
 }) {
   if (!rows.length) return <p>Nothing yet.</p>;
   return (
-    <section className="scroll" tabIndex={0} aria-label={label}>
+    <section className="scroll rows" tabIndex={0} aria-label={label}>
       <table>
         <thead>
           <tr>

@@ -71,8 +71,11 @@ export function RankingInput({
   return (
     <div className="order">
       <span id="order-label">
-        Best first. Drag an answer between others, or onto another for a tie. Or press the letters from best
-        to worst, with = before a letter for a tie.
+        Best first. Drag an answer between others, or onto another for a tie.
+        <span className="keyboard">
+          {" "}
+          Or press the letters from best to worst, with = before a letter for a tie.
+        </span>
       </span>
       <DndContext sensors={sensors} collisionDetection={closestCenter} onDragEnd={drop}>
         <ol aria-labelledby="order-label">

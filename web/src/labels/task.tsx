@@ -20,16 +20,18 @@ export function TaskPage({ id, task }: { id: string; task: string }) {
   if (!history.data || !project.data) return <Page title="Task" error={history.error ?? project.error} />;
   const { messages, completions, judgements, known, decision, withdrawn } = history.data;
   const texts = completions.map(({ text }) => text);
+  /** Whether the form shows the answers, which are then not shown twice. */
+  const isInForm = deciding && project.data.settings.kind !== "demonstration";
   // The form starts from the newest answer.
   const newestAnswer = decision?.answer ?? judgements.findLast(({ revised }) => !revised)?.answer;
   return (
-    <Page title="Task" wide>
+    <Page title="Task" project={project.data.name} wide>
       <ProjectNav id={id} />
       {project.data.role === "owner" && (
         <Withdrawal id={id} task={task} withdrawn={withdrawn} onChange={() => history.refetch()} />
       )}
       <Prompt messages={messages} />
-      {completions.length > 0 && (
+      {completions.length > 0 && !isInForm && (
         <div className="completions" data-count={completions.length}>
           {completions.map(({ text, model }, i) => (
             <section key={i} className="completion" aria-label={`Answer ${letters[i]}`}>

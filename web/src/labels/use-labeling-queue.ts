@@ -138,6 +138,8 @@ export function useLabelingQueue(project: string, settings: Settings, judgementC
       }
       setCount((before) => before + 1);
       setMessage("Saved.");
+      // The page shows how many tasks are done, by others as well.
+      client.invalidateQueries({ queryKey: ["project", project] });
       await queue.showNext();
     } catch (error) {
       setError(error as Error);
@@ -154,7 +156,7 @@ export function useLabelingQueue(project: string, settings: Settings, judgementC
     const result = current && toAnswer(current.draft, settings);
     if (result) "missing" in result ? setMessage(result.missing) : send(result.answer);
   };
-  const undo = async () => {
+  const openLastAnswer = async () => {
     if (current?.kind === "revision") return;
     try {
       const last = await fetchLastJudgement(project, settings);
@@ -181,7 +183,7 @@ export function useLabelingQueue(project: string, settings: Settings, judgementC
     updateDraft,
     send,
     submit,
-    undo,
+    openLastAnswer,
     closeRevision: queue.closeRevision,
     retry: queue.retry,
   };

@@ -2,25 +2,37 @@ import { type ReactNode, useEffect, useRef } from "react";
 import { Link } from "wouter";
 import { ApiError, basePath } from "./api.ts";
 
-/** A page with its heading. The heading gets the focus when the page opens, so that screen readers begin there. */
+/**
+ * A page with its heading. The heading gets the focus when the page opens, so that screen readers begin there.
+ * @param props.project name of the project that the page is about, unless the title is that
+ */
 export function Page({
   title,
+  project,
   wide = false,
   error,
   children,
 }: {
   title: string;
+  project?: string | undefined;
   wide?: boolean;
   error?: Error | null | undefined;
   children?: ReactNode;
 }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    document.title = `${title} · plumbline`;
-    heading.current?.focus();
+    document.title = [title, project, "plumbline"].filter(Boolean).join(" · ");
+  }, [title, project]);
+  useEffect(() => {
+    if (title) heading.current?.focus();
   }, [title]);
   return (
     <main id="main" className={wide ? "wide" : ""}>
+      {project && (
+        <p className="project" dir="auto">
+          {project}
+        </p>
+      )}
       <h1 ref={heading} tabIndex={-1} dir="auto">
         {title}
       </h1>
@@ -34,7 +46,7 @@ export function Page({
 export const ErrorMessage = ({ error }: { error?: Error | null | undefined }) =>
   error ? (
     <p className="problem" role="alert" dir="auto">
-      {error.message}
+      {capitalise(error.message)}
       {error instanceof ApiError && error.status === 401 && (
         <>
           {": "}
@@ -47,6 +59,10 @@ export const ErrorMessage = ({ error }: { error?: Error | null | undefined }) =>
       )}
     </p>
   ) : null;
+
+/** Writes a sentence's first letter as a capital. Names of files, such as `rows.csv`, stay as they are. */
+const capitalise = (text: string): string =>
+  text.replace(/^[a-z](?=[a-z]*[ ,:])/, (letter) => letter.toUpperCase());
 
 const projectPages = [
   ["/settings", "Set up"],

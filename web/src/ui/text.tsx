@@ -1,4 +1,4 @@
-import { diffWordsWithSpace } from "diff";
+import { type Change, diffWordsWithSpace } from "diff";
 import { memo } from "react";
 import Markdown, { type Components, type Options } from "react-markdown";
 import rehypeHighlight from "rehype-highlight";
@@ -123,17 +123,41 @@ export function Prompt({
   );
 }
 
-/** Shows a text with the words highlighted that another text does not have. */
-export function Difference({ text, from }: { text: string; from: string }) {
+/**
+ * Shows a text with the words highlighted that another text does not have. If those would be more than half of both texts,
+ * nothing is highlighted: a highlight that is the rule says nothing.
+ */
+export const Difference = memo(function Difference({ text, from }: { text: string; from: string }) {
   // The diff takes quadratic time in the worst case.
   const parts = diffWordsWithSpace(from, text, { timeout: 500 });
+  if (!parts || shareInCommon(parts) < 0.5)
+    return (
+      <>
+        <p className="facts">
+          {parts
+            ? "Less than half of the two texts is in common, so no differences are highlighted."
+            : "The two texts differ in too many places to compare them."}
+        </p>
+        <Text text={text} plain />
+      </>
+    );
   return (
     <div className="text plain" dir="auto">
       {parts
-        ? parts
-            .filter(({ removed }) => !removed)
-            .map(({ value, added }, i) => (added ? <ins key={i}>{value}</ins> : <span key={i}>{value}</span>))
-        : text}
+        .filter(({ removed }) => !removed)
+        .map(({ value, added }, i) => (added ? <ins key={i}>{value}</ins> : <span key={i}>{value}</span>))}
     </div>
   );
+});
+
+/**
+ * Computes the share of two texts that their diff leaves unchanged: 2 · common / (length + length), as `ratio()` of
+ * Python's difflib. White space is not counted, because all texts have it in common.
+ */
+function shareInCommon(parts: readonly Change[]): number {
+  const sizes = { common: 0, changed: 0 };
+  for (const { value, added, removed } of parts)
+    sizes[added || removed ? "changed" : "common"] += value.replace(/\s/g, "").length;
+  const total = 2 * sizes.common + sizes.changed;
+  return total ? (2 * sizes.common) / total : 1;
 }
