@@ -633,6 +633,46 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
   }, 60_000);
 
+  it("lets people make tokens, which programs use until they are revoked", async () => {
+    const { page, make } = await asOwner("Tessa Token");
+    const project = await make("Automated", { kind: "pairwise" }, [
+      { prompt: "one", completions: ["a", "b"] },
+    ]);
+    await page.getByRole("link", { name: "Tessa Token" }).click();
+    await page.getByRole("link", { name: "your tokens" }).click();
+    await page.getByLabel("Name").fill("nightly import");
+    await page.getByLabel("import tasks").check();
+    await page.getByLabel("In", { exact: true }).selectOption("Automated");
+    await inspect(page, "tokens-empty");
+    await page.getByRole("button", { name: "Make a token" }).click();
+    const field = page.getByLabel("Copy this token now");
+    await field.waitFor();
+    const token = await field.inputValue();
+    expect(token).toMatch(/^plumbline_/);
+    const send = async (path: string, body?: object) => {
+      const reply = await fetch(`${address}/api/projects/${project}${path}`, {
+        headers: { authorization: `Bearer ${token}`, ...(body && { "content-type": "application/json" }) },
+        ...(body && { method: "POST", body: JSON.stringify(body) }),
+      });
+      return { status: reply.status, body: await reply.json() };
+    };
+    const file = { name: "more.jsonl", text: JSON.stringify({ prompt: "two", completions: ["c", "d"] }) };
+    expect(await send("/import", file)).toMatchObject({ status: 200, body: { kept: 1 } });
+    expect((await send("")).body).toMatchObject({ name: "Automated", tasks: 2 });
+    expect((await send("/next", {})).body.error).toMatch(/scope "label"/);
+
+    await page.reload();
+    const own = page.getByRole("region", { name: "Your tokens" });
+    await own.waitFor();
+    expect(await own.textContent()).toMatch(/nightly import.*read, import.*Automated/);
+    expect(await page.content()).not.toContain(token);
+    await inspect(page, "tokens");
+    await page.getByRole("button", { name: "Revoke nightly import" }).click();
+    await expect.poll(() => own.count()).toBe(0);
+    expect((await send("")).status).toBe(401);
+    expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
+  }, 60_000);
+
   it("lets owners change roles, remove people, revoke invitations and close accounts", async () => {
     const { page: owner, make } = await asOwner("Manager");
     const project = await make("Staffed", { kind: "pairwise" }, [{ prompt: "one", completions: ["a", "b"] }]);

@@ -10,7 +10,7 @@ import { labelerQuality } from "../src/labels/labelers.ts";
 import { projectQuality } from "../src/labels/quality.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import { verify } from "../src/labels/verify.ts";
-import { qualitySchema } from "../src/server/labels/contract.ts";
+import { qualitySchema } from "../src/server/labels/schemas.ts";
 import { jsonLines, plumbline, succeed } from "./cli.ts";
 import { noPostgres, startPostgres } from "./postgres.ts";
 

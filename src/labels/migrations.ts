@@ -190,6 +190,23 @@ const memberRoles: Migration = {
   },
 };
 
+const tokens: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("token")
+      .addColumn("id", "text", (column) => column.primaryKey())
+      .addColumn("hash", "text", (column) => column.notNull().unique())
+      .addColumn("user", "text", (column) => column.notNull())
+      .addColumn("name", "text", (column) => column.notNull())
+      .addColumn("scopes", "text", (column) => column.notNull())
+      .addColumn("project", "text")
+      .addColumn("created", "bigint", (column) => column.notNull())
+      .addColumn("lastUsed", "bigint")
+      .addColumn("expires", "bigint", (column) => column.notNull())
+      .execute();
+  },
+};
+
 /** Applied in the order of their names. Released migrations are never changed. */
 export const migrations: Record<string, Migration> = {
   "001_first": first,
@@ -197,4 +214,5 @@ export const migrations: Record<string, Migration> = {
   "003_resets": resets,
   "004_versions": versions,
   "005_member_roles": memberRoles,
+  "007_tokens": tokens,
 };

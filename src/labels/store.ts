@@ -145,7 +145,7 @@ export class LabelStore {
     return (await db.selectFrom("user").selectAll().orderBy("since").orderBy("id").execute()).map(toUser);
   }
 
-  /** Changes an account. Closing it ends its sessions. @throws RequestError (409) if no active owner would be left */
+  /** Changes an account. Closing it ends its sessions and tokens. @throws RequestError (409) if no active owner would be left */
   async changeUser(
     actor: string,
     id: string,
@@ -158,7 +158,7 @@ export class LabelStore {
       if (isOwner(before) && !(await this.users(tx)).some(isOwner))
         throw new RequestError(409, "this is the last owner: make somebody else an owner first");
       if (change.active !== false) return;
-      for (const table of ["session", "reset"] as const)
+      for (const table of ["session", "reset", "token"] as const)
         await tx.deleteFrom(table).where("user", "=", id).execute();
     });
     return this.user(id);

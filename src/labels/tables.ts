@@ -18,7 +18,7 @@ interface EventTable {
 }
 
 /** Version of the event schema that this program writes, and the newest that it reads. */
-export const logVersion = 3;
+export const logVersion = 4;
 
 interface ProjectionTables {
   user: {
@@ -100,6 +100,18 @@ interface OperationalTables {
   invitation: { hash: string; role: string; project: string | null; expires: number; by: string | null };
   /** Password reset links. */
   reset: { hash: string; user: string; expires: number };
+  /** API tokens: see `tokens.ts`. `scopes` is JSON; `project` is null for all of the user's projects. */
+  token: {
+    id: string;
+    hash: string;
+    user: string;
+    name: string;
+    scopes: string;
+    project: string | null;
+    created: number;
+    lastUsed: number | null;
+    expires: number;
+  };
   lease: {
     id: string;
     project: string;

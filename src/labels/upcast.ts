@@ -16,6 +16,8 @@ const upcasters: readonly ((tx: Tx, event: RecordedEvent) => Promise<RecordedEve
   upcastVersion1,
   // Version 3 added the event "left" and the role of "joined", which is optional.
   async (_, event) => event,
+  // Version 4 added the events "token made" and "token revoked".
+  async (_, event) => event,
 ];
 
 /**

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { messageSchema } from "../../data/records.ts";
 import { roles } from "../../labels/events.ts";
+import { scopes } from "../../labels/scopes.ts";
 import { answerSchema, projectSettingsSchema, questionSchema } from "../../labels/settings.ts";
+import { labelerSchema, qualitySchema, userSchema } from "./schemas.ts";
 
 // Contract between the web app and the server. The server validates requests by these schemas and generates its OpenAPI
 // document from them; the web app imports their types.
@@ -11,16 +13,6 @@ const textWithoutNul = z.string().refine((text) => !text.includes("\0"), "it has
 const id = textWithoutNul;
 const name = textWithoutNul.trim().min(1).max(100);
 const password = z.string().min(10, "at least 10 characters").max(1000);
-
-export const userSchema = z.object({
-  id,
-  name: z.string(),
-  role: z.enum(roles),
-  skills: z.array(z.string()),
-  cohort: z.record(z.string(), z.string()),
-  active: z.boolean(),
-  since: z.number(),
-});
 
 export const projectSchema = z.object({
   id,
@@ -51,6 +43,19 @@ export const memberSchema = userSchema
   /** The role in the project. */
   .extend({ role: z.enum(roles) });
 
+/** An API token as it is listed, without the token itself. */
+const tokenSchema = z.object({
+  id,
+  user: z.object({ id, name: z.string() }),
+  name: z.string(),
+  scopes: z.array(z.enum(scopes)),
+  /** The only project that it may be used for; null for all of its user's. */
+  project: z.object({ id, name: z.string() }).nullable(),
+  created: z.number(),
+  lastUsed: z.number().nullable(),
+  expires: z.number(),
+});
+
 /** A task that is leased to a labeler. */
 export const assignmentSchema = z.object({
   lease: id,
@@ -63,11 +68,6 @@ export const assignmentSchema = z.object({
 });
 
 export const errorSchema = z.object({ error: z.string() });
-
-/** Estimate with its 95 % interval. */
-const intervalSchema = z.object({ value: z.number(), low: z.number(), high: z.number() });
-
-const estimateSchema = z.object({ value: intervalSchema.optional(), reason: z.string().optional() });
 
 const judgementSchema = z.object({
   id,
@@ -94,67 +94,6 @@ const judgedTaskSchema = z.object({
   messages: z.array(messageSchema),
   completions: z.array(z.object({ text: z.string(), model: z.string().nullable() })),
   judgements: z.array(judgementSchema),
-});
-
-export const qualitySchema = z.object({
-  judgements: z.number(),
-  /** Krippendorff's α and Fleiss' κ of pairwise preferences; for rankings, mean Kendall's τ between labelers. */
-  alpha: estimateSchema,
-  fleiss: estimateSchema,
-  tau: estimateSchema,
-  /** Krippendorff's α of each criterion's ratings. */
-  criteria: z.array(z.object({ name: z.string(), alpha: estimateSchema })),
-  /** Warning that labelers agree too little. */
-  alert: z.string().optional(),
-  pairs: z.array(
-    z.object({
-      a: z.string(),
-      b: z.string(),
-      kappa: z.number().optional(),
-      reason: z.string().optional(),
-      observed: z.number(),
-      items: z.number(),
-    }),
-  ),
-  /** Tasks with the most disagreement, the worst first. */
-  worst: z.array(z.object({ task: id, prompt: z.string(), disagreement: z.number() })),
-  /** Labelers by cohort attribute, and their agreement within and across groups. */
-  cohorts: z.array(
-    z.object({
-      name: z.string(),
-      values: z.array(z.object({ value: z.string(), labelers: z.number(), judgements: z.number() })),
-      within: estimateSchema,
-      across: estimateSchema,
-      difference: estimateSchema,
-    }),
-  ),
-  spent: z.number(),
-  usable: z.number(),
-  costPerUsable: z.number().optional(),
-  currency: z.string(),
-  /** Cost of the project's `target` of usable comparisons at the current rate. */
-  forecast: z.object({ target: z.number(), cost: z.number(), judgements: z.number() }).optional(),
-  skipped: z.array(z.object({ reason: z.string(), count: z.number() })),
-});
-
-export const labelerSchema = z.object({
-  user: userSchema,
-  judgements: z.number(),
-  skipped: z.number(),
-  /** Correct judgements of gold tasks. */
-  gold: z.object({ right: z.number(), total: z.number() }),
-  /** Equal answers to repeated tasks. */
-  consistency: z.object({ same: z.number(), total: z.number() }),
-  /** Win rates of the completion shown first and of the longer one; 0.5 is no bias. */
-  left: estimateSchema,
-  long: estimateSchema,
-  /** Median seconds for a judgement. */
-  seconds: z.number().optional(),
-  /** By week, comparisons that others judged too, and how many of them agree. */
-  agreement: z.array(z.object({ week: z.string(), agree: z.number(), total: z.number() })),
-  /** Estimated probability of preferring the better completion, and the weight in training that follows from it. */
-  reliability: z.number().optional(),
-  weight: z.number(),
 });
 
 const importReportSchema = z.object({
@@ -186,6 +125,24 @@ export const routes = {
     body: z.object({ before: z.string(), after: password }),
     response: z.object({}),
   },
+  /** The user's API tokens. */
+  "GET /api/tokens": { response: z.array(tokenSchema) },
+  /** Everybody's, for owners of the store. */
+  "GET /api/tokens/all": { response: z.array(tokenSchema) },
+  /** Creates an API token. The response has the token, which cannot be read again. */
+  "POST /api/tokens": {
+    body: z.object({
+      name,
+      scopes: z.array(z.enum(scopes)).min(1),
+      /** Days until it expires. */
+      days: z.int().min(1).max(365).default(90),
+      /** Id of the only project that it may be used for. Default: all of the user's. */
+      project: id.optional(),
+    }),
+    response: z.object({ token: z.string(), expires: z.number() }),
+  },
+  /** Revokes a token of the user; owners of the store revoke anybody's. */
+  "DELETE /api/tokens/:id": { params: z.object({ id }), response: z.object({}) },
   /** Creates a link for a user who has forgotten the password. */
   "POST /api/users/:user/reset": {
     params: z.object({ user: id }),
