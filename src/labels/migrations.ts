@@ -207,6 +207,25 @@ const tokens: Migration = {
   },
 };
 
+const attempts: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("failedAttempt")
+      .addColumn("project", "text", (column) => column.notNull())
+      .addColumn("user", "text", (column) => column.notNull())
+      .addColumn("version", "bigint", (column) => column.notNull())
+      .addColumn("at", "bigint", (column) => column.notNull())
+      .execute();
+  },
+};
+
+/** For the skills that a project's tasks need. */
+const skills: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema.createIndex("task_by_project_skill").on("task").columns(["project", "skill"]).execute();
+  },
+};
+
 /** Applied in the order of their names. Released migrations are never changed. */
 export const migrations: Record<string, Migration> = {
   "001_first": first,
@@ -215,4 +234,6 @@ export const migrations: Record<string, Migration> = {
   "004_versions": versions,
   "005_member_roles": memberRoles,
   "007_tokens": tokens,
+  "008_attempts": attempts,
+  "009_skills": skills,
 };

@@ -112,6 +112,8 @@ interface OperationalTables {
     lastUsed: number | null;
     expires: number;
   };
+  /** Failed attempts at a qualification, which are limited: see `qualification.ts`. */
+  failedAttempt: { project: string; user: string; version: number; at: number };
   lease: {
     id: string;
     project: string;

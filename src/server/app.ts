@@ -15,7 +15,7 @@ import { InputError } from "../data/errors.ts";
 import { encodeRows, encodings } from "../data/tables.ts";
 import { sessionUser } from "../labels/accounts.ts";
 import { includesRole, type Role } from "../labels/events.ts";
-import { collect, exportRows } from "../labels/export.ts";
+import { collect, exportSomeRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
 import { projectOf } from "../labels/members.ts";
 import type { User } from "../labels/records.ts";
@@ -132,7 +132,10 @@ function addRoute<K extends keyof Routes>(
 }
 
 /** Describes in the OpenAPI document who may call a route. */
-function describeAccess(access: Access, tokenAccess: TokenAccess) {
+function describeAccess(
+  access: Access,
+  tokenAccess: TokenAccess,
+): { description: string; security: Record<string, string[]>[] } {
   const scope = tokenAccess === "any token" ? "any" : tokenAccess;
   return {
     description: tokenAccess === "no token" ? "Not for tokens." : `Scope of tokens: ${scope}.`,
@@ -225,7 +228,12 @@ function checkScope({ scopes }: TokenRights, needed: TokenAccess): void {
     );
 }
 
-const exportQuery = z.object({ format: z.enum(exportFormats), as: z.enum(encodings).default("jsonl") });
+const exportQuery = z.object({
+  format: z.enum(exportFormats),
+  as: z.enum(encodings).default("jsonl"),
+  /** Adds margins to rankings and preferences: how much better the better completion is, 0 to 3. */
+  margins: z.enum(["true", "false"]).default("false"),
+});
 
 /** Adds the route that exports a project's labels as a file. JSON lines are streamed. */
 function addExportRoute(api: FastifyInstance, store: LabelStore): void {
@@ -239,13 +247,13 @@ function addExportRoute(api: FastifyInstance, store: LabelStore): void {
       },
     },
     async (request, reply) => {
-      const { format, as } = request.query as z.infer<typeof exportQuery>;
+      const { format, as, margins } = request.query as z.infer<typeof exportQuery>;
       const { user, token } = await authorise(store, request, "reviewer", "read");
       if (format === "log" && (user?.role !== "owner" || token?.project))
         throw new RequestError(403, "the log has all projects: it is for owners of the store");
       const project = await store.project((request.params as { project: string }).project);
       const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.${as}`;
-      const rows = exportRows(store, project, format);
+      const rows = await exportSomeRows(store, project, format, { margins: margins === "true" });
       async function* lines() {
         for await (const row of rows) yield `${JSON.stringify(row)}\n`;
       }

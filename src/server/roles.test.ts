@@ -210,6 +210,7 @@ const table: Record<
     "manage",
     async (_, task) => ({ body: { task, answer: { preference: 2 } } }),
   ],
+  "GET /api/projects/:project/exports": [reviewers, "read"],
   "GET /api/projects/:project/export": [reviewers, "read", async () => ({ query: "?format=judgements" })],
 };
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { messageSchema } from "../../data/records.ts";
 import { roles } from "../../labels/events.ts";
+import { exportFormats } from "../../labels/export-formats.ts";
 import { scopes } from "../../labels/scopes.ts";
 import { answerSchema, projectSettingsSchema, questionSchema } from "../../labels/settings.ts";
 import { labelerSchema, qualitySchema, userSchema } from "./schemas.ts";
@@ -17,7 +18,12 @@ const password = z.string().min(10, "at least 10 characters").max(1000);
 export const projectSchema = z.object({
   id,
   name: z.string(),
-  settings: projectSettingsSchema,
+  /** Labelers get them without `goldRate`, `repeatRate` and `price`. */
+  settings: projectSettingsSchema.extend({
+    goldRate: z.number().optional(),
+    repeatRate: z.number().optional(),
+    price: z.number().optional(),
+  }),
   guidelines: z.number(),
   /** The signed-in user's role in the project. */
   role: z.enum(roles),
@@ -101,7 +107,9 @@ const importReportSchema = z.object({
   rows: z.number(),
   kept: z.number(),
   judgements: z.number(),
+  /** Records left out, by reason; and the first lines of the file where they are, if they are known. */
   dropped: z.record(z.string(), z.number()),
+  examples: z.record(z.string(), z.array(z.number())),
 });
 
 const projectParams = z.object({ project: id });
@@ -198,9 +206,21 @@ export const routes = {
   "POST /api/projects/:project/qualification": {
     params: projectParams,
     body: z.object({ answers: z.array(z.int()) }),
-    response: z.object({ passed: z.boolean(), correct: z.number(), total: z.number() }),
+    response: z.object({
+      passed: z.boolean(),
+      /** Number of right answers; labelers get it only if they pass. */
+      correct: z.number().optional(),
+      total: z.number(),
+      /** Share of right answers that is needed. */
+      passMark: z.number(),
+      /** Further attempts within 24 hours. */
+      attemptsLeft: z.number(),
+    }),
   },
-  /** Imports a file of any format that `plumbline data check` detects: JSONL, JSON or CSV as text, Parquet as base64. */
+  /**
+   * Imports a file of any format that `plumbline data check` detects: JSONL, JSON, CSV or TSV as text; these gzipped, or
+   * Parquet, as base64.
+   */
   "POST /api/projects/:project/import": {
     params: projectParams,
     body: z.object({
@@ -209,6 +229,10 @@ export const routes = {
       base64: z.string().optional(),
       /** How its preferences are imported. Default: they are left out. */
       use: z.enum(["gold", "judgements"]).optional(),
+      /** The file's columns by the names that formats have for them. */
+      columns: z.record(z.string(), z.string()).optional(),
+      /** Imports only the first rows. */
+      limit: z.int().min(1).optional(),
     }),
     response: importReportSchema,
   },
@@ -297,6 +321,17 @@ export const routes = {
   },
   /** Tasks that labelers disagree about and no reviewer has decided. */
   "GET /api/projects/:project/disputes": { params: projectParams, response: z.array(judgedTaskSchema) },
+  /** How many rows an export has in each format, and how many tasks the format cannot hold, by reason. */
+  "GET /api/projects/:project/exports": {
+    params: projectParams,
+    response: z.array(
+      z.object({
+        format: z.enum(exportFormats),
+        rows: z.number(),
+        dropped: z.record(z.string(), z.number()),
+      }),
+    ),
+  },
   "POST /api/projects/:project/adjudications": {
     params: projectParams,
     body: z.object({ task: id, answer: sentAnswerSchema }),

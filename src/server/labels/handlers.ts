@@ -1,4 +1,5 @@
 import { InputError } from "../../data/errors.ts";
+import { unpack } from "../../data/jsonl.ts";
 import { readDrafts } from "../../data/readers.ts";
 import { parseRows } from "../../data/tables.ts";
 import { createInvitation, listInvitations, revokeInvitation } from "../../labels/accounts.ts";
@@ -15,11 +16,15 @@ import {
   submitJudgement,
 } from "../../labels/labeling.ts";
 import { changeMember, listMembers, removeMember } from "../../labels/members.ts";
+import { hasQualified, submitQualification } from "../../labels/qualification.ts";
 import type { Project, User } from "../../labels/records.ts";
 import type { LabelStore } from "../../labels/store.ts";
 import { accountHandlers } from "./account-handlers.ts";
 import { type Handlers, linkTo, refuseSelf } from "./context.ts";
 import type { Reply } from "./contract.ts";
+
+/** Most bytes that a gzipped import may unpack to: as many as one may have that is not gzipped. */
+const maxUnpacked = 256 * 2 ** 20;
 
 /** Access level, token access and handler of each route of the contract. */
 export const handlers: Handlers = {
@@ -67,7 +72,7 @@ export const handlers: Handlers = {
           ...question,
           ...(role === "owner" && { correct }),
         })),
-        passed: await store.hasQualified(project, user.id),
+        passed: await hasQualified(store, project, user.id),
       };
     },
   ],
@@ -82,20 +87,25 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/qualification": [
     "labeler",
     "label",
-    async ({ store, user, params, body }) =>
-      store.submitQualification(await store.project(params.project), user.id, body.answers),
+    async ({ store, user, role, params, body }) => {
+      const project = await store.project(params.project);
+      const { correct, ...result } = await submitQualification(store, project, user.id, body.answers);
+      // Labelers who fail could find the answers by changing one at a time.
+      const isCountShown = result.passed || role !== "labeler";
+      return { ...result, passMark: project.settings.passMark, ...(isCountShown && { correct }) };
+    },
   ],
   "POST /api/projects/:project/import": [
     "owner",
     "import",
     async ({ store, user, params, body }) => {
-      const { name, text, base64, use } = body;
+      const { name, text, base64, use, columns, limit } = body;
       const project = await store.project(params.project);
       if ((text === undefined) === (base64 === undefined))
         throw new InputError("text, base64: give exactly one of the two");
       const bytes = text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
-      const rows = await parseRows(name, bytes);
-      return importTasks(store, user.id, project, readDrafts(name, rows), use);
+      const rows = await parseRows(name, unpack(name, bytes, maxUnpacked), columns);
+      return importTasks(store, user.id, project, readDrafts(name, rows.slice(0, limit)), use);
     },
   ],
   "POST /api/projects/:project/invitations": [
@@ -211,6 +221,12 @@ export const handlers: Handlers = {
     async ({ store, statistics: aside, params }) =>
       aside.compute("disputes", await store.project(params.project)),
   ],
+  "GET /api/projects/:project/exports": [
+    "reviewer",
+    "read",
+    async ({ store, statistics, params }) =>
+      statistics.compute("exports", await store.project(params.project)),
+  ],
   "POST /api/projects/:project/adjudications": [
     "reviewer",
     "manage",
@@ -221,13 +237,18 @@ export const handlers: Handlers = {
   ],
 };
 
-/** Adds the user's role in the project, its progress, and the user's own count of judgements. */
+/**
+ * Adds the user's role in the project, its progress, and the user's own count of judgements. Labelers are not told how
+ * often they are tested, and what a judgement costs.
+ */
 async function toProjectReply(
   store: LabelStore,
   project: Project,
   user: User,
   role: Role,
 ): Promise<Reply<"GET /api/projects/:project">> {
-  const { at: _, ...fields } = project;
-  return { ...fields, role, ...(await projectProgress(store, project.id, user.id)) };
+  const { at: _, settings: all, ...fields } = project;
+  const { goldRate: _goldRate, repeatRate: _repeatRate, price: _price, ...rest } = all;
+  const settings = role === "labeler" ? rest : all;
+  return { ...fields, settings, role, ...(await projectProgress(store, project.id, user.id)) };
 }

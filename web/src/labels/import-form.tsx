@@ -10,9 +10,9 @@ const preferenceUses = [
   ["judgements", "imported as judgements of the file's labelers"],
 ] as const;
 
-/** Encodes a file for the request: as text, or Parquet as base64. */
+/** Encodes a file for the request: as text; Parquet and gzipped files, or what may not be text, as base64. */
 async function toRequestBody(file: File): Promise<{ text: string } | { base64: string }> {
-  if (!/\.parquet$/i.test(file.name)) return { text: await file.text() };
+  if (/\.(jsonl?|csv|tsv|txt)$/i.test(file.name)) return { text: await file.text() };
   const url = await new Promise<string>((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));
@@ -39,7 +39,7 @@ export function ImportForm({ id, onDone }: { id: string; onDone: () => void }) {
         Import a file
         <input
           type="file"
-          accept=".jsonl,.json,.csv,.parquet"
+          accept=".jsonl,.json,.csv,.tsv,.parquet,.gz"
           onChange={({ target }) => {
             const [file] = target.files ?? [];
             if (file) add.mutate(file);
@@ -47,8 +47,8 @@ export function ImportForm({ id, onDone }: { id: string; onDone: () => void }) {
           }}
         />
         <small>
-          JSON lines, JSON, CSV or Parquet: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label
-          Studio, Argilla, or prompts with completions.
+          JSON lines, JSON, CSV, TSV (gzipped too) or Parquet: hh-rlhf, TRL's columns, Open Assistant trees,
+          UltraFeedback, Label Studio, Argilla, or prompts with completions.
         </small>
       </label>
       <Select label="Preferences in the file are" value={use} options={preferenceUses} onChange={setUse} />
@@ -65,6 +65,7 @@ export function ImportForm({ id, onDone }: { id: string; onDone: () => void }) {
               {Object.entries(add.data.dropped).map(([reason, count]) => (
                 <li key={reason}>
                   {count} dropped: {reason}
+                  {add.data.examples[reason] && ` (line ${add.data.examples[reason].join(", ")})`}
                 </li>
               ))}
             </ul>
