@@ -85,7 +85,7 @@ function TokenForm() {
           ))}
         </fieldset>
         <Select
-          label="In"
+          label="For use in"
           value={project}
           options={[
             ["", "all of your projects"],
