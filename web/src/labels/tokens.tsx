@@ -26,7 +26,7 @@ export function Tokens({ user }: { user: User }) {
   });
   const others = all.data?.filter((token) => token.user.id !== user.id) ?? [];
   return (
-    <Page title="Tokens" error={own.error ?? all.error}>
+    <Page title="Tokens" wide error={own.error ?? all.error}>
       <p>
         A program sends a token in place of your password: it can do what you can, limited to what you choose
         here. <Link href="/account">Back to your account</Link>
