@@ -8,3 +8,5 @@ export const wheels: Record<string, [name: string, version: string, platform: st
 export const cpuMembers: string;
 /** Error of the set-up, which says what to do. */
 export class SetupError extends Error {}
+/** Finds libtorch, or downloads it. Returns the folder that has its include/ and lib/. @throws SetupError */
+export function findLibtorch(): Promise<string>;

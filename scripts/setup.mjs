@@ -233,7 +233,7 @@ function installPackages() {
 }
 
 /** Folder with include/ and lib/: PLUMBLINE_LIBTORCH, the cache, an importable Python torch, or a download. */
-async function findLibtorch() {
+export async function findLibtorch() {
   const given = process.env.PLUMBLINE_LIBTORCH;
   if (given) {
     if (!existsSync(join(given, "include", "ATen", "ATen.h")))

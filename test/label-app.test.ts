@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import type { Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createInvitation } from "../src/labels/accounts.ts";
@@ -683,6 +684,113 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await owner.getByLabel("Password").fill("a third password");
     await owner.getByRole("button", { name: "Sign in" }).click();
     await owner.getByRole("heading", { name: "Projects", level: 1 }).waitFor();
+    expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
+  }, 60_000);
+
+  it("asks for a criterion that was added while a labeler judged", async () => {
+    const { context, page, make } = await asOwner("Changer");
+    const settings = { kind: "pairwise", rubric: [{ name: "tone", low: 1, high: 3 }] };
+    const project = await make("Changing", settings, [
+      { prompt: "one", completions: ["a", "b"] },
+      { prompt: "two", completions: ["c", "d"] },
+    ]);
+    await page.goto(`${address}/projects/${project}/label`);
+    await page.getByText("0 answered").waitFor();
+    const rate = async (criterion: string, value: string) => {
+      for (const letter of "AB")
+        await page
+          .getByRole("region", { name: `Answer ${letter}` })
+          .getByRole("group", { name: criterion })
+          .getByLabel(value, { exact: true })
+          .check();
+    };
+    await page.keyboard.press("3");
+    await rate("tone", "2");
+    const rubric = [...settings.rubric, { name: "clarity", low: 1, high: 5 }];
+    const changed = await context.request.patch(`${address}/api/projects/${project}`, {
+      data: { settings: { ...settings, rubric, goldRate: 0, repeatRate: 0 } },
+      headers: { "x-plumbline": "1" },
+    });
+    expect(changed.status()).toBe(200);
+    await page.keyboard.press("Enter");
+    // The preference and the ratings stay; the new criterion is asked for without a reload.
+    await page.getByRole("group", { name: "clarity" }).first().waitFor();
+    expect(await page.getByRole("group", { name: "tone" }).first().getByLabel("2").isChecked()).toBe(true);
+    await rate("clarity", "5");
+    await page.keyboard.press("Enter");
+    await page.getByText("1 answered").waitFor();
+    expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
+  }, 60_000);
+
+  it("imports packed files, shows every line of an error, and what an export would hold", async () => {
+    const { page, make } = await asOwner("Porter");
+    const project = await make("Packed", { kind: "pairwise" }, [{ prompt: "one", completions: ["a", "b"] }]);
+    await page.goto(`${address}/projects/${project}/settings`);
+    const choose = (name: string, bytes: Buffer) =>
+      page
+        .getByLabel("Import a file")
+        .setInputFiles({ name, mimeType: "application/octet-stream", buffer: bytes });
+    const alert = page.getByRole("alert");
+    await choose("rows.jsonl", Buffer.from('{"colour": "red"}'));
+    await alert.getByText("the data format is not known").waitFor();
+    // The first line, and one for each format.
+    // biome-ignore lint/performance/useDomNodeTextContent: the lines as they are shown
+    expect((await alert.innerText()).split("\n").length).toBeGreaterThan(10);
+    await inspect(page, "import-error");
+    await choose("rows.xlsx", Buffer.from("PK\x03\x04"));
+    await alert.getByText("save the sheet as CSV").waitFor();
+    await page.getByText("Nothing to export in this format.").waitFor();
+    expect(await page.getByRole("link", { name: "Parquet" }).count()).toBe(0);
+    await page.getByLabel("Preferences in the file are").selectOption("judgements");
+    const row = { prompt: "two", chosen: "c", rejected: "d" };
+    await choose("rows.jsonl.gz", gzipSync(JSON.stringify(row)));
+    await page.getByText("1 tasks made of 1 rows, with 1 judgements").waitFor();
+    await page.reload();
+    await page.getByText("1 rows.").waitFor();
+    await page.getByRole("link", { name: "Parquet" }).waitFor();
+    await page.getByLabel("Format").selectOption("ultrafeedback");
+    await page.getByText("1 tasks left out: its judgements have nothing").waitFor();
+    await inspect(page, "export");
+    expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
+  }, 60_000);
+
+  it("lets people make tokens, which programs use until they are revoked", async () => {
+    const { page, make } = await asOwner("Tessa Token");
+    const project = await make("Automated", { kind: "pairwise" }, [
+      { prompt: "one", completions: ["a", "b"] },
+    ]);
+    await page.getByRole("link", { name: "Tessa Token" }).click();
+    await page.getByRole("link", { name: "your tokens" }).click();
+    await page.getByLabel("Name").fill("nightly import");
+    await page.getByLabel("import tasks").check();
+    await page.getByLabel("For use in").selectOption("Automated");
+    await inspect(page, "tokens-empty");
+    await page.getByRole("button", { name: "Make a token" }).click();
+    const field = page.getByLabel("Copy this token now");
+    await field.waitFor();
+    const token = await field.inputValue();
+    expect(token).toMatch(/^plumbline_/);
+    const send = async (path: string, body?: object) => {
+      const reply = await fetch(`${address}/api/projects/${project}${path}`, {
+        headers: { authorization: `Bearer ${token}`, ...(body && { "content-type": "application/json" }) },
+        ...(body && { method: "POST", body: JSON.stringify(body) }),
+      });
+      return { status: reply.status, body: (await reply.json()) as { error?: string } };
+    };
+    const file = { name: "more.jsonl", text: JSON.stringify({ prompt: "two", completions: ["c", "d"] }) };
+    expect(await send("/import", file)).toMatchObject({ status: 200, body: { kept: 1 } });
+    expect((await send("")).body).toMatchObject({ name: "Automated", tasks: 2 });
+    expect((await send("/next", {})).body.error).toMatch(/scope "label"/);
+
+    await page.reload();
+    const own = page.getByRole("region", { name: "Your tokens" });
+    await own.waitFor();
+    expect(await own.textContent()).toMatch(/nightly import.*read, import.*Automated/);
+    expect(await page.content()).not.toContain(token);
+    await inspect(page, "tokens");
+    await page.getByRole("button", { name: "Revoke nightly import" }).click();
+    await expect.poll(() => own.count()).toBe(0);
+    expect((await send("")).status).toBe(401);
     expect(problems.filter((problem) => !/status of 40[04]|ERR_FAILED/.test(problem))).toEqual([]);
   }, 60_000);
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { jsonLines, set, succeed } from "./cli.ts";
+import { jsonLines, plumbline, set, succeed } from "./cli.ts";
 import { tinyModel } from "./tiny.ts";
 
 it("a reward model learns from a label store how much better people found the better answer", async () => {
@@ -28,6 +28,17 @@ it("a reward model learns from a label store how much better people found the be
   const rows = jsonLines(readFileSync(join(cwd, "run.labels.jsonl"), "utf8"));
   // 0 for slightly better to 3 for much better (Touvron et al. 2023, table 27).
   expect(rows.map(({ margins }) => margins).sort()).toEqual([0, 3]);
+
+  // One labeler of whom little is known has the weight 2 · 2/3 − 1 by the prior; without weights all have 1.
+  for (const { weight } of rows) expect(weight).toBeCloseTo(1 / 3, 6);
+  await succeed([...args, "--unweighted", "--run", "equal"], { cwd });
+  const equal = jsonLines(readFileSync(join(cwd, "equal.labels.jsonl"), "utf8"));
+  expect(equal.map(({ weight, ...row }) => ({ weight, task: row.task }))).toEqual(
+    rows.map(({ task }) => ({ weight: 1, task })),
+  );
+  const file = ["reward", "--model", "tiny", "--data", "judged.jsonl", "--unweighted"];
+  expect((await plumbline(file, { cwd })).stderr).toMatch(/--unweighted is about the labels of --labels/);
+  expect(await succeed(["reward", "--help"])).toMatch(/--unweighted +count the judgements of all labelers/);
 
   const before = readdirSync(cwd);
   expect(await succeed([...args, "--estimate"], { cwd })).toMatch(/1 step: too few to tell/);

@@ -5,6 +5,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createInvitation, createPasswordReset, openSession } from "../src/labels/accounts.ts";
 import { nextTask, submitJudgement } from "../src/labels/labeling.ts";
+import { submitQualification } from "../src/labels/qualification.ts";
 import type { Assignment, NewTask, Project, User } from "../src/labels/records.ts";
 import type { Answer } from "../src/labels/settings.ts";
 import { LabelStore } from "../src/labels/store.ts";
@@ -317,7 +318,7 @@ async function makeStore(path: string) {
     questions: [{ question: "Which is better?", options: ["the longer one", "the right one"], correct: 1 }],
   });
   const guided = await past.project(pairs.id);
-  for (const { id } of [...labelers, owner]) await past.submitQualification(guided, id, [1]);
+  for (const { id } of [...labelers, owner]) await submitQualification(past, guided, id, [1]);
   const judge = async (
     project: Project,
     rounds: number,

@@ -1,16 +1,19 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { claimInvitation, createInvitation, openSession } from "../src/labels/accounts.ts";
 import { labelerQuality } from "../src/labels/labelers.ts";
 import { projectQuality } from "../src/labels/quality.ts";
+import type { Scope } from "../src/labels/scopes.ts";
 import { LabelStore } from "../src/labels/store.ts";
+import { createToken } from "../src/labels/tokens.ts";
 import { verify } from "../src/labels/verify.ts";
-import { qualitySchema } from "../src/server/labels/contract.ts";
+import { qualitySchema } from "../src/server/labels/schemas.ts";
 import { jsonLines, plumbline, succeed } from "./cli.ts";
 import { noPostgres, startPostgres } from "./postgres.ts";
 
@@ -257,7 +260,14 @@ describe("plumbline serve and labels", () => {
     expect(log.map(({ type }) => type)).toEqual(["project added", "task added", "task added", "task added"]);
     expect(JSON.parse(log[1].data).gold).toEqual({ preference: 1 });
     expect(JSON.parse(await succeed(["labels", "verify", "--store", store, "--json"])).problems).toEqual([]);
-    expect(await succeed(["labels", "export", "--store", store])).toBe("");
+    // Nothing to export is an error, as nothing to import is, and leaves no file.
+    const out = join(folder, "none.jsonl");
+    const none = await plumbline(["labels", "export", "--store", store, "--out", out]);
+    expect([none.code, none.stderr]).toEqual([
+      1,
+      expect.stringMatching(/"known" has nothing to export as rank/),
+    ]);
+    expect(existsSync(out)).toBe(false);
   });
 
   it("imports a file's judgements, and exports them as tables", async () => {
@@ -297,12 +307,119 @@ describe("plumbline serve and labels", () => {
     }
     const hh = await plumbline(["labels", "export", "--store", first, "--format", "ultrafeedback"]);
     expect(hh).toMatchObject({
-      code: 0,
+      code: 1,
       stdout: "",
-      stderr: expect.stringMatching(/^1 tasks left out: its judgements have nothing/),
+      stderr: expect.stringMatching(/ultrafeedback: 1 tasks left out: its judgements have nothing/),
     });
+    for (const ending of ["xlsx", "tsv", "jsonl.gz"]) {
+      const out = join(folder, `out.${ending}`);
+      const { code, stderr } = await plumbline(["labels", "export", "--store", first, "--out", out]);
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringMatching(/those known are .jsonl, .json, .csv, .parquet/),
+      ]);
+      expect(existsSync(out)).toBe(false);
+    }
     const both = await plumbline(["labels", "import", file, "--gold", "--judgements", "--store", first]);
     expect([both.code, both.stderr]).toEqual([1, expect.stringMatching(/cannot be used with/)]);
+  });
+
+  it("imports the first rows of a file, and drops malformed ones with their lines", async () => {
+    const file = join(folder, "mixed.jsonl");
+    const good = (i: number) => ({ prompt: `p${i}`, chosen: "a", rejected: "b" });
+    const rows = [good(0), { ...good(1), chosen: 5 }, good(2), good(3)];
+    writeFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const at = ["--kind", "pairwise", "--store", join(folder, "limited.db")];
+    const first = await succeed(["labels", "import", file, ...at, "--project", "three", "--limit", "3"]);
+    expect(first).toMatch(
+      /3 rows\n {2}2 tasks added to "three"\n +1 {2}dropped: malformed row: chosen: .*\(line 2\)/,
+    );
+    expect(await succeed(["labels", "import", file, ...at, "--project", "all"])).toMatch(
+      /3 tasks added to "all"/,
+    );
+    for (const limit of ["0", "1.5", "x"]) {
+      const { code, stderr } = await plumbline(["labels", "import", file, ...at, "--limit", limit]);
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/should be a whole number, 1 or more/)]);
+    }
+    writeFileSync(file, JSON.stringify({ ...good(1), chosen: 5 }));
+    const none = await plumbline(["labels", "import", file, ...at, "--project", "none"]);
+    expect([none.code, none.stderr]).toEqual([
+      1,
+      expect.stringMatching(/no row can be imported.*malformed row/),
+    ]);
+    // Which is before the project is made: see `labels export`'s list of projects.
+    const listed = await plumbline(["labels", "export", "--store", join(folder, "limited.db")]);
+    expect(listed.stderr).toMatch(/this store has "three", "all"\n/);
+  });
+
+  it("import and export through a server, with a token from the environment", async () => {
+    const where = join(folder, "remote.db");
+    const opened = await LabelStore.open(where);
+    const owner = await opened.addUser(null, { name: "owner", role: "owner" });
+    const tokenOf = async (scopes: Scope[]) =>
+      (await createToken(opened, owner, { name: "cli", scopes, days: 1, project: null })).token;
+    const [all, reader] = [await tokenOf(["read", "import", "manage"]), await tokenOf(["read"])];
+    const { child, address } = await serve(where);
+    const run = (token: string, ...args: string[]) =>
+      plumbline(["labels", ...args, "--store", `${address}/`], { env: { PLUMBLINE_TOKEN: token } });
+    const file = join(folder, "remote.jsonl.gz");
+    const rows = ["ann", "bob"].map((labeler) => ({ question: "p", chosen: "a", rejected: "b", labeler }));
+    const bad = { question: 1, chosen: "a", rejected: "b" };
+    writeFileSync(file, gzipSync([...rows, bad].map((row) => JSON.stringify(row)).join("\n")));
+    const columns = ["--columns", "prompt=question"];
+    const judged = ["--judgements", "--project", "remote"];
+    const made = await run(all, "import", file, "--kind", "pairwise", ...judged, ...columns);
+    expect(made).toMatchObject({ code: 0, stderr: "" });
+    expect(made.stdout).toMatch(
+      /3 rows\n {2}1 tasks added to "remote"\n {2}2 judgements of them\n +1 {2}dropped: malformed row: prompt: .*\(line 3\)/,
+    );
+    const again = await run(all, "import", file, ...judged, ...columns, "--json");
+    expect(JSON.parse(again.stdout)).toMatchObject({ kept: 0, judgements: 0 });
+    const local = await succeed(["labels", "export", "--store", where, "--margins"]);
+    expect(jsonLines(local)).toHaveLength(2);
+    expect(await run(reader, "export", "--margins")).toMatchObject({ code: 0, stdout: local, stderr: "" });
+    const [here, there] = [join(folder, "here.csv"), join(folder, "there.csv")];
+    await succeed(["labels", "export", "--store", where, "--format", "preference", "--out", here]);
+    expect((await run(reader, "export", "--format", "preference", "--out", there)).code).toBe(0);
+    expect(readFileSync(there)).toEqual(readFileSync(here));
+
+    const wrong: [Promise<{ code: number | null; stderr: string }>, RegExp][] = [
+      [run(reader, "import", file, ...judged, ...columns), /needs a token with the scope "import"/],
+      [run("plumbline_x", "export"), /this token is wrong, revoked or expired/],
+      [
+        plumbline(["labels", "export", "--store", address], { env: { PLUMBLINE_TOKEN: "" } }),
+        /set PLUMBLINE_TOKEN to a token/,
+      ],
+      [run(reader, "export", "--project", "other"), /no project "other"; this store has "remote"/],
+      [
+        run(reader, "export", "--format", "ultrafeedback"),
+        /nothing to export as ultrafeedback: 1 tasks left/,
+      ],
+      [run(reader, "verify"), /only `labels import` and `labels export` work through a label app/],
+      [
+        plumbline(["labels", "export", "--store", `${address}/base`], { env: { PLUMBLINE_TOKEN: reader } }),
+        /base path/,
+      ],
+      [
+        plumbline(["labels", "export", "--store", "http://127.0.0.1:9"], {
+          env: { PLUMBLINE_TOKEN: reader },
+        }),
+        /cannot be reached/,
+      ],
+    ];
+    for (const [outcome, why] of wrong) {
+      const { code, stderr } = await outcome;
+      expect([code, stderr]).toEqual([1, expect.stringMatching(why)]);
+      expect(stderr).not.toMatch(/\n\s+at |plumbline_/);
+    }
+    const open = await plumbline(["labels", "export", "--store", "http://plumbline.invalid"], {
+      env: { PLUMBLINE_TOKEN: reader },
+    });
+    expect(open.stderr).toMatch(/^warning: this is plain http.*\nerror: .*cannot be reached/);
+    await opened.close();
+    child.removeAllListeners("exit");
+    child.kill("SIGTERM");
+    await ended(child);
   });
 
   it("measures the agreement in a table, and reports an invalid one", async () => {
@@ -323,7 +440,12 @@ describe("plumbline serve and labels", () => {
     const path = table(["item,labeler,label", ...known].join("\n"));
     const ordinal = JSON.parse(await succeed(["labels", "agreement", path, "--scale", "ordinal", "--json"]));
     expect(ordinal.alpha.value.value).toBeCloseTo(0.815, 3);
-    expect(await succeed(["labels", "agreement", path])).toMatch(/Krippendorff's α {2}0\.743/);
+    const nominal = await succeed(["labels", "agreement", path]);
+    expect(nominal).toMatch(/Krippendorff's α {2}0\.743/);
+    // Ordinal labels that are near count in part, which is no share of equal ones.
+    expect(nominal).toMatch(/Cohen's κ +equal +items/);
+    const weighted = await succeed(["labels", "agreement", path, "--scale", "ordinal"]);
+    expect(weighted).toMatch(/Cohen's κ +weighted agreement +items/);
     const wrong: [string, string[], RegExp][] = [
       ["item,label\na,1", [], /ratings\.csv:1: no column "labeler"/],
       ["item,labeler,label\na,x,1\n,y,2", [], /ratings\.csv:3: item is empty/],

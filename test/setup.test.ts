@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs";
-import { basename, posix } from "node:path";
-import { describe, expect, it } from "vitest";
-import { cpuMembers, wheels } from "../scripts/setup.mjs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join, posix } from "node:path";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { cpuMembers, findLibtorch, SetupError, wheels } from "../scripts/setup.mjs";
 
 /** Dependencies of the libraries in the wheels of each platform, from test/golden/make_libraries.py. */
 type Libraries = Record<string, { needed: string[]; paths: string[] }>;
@@ -49,5 +50,26 @@ describe.each(Object.keys(wheels))("set-up on %s", (platform) => {
     for (const library of first) visit(library, []);
     expect(missing).toEqual([]);
     expect(seen.size).toBeGreaterThanOrEqual(3);
+  });
+});
+
+describe("a set-up that fails", () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it("leaves no folder of a libtorch in the cache", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "failed-setup-"));
+    // A Python that starts, and fails at everything else: without pip, or without a network.
+    const python = join(folder, "python");
+    writeFileSync(python, '#!/bin/sh\n[ "$1" = --version ]\n');
+    chmodSync(python, 0o755);
+    const cache = join(folder, "cache");
+    for (const [name, value] of Object.entries({
+      PYTHON: python,
+      PLUMBLINE_CACHE: cache,
+      PLUMBLINE_LIBTORCH: "",
+    }))
+      vi.stubEnv(name, value);
+    await expect(findLibtorch()).rejects.toThrow(SetupError);
+    expect(readdirSync(cache)).toEqual(["downloads"]);
   });
 });

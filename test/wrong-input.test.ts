@@ -48,6 +48,7 @@ beforeAll(() => {
   writeFileSync(at("long-demonstrations.jsonl"), rows({ prompt: "long ".repeat(300), completion: "x" }));
   writeFileSync(at("bad.yaml"), "epochs: [1\n");
   writeFileSync(at("unknown.yaml"), "model: tiny\ndata: demonstrations.jsonl\nlearningrate: 1\n");
+  writeFileSync(at("misspelt.yaml"), "model: tiny\ndat: demonstrations.jsonl\n");
   mkdirSync(at("folder"));
   mkdirSync(at("damaged"));
   writeFileSync(at("damaged/config.json"), "{");
@@ -110,6 +111,12 @@ const cases: [string, string[], RegExp][] = [
   ["a setting out of its range", [...sft, "--set", "heldOut=1.5"], /heldOut/],
   ["a setting without a value", [...sft, "--set", "epochs"], /epochs/],
   ["an unknown key in a recipe", ["sft", "unknown.yaml"], /unknown\.yaml.*learningrate.*learningRate/s],
+  // The misspelt key is why the option is missing.
+  [
+    "an unknown key before a missing option",
+    ["sft", "misspelt.yaml"],
+    /unknown key "dat" \(did you mean "data"/,
+  ],
   ["a recipe that is no YAML", ["sft", "bad.yaml"], /bad\.yaml/],
   ["a missing recipe", ["sft", "none.yaml"], /none\.yaml/],
   ["an unknown option", [...sft, "--modle", "x"], /--modle.*--model/s],

@@ -125,7 +125,8 @@ const judgeCommand = () =>
   ).action(async (options: PhaseOptions & { people?: string; think?: boolean }) => {
     const read = readConstitution(options.constitution);
     const people = options.people === undefined ? undefined : (await readComparisons(options.people)).records;
-    const { drafts } = readDrafts(options.data, await readRows(options.data, options.columns));
+    const rows = await readRows(options.data, options.columns);
+    const { drafts } = readDrafts(options.data, rows, { isStrict: true });
     const pairs = drafts.flatMap(({ prompt, id, completions }) =>
       completions.flatMap((first, i) =>
         completions.slice(i + 1).map((second): AnswerPair => ({ prompt, id, answers: [first, second] })),

@@ -3,13 +3,13 @@ import { InputError } from "../data/errors.ts";
 import { checkData } from "../data/readers.ts";
 import type { Columns } from "../data/tables.ts";
 import { columnsOption } from "./options.ts";
-import { print } from "./terminal.ts";
+import { formatDropped, print } from "./terminal.ts";
 
 export function define(group: Command): Command {
   group
     .command("check")
     .description("Detect a file's format, and count the records read and dropped, by reason")
-    .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
+    .argument("<file>", "JSONL, JSON, CSV or TSV file, gzipped or not, or Parquet")
     .addOption(columnsOption())
     .option("--json", "print the counts as JSON")
     .action(async (file: string, { columns, json }: { columns?: Columns; json?: boolean }) => {
@@ -20,10 +20,7 @@ export function define(group: Command): Command {
         const dropped = Object.values(report.dropped).reduce((a, b) => a + b, 0);
         print(`${file}: ${report.format} (${report.kind} data)`);
         print(`  ${report.rows} rows: ${report.kept} records kept, ${dropped} dropped`);
-        for (const [reason, count] of Object.entries(report.dropped))
-          print(
-            `  ${String(count).padStart(6)}  ${reason} (line ${report.examples[reason]?.join(", ")}${count > 3 ? ", …" : ""})`,
-          );
+        for (const line of formatDropped(report.dropped, report.examples)) print(line);
         for (const [note, count] of Object.entries(report.notes))
           print(`  ${String(count).padStart(6)}  ${note}`);
         if (unused.length) print(`  columns that are not used: ${unused.join(", ")}`);

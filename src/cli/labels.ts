@@ -1,15 +1,7 @@
 import { Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
-import { writeAtomic } from "../data/jsonl.ts";
-import { readDrafts } from "../data/readers.ts";
-import { type Columns, encodeRows, encodingOf, readRows } from "../data/tables.ts";
 import { backUp, restore } from "../labels/backup.ts";
-import { collect, exportRows } from "../labels/export.ts";
-import { type ExportFormat, exportFormats } from "../labels/export-formats.ts";
-
-import { importTasks, inferRubric, planImport } from "../labels/import.ts";
 import { readRatings } from "../labels/ratings.ts";
-import { projectSettingsSchema, type TaskKind, taskKinds } from "../labels/settings.ts";
 import { type Verification, verify } from "../labels/verify.ts";
 import {
   type Agreement,
@@ -19,15 +11,14 @@ import {
   scales,
 } from "../statistics/agreement.ts";
 import { labelerAccuracy } from "../statistics/reliability.ts";
-import { columnsOption, storeOption } from "./options.ts";
-
+import { exportCommand, importCommand } from "./label-files.ts";
+import { storeOption } from "./options.ts";
 import { withStore } from "./store.ts";
-import { formatNumber, formatTable, openLines, print } from "./terminal.ts";
+import { formatNumber, formatTable, print } from "./terminal.ts";
 
 /** Options of commands on a label store. */
 interface StoreOptions {
   store: string;
-  project?: string;
   json?: boolean;
 }
 
@@ -43,105 +34,6 @@ export function define(group: Command): Command {
     group.addCommand(make());
   return group;
 }
-
-const importCommand = () =>
-  new Command("import")
-
-    .description(
-      "Create tasks from a file of prompts and completions, in any format that `data check` detects",
-    )
-    .argument("<file>", "JSONL, JSON or CSV file, gzipped or not, or Parquet")
-    .option(...storeOption)
-    .option("--project <name>", "project to add to; created with --kind")
-    .addOption(new Option("--kind <kind>", "create the project, with tasks of this kind").choices(taskKinds))
-    .addOption(
-      new Option(
-        "--gold",
-        "import the file's preferences as known answers, against which labelers are measured",
-      ).conflicts("judgements"),
-    )
-    .addOption(columnsOption("--map, --columns <pairs>"))
-    .option("--judgements", "import the file's preferences as judgements of its labelers")
-    .option("--json", "print the counts as JSON")
-    .action(
-      async (
-        file: string,
-        {
-          kind,
-          gold,
-          judgements,
-          columns,
-          json,
-          ...options
-        }: StoreOptions & { kind?: TaskKind; gold?: true; judgements?: true; columns?: Columns },
-      ) => {
-        const drafts = readDrafts(file, await readRows(file, columns));
-        await withStore(
-          options.store,
-          async (store, find) => {
-            const settings = kind && { kind, ...(kind === "rating" && { rubric: inferRubric(drafts) }) };
-            const use = gold ? "gold" : judgements ? "judgements" : undefined;
-            // Before the project is created, so that a file that is refused leaves none behind.
-            if (settings) planImport(projectSettingsSchema.parse(settings), drafts, use);
-            const project = settings
-              ? await store.addProject(null, { name: options.project ?? file, settings })
-              : await find(options.project);
-            const report = await importTasks(store, null, project, drafts, use);
-            if (json)
-              return print(JSON.stringify({ project: project.id, ...report, unused: drafts.report.unused }));
-            print(`${file}: ${report.format}, ${report.rows} rows`);
-            print(`  ${report.kept} tasks added to "${project.name}"`);
-            if (judgements) print(`  ${report.judgements} judgements of them`);
-            for (const [reason, count] of Object.entries(report.dropped))
-              print(`  ${String(count).padStart(6)}  dropped: ${reason}`);
-            const { unused } = drafts.report;
-            if (unused.length)
-              print(`  columns that are not used: ${unused.join(", ")}; name them by --map if they matter`);
-          },
-          kind !== undefined,
-        );
-      },
-    );
-
-const exportCommand = () =>
-  new Command("export")
-
-    .description("Export a project's labels, as JSON lines or a table")
-    .option(...storeOption)
-    .option("--project <name>", "project, by name or id; not needed if there is only one")
-    .addOption(
-      new Option("--format <format>", "format of the rows").choices(exportFormats).default("rankings"),
-    )
-    .option(
-      "--margins",
-      "add margins to rankings and preferences: how much better the better completion is, 0 to 3, as in Llama 2",
-    )
-    .option("--out <file>", "file to write: .jsonl, .json, .csv or .parquet (default: JSON lines to stdout)")
-    .action(
-      async ({
-        format,
-        margins = false,
-        out,
-        ...options
-      }: StoreOptions & { format: ExportFormat; margins?: boolean; out?: string }) => {
-        const dropped = new Map<string, number>();
-        const drop = (reason: string) => dropped.set(reason, (dropped.get(reason) ?? 0) + 1);
-        await withStore(options.store, async (store, find) => {
-          const project = await find(options.project);
-          const rows = exportRows(store, project, format, { margins, onDrop: drop });
-          const encoding = encodingOf(out ?? "");
-          if (out === undefined || encoding === "jsonl") {
-            const file = openLines(out);
-            for await (const row of rows) file.write(row);
-            file.close();
-          } else {
-            const bytes = await encodeRows(encoding, await collect(rows));
-            writeAtomic(out, (write) => write(bytes));
-          }
-        });
-        for (const [reason, count] of dropped) console.error(`${count} tasks left out: ${reason}`);
-      },
-    );
 
 const agreementCommand = () =>
   new Command("agreement")

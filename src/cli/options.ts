@@ -35,6 +35,13 @@ export const dtypes = ["float32", "bfloat16"] as const;
 /** `--dtype` of the commands that load a model. */
 export const dtypeOption = (): Option => new Option("--dtype <type>").choices(dtypes);
 
+/** `--store` of the commands that work through a label app as well. */
+export const storeOrServerOption = [
+  "--store <where>",
+  "SQLite file, Postgres address (postgres://…), or a label app's address (https://…, with a token in PLUMBLINE_TOKEN)",
+  "labels.db",
+] as const;
+
 /** Arguments for `Command.option`: `--store`, the label store. */
 export const storeOption = [
   "--store <where>",

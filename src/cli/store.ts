@@ -14,7 +14,7 @@ export async function withStore<T>(
 ): Promise<T> {
   const store = await (isNew ? LabelStore.open(where) : LabelStore.openExisting(where));
   try {
-    return await body(store, (name) => findProject(store, name));
+    return await body(store, async (name) => findProject(await store.projects(), name));
   } finally {
     await store.close();
   }

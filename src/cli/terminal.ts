@@ -46,6 +46,19 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
     .join("\n");
 }
 
+/** Formats the counts of dropped records, one on each line, with the first lines of the file where they are known. */
+export function formatDropped(
+  dropped: Readonly<Record<string, number>>,
+  examples: Readonly<Record<string, readonly number[]>>,
+  prefix = "",
+): string[] {
+  return Object.entries(dropped).map(([reason, count]) => {
+    const lines = examples[reason] ?? [];
+    const where = lines.length ? ` (line ${lines.join(", ")}${count > lines.length ? ", …" : ""})` : "";
+    return `  ${String(count).padStart(6)}  ${prefix}${reason}${where}`;
+  });
+}
+
 /** Shows a command's progress: on stderr, as a line that is rewritten on a terminal; with `--json` events as JSON lines on stdout. */
 export class Progress {
   #json: boolean;
@@ -132,8 +145,13 @@ export function print(text: string): void {
   writeAll(1, `${text}\n`);
 }
 
-function writeAll(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
+/** Writes to stdout as `print` does, without a line break. */
+export function printPart(part: string | Uint8Array): void {
+  writeAll(1, part);
+}
+
+function writeAll(fd: number, part: string | Uint8Array): void {
+  const bytes = typeof part === "string" ? Buffer.from(part) : part;
   for (let at = 0; at < bytes.length; ) {
     try {
       at += writeSync(fd, bytes, at);

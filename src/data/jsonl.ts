@@ -1,3 +1,4 @@
+import { constants } from "node:buffer";
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { diskError, errorCode, InputError } from "./errors.ts";
@@ -29,8 +30,7 @@ export function parseJsonl(path: string, bytes: Buffer): Row[] {
 /** Reads a file, and unpacks it if it is gzipped, whatever its name. @throws InputError if it cannot be read */
 export function readBytes(path: string): Buffer {
   try {
-    const bytes = readFileSync(path);
-    return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes;
+    return unpack(path, readFileSync(path));
   } catch (error) {
     switch (errorCode(error)) {
       case "ENOENT":
@@ -39,15 +39,28 @@ export function readBytes(path: string): Buffer {
         throw new InputError(`${path}: this is a directory; name a .jsonl, .jsonl.gz or .json file in it`);
       case "EACCES":
         throw new InputError(`${path}: no permission to read it`);
-      case "Z_DATA_ERROR":
-      case "Z_BUF_ERROR":
-        throw new InputError(`${path}: the gzip data is damaged or cut short; fetch the file again`);
       case "ERR_FS_FILE_TOO_LARGE":
-      case "ERR_BUFFER_TOO_LARGE":
-        throw new InputError(`${path}: the file is too large to read at once; split it`);
+        throw tooLarge(path);
       default:
         throw error;
     }
+  }
+}
+
+const tooLarge = (path: string) => new InputError(`${path}: the file is too large to read at once; split it`);
+
+/**
+ * Unpacks the contents of a file if they are gzipped, whatever its name.
+ * @param maxBytes most bytes that they may unpack to. Default: as many as a buffer holds
+ * @throws InputError if they are damaged, or unpack to more
+ */
+export function unpack(path: string, bytes: Buffer, maxBytes = constants.MAX_LENGTH): Buffer {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  try {
+    return gunzipSync(bytes, { maxOutputLength: maxBytes });
+  } catch (error) {
+    if (errorCode(error) === "ERR_BUFFER_TOO_LARGE") throw tooLarge(path);
+    throw new InputError(`${path}: the gzip data is damaged or cut short; fetch the file again`);
   }
 }
 

@@ -93,8 +93,11 @@ test("a row of ShareGPT's is a conversation", async () => {
   expect(report).toMatchObject({
     format: "ShareGPT",
     kept: 2,
-    dropped: { "no assistant message": 1, "malformed row": 1 },
   });
+  expect(Object.entries(report.dropped)).toEqual([
+    ["no assistant message", 1],
+    [expect.stringMatching(/^malformed row: conversations: /), 1],
+  ]);
   expect(records).toEqual([
     { prompt: [{ role: "system", content: "Be brief." }, ...sky], completion: "blue" },
     {
@@ -321,7 +324,10 @@ test("a malformed row of plumbline's format is an error with its line, and is co
   await expect(readComparisons(path)).rejects.toThrow(/data\.jsonl:2: chosen: expected a string or a list/);
   expect(await checkData(path)).toMatchObject({
     kept: 1,
-    dropped: { "malformed row": 2 },
+    dropped: {
+      "malformed row: chosen: expected a string or a list of {role, content}": 1,
+      "malformed row: Invalid input: expected object, received number": 1,
+    },
     refusal: expect.stringMatching(/data\.jsonl:2: chosen/), // what training says
   });
   const ranks = file({ prompt: "p", completions: ["a", "b"], ranks: [1] });
@@ -330,7 +336,9 @@ test("a malformed row of plumbline's format is an error with its line, and is co
 
 test("a malformed row of a public set is dropped", async () => {
   const shp = { history: "h", human_ref_A: "a", human_ref_B: "b", labels: 1 };
-  expect((await readComparisons(file(shp, { history: "h" }))).report.dropped).toEqual({ "malformed row": 1 });
+  expect((await readComparisons(file(shp, { history: "h" }))).report.dropped).toEqual({
+    "malformed row: human_ref_A: Invalid input: expected string, received undefined": 1,
+  });
 });
 
 test("an unknown format lists the fields seen and the formats accepted", async () => {

@@ -117,11 +117,19 @@ export async function readPrompts(
   return { records, report };
 }
 
-/** Reads the valid records of any format, ties included, for import in a label store. Throws as `readDemonstrations` does. */
-export function readDrafts(path: string, rows: Row[]): { drafts: Draft[]; report: DataReport } {
+/**
+ * Reads the valid records of any format, ties included, for import in a label store.
+ * @param options.isStrict whether a malformed row throws as in `readDemonstrations`. Default: it is dropped, in any format
+ * @throws InputError if the format is not known
+ */
+export function readDrafts(
+  path: string,
+  rows: Row[],
+  { isStrict = false } = {},
+): { drafts: Draft[]; report: DataReport } {
   const format = detectFormat(path, rows);
   const kind = format.kind === "comparison" ? "completions" : format.kind;
-  return keepValid(path, rows, format, kind, format.strict);
+  return keepValid(path, rows, format, kind, isStrict && format.strict);
 }
 
 /**
@@ -133,7 +141,8 @@ export async function checkData(path: string, columns?: Columns): Promise<DataRe
   const format = detectFormat(path, rows);
   const { report } = keepValid(path, rows, format, format.kind, false);
   try {
-    if (format.strict && malformed in report.dropped) keepValid(path, rows, format, format.kind, true);
+    if (format.strict && Object.keys(report.dropped).some((reason) => reason.startsWith(malformed)))
+      keepValid(path, rows, format, format.kind, true);
   } catch (error) {
     if (error instanceof InputError) return { ...report, refusal: error.message };
     throw error;
@@ -141,7 +150,7 @@ export async function checkData(path: string, columns?: Columns): Promise<DataRe
   return report;
 }
 
-/** Reason for which a row that is not as its format says is dropped. */
+/** Beginning of the reason for which a row that is not as its format says is dropped. */
 const malformed = "malformed row";
 
 async function readKind(
@@ -256,8 +265,10 @@ function readRow(format: Format, value: unknown, where?: string): (Draft | strin
     return typeof result === "string" ? [result] : result;
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error;
-    if (where === undefined) return [malformed];
     const issue = error.issues[0];
+    // Without positions in lists, so that rows with the same mistake have the same reason.
+    if (where === undefined)
+      return [[malformed, ...(issue?.path.slice(0, 1) ?? []), issue?.message].join(": ")];
     const field = issue?.path.length ? `${issue.path.join(".")}: ` : "";
     throw new InputError(
       `${where}: ${field}${issue?.message} (${format.name} data: ${format.fields.join(", ")})`,

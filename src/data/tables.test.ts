@@ -85,6 +85,8 @@ test.each([
   ["quotes.csv", 'prompt,chosen\n"a,b\n', /quotes\.csv: not valid CSV: .*Quote/],
   ["ragged.csv", "prompt,chosen\na\n", /ragged\.csv: not valid CSV: .*line 2/],
   ["header.csv", "prompt,chosen\n", /header\.csv: the file has no rows/],
+  ["book.xlsx", "PK", /book\.xlsx: this is a spreadsheet or an archive: save the sheet as CSV/],
+  ["book.csv", "PK\x03\x04…", /book\.csv: this is a spreadsheet or an archive: save the sheet as CSV/],
   ["latin.csv", Buffer.from("prompt\n\xe9", "latin1"), /latin\.csv: not UTF-8 text/],
   ["text.parquet", "no", /text\.parquet: not a Parquet file, or a damaged one/],
   [
@@ -96,4 +98,13 @@ test.each([
   const path = join(dir, name);
   writeFileSync(path, content);
   await expect(readRows(path)).rejects.toThrow(message);
+});
+
+test("tab-separated values are read, with quotation marks as they are or quoted", async () => {
+  const path = join(dir, "pairs.tsv");
+  writeFileSync(path, 'prompt\tchosen\trejected\n6 × 7, "please"?\t42\t"4\t2"\n');
+  const { records } = await readComparisons(path);
+  expect(records).toMatchObject([
+    { prompt: [{ role: "user", content: '6 × 7, "please"?' }], completions: ["42", "4\t2"] },
+  ]);
 });

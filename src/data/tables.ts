@@ -10,15 +10,24 @@ import { responseColumns } from "./response-columns.ts";
 export const encodings = ["jsonl", "json", "csv", "parquet"] as const;
 export type Encoding = (typeof encodings)[number];
 
-/** Returns the encoding of a file by its extension. Default: JSON lines. */
-export const encodingOf = (path: string): Encoding =>
-  (/\.(json|csv|parquet)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase() as Encoding | undefined) ?? "jsonl";
+/** Returns the encoding of a file to read, by its extension: `tsv` is CSV with tabs. Default: JSON lines. */
+const encodingOf = (path: string): Encoding | "tsv" =>
+  (/\.(json|csv|tsv|parquet)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase() as Encoding | undefined) ?? "jsonl";
+
+/** Returns the encoding of a file to write, by its extension. @throws InputError if none has it */
+export function encodingToWrite(path: string): Encoding {
+  const encoding = encodings.find((name) => path.toLowerCase().endsWith(`.${name}`));
+  if (encoding) return encoding;
+  throw new InputError(
+    `${path}: the ending of the name says how the rows are written; those known are ${encodings.map((name) => `.${name}`).join(", ")}`,
+  );
+}
 
 /** A file's columns by the names that formats have for them: `{prompt: "question"}` reads "question" as the prompt. */
 export type Columns = Readonly<Record<string, string>>;
 
 /**
- * Reads the rows of a `.jsonl`, `.json`, `.csv` (gzipped or not) or `.parquet` file.
+ * Reads the rows of a `.jsonl`, `.json`, `.csv`, `.tsv` (gzipped or not) or `.parquet` file.
  * @throws InputError with the location, or if no row has one of `columns`
  */
 export const readRows = (path: string, columns?: Columns): Promise<Row[]> =>
@@ -26,16 +35,24 @@ export const readRows = (path: string, columns?: Columns): Promise<Row[]> =>
 
 /** Parses the contents of such a file. @param path names the file in errors and tells its encoding */
 export async function parseRows(path: string, bytes: Buffer, columns: Columns = {}): Promise<Row[]> {
-  switch (encodingOf(path)) {
+  if (bytes.subarray(0, 4).toString("latin1") === "PK\x03\x04" || /\.(xlsx?|ods)$/i.test(path))
+    throw new InputError(
+      `${path}: this is a spreadsheet or an archive: save the sheet as CSV (UTF-8), or unpack the archive`,
+    );
+  const encoding = encodingOf(path);
+  switch (encoding) {
     case "jsonl":
     case "json":
       return renameColumns(path, parseJsonl(path, bytes), columns);
     case "csv":
+    case "tsv":
       // Cells are parsed by what their column holds, so columns are renamed first.
-      return renameColumns(path, parseCsv(path, bytes), columns).map(({ line, value }) => ({
-        line,
-        value: parseCells(value),
-      }));
+      return renameColumns(path, parseCsv(path, bytes, encoding === "tsv" ? "\t" : ","), columns).map(
+        ({ line, value }) => ({
+          line,
+          value: parseCells(value),
+        }),
+      );
     case "parquet":
       return renameColumns(path, await parseParquet(path, bytes), columns);
   }
@@ -65,9 +82,13 @@ function renameColumns<T extends Row>(path: string, rows: T[], columns: Columns)
 
 /**
  * Parses a CSV file to rows of text, keyed by the header's columns. `line` is the last line of a row.
- * @throws InputError if it is not CSV, not UTF-8, or empty
+ * @param delimiter character between cells. Default: a comma @throws InputError if it is not CSV, not UTF-8, or empty
  */
-export function parseCsv(path: string, bytes: Buffer): { line: number; value: Record<string, string> }[] {
+export function parseCsv(
+  path: string,
+  bytes: Buffer,
+  delimiter = ",",
+): { line: number; value: Record<string, string> }[] {
   const text = decodeUtf8(path, bytes);
   let rows: { info: { lines: number }; record: Record<string, string> }[];
   try {
@@ -76,6 +97,9 @@ export function parseCsv(path: string, bytes: Buffer): { line: number; value: Re
       bom: true,
       info: true,
       skip_empty_lines: true,
+      delimiter,
+      // Tab-separated files often have quotation marks as they are.
+      relax_quotes: delimiter === "\t",
     });
   } catch (error) {
     throw new InputError(`${path}: not valid CSV: ${(error as Error).message}`);

@@ -1,11 +1,13 @@
-import { createHash, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import { randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { promisify } from "node:util";
 import type { Transaction } from "kysely";
 import { InputError } from "../data/errors.ts";
 import { includesRole, type Role } from "./events.ts";
 import type { User } from "./records.ts";
+import { newSecret, secretHash } from "./secrets.ts";
 import { type LabelStore, RequestError } from "./store.ts";
 import type { Schema } from "./tables.ts";
+import { deleteTokens } from "./tokens.ts";
 
 // Only hashes of passwords (scrypt) and tokens (SHA-256) are stored, in tables of their own and never in the event log.
 
@@ -15,8 +17,6 @@ const invitationLifetime = 14 * day;
 const resetLifetime = day;
 
 const deriveKey = promisify(scrypt) as (password: string, salt: Buffer, length: number) => Promise<Buffer>;
-const tokenHash = (token: string): string => createHash("sha256").update(token).digest("hex");
-const newToken = (): string => randomBytes(32).toString("base64url");
 
 async function hashPassword(password: string): Promise<string> {
   const salt = randomBytes(16);
@@ -41,12 +41,12 @@ export async function createInvitation(
   role: Role,
   project: string | null,
 ): Promise<{ token: string; expires: number }> {
-  const token = newToken();
+  const token = newSecret();
   const expires = store.now() + invitationLifetime;
   await store.write(async (tx) => {
     await tx
       .insertInto("invitation")
-      .values({ hash: tokenHash(token), role, project, expires, by })
+      .values({ hash: secretHash(token), role, project, expires, by })
       .execute();
     await store.record(tx, by, { type: "invited", role, ...(project !== null && { project }) });
   });
@@ -61,7 +61,7 @@ export async function readInvitation(
   const row = await store.db
     .selectFrom("invitation")
     .select(["role", "project"])
-    .where("hash", "=", tokenHash(token))
+    .where("hash", "=", secretHash(token))
     .where("expires", ">", store.now())
     .executeTakeFirst();
   if (!row) throw new RequestError(404, "this invitation was used already, or is too old: ask for another");
@@ -111,7 +111,7 @@ export async function claimInvitation(
   const { role, project } = await readInvitation(store, token);
   const secret = "password" in claimant ? await hashPassword(claimant.password) : undefined;
   const id = await store.write(async (tx) => {
-    const used = await tx.deleteFrom("invitation").where("hash", "=", tokenHash(token)).executeTakeFirst();
+    const used = await tx.deleteFrom("invitation").where("hash", "=", secretHash(token)).executeTakeFirst();
     if (!used.numDeletedRows) throw new RequestError(404, "this invitation was used already");
     if ("id" in claimant) {
       await raiseRole(store, tx, claimant.id, role, project);
@@ -163,7 +163,7 @@ export async function signIn(store: LabelStore, name: string, password: string):
 }
 
 /**
- * Changes a password and ends the user's other sessions.
+ * Changes a password and ends the user's other sessions. Tokens stay, because programs depend on them.
  * @param currentToken token of the session that stays open @throws InputError if the old password is wrong
  */
 export async function changePassword(
@@ -198,7 +198,7 @@ async function setPassword(
   await tx
     .deleteFrom("session")
     .where("user", "=", user)
-    .where("hash", "<>", tokenHash(currentToken))
+    .where("hash", "<>", secretHash(currentToken))
     .execute();
   await tx.deleteFrom("reset").where("user", "=", user).execute();
   await store.record(tx, user, { type: "password changed", user });
@@ -211,13 +211,13 @@ export async function createPasswordReset(
   user: string,
 ): Promise<{ token: string; expires: number }> {
   await store.user(user);
-  const token = newToken();
+  const token = newSecret();
   const expires = store.now() + resetLifetime;
   await store.write(async (tx) => {
     await tx.deleteFrom("reset").where("user", "=", user).execute();
     await tx
       .insertInto("reset")
-      .values({ hash: tokenHash(token), user, expires })
+      .values({ hash: secretHash(token), user, expires })
       .execute();
     await store.record(tx, by, { type: "password link made", user });
   });
@@ -229,7 +229,7 @@ export async function readPasswordReset(store: LabelStore, token: string): Promi
   const row = await store.db
     .selectFrom("reset")
     .select("user")
-    .where("hash", "=", tokenHash(token))
+    .where("hash", "=", secretHash(token))
     .where("expires", ">", store.now())
     .executeTakeFirst();
   if (!row) throw new RequestError(404, "this link was used already, or is too old: ask for another");
@@ -238,14 +238,18 @@ export async function readPasswordReset(store: LabelStore, token: string): Promi
   return user;
 }
 
-/** Sets the password of the link's user. The link cannot be used again. */
+/**
+ * Sets the password of the link's user and revokes their tokens, because somebody else may have used the account. The link
+ * cannot be used again.
+ */
 export async function resetPassword(store: LabelStore, token: string, password: string): Promise<User> {
   const user = await readPasswordReset(store, token);
   const hash = await hashPassword(password);
   await store.write(async (tx) => {
-    const used = await tx.deleteFrom("reset").where("hash", "=", tokenHash(token)).executeTakeFirst();
+    const used = await tx.deleteFrom("reset").where("hash", "=", secretHash(token)).executeTakeFirst();
     if (!used.numDeletedRows) throw new RequestError(404, "this link was used already");
     await setPassword(store, tx, user.id, hash);
+    await deleteTokens(store, tx, user.id, user.id);
   });
   return user;
 }
@@ -255,12 +259,12 @@ export async function openSession(
   store: LabelStore,
   user: string,
 ): Promise<{ token: string; expires: number }> {
-  const token = newToken();
+  const token = newSecret();
   const expires = store.now() + sessionLifetime;
   await store.db.deleteFrom("session").where("expires", "<", store.now()).execute();
   await store.db
     .insertInto("session")
-    .values({ hash: tokenHash(token), user, expires })
+    .values({ hash: secretHash(token), user, expires })
     .execute();
   return { token, expires };
 }
@@ -270,7 +274,7 @@ export async function sessionUser(store: LabelStore, token: string): Promise<Use
   const row = await store.db
     .selectFrom("session")
     .select("user")
-    .where("hash", "=", tokenHash(token))
+    .where("hash", "=", secretHash(token))
     .where("expires", ">", store.now())
     .executeTakeFirst();
   const user = row && (await store.user(row.user));
@@ -278,5 +282,5 @@ export async function sessionUser(store: LabelStore, token: string): Promise<Use
 }
 
 export async function closeSession(store: LabelStore, token: string): Promise<void> {
-  await store.db.deleteFrom("session").where("hash", "=", tokenHash(token)).execute();
+  await store.db.deleteFrom("session").where("hash", "=", secretHash(token)).execute();
 }

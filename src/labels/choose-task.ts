@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Transaction } from "kysely";
+import { isAlike } from "./names.ts";
 import type { Project, User } from "./records.ts";
 import type { Schema } from "./tables.ts";
 
@@ -47,17 +48,37 @@ export async function chooseTask(
     .where("labeler", "=", labeler.id)
     .executeTakeFirstOrThrow();
   const draw = uniformFromHash(labeler.id, Number(count) + leased);
-  const open = await openTasks(tx, project.id, labeler, now);
+  const skilled = { ...labeler, skills: await neededSkills(tx, project.id, labeler.skills) };
+  const open = await openTasks(tx, project.id, skilled, now);
   const candidate = open[Math.floor(random() * open.length)];
   if (candidate === undefined) return undefined;
   if (draw < goldRate) {
-    const gold = await nextGoldTask(tx, project.id, labeler, now);
+    const gold = await nextGoldTask(tx, project.id, skilled, now);
     if (gold) return { ...gold, repeat: false };
   } else if (draw < goldRate + repeatRate) {
     const repeated = await oldestRepeatableTask(tx, project.id, labeler.id, now);
     if (repeated) return { ...repeated, repeat: true };
   }
   return { ...candidate, repeat: false };
+}
+
+/** Reads those skills that a project's tasks need and the labeler has, as the tasks spell them: "Python" is "python". */
+async function neededSkills(
+  tx: Transaction<Schema>,
+  project: string,
+  held: readonly string[],
+): Promise<string[]> {
+  if (!held.length) return [];
+  const rows = await tx
+    .selectFrom("task")
+    .select("skill")
+    .distinct()
+    .where("project", "=", project)
+    .where("skill", "is not", null)
+    .execute();
+  return rows.flatMap(({ skill }) =>
+    skill !== null && held.some((one) => isAlike(one, skill)) ? [skill] : [],
+  );
 }
 
 /** Hashes a labeler's id and task number to [0, 1): reproducible, but labelers cannot foresee which task is gold. */

@@ -22,6 +22,11 @@ export const isPostgres = (location: string): boolean => /^postgres(ql)?:\/\//.t
  * @throws InputError if it cannot be opened, or was written by a later version of plumbline
  */
 export async function openDatabase(location: string): Promise<Database> {
+  if (/^https?:\/\//i.test(location))
+    throw new InputError(
+      `${location}: this needs the database itself, an SQLite file or a Postgres address; ` +
+        "only `labels import` and `labels export` work through a label app",
+    );
   try {
     const isShared = isPostgres(location);
     const db = new Kysely<Schema>({ dialect: isShared ? postgres(location) : sqlite(location) });

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Transaction } from "kysely";
 import { z } from "zod";
 import { messageSchema } from "../data/records.ts";
+import { scopes } from "./scopes.ts";
 import { answerSchema, projectSettingsSchema, questionSchema } from "./settings.ts";
 import type { Schema } from "./tables.ts";
 
@@ -50,6 +51,17 @@ export const eventSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("left"), project: id, user: id }),
   z.strictObject({ type: z.literal("password link made"), user: id }),
   z.strictObject({ type: z.literal("password changed"), user: id }),
+  /** Since version 4. A token's id is no secret. */
+  z.strictObject({
+    type: z.literal("token made"),
+    id,
+    user: id,
+    name: z.string(),
+    scopes: z.array(z.enum(scopes)),
+    project: id.optional(),
+  }),
+  /** Since version 4. Tokens of a closed account are revoked without an event. */
+  z.strictObject({ type: z.literal("token revoked"), id, user: id }),
   z.strictObject({ type: z.literal("project added"), id, name: z.string(), settings: projectSettingsSchema }),
   z.strictObject({ type: z.literal("project changed"), id, settings: projectSettingsSchema }),
   /** Since version 4, as all events of imports and withdrawn tasks are. */
@@ -136,10 +148,12 @@ export async function applyEvent(tx: Tx, event: LabelEvent, at: number): Promise
       return addUser(tx, event, at);
     case "user changed":
       return changeUser(tx, event);
-    // Their tokens and hashes are secrets, which `accounts.ts` writes to tables of their own.
+    // Their tokens and hashes are secrets, which `accounts.ts` and `tokens.ts` write to tables of their own.
     case "invited":
     case "password link made":
     case "password changed":
+    case "token made":
+    case "token revoked":
       return;
     case "joined":
       return addMember(tx, event);

@@ -1,16 +1,21 @@
 import { InputError } from "../data/errors.ts";
 import { groupBy } from "../statistics/groups.ts";
-import type { ExportFormat } from "./export-formats.ts";
+import { type ExportFormat, exportFormats } from "./export-formats.ts";
 import { countedJudgements, type Judgement, readJudgements } from "./judgements.ts";
 import type { Project } from "./records.ts";
 import { parseAnswer } from "./settings.ts";
-import type { LabelStore } from "./store.ts";
+import { type LabelStore, RequestError } from "./store.ts";
 import { labelerWeights } from "./weights.ts";
 import { type Row, writers } from "./writers.ts";
 
-/** Finds a project by id or name; the only one if none is named. @throws InputError if there is none, or several */
-export async function findProject(store: LabelStore, idOrName: string | undefined): Promise<Project> {
-  const all = await store.projects();
+/**
+ * Finds a project among all of a store by id or name; the only one that is not archived if none is named.
+ * @throws InputError if there is none, or several
+ */
+export function findProject<P extends { id: string; name: string; archived: boolean }>(
+  all: readonly P[],
+  idOrName: string | undefined,
+): P {
   const list = all.map(({ name }) => `"${name}"`).join(", ") || "none";
   if (idOrName === undefined) {
     const [only, second] = all.filter(({ archived }) => !archived);
@@ -45,20 +50,89 @@ export async function* exportRows(
     yield* store.db.selectFrom("event").selectAll().orderBy("seq").stream();
     return;
   }
-  const all = await readJudgements(store, project.id);
-  const weights = labelerWeights(all);
-  const weighted = all.map((judgement) => ({ ...judgement, weight: weights.get(judgement.labeler) ?? 1 }));
-  const names = new Map((await store.users()).map(({ id, name }) => [id, name]));
-  const exported = format === "judgements" ? weighted : await trainingJudgements(store, project, weighted);
-  for (const [task, taskJudgements] of groupBy(exported, ({ task }) => task)) {
-    const content = await store.taskContent(task);
-    const judgements = taskJudgements.map((judgement) => ({
-      ...judgement,
-      labeler: names.get(judgement.labeler) ?? judgement.labeler,
-    }));
-    const rows = writers[format]({ ...content, task, judgements });
+  for await (const [rows = []] of writeTasks(store, project, [format]))
     if (typeof rows === "string") onDrop?.(rows);
     else yield* margins ? rows.map(withMargin) : rows;
+}
+
+/**
+ * Exports a project's labels as `exportRows` does, if there are any.
+ * @throws RequestError (409) if there is no row, with the reasons
+ */
+export async function exportSomeRows(
+  store: LabelStore,
+  project: Project,
+  format: ExportFormat,
+  options: ExportOptions = {},
+): Promise<AsyncGenerator<Record<string, unknown>>> {
+  const dropped: string[] = [];
+  const rows = exportRows(store, project, format, {
+    ...options,
+    onDrop: (reason) => {
+      dropped.push(reason);
+      options.onDrop?.(reason);
+    },
+  });
+  const first = await rows.next();
+  if (first.done) {
+    const reasons = [...groupBy(dropped, (reason) => reason)];
+    const why = reasons.map(([reason, { length }]) => `${length} tasks left out: ${reason}`).join("; ");
+    throw new RequestError(
+      409,
+      `"${project.name}" has nothing to export as ${format}: ${why || "nobody has judged anything yet"}`,
+    );
+  }
+  return (async function* () {
+    yield first.value;
+    yield* rows;
+  })();
+}
+
+export interface ExportCount {
+  format: ExportFormat;
+  rows: number;
+  /** Tasks that the format cannot hold, by reason. */
+  dropped: Record<string, number>;
+}
+
+/** Counts the rows that each format but "log" would have, and the tasks that it would leave out. */
+export async function countExports(store: LabelStore, project: Project): Promise<ExportCount[]> {
+  const formats = exportFormats.filter((format) => format !== "log");
+  const counts = formats.map((format): ExportCount => ({ format, rows: 0, dropped: {} }));
+  for await (const rowsByFormat of writeTasks(store, project, formats))
+    for (const [i, rows] of rowsByFormat.entries()) {
+      const count = counts[i] as ExportCount;
+      if (typeof rows === "string") count.dropped[rows] = (count.dropped[rows] ?? 0) + 1;
+      else count.rows += rows.length;
+    }
+  return counts;
+}
+
+const noRows = "its judgements have nothing that the format can hold";
+
+/** Yields for each judged task its rows in each format; a string says why it has none. */
+async function* writeTasks(
+  store: LabelStore,
+  project: Project,
+  formats: readonly Exclude<ExportFormat, "log">[],
+): AsyncGenerator<(Row[] | string)[]> {
+  const all = await readJudgements(store, project.id);
+  const weights = labelerWeights(all);
+  const names = new Map((await store.users()).map(({ id, name }) => [id, name]));
+  const weighted = all.map((judgement) => ({ ...judgement, weight: weights.get(judgement.labeler) ?? 1 }));
+  const training = groupBy(await trainingJudgements(store, project, weighted), ({ task }) => task);
+  const byTask = groupBy(weighted, ({ task }) => task);
+  for (const task of (formats.includes("judgements") ? byTask : training).keys()) {
+    const content = await store.taskContent(task);
+    yield formats.map((format) => {
+      const used = (format === "judgements" ? byTask : training).get(task) ?? [];
+      const judgements = used.map((judgement) => ({
+        ...judgement,
+        labeler: names.get(judgement.labeler) ?? judgement.labeler,
+      }));
+      const rows = writers[format]({ ...content, task, judgements });
+      return used.length && !rows.length ? noRows : rows;
+    });
   }
 }
 

@@ -15,7 +15,7 @@ import { type Answer, checkAnswer, type ProjectSettings, permuteAnswer } from ".
 import { type LabelStore, newId } from "./store.ts";
 import type { Schema } from "./tables.ts";
 
-export type ImportReport = Pick<DataReport, "format" | "rows" | "kept" | "dropped"> & {
+export type ImportReport = Pick<DataReport, "format" | "rows" | "kept" | "dropped" | "examples"> & {
   /** Number of imported judgements. */
   judgements: number;
 };
@@ -64,7 +64,8 @@ export async function importTasks(
   const judgements = await store.write((tx) =>
     insertTasksAndJudgements(store, tx, actor, project, source, tasks),
   );
-  return { format: file.report.format, rows: file.report.rows, kept: added, judgements, dropped };
+  const { format, rows, examples } = file.report;
+  return { format, rows, kept: added, judgements, dropped, examples };
 }
 
 const existingTask = "in the project already";

@@ -154,8 +154,8 @@ describe("a project", () => {
     expect((await state()).exported).toHaveLength(1);
     // The only project that is not archived needs no name.
     const other = await store.addProject(owner.id, { name: "other", settings: project.settings });
-    expect((await findProject(store, undefined)).id).toBe(other.id);
-    expect((await findProject(store, "pairs")).id).toBe(project.id);
+    expect(findProject(await store.projects(), undefined).id).toBe(other.id);
+    expect(findProject(await store.projects(), "pairs").id).toBe(project.id);
     project = await setArchived(store, owner.id, project.id, false);
     expect(await judge()).toBeDefined();
   });

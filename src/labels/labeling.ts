@@ -4,6 +4,8 @@ import type { Transaction } from "kysely";
 import { z } from "zod";
 import { shuffled } from "../data/split.ts";
 import { chooseTask } from "./choose-task.ts";
+import { isAlike } from "./names.ts";
+import { hasQualified } from "./qualification.ts";
 import type { Assignment, Project, User } from "./records.ts";
 import {
   type Answer,
@@ -37,9 +39,9 @@ export async function nextTask(
 ): Promise<Assignment | undefined> {
   if (project.archived) throw new RequestError(409, "this project is archived: there is nothing more to do");
   const { skill, leaseMinutes } = project.settings;
-  if (skill !== undefined && !labeler.skills.includes(skill))
+  if (skill !== undefined && !labeler.skills.some((held) => isAlike(held, skill)))
     throw new RequestError(403, `this project is for labelers with the skill "${skill}"`);
-  if (!(await store.hasQualified(project, labeler.id)))
+  if (!(await hasQualified(store, project, labeler.id)))
     throw new RequestError(403, "read the guidelines and pass the qualification first");
   // Only the lease is written under the store's lock; the task's texts are read after it is released.
   const lease = await store.write(async (tx) => {

@@ -213,6 +213,42 @@ const imports: Migration = {
   },
 };
 
+const tokens: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("token")
+      .addColumn("id", "text", (column) => column.primaryKey())
+      .addColumn("hash", "text", (column) => column.notNull().unique())
+      .addColumn("user", "text", (column) => column.notNull())
+      .addColumn("name", "text", (column) => column.notNull())
+      .addColumn("scopes", "text", (column) => column.notNull())
+      .addColumn("project", "text")
+      .addColumn("created", "bigint", (column) => column.notNull())
+      .addColumn("lastUsed", "bigint")
+      .addColumn("expires", "bigint", (column) => column.notNull())
+      .execute();
+  },
+};
+
+const attempts: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .createTable("failedAttempt")
+      .addColumn("project", "text", (column) => column.notNull())
+      .addColumn("user", "text", (column) => column.notNull())
+      .addColumn("version", "bigint", (column) => column.notNull())
+      .addColumn("at", "bigint", (column) => column.notNull())
+      .execute();
+  },
+};
+
+/** For the skills that a project's tasks need. */
+const skills: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema.createIndex("task_by_project_skill").on("task").columns(["project", "skill"]).execute();
+  },
+};
+
 /** Applied in the order of their names. Released migrations are never changed. */
 export const migrations: Record<string, Migration> = {
   "001_first": first,
@@ -221,4 +257,7 @@ export const migrations: Record<string, Migration> = {
   "004_versions": versions,
   "005_member_roles": memberRoles,
   "006_imports": imports,
+  "007_tokens": tokens,
+  "008_attempts": attempts,
+  "009_skills": skills,
 };

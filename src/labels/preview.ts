@@ -73,6 +73,7 @@ async function plan(store: LabelStore, project: Project, file: DraftFile, use: P
     report: {
       format: report.format,
       rows: report.rows,
+      examples: report.examples,
       kept: added,
       judgements: tasks.reduce(
         (sum, { judgements }) => sum + judgements.reduce((n, { answers }) => n + answers.length, 0),

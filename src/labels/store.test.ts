@@ -10,9 +10,11 @@ import { exportRows } from "./export.ts";
 import { importTasks } from "./import.ts";
 import { nextTask, reviseJudgement, saveDraft, submitJudgement } from "./labeling.ts";
 import { changeMember, listMembers, projectOf, removeMember } from "./members.ts";
+import { submitQualification } from "./qualification.ts";
 import type { Assignment, NewTask, Project, User } from "./records.ts";
 import type { Answer } from "./settings.ts";
 import { LabelStore } from "./store.ts";
+import { createToken, listTokens, readToken, revokeToken } from "./tokens.ts";
 import { verify } from "./verify.ts";
 
 const hostile = "\u0000<script>alert(1)</script>\u202eabc 👩‍💻 \ud800 שלום\r\n' or 1=1; --";
@@ -263,7 +265,7 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const { store, owner, labelers, project } = await begin({ skill: "English", passMark: 1 }, 1, skilled);
     const [a] = labelers as [User];
     await expect(nextTask(store, project, a)).rejects.toThrow(/skill "English"/);
-    const speaks = await store.changeUser(owner.id, a.id, { skills: ["English"] });
+    const speaks = await store.changeUser(owner.id, a.id, { skills: [" english"] });
     await store.publishGuidelines(owner.id, project.id, {
       text: hostile,
       questions: [{ question: "Which?", options: ["this", "that"], correct: 1 }],
@@ -271,19 +273,86 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const published = await store.project(project.id);
     expect((await store.guidelines(published))?.text).toBe(hostile);
     await expect(nextTask(store, published, speaks)).rejects.toThrow(/qualification/);
-    expect(await store.submitQualification(published, a.id, [0])).toEqual({
+    expect(await submitQualification(store, published, a.id, [0])).toEqual({
       passed: false,
       correct: 0,
       total: 1,
+      attemptsLeft: 4,
     });
     await expect(nextTask(store, published, speaks)).rejects.toThrow(/qualification/);
-    expect((await store.submitQualification(published, a.id, [1])).passed).toBe(true);
+    expect((await submitQualification(store, published, a.id, [1])).passed).toBe(true);
     const got = (await nextTask(store, published, speaks)) as Assignment;
     expect(got.messages[0]?.content).toBe("question 1");
     await submitJudgement(store, got.lease, a.id, prefer(got), 1);
     expect(await nextTask(store, published, speaks)).toBeUndefined();
-    const doctor = await store.changeUser(owner.id, a.id, { skills: ["English", "physician"] });
+    const doctor = await store.changeUser(owner.id, a.id, { skills: ["ENGLISH", "Physician"] });
     expect((await nextTask(store, published, doctor))?.messages[0]?.content).toBe("question 0");
+    await end(store);
+  });
+
+  it("reads a token's user and rights, until it expires or is revoked", async () => {
+    const { store, owner, labelers, project } = await begin({}, 2);
+    const [a] = labelers as [User];
+    await store.write((tx) => store.record(tx, null, { type: "joined", project: project.id, user: a.id }));
+    const options = { name: "script", scopes: ["read", "label"] as const, days: 2, project: project.id };
+    const { token, expires } = await createToken(store, a, options);
+    clock += 1000;
+    const other = await createToken(store, a, { ...options, project: null });
+    expect(expires).toBe(clock - 1000 + 2 * 24 * 3_600_000);
+    expect(await readToken(store, token)).toEqual({
+      user: a,
+      token: { scopes: ["read", "label"], project: project.id },
+    });
+    expect((await readToken(store, other.token))?.token.project).toBeNull();
+    const listed = await listTokens(store, a.id);
+    expect(listed.map(({ lastUsed, project }) => [lastUsed, project?.name])).toEqual([
+      [clock, project.name],
+      [clock, undefined],
+    ]);
+    expect(await listTokens(store, owner.id)).toEqual([]);
+    await revokeToken(store, owner, listed[1]?.id as string);
+    expect(await readToken(store, other.token)).toBeUndefined();
+    clock = expires;
+    expect(await readToken(store, token)).toBeUndefined();
+    expect(await listTokens(store)).toEqual([]);
+    await end(store);
+  });
+
+  it("limits failed attempts at the qualification: 5 in 24 hours, for a person and version", async () => {
+    const { store, owner, labelers, project } = await begin({ passMark: 1 }, 2);
+    const [a, b] = labelers as [User, User];
+    const publish = () =>
+      store.publishGuidelines(owner.id, project.id, {
+        text: "Be fair.",
+        questions: [{ question: "Fair?", options: ["no", "yes"], correct: 1 }],
+      });
+    const attempt = async ({ id }: User, answer: number) => {
+      const result = await submitQualification(store, await store.project(project.id), id, [answer]).catch(
+        ({ status, message }) => `${status} ${message}`,
+      );
+      return typeof result === "string" ? result : result.passed;
+    };
+    await publish();
+    const start = clock;
+    const results = [];
+    for (let i = 0; i < 5; i++) {
+      results.push(await attempt(a, 0));
+      clock += 3_600_000;
+    }
+    expect(results).toEqual([false, false, false, false, false]);
+    // Right or wrong: whoever guesses learns nothing more. 24 hours after the first attempt, 5 of which are over.
+    for (const answer of [0, 1])
+      expect(await attempt(a, answer)).toMatch(/^429 .*5 times.*try again in 19 hours/);
+    expect(await attempt(b, 1)).toBe(true);
+    clock = start + 24 * 3_600_000 - 60_000;
+    expect(await attempt(a, 1)).toMatch(/^429 .*in a minute$/);
+    clock += 60_000;
+    expect(await attempt(a, 1)).toBe(true);
+    await publish();
+    for (let i = 0; i < 5; i++) await attempt(a, 0);
+    expect(await attempt(a, 1)).toMatch(/^429/);
+    await publish();
+    expect(await attempt(a, 1)).toBe(true);
     await end(store);
   });
 

@@ -22,8 +22,8 @@ import { logVersion, type Schema } from "./tables.ts";
 
 /** An error that the server answers with this HTTP status; any other `InputError` is a 400. */
 export class RequestError extends InputError {
-  readonly status: 401 | 403 | 404 | 409;
-  constructor(status: 401 | 403 | 404 | 409, message: string) {
+  readonly status: 401 | 403 | 404 | 409 | 429;
+  constructor(status: RequestError["status"], message: string) {
     super(message);
     this.status = status;
   }
@@ -145,7 +145,7 @@ export class LabelStore {
     return (await db.selectFrom("user").selectAll().orderBy("since").orderBy("id").execute()).map(toUser);
   }
 
-  /** Changes an account. Closing it ends its sessions. @throws RequestError (409) if no active owner would be left */
+  /** Changes an account. Closing it ends its sessions and tokens. @throws RequestError (409) if no active owner would be left */
   async changeUser(
     actor: string,
     id: string,
@@ -158,7 +158,7 @@ export class LabelStore {
       if (isOwner(before) && !(await this.users(tx)).some(isOwner))
         throw new RequestError(409, "this is the last owner: make somebody else an owner first");
       if (change.active !== false) return;
-      for (const table of ["session", "reset"] as const)
+      for (const table of ["session", "reset", "token"] as const)
         await tx.deleteFrom(table).where("user", "=", id).execute();
     });
     return this.user(id);
@@ -250,47 +250,6 @@ export class LabelStore {
         questions: z.array(questionSchema).parse(JSON.parse(row.questions)),
       }
     );
-  }
-
-  /** Whether the labeler has passed the qualification of the newest guidelines, or none are published. */
-  async hasQualified({ id, guidelines }: Project, labeler: string): Promise<boolean> {
-    if (!guidelines) return true;
-    const row = await this.db
-      .selectFrom("qualification")
-      .select("passed")
-      .where("project", "=", id)
-      .where("user", "=", labeler)
-      .where("version", "=", guidelines)
-      .executeTakeFirst();
-    return row?.passed === 1;
-  }
-
-  /** Grades a qualification and records it. @param answers position of the chosen option, for each question */
-  async submitQualification(
-    project: Project,
-    labeler: string,
-    answers: readonly number[],
-  ): Promise<{ passed: boolean; correct: number; total: number }> {
-    const guidelines = await this.guidelines(project);
-    if (!guidelines) throw new RequestError(409, "this project has no guidelines yet");
-    const { version, questions } = guidelines;
-    if (answers.length !== questions.length)
-      throw new InputError(`answers: ${questions.length} questions, ${answers.length} answers`);
-    const correct = questions.filter(({ correct }, i) => answers[i] === correct).length;
-    const total = questions.length;
-    const passed = correct >= project.settings.passMark * total;
-    await this.write((tx) =>
-      this.record(tx, labeler, {
-        type: "qualified",
-        project: project.id,
-        user: labeler,
-        version,
-        correct,
-        total,
-        passed,
-      } as const),
-    );
-    return { passed, correct, total };
   }
 
   /**

@@ -124,6 +124,20 @@ interface OperationalTables {
   invitation: { hash: string; role: string; project: string | null; expires: number; by: string | null };
   /** Password reset links. */
   reset: { hash: string; user: string; expires: number };
+  /** API tokens: see `tokens.ts`. `scopes` is JSON; `project` is null for all of the user's projects. */
+  token: {
+    id: string;
+    hash: string;
+    user: string;
+    name: string;
+    scopes: string;
+    project: string | null;
+    created: number;
+    lastUsed: number | null;
+    expires: number;
+  };
+  /** Failed attempts at a qualification, which are limited: see `qualification.ts`. */
+  failedAttempt: { project: string; user: string; version: number; at: number };
   lease: {
     id: string;
     project: string;

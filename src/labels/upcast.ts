@@ -16,7 +16,7 @@ const upcasters: readonly ((tx: Tx, event: RecordedEvent) => Promise<RecordedEve
   upcastVersion1,
   // Version 3 added the event "left" and the role of "joined", which is optional.
   async (_, event) => event,
-  // Version 4 added events about imports, withdrawn tasks and projects, and the import of tasks and judgements.
+  // Version 4 added events about imports, withdrawn tasks, projects and tokens, and the import of tasks and judgements.
   async (_, event) => event,
 ];
 

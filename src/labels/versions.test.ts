@@ -20,7 +20,12 @@ function copyOf(version: number, name: string): string {
 /** The modules as they are now, or as `vi.doMock` has changed them. */
 async function load() {
   const { LabelStore } = await import("./store.ts");
-  return { LabelStore, ...(await import("./verify.ts")), ...(await import("./labeling.ts")) };
+  return {
+    LabelStore,
+    ...(await import("./verify.ts")),
+    ...(await import("./labeling.ts")),
+    ...(await import("./qualification.ts")),
+  };
 }
 
 async function problemsOf(path: string): Promise<string[]> {
@@ -83,13 +88,13 @@ describe.each(versions)("a label store of version %i", (version) => {
   });
 
   it("can be continued: tasks judged, answers revised, still consistent with its log", async () => {
-    const { LabelStore, submitJudgement, nextTask, reviseJudgement, verify } = await load();
+    const { LabelStore, hasQualified, submitJudgement, nextTask, reviseJudgement, verify } = await load();
     const store = await LabelStore.open(copyOf(version, "go-on"));
     const project = (await store.projects()).find(({ name }) => name === "pairs");
     if (!project) throw new Error("the fixture has no project of pairs");
     const judged: string[] = [];
     for (const labeler of await store.users()) {
-      if (!(await store.hasQualified(project, labeler.id))) continue;
+      if (!(await hasQualified(store, project, labeler.id))) continue;
       for (let i = 0; i < 4; i++) {
         const shown = await nextTask(store, project, labeler);
         if (!shown) break;
@@ -133,10 +138,10 @@ describe("a label store of a later version of plumbline", () => {
   it("is refused where its tables are newer", async () => {
     const path = change(
       "schema",
-      "insert into kysely_migration values ('009_feedback', '2030-01-01T00:00:00.000Z')",
+      "insert into kysely_migration values ('099_feedback', '2030-01-01T00:00:00.000Z')",
     );
     await expect(open(path)).rejects.toThrow(
-      /schema-\d\.sqlite: .*its tables are of version 009_feedback.*update plumbline/s,
+      /schema-\d\.sqlite: .*its tables are of version 099_feedback.*update plumbline/s,
     );
   });
 

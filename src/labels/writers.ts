@@ -34,7 +34,6 @@ export type Row = Record<string, unknown>;
 /** Converts a task to rows of a format; a string says why it has none. */
 export type Writer = (task: LabelledTask) => Row[] | string;
 
-const noRows = "its judgements have nothing that the format can hold";
 const notReadBack =
   "importing it again would change it: the format has no place for its system message, turns, single completion, or a text with the format's own marks";
 
@@ -237,7 +236,6 @@ function lossless(name: string, write: (task: LabelledTask) => Row[]): Writer {
   };
   return (task) => {
     const rows = write(task);
-    if (!rows.length) return noRows;
     const prompt = JSON.stringify(task.messages.map(trimmedMessage));
     const texts = new Set(task.completions.map(({ text }) => text.trim()));
     const hasSameTexts = (draft: Draft) =>

@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import type { FastifyInstance } from "fastify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeRows, encodings, parseRows } from "../data/tables.ts";
@@ -40,7 +41,7 @@ function browser() {
     });
     const set = reply.headers["set-cookie"];
     if (set) cookie = String(set).split(";")[0] as string;
-    const isJson = String(reply.headers["content-type"]).startsWith("application/json");
+    const isJson = /^application\/json\b/.test(String(reply.headers["content-type"]));
     const found = isJson ? reply.json() : undefined;
     return { status: reply.statusCode, body: found, bytes: reply.rawPayload, headers: reply.headers };
   };
@@ -294,6 +295,7 @@ describe("labelling over HTTP", () => {
       kept: 1,
       judgements: 0,
       dropped: { "in the project already": 6 },
+      examples: {},
     });
     await owner("POST", `/api/projects/${project}/guidelines`, {
       text: `# Be fair ${hostile}`,
@@ -479,6 +481,125 @@ describe("labelling over HTTP", () => {
     const other = await makeProject(owner);
     expect((await owner("GET", `/api/projects/${other}/tasks/${task}`)).status).toBe(404);
     expect((await request("GET", `/api/projects/${project}/tasks/${task}`)).status).toBe(403);
+  });
+
+  it("tells labelers who fail the qualification the pass mark, not how many answers were right", async () => {
+    const { request: owner } = await account("owner", "examiner");
+    const project = await makeProject(owner, { passMark: 0.75 });
+    const questions = [0, 1].map((correct) => ({ question: "Which?", options: ["a", "b"], correct }));
+    await owner("POST", `/api/projects/${project}/guidelines`, { text: "Be fair.", questions });
+    const { request } = await account("labeler", "examinee", project);
+    const { request: reviewer } = await account("reviewer", "reviewer of examinees", project);
+    const attempt = async (from: Browser, answers: number[]) =>
+      (await from("POST", `/api/projects/${project}/qualification`, { answers })).body;
+    const failed = { passed: false, total: 2, passMark: 0.75, attemptsLeft: 4 };
+    expect(await attempt(request, [0, 0])).toEqual(failed);
+    expect(await attempt(reviewer, [0, 0])).toEqual({ ...failed, correct: 1 });
+    expect(await attempt(request, [0, 1])).toMatchObject({ passed: true, correct: 2 });
+  });
+
+  it("tells labelers neither how often they are tested nor the price", async () => {
+    const { request: owner } = await account("owner", "owner of rates");
+    const project = await makeProject(owner, { goldRate: 0.25, repeatRate: 0.125, price: 0.5 });
+    const { request } = await account("labeler", "curious", project);
+    const { request: reviewer } = await account("reviewer", "reviewer of rates", project);
+    const settingsFor = async (from: Browser) => {
+      const all = (await from("GET", "/api/projects")).body;
+      const inList = all.find(({ id }: { id: string }) => id === project).settings;
+      const { settings } = (await from("GET", `/api/projects/${project}`)).body;
+      expect(inList).toEqual(settings);
+      return settings;
+    };
+    const shown = await settingsFor(request);
+    expect(shown).toMatchObject({ kind: "pairwise", overlap: 2 });
+    for (const name of ["goldRate", "repeatRate", "price"]) expect(shown).not.toHaveProperty(name);
+    for (const from of [owner, reviewer])
+      expect(await settingsFor(from)).toMatchObject({ goldRate: 0.25, repeatRate: 0.125, price: 0.5 });
+  });
+
+  it("says what an export holds, and refuses one that would be empty", async () => {
+    const { request: owner } = await account("owner", "owner of nothing");
+    const project = await makeProject(owner, {}, pairs(2));
+    const file = async (format: string) => {
+      const reply = await owner("GET", `/api/projects/${project}/export?format=${format}`);
+      return reply.status === 200 ? reply.bytes.toString().trim().split("\n").length : reply.body.error;
+    };
+    const counts = async () => {
+      const { body } = await owner("GET", `/api/projects/${project}/exports`);
+      return new Map<string, object>(body.map(({ format, ...count }: { format: string }) => [format, count]));
+    };
+    expect(await file("rankings")).toMatch(/^"answers" has nothing to export as rankings: nobody has judged/);
+    expect((await counts()).get("rankings")).toEqual({ rows: 0, dropped: {} });
+    const text = jsonl([
+      { prompt: "a", chosen: "yes", rejected: "no", labeler: "zoe" },
+      {
+        prompt: [
+          { role: "system", content: "Be brief." },
+          { role: "user", content: "b" },
+        ],
+        chosen: "yes",
+        rejected: "no",
+        labeler: "zoe",
+      },
+    ]);
+    await owner("POST", `/api/projects/${project}/import`, { name: "j.jsonl", text, use: "judgements" });
+    expect([await file("rankings"), await file("hh-rlhf")]).toEqual([2, 1]);
+    expect(await file("ultrafeedback")).toMatch(
+      /ultrafeedback: 2 tasks left out: its judgements have nothing/,
+    );
+    const after = await counts();
+    expect(after.get("rankings")).toEqual({ rows: 2, dropped: {} });
+    expect(after.get("hh-rlhf")).toMatchObject({ rows: 1 });
+    expect(JSON.stringify(after.get("hh-rlhf"))).toMatch(/no place for its system message.*":1/);
+    expect(after.has("log")).toBe(false);
+  });
+
+  it("imports gzipped files and tab-separated ones, and refuses bombs and spreadsheets with what to do", async () => {
+    const { request: owner } = await account("owner", "owner of files");
+    const project = await makeProject(owner);
+    const send = async (name: string, bytes: Buffer, more: object = {}) =>
+      (
+        await owner("POST", `/api/projects/${project}/import`, {
+          name,
+          base64: bytes.toString("base64"),
+          ...more,
+        })
+      ).body;
+    const packed = (text: string) => gzipSync(Buffer.from(text));
+    expect(await send("a.jsonl.gz", packed(pairs(7)))).toMatchObject({ format: "preference", kept: 1 });
+    expect(await send("a.tsv", Buffer.from("prompt\tchosen\trejected\np\tx\ty\n"))).toMatchObject({
+      kept: 1,
+    });
+    const renamed = { columns: { chosen: "good", rejected: "bad" }, limit: 1 };
+    expect(await send("b.csv", Buffer.from("prompt,good,bad\nq,x,y\nr,x,y\n"), renamed)).toMatchObject({
+      rows: 1,
+      kept: 1,
+    });
+    expect((await send("a.xlsx", Buffer.from("PK\x03\x04"))).error).toMatch(/save the sheet as CSV/);
+    expect((await send("a.jsonl.gz", packed(pairs(9)).subarray(0, 40))).error).toMatch(
+      /damaged or cut short/,
+    );
+    const bomb = gzipSync(Buffer.alloc(300 * 2 ** 20, " "));
+    expect((await send("a.jsonl.gz", bomb)).error).toMatch(/too large/);
+  });
+
+  it("imports the good rows of a file, and says which were left out and why", async () => {
+    const { request: owner } = await account("owner", "owner of mistakes");
+    const project = await makeProject(owner);
+    const good = { prompt: "new", chosen: "a", rejected: "b" };
+    const send = async (...rows: object[]) =>
+      (await owner("POST", `/api/projects/${project}/import`, { name: "m.jsonl", text: jsonl(rows) })).body;
+    const reason = "malformed row: chosen: expected a string or a list of {role, content}";
+    expect(
+      await send({ ...good, chosen: 3 }, good, { ...good, rejected: "" }, { ...good, chosen: 4 }),
+    ).toMatchObject({
+      kept: 1,
+      dropped: { [reason]: 2, "empty reply": 1 },
+      examples: { [reason]: [1, 4], "empty reply": [3] },
+    });
+    expect((await send({ ...good, chosen: 3 })).error).toMatch(
+      /no row can be imported .*malformed row: chosen/,
+    );
   });
 
   it("denies labelers the answers of others, model names and owners' pages", async () => {

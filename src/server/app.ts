@@ -15,12 +15,14 @@ import { InputError } from "../data/errors.ts";
 import { encodeRows, encodings } from "../data/tables.ts";
 import { sessionUser } from "../labels/accounts.ts";
 import { includesRole, type Role } from "../labels/events.ts";
-import { collect, exportRows } from "../labels/export.ts";
+import { collect, exportSomeRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
 import { projectOf } from "../labels/members.ts";
 import type { User } from "../labels/records.ts";
+import { scopes } from "../labels/scopes.ts";
 import { type LabelStore, RequestError } from "../labels/store.ts";
-import { type Access, type RequestContext, sessionCookie } from "./labels/context.ts";
+import { readToken, type TokenRights, tokenPrefix } from "../labels/tokens.ts";
+import { type Access, type RequestContext, sessionCookie, type TokenAccess } from "./labels/context.ts";
 import { errorSchema, type Reply, type Routes, routes } from "./labels/contract.ts";
 import { handlers } from "./labels/handlers.ts";
 import { StatisticsWorker } from "./labels/statistics-worker.ts";
@@ -61,10 +63,23 @@ export async function buildApp(
   });
   // Requests are limited by user if there is one, because labelers may share an IP address.
   const keyGenerator = async (request: FastifyRequest) =>
-    (await findUser(store, request))?.id ?? clientAddress(request);
+    (await findCaller(store, request))?.user.id ?? clientAddress(request);
   await app.register(rateLimit, { max: 1200, timeWindow: "1 minute", keyGenerator });
   await app.register(swagger, {
-    openapi: { info: { title: "plumbline", version: "1" } },
+    openapi: {
+      info: { title: "plumbline", version: "1" },
+      components: {
+        securitySchemes: {
+          session: { type: "apiKey", in: "cookie", name: sessionCookie },
+          token: {
+            type: "http",
+            scheme: "bearer",
+            bearerFormat: `${tokenPrefix}…`,
+            description: `Made on a user's page of tokens, with the scopes ${scopes.join(", ")}.`,
+          },
+        },
+      },
+    },
     transform: jsonSchemaTransform,
   });
   await app.register(
@@ -87,84 +102,158 @@ function addRoute<K extends keyof Routes>(
 ): void {
   const [method, url] = key.split(" ") as [string, string];
   const { response, ...parts } = routes[key] as { response: z.ZodType; params?: z.ZodType; body?: z.ZodType };
-  const [access, handle] = handlers[key] as unknown as [
+  const [access, tokenAccess, handle] = handlers[key] as unknown as [
     Access,
+    TokenAccess,
     (context: RequestContext<K>) => Promise<Reply<K>>,
   ];
   const takesSecret = /login|claim|password|reset/.test(url);
   api.route({
     method,
     url,
-    schema: { ...parts, response: { 200: response, "4xx": errorSchema } },
+    schema: {
+      ...parts,
+      ...describeAccess(access, tokenAccess),
+      response: { 200: response, "4xx": errorSchema },
+    },
     ...(/\/import(\/preview)?$/.test(url) && { bodyLimit: bodyLimits.import }),
     // Slows down attempts to guess a password or token.
     ...(takesSecret && {
       config: { rateLimit: { max: 20, timeWindow: "1 minute", keyGenerator: clientAddress } },
     }),
     handler: async (request, reply) => {
-      if (method !== "GET") refuseCrossSite(request);
-      const { user, role } = await authorise(store, request, access);
+      const { user, role, token } = await authorise(store, request, access, tokenAccess);
       const { params, body } = request as unknown as Pick<RequestContext<K>, "params" | "body">;
       // Handlers for "anyone" check whether there is a user.
-      const caller = { user: user as User, role: role as Role };
+      const caller = { user: user as User, role: role as Role, token };
       return handle({ store, statistics, ...caller, params, body, request, reply });
     },
   });
 }
 
-/** Users of the requests whose session was looked up. */
-const users = new WeakMap<FastifyRequest, Promise<User | undefined>>();
-
-/** Returns the user of a request's session, which is looked up once; undefined without a valid one. */
-function findUser(store: LabelStore, request: FastifyRequest): Promise<User | undefined> {
-  const token = request.cookies[sessionCookie];
-  const user =
-    users.get(request) ?? (token === undefined ? Promise.resolve(undefined) : sessionUser(store, token));
-  users.set(request, user);
-  return user;
+/** Describes in the OpenAPI document who may call a route. */
+function describeAccess(
+  access: Access,
+  tokenAccess: TokenAccess,
+): { description: string; security: Record<string, string[]>[] } {
+  const scope = tokenAccess === "any token" ? "any" : tokenAccess;
+  return {
+    description: tokenAccess === "no token" ? "Not for tokens." : `Scope of tokens: ${scope}.`,
+    security: [
+      ...(access === "anyone" ? [{}] : []),
+      { session: [] },
+      ...(tokenAccess === "no token" ? [] : [{ token: [] }]),
+    ],
+  };
 }
+
+/** Who sends a request: a user, by a session or by a token. */
+interface Caller {
+  user: User;
+  /** Undefined for a session. */
+  token?: TokenRights;
+}
+
+/** Callers of the requests that were looked up. */
+const callers = new WeakMap<FastifyRequest, Promise<Caller | undefined>>();
+
+/** Returns the caller of a request, who is looked up once; undefined without a valid session or token. */
+function findCaller(store: LabelStore, request: FastifyRequest): Promise<Caller | undefined> {
+  const caller = callers.get(request) ?? readCaller(store, request);
+  callers.set(request, caller);
+  return caller;
+}
+
+async function readCaller(store: LabelStore, request: FastifyRequest): Promise<Caller | undefined> {
+  const token = tokenOf(request);
+  if (token !== undefined) return readToken(store, token);
+  const session = request.cookies[sessionCookie];
+  const user = session === undefined ? undefined : await sessionUser(store, session);
+  return user && { user };
+}
+
+/** Returns a request's token; undefined if it has none. Other credentials, such as those for a proxy, are ignored. */
+const tokenOf = ({ headers }: FastifyRequest): string | undefined =>
+  new RegExp(`^Bearer +(${tokenPrefix}.*)$`, "i").exec(headers.authorization ?? "")?.[1];
 
 /** Returns the client's IPv4 address, or the /64 network of its IPv6 address, all of which may be the client's. */
 const clientAddress = ({ ip }: FastifyRequest): string => normalizeIP(ip);
 
 /**
- * Returns the user who sends a request, and their role: in the project that the route is about, also by a lease or
- * judgement; in a route without a project that of their account.
- * @throws RequestError if the route needs a session (401), is not for them (403), or they are no member (404)
+ * Returns who sends a request, and their role: in the project that the route is about, also by a lease or judgement; in a
+ * route without a project that of their account.
+ * @throws RequestError if the route needs a session or the token is wrong (401), it is not for them or needs another scope
+ * (403), or they are no member (404)
  */
 async function authorise(
   store: LabelStore,
   request: FastifyRequest,
   access: Access,
-): Promise<{ user: User | undefined; role: Role | undefined }> {
-  const user = await findUser(store, request);
-  if (access === "anyone") return { user, role: user?.role };
+  tokenAccess: TokenAccess,
+): Promise<{ user: User | undefined; token: TokenRights | undefined; role: Role | undefined }> {
+  const caller = await findCaller(store, request);
+  if (!caller && tokenOf(request) !== undefined)
+    throw new RequestError(401, "this token is wrong, revoked or expired: make another one in the label app");
+  const { user, token } = caller ?? {};
+  if (token) checkScope(token, tokenAccess);
+  // No page can make a browser send a token.
+  else if (request.method !== "GET") refuseCrossSite(request);
+  const project = await projectOfRoute(store, request);
+  // Routes for any token answer for its project alone.
+  if (token?.project && token.project !== project && (project !== undefined || tokenAccess !== "any token"))
+    throw new RequestError(403, "this token is for another project alone");
+  if (access === "anyone") return { user, token, role: user?.role };
   if (!user) throw new RequestError(401, "sign in first");
-  const params = (request.params ?? {}) as { project?: string; lease?: string; judgement?: string };
-  const item = params.lease ?? params.judgement;
-  const project = params.project ?? (item === undefined ? undefined : await projectOf(store, item));
   const role = project === undefined ? user.role : await store.roleIn(project, user);
   if (!role) throw new RequestError(404, "there is no such project, or you are not a member of it");
   if (!includesRole(role, access))
     throw new RequestError(403, `this is for ${access === "owner" ? "owners" : "reviewers and owners"}`);
-  return { user, role };
+  return { user, token, role };
 }
 
-const exportQuery = z.object({ format: z.enum(exportFormats), as: z.enum(encodings).default("jsonl") });
+/** Returns the project that a request is about, also by a lease or judgement; undefined if it is about none. */
+async function projectOfRoute(store: LabelStore, { params }: FastifyRequest): Promise<string | undefined> {
+  const { project, lease, judgement } = (params ?? {}) as Record<string, string | undefined>;
+  const item = lease ?? judgement;
+  return project ?? (item === undefined ? undefined : projectOf(store, item));
+}
+
+/** @throws RequestError (403) if a token may not be used for a route */
+function checkScope({ scopes }: TokenRights, needed: TokenAccess): void {
+  if (needed === "no token") throw new RequestError(403, "tokens cannot do this: sign in in the label app");
+  if (needed !== "any token" && !scopes.includes(needed))
+    throw new RequestError(
+      403,
+      `this needs a token with the scope "${needed}", and this one has ${scopes.map((scope) => `"${scope}"`).join(", ")}`,
+    );
+}
+
+const exportQuery = z.object({
+  format: z.enum(exportFormats),
+  as: z.enum(encodings).default("jsonl"),
+  /** Adds margins to rankings and preferences: how much better the better completion is, 0 to 3. */
+  margins: z.enum(["true", "false"]).default("false"),
+});
 
 /** Adds the route that exports a project's labels as a file. JSON lines are streamed. */
 function addExportRoute(api: FastifyInstance, store: LabelStore): void {
   api.get(
     "/api/projects/:project/export",
-    { schema: { params: z.object({ project: z.string() }), querystring: exportQuery } },
+    {
+      schema: {
+        params: z.object({ project: z.string() }),
+        querystring: exportQuery,
+        ...describeAccess("reviewer", "read"),
+      },
+    },
     async (request, reply) => {
-      const { format, as } = request.query as z.infer<typeof exportQuery>;
-      const { user } = await authorise(store, request, "reviewer");
-      if (format === "log" && user?.role !== "owner")
+      const { format, as, margins } = request.query as z.infer<typeof exportQuery>;
+      const { user, token } = await authorise(store, request, "reviewer", "read");
+      if (format === "log" && (user?.role !== "owner" || token?.project))
         throw new RequestError(403, "the log has all projects: it is for owners of the store");
       const project = await store.project((request.params as { project: string }).project);
       const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.${as}`;
-      const rows = exportRows(store, project, format);
+      const rows = await exportSomeRows(store, project, format, { margins: margins === "true" });
       async function* lines() {
         for await (const row of rows) yield `${JSON.stringify(row)}\n`;
       }

@@ -1,19 +1,24 @@
 import type { FastifyInstance } from "fastify";
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createInvitation, createPasswordReset, openSession } from "../labels/accounts.ts";
 import type { Role } from "../labels/events.ts";
 import type { User } from "../labels/records.ts";
+import { type Scope, scopes } from "../labels/scopes.ts";
 import { LabelStore, newId } from "../labels/store.ts";
+import { createToken, listTokens } from "../labels/tokens.ts";
 import { verify } from "../labels/verify.ts";
 import { buildApp } from "./app.ts";
 import type { Routes } from "./labels/contract.ts";
 
 const password = "correct horse battery";
 
+/** Milliseconds that the server's clock is put forward. */
+let ahead = 0;
 let store: LabelStore;
 let app: FastifyInstance;
 beforeAll(async () => {
-  store = await LabelStore.open(":memory:");
+  store = await LabelStore.open(":memory:", () => Date.now() + ahead);
   app = await buildApp(store);
   await addUser("owner");
 });
@@ -53,17 +58,17 @@ async function addProject() {
   return { project: project.id, tasks: tasks as [string, string] };
 }
 
-/** Sends a request. @param session cookie of who sends it; undefined for nobody */
+/** Sends a request. @param session cookie of who sends it, or token; undefined for nobody */
 async function send(session: string | undefined, method: string, url: string, body: object = {}) {
+  const isToken = session?.startsWith("plumbline_");
   const reply = await app.inject({
     method: method as "GET",
     url,
     // An address of its own: many requests from one are slowed down.
-    headers: {
-      "x-plumbline": "1",
-      "x-forwarded-for": `10.2.${names >> 8}.${names & 255}`,
-      ...(session && { cookie: `plumbline=${session}` }),
-    },
+    remoteAddress: `10.2.${names >> 8}.${names & 255}`,
+    headers: isToken
+      ? { authorization: `Bearer ${session}` }
+      : { "x-plumbline": "1", ...(session && { cookie: `plumbline=${session}` }) },
     ...(method !== "GET" && { payload: body }),
   });
   const isJson = /^application\/json\b/.test(String(reply.headers["content-type"]));
@@ -71,6 +76,9 @@ async function send(session: string | undefined, method: string, url: string, bo
 }
 
 const sessionOf = async (user: User): Promise<string> => (await openSession(store, user.id)).token;
+
+const tokenOf = async (user: User, scopes: Scope[], project: string | null = null, days = 90) =>
+  (await createToken(store, user, { name: "script", scopes, days, project })).token;
 
 const callers = [
   "nobody",
@@ -111,54 +119,81 @@ const addImport = async (project: string) => {
 };
 const judged = { answer: { preference: 2 }, seconds: 1 };
 
-/** Who may call each route, and a valid request. A route without a line here fails the first test. */
+/** Who may call each route, by which token, and a valid request. A route without a line here fails the first test. */
 const table: Record<
   Route,
-  [expected: string, request?: (project: string, task: string) => Promise<Request>]
+  [
+    expected: string,
+    /** Scope of the tokens that may call it. */
+    scope: Scope | "any" | "none",
+    request?: (project: string, task: string) => Promise<Request>,
+  ]
 > = {
-  "GET /api/me": [anyone],
-  "POST /api/login": [anyone, async () => ({ body: { name: "nobody", password } })],
-  "POST /api/logout": [anyone],
-  "GET /api/invitations/:token": [anyone, async () => ({ params: { token: await invitationTo(null) } })],
+  "GET /api/me": [anyone, "any"],
+  "POST /api/login": [anyone, "none", async () => ({ body: { name: "nobody", password } })],
+  "POST /api/logout": [anyone, "none"],
+  "GET /api/invitations/:token": [
+    anyone,
+    "none",
+    async () => ({ params: { token: await invitationTo(null) } }),
+  ],
   "POST /api/claim": [
     anyone,
+    "none",
     async (project) => ({
       body: { token: await invitationTo(project), name: `claimant ${++names}`, password },
     }),
   ],
-  "POST /api/password": [users, async () => ({ body: { before: "wrong", after: password } })],
-  "POST /api/users/:user/reset": [storeOwners],
-  "GET /api/resets/:token": [anyone, async () => ({ params: { token: await resetToken() } })],
-  "POST /api/reset": [anyone, async () => ({ body: { token: await resetToken(), password } })],
-  "GET /api/users": [storeOwners],
-  "PATCH /api/users/:user": [storeOwners, async () => ({ body: { skills: ["French"] } })],
-  "GET /api/projects": [users],
-  "POST /api/projects": [storeOwners, async () => ({ body: { name: "new", settings } })],
-  "GET /api/projects/:project": [members],
-  "PATCH /api/projects/:project": [owners, async () => ({ body: { settings } })],
-  "GET /api/projects/:project/guidelines": [members],
+  "POST /api/password": [users, "none", async () => ({ body: { before: "wrong", after: password } })],
+  "GET /api/tokens": [users, "none"],
+  "GET /api/tokens/all": [storeOwners, "none"],
+  "POST /api/tokens": [users, "none", async () => ({ body: { name: "script", scopes: ["read"] } })],
+  "DELETE /api/tokens/:id": [
+    "401 404 404 404 404 404 404 ok",
+    "none",
+    async () => {
+      const user = await addUser();
+      await tokenOf(user, ["read"]);
+      return { params: { id: (await listTokens(store, user.id))[0]?.id as string } };
+    },
+  ],
+  "POST /api/users/:user/reset": [storeOwners, "none"],
+  "GET /api/resets/:token": [anyone, "none", async () => ({ params: { token: await resetToken() } })],
+  "POST /api/reset": [anyone, "none", async () => ({ body: { token: await resetToken(), password } })],
+  "GET /api/users": [storeOwners, "read"],
+  "PATCH /api/users/:user": [storeOwners, "manage", async () => ({ body: { skills: ["French"] } })],
+  "GET /api/projects": [users, "any"],
+  "POST /api/projects": [storeOwners, "manage", async () => ({ body: { name: "new", settings } })],
+  "GET /api/projects/:project": [members, "any"],
+  "PATCH /api/projects/:project": [owners, "manage", async () => ({ body: { settings } })],
+  "GET /api/projects/:project/guidelines": [members, "read"],
   "POST /api/projects/:project/guidelines": [
     owners,
+    "manage",
     async () => ({ body: { text: "Be fair.", questions: [] } }),
   ],
-  "POST /api/projects/:project/qualification": [members, async () => ({ body: { answers: [] } })],
+  "POST /api/projects/:project/qualification": [members, "label", async () => ({ body: { answers: [] } })],
   "POST /api/projects/:project/import": [
     owners,
+    "import",
     async () => ({ body: { name: "a.jsonl", text: `{"prompt":"p","completions":["a","b"]}` } }),
   ],
   "POST /api/projects/:project/import/preview": [
     owners,
+    "import",
     async () => ({ body: { name: "a.jsonl", text: `{"prompt":"p","completions":["a","b"]}` } }),
   ],
-  "GET /api/projects/:project/imports": [owners],
+  "GET /api/projects/:project/imports": [owners, "read"],
   "PATCH /api/projects/:project/imports/:import": [
     owners,
+    "manage",
     async (project) => ({ params: { import: await addImport(project) }, body: { withdrawn: true } }),
   ],
-  "POST /api/projects/:project/invitations": [owners, async () => ({ body: { role: "owner" } })],
-  "GET /api/projects/:project/invitations": [owners],
+  "POST /api/projects/:project/invitations": [owners, "manage", async () => ({ body: { role: "owner" } })],
+  "GET /api/projects/:project/invitations": [owners, "read"],
   "DELETE /api/projects/:project/invitations/:invitation": [
     owners,
+    "manage",
     async (project) => {
       await invitationTo(project);
       const { hash } = await store.db
@@ -169,25 +204,31 @@ const table: Record<
       return { params: { invitation: hash.slice(0, 16) } };
     },
   ],
-  "GET /api/projects/:project/members": [owners],
-  "PATCH /api/projects/:project/members/:user": [owners, async () => ({ body: { role: "reviewer" } })],
-  "DELETE /api/projects/:project/members/:user": [owners],
-  "POST /api/projects/:project/next": [members],
-  "PUT /api/leases/:lease/draft": [members, async () => ({ body: { draft: 1 } })],
-  "POST /api/leases/:lease/judgement": [members, async () => ({ body: judged })],
-  "GET /api/projects/:project/last": [members],
-  "POST /api/judgements/:judgement/revision": [members, async () => ({ body: judged })],
-  "GET /api/projects/:project/quality": [reviewers],
-  "GET /api/projects/:project/labelers": [reviewers],
-  "GET /api/projects/:project/labelers/:labeler/judgements/:page": [reviewers],
-  "GET /api/projects/:project/tasks/:task": [reviewers],
-  "PATCH /api/projects/:project/tasks/:task": [owners, async () => ({ body: { withdrawn: true } })],
-  "GET /api/projects/:project/disputes": [reviewers],
+  "GET /api/projects/:project/members": [owners, "read"],
+  "PATCH /api/projects/:project/members/:user": [
+    owners,
+    "manage",
+    async () => ({ body: { role: "reviewer" } }),
+  ],
+  "DELETE /api/projects/:project/members/:user": [owners, "manage"],
+  "POST /api/projects/:project/next": [members, "label"],
+  "PUT /api/leases/:lease/draft": [members, "label", async () => ({ body: { draft: 1 } })],
+  "POST /api/leases/:lease/judgement": [members, "label", async () => ({ body: judged })],
+  "GET /api/projects/:project/last": [members, "label"],
+  "POST /api/judgements/:judgement/revision": [members, "label", async () => ({ body: judged })],
+  "GET /api/projects/:project/quality": [reviewers, "read"],
+  "GET /api/projects/:project/labelers": [reviewers, "read"],
+  "GET /api/projects/:project/labelers/:labeler/judgements/:page": [reviewers, "read"],
+  "GET /api/projects/:project/tasks/:task": [reviewers, "read"],
+  "PATCH /api/projects/:project/tasks/:task": [owners, "manage", async () => ({ body: { withdrawn: true } })],
+  "GET /api/projects/:project/disputes": [reviewers, "read"],
   "POST /api/projects/:project/adjudications": [
     reviewers,
+    "manage",
     async (_, task) => ({ body: { task, answer: { preference: 2 } } }),
   ],
-  "GET /api/projects/:project/export": [reviewers, async () => ({ query: "?format=judgements" })],
+  "GET /api/projects/:project/exports": [reviewers, "read"],
+  "GET /api/projects/:project/export": [reviewers, "read", async () => ({ query: "?format=judgements" })],
 };
 
 /** A project, another one, and a user for each caller. Each has a lease and a judgement in the first project. */
@@ -206,7 +247,7 @@ async function setUp() {
     users.set(caller, user);
     held.set(caller, ids);
   }
-  return { project, task, users, held };
+  return { project, other: other.project, task, users, held };
 }
 
 async function hold(project: string, { lease, task }: { lease: string; task: string }, { id }: User) {
@@ -243,26 +284,54 @@ describe("the routes", () => {
     expect(Object.keys(table).sort()).toEqual(served.sort());
   });
 
-  it.each(Object.entries(table))("%s is for those who may call it", async (route, [expected, request]) => {
-    const { project, task, users, held } = await setUp();
+  /** Calls a route with a valid request. @returns the status: "ok" for 200, or an error about the request's content */
+  async function callRoute(
+    route: string,
+    { project, task, users, held }: Awaited<ReturnType<typeof setUp>>,
+    caller: Caller,
+    session: string | undefined,
+  ): Promise<string> {
     const [method, path] = route.split(" ") as [string, string];
-    const labeler = users.get("labeler")?.id;
+    const { params, body, query = "" } = (await table[route as Route][2]?.(project, task)) ?? {};
+    const values: Record<string, string | undefined> = {
+      ...{ project, task, labeler: users.get("labeler")?.id, page: "0" },
+      ...(path.includes(":user") && { user: (await addMember(project, "labeler")).id }),
+      ...(held.get(caller) ?? held.get("labeler")),
+      ...params,
+    };
+    const url = path.replace(/:(\w+)/g, (_, name: string) => values[name] as string) + query;
+    const { status } = await send(session, method, url, body);
+    return [200, 400, 409].includes(status) ? "ok" : String(status);
+  }
+
+  it.each(Object.entries(table))("%s is for those who may call it", async (route, [expected]) => {
+    const made = await setUp();
     const statuses: string[] = [];
     for (const caller of callers) {
-      const user = users.get(caller);
-      const { params, body, query = "" } = (await request?.(project, task)) ?? {};
-      const values: Record<string, string | undefined> = {
-        ...{ project, task, labeler, page: "0" },
-        ...(path.includes(":user") && { user: (await addMember(project, "labeler")).id }),
-        ...(held.get(caller) ?? held.get("labeler")),
-        ...params,
-      };
-      const url = path.replace(/:(\w+)/g, (_, name: string) => values[name] as string) + query;
-      const { status } = await send(user && (await sessionOf(user)), method, url, body);
-      statuses.push([200, 400, 409].includes(status) ? "ok" : String(status));
+      const user = made.users.get(caller);
+      statuses.push(await callRoute(route, made, caller, user && (await sessionOf(user))));
     }
     expect(statuses.join(" ")).toBe(expected);
   });
+
+  it.each(Object.entries(table))(
+    "%s is for tokens of its scope, of its project",
+    async (route, [, scope]) => {
+      const made = await setUp();
+      const owner = made.users.get("owner of the store") as User;
+      const call = async (...token: Parameters<typeof tokenOf>) =>
+        callRoute(route, made, "owner of the store", await tokenOf(...token));
+      const statuses = new Map<string, string>();
+      for (const each of scopes) statuses.set(each, await call(owner, [each]));
+      expect(Object.fromEntries(statuses)).toEqual(
+        Object.fromEntries(scopes.map((each) => [each, [each, "any"].includes(scope) ? "ok" : "403"])),
+      );
+      const isElsewhere = /:(project|lease|judgement)/.test(route);
+      expect(await call(owner, [...scopes], made.other)).toBe(scope === "any" && !isElsewhere ? "ok" : "403");
+      const isOpen = scope === "any" || (scope !== "none" && isElsewhere);
+      expect(await call(owner, [...scopes], made.project)).toBe(isOpen ? "ok" : "403");
+    },
+  );
 });
 
 describe("an invitation", () => {
@@ -459,5 +528,196 @@ describe("an account", () => {
     const change = async (body: object) =>
       (await send(await sessionOf(owner), "PATCH", `/api/users/${owner.id}`, body)).status;
     expect([await change({ active: false }), await change({ role: "labeler" })]).toEqual([409, 409]);
+  });
+});
+
+describe("a token", () => {
+  const day = 24 * 3600_000;
+
+  it("is made, shown once, listed without itself, and revoked", async () => {
+    const { project } = await addProject();
+    const [user, other] = [await addMember(project, "reviewer"), await addMember(project, "labeler")];
+    const [session, owners] = [await sessionOf(user), await sessionOf(await addUser("owner"))];
+    const body = { name: "nightly export", scopes: ["read"], project };
+    const made = await send(session, "POST", "/api/tokens", body);
+    expect(made.body.token).toMatch(/^plumbline_[\w-]{43}$/);
+    expect(Math.abs(made.body.expires - Date.now() - 90 * day)).toBeLessThan(60_000);
+    const { token } = made.body;
+    const list = async (of: string, path = "/api/tokens") => (await send(of, "GET", path)).body;
+    const [listed] = await list(session);
+    expect(listed).toMatchObject({ name: "nightly export", scopes: ["read"], project: { id: project } });
+    expect(listed.lastUsed).toBeNull();
+    expect(JSON.stringify(await list(owners, "/api/tokens/all"))).toContain(listed.id);
+    expect(await list(await sessionOf(other))).toEqual([]);
+    expect((await send(token, "GET", `/api/projects/${project}/quality`)).status).toBe(200);
+    // The database has its hash alone, and so have the log and the lists.
+    const tables = await sql<{ name: "user" }>`select name from sqlite_master where type = 'table'`.execute(
+      store.db,
+    );
+    for (const { name } of tables.rows) {
+      const rows = await store.db.selectFrom(name).selectAll().execute();
+      expect(JSON.stringify(rows), name).not.toContain(token.slice("plumbline_".length));
+    }
+    const remove = (by: string) => send(by, "DELETE", `/api/tokens/${listed.id}`);
+    expect((await remove(await sessionOf(other))).status).toBe(404);
+    expect([(await remove(owners)).status, (await remove(session)).status]).toEqual([200, 404]);
+    const refused = await send(token, "GET", `/api/projects/${project}/quality`);
+    expect([refused.status, refused.body.error]).toEqual([
+      401,
+      expect.stringMatching(/wrong, revoked or exp/),
+    ]);
+    const logged = await store.db
+      .selectFrom("event")
+      .select(["data", "version"])
+      .where("type", "like", "token %")
+      .where("data", "like", `%${listed.id}%`)
+      .orderBy("seq")
+      .execute();
+    expect(logged.map(({ data }) => JSON.parse(data))).toEqual([
+      { type: "token made", id: listed.id, user: user.id, name: "nightly export", scopes: ["read"], project },
+      { type: "token revoked", id: listed.id, user: user.id },
+    ]);
+  });
+
+  it("needs a name, scopes and a project of its user, and expires in a year at most", async () => {
+    const { project } = await addProject();
+    const session = await sessionOf(await addUser());
+    const make = async (body: object) => {
+      const all = { name: "script", scopes: ["read"], ...body };
+      const { status, body: reply } = await send(session, "POST", "/api/tokens", all);
+      return `${status} ${reply.error ?? ""}`;
+    };
+    expect(await make({ days: 365 })).toBe("200 ");
+    expect(await make({ days: 366 })).toMatch(/^400 days/);
+    expect(await make({ scopes: [] })).toMatch(/^400 scopes/);
+    expect(await make({ scopes: ["all"] })).toMatch(/^400 scopes/);
+    expect(await make({ name: "" })).toMatch(/^400 name/);
+    expect(await make({ project })).toMatch(/^404/);
+  });
+
+  it("has no more power than its user's role in a project, which may change", async () => {
+    const { project } = await addProject();
+    const user = await addMember(project, "labeler");
+    const token = await tokenOf(user, [...scopes]);
+    const status = async (path: string) =>
+      (await send(token, "GET", `/api/projects/${project}${path}`)).status;
+    expect([await status(""), await status("/quality"), await status("/members")]).toEqual([200, 403, 403]);
+    await join(project, user, "owner");
+    expect([await status("/quality"), await status("/members")]).toEqual([200, 200]);
+    await store.write((tx) => store.record(tx, null, { type: "left", project, user: user.id }));
+    expect(await status("")).toBe(404);
+  });
+
+  it("says which scope it lacks, and cannot make tokens or export the log of all projects", async () => {
+    const { project } = await addProject();
+    const owner = await addUser("owner");
+    const token = await tokenOf(owner, ["read", "import"], project);
+    const refused = await send(token, "POST", `/api/projects/${project}/next`);
+    expect([refused.status, refused.body.error]).toEqual([403, expect.stringMatching(/scope "label"/)]);
+    const made = await send(token, "POST", "/api/tokens", { name: "more", scopes: ["manage"] });
+    expect([made.status, made.body.error]).toEqual([403, expect.stringMatching(/sign in/)]);
+    const log = (by: string) => send(by, "GET", `/api/projects/${project}/export?format=log`);
+    expect((await log(token)).status).toBe(403);
+    expect((await log(await tokenOf(owner, ["read"]))).status).toBe(200);
+    expect((await send(token, "GET", "/api/projects")).body.map(({ id }: { id: string }) => id)).toEqual([
+      project,
+    ]);
+  });
+
+  it("works until it expires, its account is closed or its password is reset", async () => {
+    const owner = await addUser("owner");
+    const [user, closed, lost] = [await addUser(), await addUser(), await addUser()];
+    const works = async (token: string) => {
+      const { status, body } = await send(token, "GET", "/api/me");
+      return status === 200 ? body.user.id : status;
+    };
+    const token = await tokenOf(user, ["read"], null, 2);
+    const [ofClosed, ofLost] = [await tokenOf(closed, ["read"]), await tokenOf(lost, ["read"])];
+    expect(await Promise.all([token, ofClosed, ofLost].map(works))).toEqual([user.id, closed.id, lost.id]);
+    // Without an event or deletion, as in a store that another program has changed: a closed account's tokens are idle.
+    await store.db.updateTable("user").set({ active: 0 }).where("id", "=", closed.id).execute();
+    expect(await works(ofClosed)).toBe(401);
+    await store.db.updateTable("user").set({ active: 1 }).where("id", "=", closed.id).execute();
+    for (const active of [false, true]) await store.changeUser(owner.id, closed.id, { active });
+    expect(await works(ofClosed)).toBe(401);
+    const reset = (await createPasswordReset(store, owner.id, lost.id)).token;
+    expect((await send(undefined, "POST", "/api/reset", { token: reset, password })).status).toBe(200);
+    expect(await works(ofLost)).toBe(401);
+    ahead = 2 * day + 1000;
+    expect(await works(token)).toBe(401);
+    expect(await listTokens(store, user.id)).toEqual([]);
+    ahead = 0;
+  });
+
+  it("stays when its user changes the password", async () => {
+    const { token: invitation } = await createInvitation(store, null, "labeler", null);
+    const { body: user } = await send(undefined, "POST", "/api/claim", {
+      token: invitation,
+      name: "Tom",
+      password,
+    });
+    const token = await tokenOf(user, ["read"]);
+    const change = { before: password, after: "another good one" };
+    expect((await send(await sessionOf(user), "POST", "/api/password", change)).status).toBe(200);
+    expect((await send(token, "GET", "/api/me")).body.user.id).toBe(user.id);
+  });
+
+  it("notes its last use once a minute at most", async () => {
+    const user = await addUser();
+    const token = await tokenOf(user, ["read"]);
+    const used = async () => (await listTokens(store, user.id))[0]?.lastUsed;
+    const start = Date.now() + 1000;
+    const useAt = async (after: number) => {
+      ahead = start + after - Date.now();
+      await send(token, "GET", "/api/me");
+      return (await used()) as number;
+    };
+    const first = await useAt(0);
+    expect(await useAt(59_000)).toBe(first);
+    expect(await useAt(61_000)).toBeGreaterThan(first + 60_000);
+    ahead = 0;
+  });
+
+  it("is described by the OpenAPI document", async () => {
+    const { components, paths } = (await send(undefined, "GET", "/api/openapi.json")).body;
+    expect(components.securitySchemes.token).toMatchObject({ type: "http", scheme: "bearer" });
+    const next = paths["/api/projects/{project}/next"].post;
+    expect(next).toMatchObject({ security: [{ session: [] }, { token: [] }] });
+    expect(next.description).toMatch(/"?label"?/);
+    expect(paths["/api/tokens"].post.security).toEqual([{ session: [] }]);
+  });
+
+  it("beside a session decides alone, and other bearers are ignored", async () => {
+    const [user, other] = [await addUser(), await addUser()];
+    const cookie = `plumbline=${await sessionOf(user)}`;
+    const me = async (authorization: string) => {
+      const reply = await app.inject({ url: "/api/me", headers: { cookie, authorization } });
+      return reply.statusCode === 200 ? reply.json().user.id : reply.statusCode;
+    };
+    expect(await me(`Bearer ${await tokenOf(other, ["read"])}`)).toBe(other.id);
+    expect(await me("Bearer plumbline_wrong")).toBe(401);
+    // A proxy's.
+    expect(await me("Bearer eyJhbGciOiJIUzI1NiJ9.e30.e30")).toBe(user.id);
+    expect(await me("Basic dTpw")).toBe(user.id);
+  });
+
+  it("is limited by user, and a wrong one by address", async () => {
+    const limited = await LabelStore.open(":memory:");
+    const server = await buildApp(limited);
+    const user = await limited.addUser(null, { name: "busy", role: "labeler" });
+    const options = { name: "script", scopes: ["read" as const], days: 1, project: null };
+    const { token } = await createToken(limited, user, options);
+    const left = async (authorization: string, remoteAddress: string) =>
+      Number(
+        (await server.inject({ url: "/api/me", remoteAddress, headers: { authorization } })).headers[
+          "x-ratelimit-remaining"
+        ],
+      );
+    const first = await left(`Bearer ${token}`, "10.0.0.1");
+    expect(await left(`Bearer ${token}`, "10.0.0.2")).toBe(first - 1);
+    expect(await left("Bearer plumbline_a", "10.0.0.2")).toBe(first);
+    expect(await left("Bearer plumbline_b", "10.0.0.2")).toBe(first - 1);
+    await server.close();
+    await limited.close();
   });
 });

@@ -54,6 +54,13 @@ describe("without an engine", () => {
   });
 });
 
+it("an engine that was set up with another PLUMBLINE_LIBTORCH is not found, and the error says why", () => {
+  const { stderr } = run({ args: ["bench"] }, { PLUMBLINE_LIBTORCH: "/nowhere/torch" });
+  expect(stderr.trim().split("\n").at(-1)).toMatch(
+    /^error: the engine of this version is not set up.*PLUMBLINE_LIBTORCH and CXX, which have to be the same as at set-up$/,
+  );
+});
+
 describe("PLUMBLINE_CPU", () => {
   const cpu =
     'import { capabilities } from "./src/tensor/index.ts"; console.log(JSON.stringify(capabilities()))';

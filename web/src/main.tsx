@@ -11,6 +11,7 @@ import { Qualification } from "./labels/qualification.tsx";
 import { QualityPage } from "./labels/quality.tsx";
 import { NewProject, ProjectSettings } from "./labels/settings.tsx";
 import { TaskPage } from "./labels/task.tsx";
+import { Tokens } from "./labels/tokens.tsx";
 import { ApiError, basePath, call, type User } from "./ui/api.ts";
 import { Page } from "./ui/page.tsx";
 import { clearStored } from "./ui/persistent-state.ts";
@@ -66,6 +67,7 @@ function App() {
         )}
         <Route path="/">{user && <Projects user={user} />}</Route>
         <Route path="/account">{user && <Account user={user} />}</Route>
+        <Route path="/account/tokens">{user && <Tokens user={user} />}</Route>
         <Route path="/people">{user && <People me={user.id} />}</Route>
         <Route path="/projects/new">
           <NewProject />

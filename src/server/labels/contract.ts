@@ -1,7 +1,18 @@
 import { z } from "zod";
 import { messageSchema } from "../../data/records.ts";
 import { roles } from "../../labels/events.ts";
+import { exportFormats } from "../../labels/export-formats.ts";
+import { scopes } from "../../labels/scopes.ts";
 import { answerSchema, projectSettingsSchema, questionSchema } from "../../labels/settings.ts";
+import {
+  importedFileSchema,
+  importPreviewSchema,
+  importReportSchema,
+  importSchema,
+  labelerSchema,
+  qualitySchema,
+  userSchema,
+} from "./schemas.ts";
 
 // Contract between the web app and the server. The server validates requests by these schemas and generates its OpenAPI
 // document from them; the web app imports their types.
@@ -12,20 +23,15 @@ const id = textWithoutNul;
 const name = textWithoutNul.trim().min(1).max(100);
 const password = z.string().min(10, "at least 10 characters").max(1000);
 
-export const userSchema = z.object({
-  id,
-  name: z.string(),
-  role: z.enum(roles),
-  skills: z.array(z.string()),
-  cohort: z.record(z.string(), z.string()),
-  active: z.boolean(),
-  since: z.number(),
-});
-
 export const projectSchema = z.object({
   id,
   name: z.string(),
-  settings: projectSettingsSchema,
+  /** Labelers get them without `goldRate`, `repeatRate` and `price`. */
+  settings: projectSettingsSchema.extend({
+    goldRate: z.number().optional(),
+    repeatRate: z.number().optional(),
+    price: z.number().optional(),
+  }),
   guidelines: z.number(),
   /** Takes no more tasks, and gives none to labelers. */
   archived: z.boolean(),
@@ -53,6 +59,19 @@ export const memberSchema = userSchema
   /** The role in the project. */
   .extend({ role: z.enum(roles) });
 
+/** An API token as it is listed, without the token itself. */
+const tokenSchema = z.object({
+  id,
+  user: z.object({ id, name: z.string() }),
+  name: z.string(),
+  scopes: z.array(z.enum(scopes)),
+  /** The only project that it may be used for; null for all of its user's. */
+  project: z.object({ id, name: z.string() }).nullable(),
+  created: z.number(),
+  lastUsed: z.number().nullable(),
+  expires: z.number(),
+});
+
 /** A task that is leased to a labeler. */
 export const assignmentSchema = z.object({
   lease: id,
@@ -65,11 +84,6 @@ export const assignmentSchema = z.object({
 });
 
 export const errorSchema = z.object({ error: z.string() });
-
-/** Estimate with its 95 % interval. */
-const intervalSchema = z.object({ value: z.number(), low: z.number(), high: z.number() });
-
-const estimateSchema = z.object({ value: intervalSchema.optional(), reason: z.string().optional() });
 
 const judgementSchema = z.object({
   id,
@@ -98,123 +112,6 @@ const judgedTaskSchema = z.object({
   judgements: z.array(judgementSchema),
 });
 
-export const qualitySchema = z.object({
-  judgements: z.number(),
-  /** Krippendorff's α and Fleiss' κ of pairwise preferences; for rankings, mean Kendall's τ between labelers. */
-  alpha: estimateSchema,
-  fleiss: estimateSchema,
-  tau: estimateSchema,
-  /** Krippendorff's α of each criterion's ratings. */
-  criteria: z.array(z.object({ name: z.string(), alpha: estimateSchema })),
-  /** Warning that labelers agree too little. */
-  alert: z.string().optional(),
-  pairs: z.array(
-    z.object({
-      a: z.string(),
-      b: z.string(),
-      kappa: z.number().optional(),
-      reason: z.string().optional(),
-      observed: z.number(),
-      items: z.number(),
-    }),
-  ),
-  /** Tasks with the most disagreement, the worst first. */
-  worst: z.array(z.object({ task: id, prompt: z.string(), disagreement: z.number() })),
-  /** Labelers by cohort attribute, and their agreement within and across groups. */
-  cohorts: z.array(
-    z.object({
-      name: z.string(),
-      values: z.array(z.object({ value: z.string(), labelers: z.number(), judgements: z.number() })),
-      within: estimateSchema,
-      across: estimateSchema,
-      difference: estimateSchema,
-    }),
-  ),
-  spent: z.number(),
-  usable: z.number(),
-  costPerUsable: z.number().optional(),
-  currency: z.string(),
-  /** Cost of the project's `target` of usable comparisons at the current rate; before the first judgement, if all agree. */
-  forecast: z.object({ target: z.number(), cost: z.number(), judgements: z.number() }).optional(),
-  skipped: z.array(z.object({ reason: z.string(), count: z.number() })),
-});
-
-export const labelerSchema = z.object({
-  user: userSchema,
-  judgements: z.number(),
-  skipped: z.number(),
-  /** Correct judgements of gold tasks. */
-  gold: z.object({ right: z.number(), total: z.number() }),
-  /** Equal answers to repeated tasks. */
-  consistency: z.object({ same: z.number(), total: z.number() }),
-  /** Win rates of the completion shown first and of the longer one; 0.5 is no bias. */
-  left: estimateSchema,
-  long: estimateSchema,
-  /** Median seconds for a judgement. */
-  seconds: z.number().optional(),
-  /** By week, comparisons that others judged too, and how many of them agree. */
-  agreement: z.array(z.object({ week: z.string(), agree: z.number(), total: z.number() })),
-  /** Estimated probability of preferring the better completion, and the weight in training that follows from it. */
-  reliability: z.number().optional(),
-  weight: z.number(),
-});
-
-const importReportSchema = z.object({
-  format: z.string(),
-  rows: z.number(),
-  kept: z.number(),
-  judgements: z.number(),
-  dropped: z.record(z.string(), z.number()),
-});
-
-/** A file to import, of any format that `plumbline data check` detects. */
-const importSchema = z.object({
-  name: z.string().max(300),
-  /** JSON lines, JSON or CSV. */
-  text: z.string().optional(),
-  /** Parquet. */
-  base64: z.string().optional(),
-  /** The file's columns by plumbline's names for them. */
-  columns: z.record(z.string(), z.string()).optional(),
-  /** How its preferences are imported. Default: they are left out. */
-  use: z.enum(["gold", "judgements"]).optional(),
-});
-
-/** What an import would do. `problem` is there in place of the rest if it would be refused. */
-const importPreviewSchema = z.object({
-  columns: z.array(z.object({ name: z.string(), example: z.string() })),
-  /** The columns that are read under plumbline's names. */
-  mapping: z.record(z.string(), z.string()),
-  problem: z.string().optional(),
-  report: importReportSchema.optional(),
-  /** Columns that are not read. */
-  unused: z.array(z.string()).optional(),
-  /** Records that say which answer is better, or how good they are. */
-  preferences: z.number().optional(),
-  /** The first tasks. */
-  samples: z
-    .array(
-      z.object({
-        messages: z.array(messageSchema),
-        completions: z.array(z.string()),
-        known: answerSchema.optional(),
-        judgements: z.array(z.object({ labeler: z.string(), answer: answerSchema })),
-      }),
-    )
-    .optional(),
-});
-
-const importedFileSchema = z.object({
-  id,
-  source: z.string(),
-  at: z.number(),
-  withdrawn: z.boolean(),
-  /** Number of tasks that it added, of judgements that it brought, and of those that people have made of its tasks. */
-  tasks: z.number(),
-  judgements: z.number(),
-  judged: z.number(),
-});
-
 const projectParams = z.object({ project: id });
 
 /** Schemas of the params, body and response of each route. */
@@ -236,6 +133,24 @@ export const routes = {
     body: z.object({ before: z.string(), after: password }),
     response: z.object({}),
   },
+  /** The user's API tokens. */
+  "GET /api/tokens": { response: z.array(tokenSchema) },
+  /** Everybody's, for owners of the store. */
+  "GET /api/tokens/all": { response: z.array(tokenSchema) },
+  /** Creates an API token. The response has the token, which cannot be read again. */
+  "POST /api/tokens": {
+    body: z.object({
+      name,
+      scopes: z.array(z.enum(scopes)).min(1),
+      /** Days until it expires. */
+      days: z.int().min(1).max(365).default(90),
+      /** Id of the only project that it may be used for. Default: all of the user's. */
+      project: id.optional(),
+    }),
+    response: z.object({ token: z.string(), expires: z.number() }),
+  },
+  /** Revokes a token of the user; owners of the store revoke anybody's. */
+  "DELETE /api/tokens/:id": { params: z.object({ id }), response: z.object({}) },
   /** Creates a link for a user who has forgotten the password. */
   "POST /api/users/:user/reset": {
     params: z.object({ user: id }),
@@ -295,7 +210,16 @@ export const routes = {
   "POST /api/projects/:project/qualification": {
     params: projectParams,
     body: z.object({ answers: z.array(z.int()) }),
-    response: z.object({ passed: z.boolean(), correct: z.number(), total: z.number() }),
+    response: z.object({
+      passed: z.boolean(),
+      /** Number of right answers; labelers get it only if they pass. */
+      correct: z.number().optional(),
+      total: z.number(),
+      /** Share of right answers that is needed. */
+      passMark: z.number(),
+      /** Further attempts within 24 hours. */
+      attemptsLeft: z.number(),
+    }),
   },
   "POST /api/projects/:project/import": {
     params: projectParams,
@@ -407,6 +331,17 @@ export const routes = {
   },
   /** Tasks that labelers disagree about and no reviewer has decided. */
   "GET /api/projects/:project/disputes": { params: projectParams, response: z.array(judgedTaskSchema) },
+  /** How many rows an export has in each format, and how many tasks the format cannot hold, by reason. */
+  "GET /api/projects/:project/exports": {
+    params: projectParams,
+    response: z.array(
+      z.object({
+        format: z.enum(exportFormats),
+        rows: z.number(),
+        dropped: z.record(z.string(), z.number()),
+      }),
+    ),
+  },
   "POST /api/projects/:project/adjudications": {
     params: projectParams,
     body: z.object({ task: id, answer: sentAnswerSchema }),

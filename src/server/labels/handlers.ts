@@ -1,21 +1,8 @@
-import type { FastifyRequest } from "fastify";
 import { InputError } from "../../data/errors.ts";
+import { unpack } from "../../data/jsonl.ts";
 import { readDrafts } from "../../data/readers.ts";
 import { parseRows } from "../../data/tables.ts";
-import {
-  changePassword,
-  claimInvitation,
-  closeSession,
-  createInvitation,
-  createPasswordReset,
-  listInvitations,
-  openSession,
-  readInvitation,
-  readPasswordReset,
-  resetPassword,
-  revokeInvitation,
-  signIn,
-} from "../../labels/accounts.ts";
+import { createInvitation, listInvitations, revokeInvitation } from "../../labels/accounts.ts";
 import type { Role } from "../../labels/events.ts";
 import { labelerJudgements, taskHistory } from "../../labels/history.ts";
 import { importTasks } from "../../labels/import.ts";
@@ -32,81 +19,25 @@ import {
 import { changeMember, listMembers, removeMember } from "../../labels/members.ts";
 import { previewImport } from "../../labels/preview.ts";
 import { renameProject, setArchived } from "../../labels/projects.ts";
+import { hasQualified, submitQualification } from "../../labels/qualification.ts";
 import type { Project, User } from "../../labels/records.ts";
-import { type LabelStore, RequestError } from "../../labels/store.ts";
-import { type Handlers, type RequestContext, sessionCookie } from "./context.ts";
+import type { LabelStore } from "../../labels/store.ts";
+import { accountHandlers } from "./account-handlers.ts";
+import { type Handlers, linkTo, type RequestContext, refuseSelf } from "./context.ts";
 import type { Reply } from "./contract.ts";
 
-/** Access level and handler of each route of the contract. */
+/** Most bytes that a gzipped import may unpack to: as many as one may have that is not gzipped. */
+const maxUnpacked = 256 * 2 ** 20;
+
+/** Access level, token access and handler of each route of the contract. */
 export const handlers: Handlers = {
-  "GET /api/me": ["anyone", ({ user }) => ({ user: user ?? null })],
-  "POST /api/login": [
-    "anyone",
-    async (context) =>
-      startSession(context, await signIn(context.store, context.body.name, context.body.password)),
-  ],
-  "POST /api/logout": [
-    "anyone",
-    async ({ store, request, reply }) => {
-      const token = request.cookies[sessionCookie];
-      if (token !== undefined) await closeSession(store, token);
-      reply.clearCookie(sessionCookie, { path: cookiePath(request) });
-      return {};
-    },
-  ],
-  "GET /api/invitations/:token": [
-    "anyone",
-    async ({ store, params }) => {
-      const { role, project } = await readInvitation(store, params.token);
-      return { role, project: project === null ? null : (await store.project(project)).name };
-    },
-  ],
-  "POST /api/claim": [
-    "anyone",
-    async (context) => {
-      const { store, user, body } = context;
-      const { token, name, password } = body;
-      if (name !== undefined && password !== undefined)
-        return startSession(context, await claimInvitation(store, token, { name, password }));
-      if (!user) throw new InputError("name and password: choose them, or sign in first");
-      return claimInvitation(store, token, user);
-    },
-  ],
-  "POST /api/password": [
-    "labeler",
-    async ({ store, user, body, request }) => {
-      await changePassword(store, user.id, body, request.cookies[sessionCookie]);
-      return {};
-    },
-  ],
-  "POST /api/users/:user/reset": [
-    "owner",
-    async ({ store, user, params, request }) => {
-      const { token, expires } = await createPasswordReset(store, user.id, params.user);
-      return { link: linkTo(request, `/reset/${token}`), expires };
-    },
-  ],
-  "GET /api/resets/:token": [
-    "anyone",
-    async ({ store, params }) => ({ name: (await readPasswordReset(store, params.token)).name }),
-  ],
-  "POST /api/reset": [
-    "anyone",
-    async (context) =>
-      startSession(context, await resetPassword(context.store, context.body.token, context.body.password)),
-  ],
-  "GET /api/users": ["owner", ({ store }) => store.users()],
-  "PATCH /api/users/:user": [
-    "owner",
-    ({ store, user, params, body }) => {
-      if (body.active === false || (body.role && body.role !== "owner")) refuseSelf(user, params.user);
-      return store.changeUser(user.id, params.user, body);
-    },
-  ],
+  ...accountHandlers,
   "GET /api/projects": [
     "labeler",
-    async ({ store, user }) => {
+    "any token",
+    async ({ store, user, token }) => {
       const replies = (await store.projects()).map(async (project) => {
+        if (token?.project && token.project !== project.id) return undefined;
         const role = await store.roleIn(project.id, user);
         return role && toProjectReply(store, project, user, role);
       });
@@ -115,16 +46,19 @@ export const handlers: Handlers = {
   ],
   "POST /api/projects": [
     "owner",
+    "manage",
     async ({ store, user, role, body }) =>
       toProjectReply(store, await store.addProject(user.id, body), user, role),
   ],
   "GET /api/projects/:project": [
     "labeler",
+    "any token",
     async ({ store, user, role, params }) =>
       toProjectReply(store, await store.project(params.project), user, role),
   ],
   "PATCH /api/projects/:project": [
     "owner",
+    "manage",
     async ({ store, user, role, params, body: { name, archived, settings } }) => {
       const id = params.project;
       if (settings) await store.changeProject(user.id, id, settings);
@@ -135,6 +69,7 @@ export const handlers: Handlers = {
   ],
   "GET /api/projects/:project/guidelines": [
     "labeler",
+    "read",
     async ({ store, user, role, params }) => {
       const project = await store.project(params.project);
       const guidelines = await store.guidelines(project);
@@ -145,12 +80,13 @@ export const handlers: Handlers = {
           ...question,
           ...(role === "owner" && { correct }),
         })),
-        passed: await store.hasQualified(project, user.id),
+        passed: await hasQualified(store, project, user.id),
       };
     },
   ],
   "POST /api/projects/:project/guidelines": [
     "owner",
+    "manage",
     async ({ store, user, params, body }) => {
       await store.publishGuidelines(user.id, params.project, body);
       return { version: (await store.project(params.project)).guidelines };
@@ -158,29 +94,42 @@ export const handlers: Handlers = {
   ],
   "POST /api/projects/:project/qualification": [
     "labeler",
-    async ({ store, user, params, body }) =>
-      store.submitQualification(await store.project(params.project), user.id, body.answers),
+    "label",
+    async ({ store, user, role, params, body }) => {
+      const project = await store.project(params.project);
+      const { correct, ...result } = await submitQualification(store, project, user.id, body.answers);
+      // Labelers who fail could find the answers by changing one at a time.
+      const isCountShown = result.passed || role !== "labeler";
+      return { ...result, passMark: project.settings.passMark, ...(isCountShown && { correct }) };
+    },
   ],
   "POST /api/projects/:project/import": [
     "owner",
+    "import",
     async ({ store, user, params, body }) => {
-      const { name, columns, use } = body;
+      const { name, columns, use, limit } = body;
       const project = await store.project(params.project);
       const rows = await parseRows(name, fileBytes(body), columns);
-      return importTasks(store, user.id, project, readDrafts(name, rows), use);
+      return importTasks(store, user.id, project, readDrafts(name, rows.slice(0, limit)), use);
     },
   ],
   "POST /api/projects/:project/import/preview": [
     "owner",
+    "import",
     async ({ store, params, body }) => {
       const { name, columns, use } = body;
       const project = await store.project(params.project);
       return previewImport(store, project, { name, bytes: fileBytes(body), columns, use });
     },
   ],
-  "GET /api/projects/:project/imports": ["owner", ({ store, params }) => listImports(store, params.project)],
+  "GET /api/projects/:project/imports": [
+    "owner",
+    "read",
+    ({ store, params }) => listImports(store, params.project),
+  ],
   "PATCH /api/projects/:project/imports/:import": [
     "owner",
+    "manage",
     async ({ store, user, params, body }) => {
       await setImportWithdrawn(store, user.id, params.project, params.import, body.withdrawn);
       return {};
@@ -188,6 +137,7 @@ export const handlers: Handlers = {
   ],
   "POST /api/projects/:project/invitations": [
     "owner",
+    "manage",
     async ({ store, user, params, body, request }) => {
       const project = await store.project(params.project);
       const { token, expires } = await createInvitation(store, user.id, body.role, project.id);
@@ -196,18 +146,25 @@ export const handlers: Handlers = {
   ],
   "GET /api/projects/:project/invitations": [
     "owner",
+    "read",
     ({ store, params }) => listInvitations(store, params.project),
   ],
   "DELETE /api/projects/:project/invitations/:invitation": [
     "owner",
+    "manage",
     async ({ store, params }) => {
       await revokeInvitation(store, params.project, params.invitation);
       return {};
     },
   ],
-  "GET /api/projects/:project/members": ["owner", ({ store, params }) => listMembers(store, params.project)],
+  "GET /api/projects/:project/members": [
+    "owner",
+    "read",
+    ({ store, params }) => listMembers(store, params.project),
+  ],
   "PATCH /api/projects/:project/members/:user": [
     "owner",
+    "manage",
     async ({ store, user, params, body }) => {
       refuseSelf(user, params.user);
       await changeMember(store, user.id, params.project, params.user, body.role);
@@ -216,6 +173,7 @@ export const handlers: Handlers = {
   ],
   "DELETE /api/projects/:project/members/:user": [
     "owner",
+    "manage",
     async ({ store, user, params }) => {
       refuseSelf(user, params.user);
       await removeMember(store, user.id, params.project, params.user);
@@ -224,6 +182,7 @@ export const handlers: Handlers = {
   ],
   "POST /api/projects/:project/next": [
     "labeler",
+    "label",
     async ({ store, user, params, body }) => {
       const next = await nextTask(store, await store.project(params.project), user, body.exclude);
       if (!next) return { assignment: null };
@@ -233,6 +192,7 @@ export const handlers: Handlers = {
   ],
   "PUT /api/leases/:lease/draft": [
     "labeler",
+    "label",
     async ({ store, user, params, body }) => {
       await saveDraft(store, params.lease, user.id, body.draft ?? null);
       return {};
@@ -240,43 +200,51 @@ export const handlers: Handlers = {
   ],
   "POST /api/leases/:lease/judgement": [
     "labeler",
+    "label",
     async ({ store, user, params, body }) => ({
       id: await submitJudgement(store, params.lease, user.id, body.answer, body.seconds),
     }),
   ],
   "GET /api/projects/:project/last": [
     "labeler",
+    "label",
     async ({ store, user, params }) => ({
       last: (await lastJudgement(store, params.project, user.id)) ?? null,
     }),
   ],
   "POST /api/judgements/:judgement/revision": [
     "labeler",
+    "label",
     async ({ store, user, params, body }) => ({
       id: await reviseJudgement(store, params.judgement, user.id, body.answer, body.seconds),
     }),
   ],
   "GET /api/projects/:project/quality": [
     "reviewer",
+    "read",
     async ({ store, statistics: aside, params }) =>
       aside.compute("quality", await store.project(params.project)),
   ],
   "GET /api/projects/:project/labelers": [
     "reviewer",
+    "read",
     async ({ store, statistics: aside, params }) =>
       aside.compute("labelers", await store.project(params.project)),
   ],
   "GET /api/projects/:project/labelers/:labeler/judgements/:page": [
     "reviewer",
+    "read",
     async ({ store, params: { project, labeler, page } }) =>
       labelerJudgements(store, await store.project(project), labeler, Number(page)),
   ],
   "GET /api/projects/:project/tasks/:task": [
     "reviewer",
+    "read",
     async ({ store, params }) => taskHistory(store, await store.project(params.project), params.task),
   ],
   "PATCH /api/projects/:project/tasks/:task": [
     "owner",
+    "manage",
     async ({ store, user, params, body }) => {
       await setTaskWithdrawn(store, user.id, params.project, params.task, body.withdrawn);
       return {};
@@ -284,11 +252,19 @@ export const handlers: Handlers = {
   ],
   "GET /api/projects/:project/disputes": [
     "reviewer",
+    "read",
     async ({ store, statistics: aside, params }) =>
       aside.compute("disputes", await store.project(params.project)),
   ],
+  "GET /api/projects/:project/exports": [
+    "reviewer",
+    "read",
+    async ({ store, statistics, params }) =>
+      statistics.compute("exports", await store.project(params.project)),
+  ],
   "POST /api/projects/:project/adjudications": [
     "reviewer",
+    "manage",
     async ({ store, user, params, body }) => {
       await adjudicate(store, await store.project(params.project), user.id, body.task, body.answer);
       return {};
@@ -296,47 +272,30 @@ export const handlers: Handlers = {
   ],
 };
 
-/** Decodes the contents of a file to import. */
-function fileBytes({ text, base64 }: { text?: string | undefined; base64?: string | undefined }): Buffer {
+/** Decodes and unpacks the contents of a file to import. */
+function fileBytes({
+  name,
+  text,
+  base64,
+}: RequestContext<"POST /api/projects/:project/import">["body"]): Buffer {
   if ((text === undefined) === (base64 === undefined))
     throw new InputError("text, base64: give exactly one of the two");
-  return text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
+  const bytes = text === undefined ? Buffer.from(base64 as string, "base64") : Buffer.from(text);
+  return unpack(name, bytes, maxUnpacked);
 }
 
-/** Keeps owners from locking themselves out. */
-function refuseSelf(user: User, changed: string): void {
-  if (user.id === changed)
-    throw new RequestError(409, "an owner cannot step down alone: another owner can do that");
-}
-
-// The prefix of the routes is the server's base path.
-const linkTo = ({ protocol, host, server }: FastifyRequest, path: string): string =>
-  `${protocol}://${host}${server.prefix}${path}`;
-const cookiePath = ({ server }: FastifyRequest): string => server.prefix || "/";
-
-/** Opens a session: sets a cookie that scripts cannot read and pages of other sites cannot send. */
-async function startSession(
-  { store, request, reply }: RequestContext<"POST /api/login" | "POST /api/claim" | "POST /api/reset">,
-  user: User,
-) {
-  const { token, expires } = await openSession(store, user.id);
-  reply.setCookie(sessionCookie, token, {
-    path: cookiePath(request),
-    httpOnly: true,
-    sameSite: "strict",
-    secure: request.protocol === "https",
-    expires: new Date(expires),
-  });
-  return user;
-}
-
-/** Adds the user's role in the project, its progress, and the user's own count of judgements. */
+/**
+ * Adds the user's role in the project, its progress, and the user's own count of judgements. Labelers are not told how
+ * often they are tested, and what a judgement costs.
+ */
 async function toProjectReply(
   store: LabelStore,
   project: Project,
   user: User,
   role: Role,
 ): Promise<Reply<"GET /api/projects/:project">> {
-  const { at: _, ...fields } = project;
-  return { ...fields, role, ...(await projectProgress(store, project.id, user.id)) };
+  const { at: _, settings: all, ...fields } = project;
+  const { goldRate: _goldRate, repeatRate: _repeatRate, price: _price, ...rest } = all;
+  const settings = role === "labeler" ? rest : all;
+  return { ...fields, settings, role, ...(await projectProgress(store, project.id, user.id)) };
 }

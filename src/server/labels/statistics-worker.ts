@@ -1,12 +1,18 @@
 import { existsSync } from "node:fs";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { countExports } from "../../labels/export.ts";
 import { disputedTasks, labelerQuality } from "../../labels/labelers.ts";
 import { projectQuality } from "../../labels/quality.ts";
 import type { Project } from "../../labels/records.ts";
 import type { LabelStore } from "../../labels/store.ts";
 
 /** Statistics that read all judgements of a project, and so take up to seconds. */
-export const statistics = { quality: projectQuality, labelers: labelerQuality, disputes: disputedTasks };
+export const statistics = {
+  quality: projectQuality,
+  labelers: labelerQuality,
+  disputes: disputedTasks,
+  exports: countExports,
+};
 type Statistics = typeof statistics;
 
 export interface StatisticsRequest {

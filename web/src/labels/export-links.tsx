@@ -1,6 +1,7 @@
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { basePath } from "../ui/api.ts";
-import { Select } from "../ui/page.tsx";
+import { basePath, call } from "../ui/api.ts";
+import { ErrorMessage, Select } from "../ui/page.tsx";
 
 const formats = [
   ["rankings", "rankings with weights, for the reward model"],
@@ -17,26 +18,56 @@ const formats = [
   ["log", "the whole store's log"],
 ] as const;
 
-/** Links that download a project's labels. */
+/** Links that download a project's labels, with what each format would hold. */
 export function ExportLinks({ id }: { id: string }) {
   const [format, setFormat] = useState<(typeof formats)[number][0]>("rankings");
+  const counts = useQuery({
+    queryKey: ["exports", id],
+    queryFn: () => call("GET /api/projects/:project/exports", { params: { project: id } }),
+  });
+  const countOf = (name: string) => counts.data?.find(({ format }) => format === name);
+  const count = countOf(format);
   return (
     <div className="narrow">
-      <Select label="Format" value={format} options={formats} onChange={setFormat} />
-      <p className="actions">
-        {(
-          [
-            ["jsonl", "JSON lines"],
-            ["json", "JSON"],
-            ["csv", "CSV"],
-            ["parquet", "Parquet"],
-          ] as const
-        ).map(([as, name]) => (
-          <a key={as} href={`${basePath}/api/projects/${id}/export?format=${format}&as=${as}`} download>
-            {name}
-          </a>
-        ))}
-      </p>
+      <Select
+        label="Format"
+        value={format}
+        options={formats.map(
+          ([name, text]) => [name, countOf(name)?.rows === 0 ? `${text} (nothing to export)` : text] as const,
+        )}
+        onChange={setFormat}
+      />
+      {count?.rows !== 0 && (
+        <p className="actions">
+          {(
+            [
+              ["jsonl", "JSON lines"],
+              ["json", "JSON"],
+              ["csv", "CSV"],
+              ["parquet", "Parquet"],
+            ] as const
+          ).map(([as, name]) => (
+            <a key={as} href={`${basePath}/api/projects/${id}/export?format=${format}&as=${as}`} download>
+              {name}
+            </a>
+          ))}
+        </p>
+      )}
+      <ErrorMessage error={counts.error} />
+      <div role="status">
+        {count && (
+          <>
+            <p>{count.rows ? `${count.rows} rows.` : "Nothing to export in this format."}</p>
+            <ul>
+              {Object.entries(count.dropped).map(([reason, tasks]) => (
+                <li key={reason}>
+                  {tasks} tasks left out: {reason}
+                </li>
+              ))}
+            </ul>
+          </>
+        )}
+      </div>
     </div>
   );
 }

@@ -76,7 +76,7 @@ export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["k
           File
           <input
             type="file"
-            accept=".jsonl,.json,.csv,.parquet"
+            accept=".jsonl,.json,.csv,.tsv,.parquet,.gz"
             aria-describedby="file-formats"
             onChange={({ target }) => {
               choose(target.files?.[0]);
@@ -86,8 +86,9 @@ export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["k
           />
         </label>
         <small id="file-formats">
-          JSON lines, JSON, CSV or Parquet: hh-rlhf, TRL's columns, Open Assistant trees, UltraFeedback, Label
-          Studio, Argilla, or a table with a prompt and its answers. Nothing is imported yet.
+          JSON lines, JSON, CSV, TSV (gzipped too) or Parquet: hh-rlhf, TRL's columns, Open Assistant trees,
+          UltraFeedback, Label Studio, Argilla, or a table with a prompt and its answers. Nothing is imported
+          yet.
         </small>
       </div>
       <ErrorMessage error={chosen ? preview.error : null} />
@@ -148,6 +149,7 @@ function PreviewCounts({
         {Object.entries(report.dropped).map(([reason, count]) => (
           <li key={reason}>
             {count.toLocaleString()} dropped: {reason}
+            {report.examples[reason] && ` (line ${report.examples[reason].join(", ")})`}
           </li>
         ))}
         {unused.length > 0 && <li>Columns not used: {unused.join(", ")}</li>}
@@ -159,9 +161,9 @@ function PreviewCounts({
   );
 }
 
-/** Reads a file for the request: as text, or Parquet as base64. */
+/** Reads a file for the request: as text; Parquet and gzipped files, or what may not be text, as base64. */
 async function toContents(file: File): Promise<{ text: string } | { base64: string }> {
-  if (!/\.parquet$/i.test(file.name)) return { text: await file.text() };
+  if (/\.(jsonl?|csv|tsv|txt)$/i.test(file.name)) return { text: await file.text() };
   const url = await new Promise<string>((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));

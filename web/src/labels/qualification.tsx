@@ -2,7 +2,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { call } from "../ui/api.ts";
-import { ErrorMessage, Page, ProjectNav } from "../ui/page.tsx";
+import { ErrorMessage, Page, ProjectNav, percent } from "../ui/page.tsx";
 import { Text } from "../ui/text.tsx";
 import { formatProgress } from "./format-progress.ts";
 import { useGuidelines, useProject } from "./queries.ts";
@@ -64,8 +64,13 @@ export function Qualification({ id }: { id: string }) {
           <ErrorMessage error={qualify.error} />
           {qualify.data && !qualify.data.passed && (
             <p role="alert" className="problem">
-              {qualify.data.correct} of {qualify.data.total} are right. Read the guidelines again, and try
-              once more.
+              {qualify.data.correct === undefined
+                ? "That was not enough"
+                : `${qualify.data.correct} of ${qualify.data.total} are right`}
+              : {percent(qualify.data.passMark)} must be.{" "}
+              {qualify.data.attemptsLeft > 0
+                ? `Read the guidelines again, and try once more: ${qualify.data.attemptsLeft} attempts are left today.`
+                : "No attempt is left: read the guidelines again, and come back tomorrow."}
             </p>
           )}
           <button type="submit" disabled={qualify.isPending}>

@@ -1,8 +1,11 @@
 import { useMutation } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
-import type { Settings } from "../ui/api.ts";
+import type { Settings as ProjectSettings } from "../ui/api.ts";
 import { ErrorMessage, Field, UnsavedNotice } from "../ui/page.tsx";
 import { usePersistentState } from "../ui/persistent-state.ts";
+
+/** All settings, as owners get them. */
+type Settings = ProjectSettings & Required<Pick<ProjectSettings, "goldRate" | "repeatRate" | "price">>;
 
 const kindLabels: Record<Settings["kind"], string> = {
   ranking: "Rank 2 to 9 answers",
@@ -39,7 +42,7 @@ export function SettingsForm({
 }: {
   /** Name and settings; undefined for a new project. */
   name?: string;
-  settings?: Settings;
+  settings?: ProjectSettings;
   storageKey: string;
   onSave: (settings: Settings, name: string) => Promise<unknown>;
 }) {

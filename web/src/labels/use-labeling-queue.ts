@@ -54,6 +54,10 @@ async function fetchLastJudgement(project: string, settings: Settings): Promise<
   };
 }
 
+/** Returns an item whose draft has what the project's settings ask for. */
+const withSettings = (item: QueueItem | undefined, settings: Settings): QueueItem | undefined =>
+  item && { ...item, draft: toDraft(item.draft, settings, item.completions) };
+
 /** The current item, and functions that replace it. It is undefined while loading, and "none" if no task is left. */
 function useCurrentItem(project: string, settings: Settings) {
   const [item, setItem] = useState<QueueItem | "none">();
@@ -81,9 +85,17 @@ function useCurrentItem(project: string, settings: Settings) {
       setError(error as Error);
     }
   }, [project, show]);
+  const loadedProject = useRef<string>(undefined);
   useEffect(() => {
-    showNextFromServer();
-  }, [showNextFromServer]);
+    if (loadedProject.current !== project) {
+      loadedProject.current = project;
+      showNextFromServer();
+      return;
+    }
+    // The settings have changed: the item stays with its draft, which may not be saved yet, and asks for what is new.
+    suspended.current = withSettings(suspended.current, settings);
+    setItem((before) => (before === "none" ? before : withSettings(before, settings)));
+  }, [project, settings, showNextFromServer]);
   const showNext = async () => {
     const assignment = await takePrefetched();
     if (assignment) show(assignment);

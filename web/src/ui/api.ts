@@ -1,5 +1,7 @@
 import type { Body, Params, Reply, Routes } from "../../../src/server/labels/contract.ts";
 
+export type { Body };
+
 /** Path that all of the server's addresses begin with, such as "/labels"; "" for none. The server puts it into the page. */
 export const basePath: string = document.getElementById("app")?.dataset.basePath ?? "";
 
@@ -56,6 +58,7 @@ export type Project = Reply<"GET /api/projects/:project">;
 export type User = Reply<"POST /api/login">;
 export type Role = User["role"];
 export type Member = Reply<"GET /api/projects/:project/members">[number];
+export type Token = Reply<"GET /api/tokens">[number];
 export type Assignment = NonNullable<Reply<"POST /api/projects/:project/next">["assignment"]>;
 /** An answer to send. */
 export type Answer = Body<"POST /api/leases/:lease/judgement">["answer"];

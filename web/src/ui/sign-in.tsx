@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";
-import { useLocation } from "wouter";
+import { Link, useLocation } from "wouter";
 import { call, type User } from "./api.ts";
 import { ErrorMessage, Page } from "./page.tsx";
 
@@ -163,6 +163,10 @@ export function Account({ user }: { user: User }) {
         </button>
       </form>
       <p role="status">{change.isSuccess && "Changed. You are signed out on all other devices."}</p>
+      <h2>Tokens</h2>
+      <p>
+        For programs that work with your projects: <Link href="/account/tokens">your tokens</Link>
+      </p>
     </Page>
   );
 }
