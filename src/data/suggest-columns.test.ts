@@ -67,8 +67,13 @@ describe("answers side by side", () => {
     expect(drafts).toMatchObject([{ completions: ["x", "42"], ranks: [1, 0] }]);
   });
 
-  it("are refused with a label that says nothing, which names the row", async () => {
-    await expect(read(`${header}p,x,y,z,good\n`, columns)).rejects.toThrow(/a\.csv:2: preferred: expected 1/);
+  it("are left out with a label that says nothing, which names the row", async () => {
+    const bad = await read(`${header}p,x,y,z,good\nq,x,y,z,1\n`, columns);
+    expect(bad.report).toMatchObject({
+      kept: 1,
+      examples: { [Object.keys(bad.report.dropped)[0] as string]: [2] },
+    });
+    expect(Object.keys(bad.report.dropped)[0]).toMatch(/preferred: expected 1/);
     const { report } = await read(`${header}p,x,y,,3\nq,x,y,z,3\n`, columns);
     expect(report.dropped).toEqual({ "the preferred answer is missing": 1 });
   });
