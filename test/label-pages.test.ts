@@ -166,10 +166,7 @@ describe.skipIf(!browserPath)("every page of the label app", () => {
     for (const project of [ranking, rating, writing, done]) {
       await page.goto(`${app.address}/projects/${project}/label`);
       await page.getByRole("button", { name: "Submit" }).waitFor();
-      await screenshot(
-        page,
-        `phone-${project === done ? "pairwise" : project === ranking ? "ranking" : "other"}`,
-      );
+      await screenshot(page, `phone-${project}`, false);
       expect(await page.evaluate<string[]>(smallTargets)).toEqual([]);
       expect(await page.getByRole("button", { name: "Keys" }).count()).toBe(0);
       // The scale's labels are numbers.

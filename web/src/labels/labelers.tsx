@@ -69,7 +69,8 @@ function Weeks({ agreement }: { agreement: Labeler["agreement"] }) {
     <svg className="weeks" viewBox={`0 0 ${weeks.length * 8} 24`} role="img" aria-label={text}>
       <title>{text}</title>
       {weeks.map(({ week, agree, total }, i) => {
-        const height = (24 * agree) / total;
+        // No agreement is a line, where no week is nothing.
+        const height = Math.max(1, (24 * agree) / total);
         return <rect key={week} x={i * 8 + 1} width={6} y={24 - height} height={height} />;
       })}
     </svg>

@@ -114,12 +114,23 @@ function useCurrentItem(project: string, settings: Settings) {
   return { item, setItem, error, setError, showNextFromServer, showNext, openRevision, closeRevision, retry };
 }
 
+/** Counts the labeler's judgements. With each, the project's count of tasks that are done is fetched again. */
+function useJudgementCount(project: string, initial: number) {
+  const [count, setCount] = useState(initial);
+  const client = useQueryClient();
+  const increment = () => {
+    setCount((before) => before + 1);
+    client.invalidateQueries({ queryKey: ["project", project] });
+  };
+  return { count, increment };
+}
+
 /**
  * Manages a labeler's queue: the current item and its draft, submitting it, and revising the last judgement.
  * @param judgementCount number of judgements that the labeler had made when the page opened
  */
 export function useLabelingQueue(project: string, settings: Settings, judgementCount: number) {
-  const [count, setCount] = useState(judgementCount);
+  const { count, increment } = useJudgementCount(project, judgementCount);
   const [message, setMessage] = useState("");
   const [sending, setSending] = useState(false);
   const client = useQueryClient();
@@ -148,11 +159,9 @@ export function useLabelingQueue(project: string, settings: Settings, judgementC
         setMessage("Changed.");
         return queue.closeRevision();
       }
-      setCount((before) => before + 1);
       setMessage("Saved.");
-      // The page shows how many tasks are done, by others as well.
-      client.invalidateQueries({ queryKey: ["project", project] });
       await queue.showNext();
+      increment();
     } catch (error) {
       setError(error as Error);
       const { status } = error as ApiError;
