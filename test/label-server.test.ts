@@ -23,10 +23,13 @@ const bin = fileURLToPath(new URL("../bin/plumbline.mjs", import.meta.url));
 async function serve(
   store: string,
   port = 0,
+  options: string[] = [],
 ): Promise<{ child: ChildProcess; address: string; link?: string }> {
-  const child = spawn(process.execPath, [bin, "serve", "--store", store, "--port", String(port), "--json"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const child = spawn(
+    process.execPath,
+    [bin, "serve", "--store", store, "--port", String(port), "--json", ...options],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
   running.push(child);
   const line = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", resolve);
@@ -359,7 +362,8 @@ describe("plumbline serve and labels", () => {
     const tokenOf = async (scopes: Scope[]) =>
       (await createToken(opened, owner, { name: "cli", scopes, days: 1, project: null })).token;
     const [all, reader] = [await tokenOf(["read", "import", "manage"]), await tokenOf(["read"])];
-    const { child, address } = await serve(where);
+    const { child, address } = await serve(where, 0, ["--base-path", "/labels"]);
+    expect(address).toMatch(/\/labels$/);
     const run = (token: string, ...args: string[]) =>
       plumbline(["labels", ...args, "--store", `${address}/`], { env: { PLUMBLINE_TOKEN: token } });
     const file = join(folder, "remote.jsonl.gz");
@@ -398,7 +402,13 @@ describe("plumbline serve and labels", () => {
       [run(reader, "verify"), /only `labels import` and `labels export` work through a label app/],
       [
         plumbline(["labels", "export", "--store", `${address}/base`], { env: { PLUMBLINE_TOKEN: reader } }),
-        /base path/,
+        /no label app's address, or lacks its base path/,
+      ],
+      [
+        plumbline(["labels", "export", "--store", new URL(address).origin], {
+          env: { PLUMBLINE_TOKEN: reader },
+        }),
+        /the label app is at \/labels\//,
       ],
       [
         plumbline(["labels", "export", "--store", "http://127.0.0.1:9"], {
