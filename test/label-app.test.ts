@@ -235,17 +235,18 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await choose([header, ...rows].join("\n"));
     // Nothing tells that "Frage" is the prompt: the owner does.
     const preview = page.getByRole("region", { name: "Preview" });
-    await preview.getByRole("alert").getByText("the data format is not known").waitFor();
+    await preview.getByRole("alert").getByText("The data format is not known").waitFor();
     const add = preview.getByRole("button", { name: "Import", exact: true });
     expect(await add.isDisabled()).toBe(true);
     await inspect(page, "import-unknown");
-    await preview.getByLabel("Read Frage as").selectOption("the prompt");
+    // The others are guessed.
     for (const [column, meaning] of [
-      ["Answer A", "answer 1"],
-      ["Answer B", "answer 2"],
-      ["Winner", "which answer is better: 1, 2, A, B, tie"],
+      ["Answer A", "response_1"],
+      ["Answer B", "response_2"],
+      ["Winner", "preferred"],
     ] as const)
-      await preview.getByLabel(`Read ${column} as`).selectOption(meaning);
+      expect(await preview.getByLabel(`Read ${column} as`).inputValue()).toBe(meaning);
+    await preview.getByLabel("Read Frage as").selectOption("the prompt");
     await preview.getByText("answers side by side, judged, 4 rows: 4 tasks to import.").waitFor();
     await preview.getByText("Columns not used: Nr, Editor").waitFor();
     await preview.getByText("4 rows with a preference or rating, which is left out").waitFor();
@@ -265,7 +266,10 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     await add.click();
     await page.getByText("Imported: 4 tasks.").waitFor();
 
-    await page.getByRole("navigation", { name: "Project" }).getByRole("link", { name: "Label" }).click();
+    await page
+      .getByRole("navigation", { name: "Project" })
+      .getByRole("link", { name: "Label", exact: true })
+      .click();
     await page
       .getByRole("button", { name: "I have read them" })
       .or(page.getByRole("link", { name: "Begin" }))

@@ -175,7 +175,10 @@ async function readKind(
   return { ...result, format };
 }
 
-/** Detects the format that most rows have. @throws InputError if no row has a known format */
+/** The rows of a file are of no known format. */
+export class UnknownFormatError extends InputError {}
+
+/** Detects the format that most rows have. @throws UnknownFormatError if no row has a known format */
 function detectFormat(path: string, rows: Row[]): Format {
   const votes = new Map<Format, number>();
   for (const { value } of rows) {
@@ -190,8 +193,9 @@ function detectFormat(path: string, rows: Row[]): Format {
     ? `Its rows have the fields ${names.join(", ")}`
     : "Its rows are not JSON objects";
   const guess = suggestColumns(names);
-  const advice = Object.keys(guess).length > 1 ? `\nPerhaps: ${formatColumns(guess)}` : "";
-  throw new InputError(
+  const advice =
+    guess.prompt !== undefined && Object.keys(guess).length > 1 ? `\nPerhaps: ${formatColumns(guess)}` : "";
+  throw new UnknownFormatError(
     `${path}: the data format is not known. ${fields}. Accepted:\n${listFormats()}${advice}`,
   );
 }

@@ -24,8 +24,8 @@ describe("suggestColumns", () => {
     ],
     ["instruction,good,bad", { prompt: "instruction", chosen: "good", rejected: "bad" }],
     ["query,Reply", { prompt: "query", completion: "Reply" }],
-    // Without a prompt there is nothing to guess.
-    ["a,b,c", {}],
+    // A part can be guessed, too.
+    ["Frage,Answer A,Answer B", { response_1: "Answer A", response_2: "Answer B" }],
     ["height,weight", {}],
   ])("reads %s", (header, expected) => {
     expect(suggestColumns(header.split(","))).toEqual(expected);
@@ -35,7 +35,8 @@ describe("suggestColumns", () => {
     await expect(read("Question,Answer A,Answer B\nq,a,b\n")).rejects.toThrow(
       'Perhaps: --columns "prompt=Question,response_1=Answer A,response_2=Answer B"',
     );
-    await expect(read("height,weight\n1,2\n")).rejects.not.toThrow("Perhaps");
+    for (const header of ["height,weight", "Answer A,Answer B"])
+      await expect(read(`${header}\n1,2\n`)).rejects.not.toThrow("Perhaps");
   });
 });
 

@@ -23,7 +23,7 @@ const normalise = (name: string): string =>
 
 /**
  * Guesses what a table's columns hold from their names, for files of an unknown format.
- * @returns columns by our names for them; empty if no prompt is among them
+ * @returns columns by our names for them, as far as they can be guessed
  */
 export function suggestColumns(names: readonly string[]): Columns {
   const columns: Record<string, string> = {};
@@ -41,7 +41,7 @@ export function suggestColumns(names: readonly string[]): Columns {
     answers.slice(0, responseColumns.length).forEach(({ name }, i) => {
       columns[responseColumns[i] as string] = name;
     });
-  return columns.prompt === undefined ? {} : columns;
+  return columns;
 }
 
 /** Formats columns as the option that reads them: see `suggestColumns`. */

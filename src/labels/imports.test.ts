@@ -218,7 +218,7 @@ describe("the preview of an import", () => {
         { name: "y", example: "2" },
       ],
       mapping: {},
-      problem: expect.stringContaining("the data format is not known"),
+      problem: expect.stringContaining("say what the columns hold"),
     });
     const columns = { prompt: "x", response_1: "y", response_2: "nothing" };
     expect(await preview("a.csv", "x,y\n1,2\n", { columns })).toMatchObject({

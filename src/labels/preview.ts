@@ -1,7 +1,7 @@
 import { InputError } from "../data/errors.ts";
 import type { Draft } from "../data/formats/format.ts";
 import { columnNames, isObject, type Row } from "../data/jsonl.ts";
-import { type DataReport, readDrafts } from "../data/readers.ts";
+import { type DataReport, readDrafts, UnknownFormatError } from "../data/readers.ts";
 import { suggestColumns } from "../data/suggest-columns.ts";
 import { type Columns, parseRows } from "../data/tables.ts";
 import { type PreferenceUse, planImport, readTasks } from "./import.ts";
@@ -39,14 +39,19 @@ export async function previewImport(
   try {
     const native = columns ? undefined : tryRead(name, rows);
     const isBare = !native || native.report.kind === "prompt";
-    const used = columns ?? (isBare && Object.keys(guess).length > 1 ? guess : {});
+    const isGuessUsed = isBare && guess.prompt !== undefined && Object.keys(guess).length > 1;
+    const used = columns ?? (isGuessUsed ? guess : {});
     const file = Object.keys(used).length
       ? readDrafts(name, await parseRows(name, bytes, used))
       : (native ?? readDrafts(name, rows));
     return { ...table, mapping: used, ...(await plan(store, project, file, use)) };
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    return { ...table, mapping: columns ?? guess, problem: error.message };
+    const problem =
+      error instanceof UnknownFormatError
+        ? "The data format is not known: say what the columns hold, which is the prompt and which are its answers."
+        : error.message;
+    return { ...table, mapping: columns ?? guess, problem };
   }
 }
 

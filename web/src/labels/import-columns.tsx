@@ -19,10 +19,13 @@ const meanings: readonly (readonly [name: string, meaning: string])[] = [
 
 /** Lets people say what a file's columns hold. Open if the format is unknown, or was guessed. */
 export function ImportColumns({
-  preview: { columns, mapping, unused, problem },
+  preview: { columns, unused, problem },
+  mapping,
   onChange,
 }: {
   preview: ImportPreview;
+  /** The columns that are read under the server's names, as they were chosen last. */
+  mapping: Record<string, string>;
   onChange: (mapping: Record<string, string>) => void;
 }) {
   if (!columns.length) return null;
@@ -39,7 +42,7 @@ export function ImportColumns({
       <Table
         label="Columns"
         head={["column", "begins with", "read as"]}
-        words={["begins with"]}
+        words={["begins with", "read as"]}
         rows={columns.map(({ name, example }) => [
           `${name}${unused?.includes(name) ? " (not used)" : ""}`,
           example,

@@ -97,7 +97,11 @@ export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["k
         <section aria-label="Preview" className="preview">
           <h3 dir="auto">{chosen.file.name}</h3>
           <PreviewCounts preview={preview.data} use={use} />
-          <ImportColumns preview={preview.data} onChange={setColumns} />
+          <ImportColumns
+            preview={preview.data}
+            mapping={columns ?? preview.data.mapping}
+            onChange={setColumns}
+          />
           <ImportSamples samples={preview.data.samples ?? []} />
           <ErrorMessage error={add.error} />
           <p className="actions">

@@ -15,13 +15,16 @@ export const ImportSamples = ({ samples }: { samples: NonNullable<ImportPreview[
     {samples.map(({ messages, completions, known, judgements }, i) => (
       <section key={i} className="sample" aria-label={`Task ${i + 1}`}>
         <h3>Task {i + 1}</h3>
-        <Prompt messages={messages.map((message) => ({ ...message, content: shorten(message.content) }))} />
+        <Prompt
+          label={`Prompt of task ${i + 1}`}
+          messages={messages.map((message) => ({ ...message, content: shorten(message.content) }))}
+        />
         <div className="completions" data-count={completions.length}>
           {completions.map((text, place) => (
-            <section key={place} className="completion" aria-label={`Answer ${letters[place]}`}>
+            <div key={place} className="completion">
               <h4>Answer {letters[place]}</h4>
               <Text text={shorten(text)} />
-            </section>
+            </div>
           ))}
         </div>
         {known && <p>Known answer: {formatAnswer(known)}</p>}

@@ -104,15 +104,17 @@ const names = {
 /** Shows a conversation. All turns but the last three are collapsed. */
 export function Prompt({
   messages,
+  label = "Prompt",
   plain = false,
   ref,
 }: {
   messages: Assignment["messages"];
+  label?: string;
   plain?: boolean;
   ref?: React.Ref<HTMLElement>;
 }) {
   return (
-    <section aria-label="Prompt" className="prompt" ref={ref} tabIndex={-1}>
+    <section aria-label={label} className="prompt" ref={ref} tabIndex={-1}>
       {messages.map(({ role, content, tool_calls: calls }, i) => (
         <details key={i} className={`turn ${role}`} open={i >= messages.length - 3}>
           <summary>{names[role]}</summary>
