@@ -349,15 +349,19 @@ async function makeStore(path: string) {
   const writing = await make("Demonstrations", { kind: "demonstration", overlap: 5, ...rest }, [
     task(prompt, good),
   ]);
-  const done = await make("Done but for one judgement", { kind: "pairwise", overlap: 2, ...rest }, [
-    task(prompt, good, bad),
-  ]);
+  const done = await make(
+    "Done but for one judgement",
+    { kind: "pairwise", overlap: 2, maxOverlap: 2, ...rest },
+    [task(prompt, good, bad)],
+  );
   const last = (await nextTask(past, done, owner)) as Assignment;
   await submitJudgement(past, last.lease, owner.id, { preference: 1 }, 9);
   const judgement = await past.db
     .selectFrom("judgement")
-    .select("task")
-    .where("project", "=", pairs.id)
+    .innerJoin("task", "task.id", "judgement.task")
+    .select("judgement.task")
+    .where("judgement.project", "=", pairs.id)
+    .where("task.gold", "is", null)
     .where("labeler", "=", (labelers[3] as User).id)
     .where("repeat", "=", 0)
     .orderBy("at")
