@@ -1,6 +1,6 @@
 import type { Comparison, Message } from "../data/records.ts";
 import type { Model } from "../models/model.ts";
-import { ops, type Tensor, tensor } from "../tensor/index.ts";
+import { tensor } from "../tensor/index.ts";
 import { encodeExample } from "../text/chat.ts";
 import type { Row } from "./pack.ts";
 
@@ -106,9 +106,6 @@ export function pairTensors(groups: readonly Group[], prompts = groups.length) {
   const int64 = (values: number[]) => tensor(values, { dtype: "int64" });
   return { better: int64(better), worse: int64(worse), weights: tensor(weights), margins: tensor(margins) };
 }
-
-/** Which pairs are in the right order: 1 where the difference of better and worse is above 0, 0 below, one half for a tie. */
-export const shareRight = (differences: Tensor): Tensor => ops.sign(differences).add(1).div(2).to("float32");
 
 /** Converts sums under weights, as pairwise losses return them, to means. @param sums with the sum of the weights, `weight` */
 export function toMeans({ weight, ...sums }: Record<string, number>): Record<string, number> {

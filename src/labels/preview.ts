@@ -13,9 +13,6 @@ const sampleCount = 3;
 /** Characters that a preview shows of a column's first value. */
 const exampleLength = 60;
 
-/** What an import of a file would do. */
-export type ImportPreview = Awaited<ReturnType<typeof previewImport>>;
-
 /**
  * Reads a file as `importTasks` would, without storing anything.
  * @param columns the file's columns by our names for them. Default: guessed from their names, if the file's format is unknown

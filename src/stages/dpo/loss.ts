@@ -1,4 +1,4 @@
-import { shareRight } from "../../batch/groups.ts";
+import { shareRight } from "../../math/index.ts";
 import { ops, type Tensor } from "../../tensor/index.ts";
 
 /** Log-probabilities of completions, as the losses read them. */

@@ -1,4 +1,4 @@
-import { shareRight } from "../../batch/groups.ts";
+import { shareRight } from "../../math/index.ts";
 import type { Tensor } from "../../tensor/index.ts";
 
 /**
