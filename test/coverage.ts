@@ -1,7 +1,7 @@
 import { countedJudgements, type Judgement } from "../src/labels/judgements.ts";
 import { agreementOnPairs, preferencesByPair } from "../src/labels/quality.ts";
-import { type Estimate, winRate } from "../src/statistics/agreement.ts";
 import { bootstrap, type Interval, shareInterval } from "../src/statistics/bootstrap.ts";
+import { type Estimate, winRate } from "../src/statistics/estimate.ts";
 import { mean } from "../src/statistics/numbers.ts";
 import { uniform } from "../src/statistics/random.ts";
 import { normal, simulateRankings } from "./simulated-labelers.ts";

@@ -3,13 +3,8 @@ import { InputError } from "../data/errors.ts";
 import { backUp, restore } from "../labels/backup.ts";
 import { readRatings } from "../labels/ratings.ts";
 import { type Verification, verify } from "../labels/verify.ts";
-import {
-  type Agreement,
-  type Estimate,
-  measureAgreement,
-  type Scale,
-  scales,
-} from "../statistics/agreement.ts";
+import { type Agreement, measureAgreement, type Scale, scales } from "../statistics/agreement.ts";
+import type { Estimate } from "../statistics/estimate.ts";
 import { labelerAccuracy } from "../statistics/reliability.ts";
 import { exportCommand, importCommand } from "./label-files.ts";
 import { storeOption } from "./options.ts";

@@ -1,4 +1,4 @@
-import { type Estimate, winRate } from "../statistics/agreement.ts";
+import { type Estimate, winRate } from "../statistics/estimate.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { median } from "../statistics/numbers.ts";
 import { type LabelerReliability, trainingWeight, unprovenWeight } from "../statistics/reliability.ts";

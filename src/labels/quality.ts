@@ -1,16 +1,18 @@
 import {
   agreementAlert,
-  countAndSum,
-  type Estimate,
-  estimate,
-  estimateFromCounts,
   fleissKappa,
   kendallTau,
   krippendorffAlpha,
   lowAgreementPValue,
   pairwiseKappas,
-  pooledMean,
 } from "../statistics/agreement.ts";
+import {
+  countAndSum,
+  type Estimate,
+  estimate,
+  estimateFromCounts,
+  pooledMean,
+} from "../statistics/estimate.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { mean } from "../statistics/numbers.ts";
 import { cohortAgreement } from "./cohorts.ts";

@@ -7,7 +7,7 @@ import type { ExportFormat } from "./export-formats.ts";
 
 // Stores of each version of the log, by the code of its time (test/fixtures/label-store.ts), and what it exported.
 const fixtures = join(import.meta.dirname, "../../test/fixtures");
-const versions = [1, 2, 3];
+const versions = [1, 2, 3, 4];
 const folder = mkdtempSync(join(tmpdir(), "plumbline-versions-"));
 
 /** The store of a version, copied to a file that the test may change. */
@@ -83,7 +83,8 @@ describe.each(versions)("a label store of version %i", (version) => {
       }
     // Before version 3 members have the role of their account.
     const since3 = version < 3 ? [] : ["pairs: Ada reviewer", "pairs: Béla reviewer"];
-    expect(roles).toEqual([...since3, "revisions: a model labeler"]);
+    const since4 = version < 4 ? [] : ["undone: Dora labeler"];
+    expect(roles).toEqual([...since3, "revisions: a model labeler", ...since4]);
     await store.close();
   });
 

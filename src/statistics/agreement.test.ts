@@ -2,8 +2,6 @@ import { describe, expect, it } from "vitest";
 import { goldenJson } from "../../test/golden.ts";
 import {
   cohenKappa,
-  estimate,
-  estimateFromCounts,
   fleissKappa,
   kendallTau,
   krippendorffAlpha,
@@ -11,8 +9,8 @@ import {
   measureAgreement,
   type Scale,
   scales,
-  winRate,
 } from "./agreement.ts";
+import { estimate, estimateFromCounts, winRate } from "./estimate.ts";
 import { uniform } from "./random.ts";
 
 interface Table {

@@ -5,7 +5,7 @@ import {
   estimate,
   estimateShare,
   pooledMean,
-} from "./agreement.ts";
+} from "./estimate.ts";
 import { groupBy } from "./groups.ts";
 
 export interface GroupAgreement {

@@ -31,43 +31,7 @@ interface Chosen {
 export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["kind"]; onDone: () => void }) {
   const [use, setUse] = useState<PreferenceUse>("");
   const [chosen, setChosen] = useState<Chosen>();
-  const [columns, setColumns] = useState<Record<string, string>>();
-  const request = async ({ file }: Chosen) => ({
-    params: { project: id },
-    body: {
-      name: file.name,
-      ...(await toContents(file)),
-      ...(use && { use }),
-      ...(columns && { columns }),
-    },
-  });
-  const preview = useQuery({
-    queryKey: ["import", id, chosen?.choice, use, columns],
-    queryFn: async () => call("POST /api/projects/:project/import/preview", await request(chosen as Chosen)),
-    enabled: chosen !== undefined,
-    gcTime: 0,
-    // What was shown stays until the next is there: otherwise the page would jump.
-    placeholderData: (previous) => previous,
-  });
-  const add = useMutation({
-    mutationFn: async (chosen: Chosen) => {
-      const { params, body } = await request(chosen);
-      const mapping = preview.data?.mapping;
-      const guessed = mapping && Object.keys(mapping).length > 0 && { columns: mapping };
-      return call("POST /api/projects/:project/import", { params, body: { ...body, ...guessed } });
-    },
-    onSuccess: () => {
-      setChosen(undefined);
-      setColumns(undefined);
-      onDone();
-    },
-  });
-  const choose = (file: File | undefined) => {
-    if (!file) return;
-    add.reset();
-    setColumns(undefined);
-    setChosen({ file, choice: (chosen?.choice ?? 0) + 1 });
-  };
+  const [imported, setImported] = useState<ImportReport>();
   return (
     <div className="import">
       <div className="narrow">
@@ -79,7 +43,9 @@ export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["k
             accept=".jsonl,.json,.csv,.tsv,.parquet,.gz"
             aria-describedby="file-formats"
             onChange={({ target }) => {
-              choose(target.files?.[0]);
+              const [file] = target.files ?? [];
+              setImported(undefined);
+              if (file) setChosen({ file, choice: (chosen?.choice ?? 0) + 1 });
               // The same file can be chosen again.
               target.value = "";
             }}
@@ -91,11 +57,67 @@ export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["k
           yet.
         </small>
       </div>
-      <ErrorMessage error={chosen ? preview.error : null} />
-      {chosen && preview.isFetching && <p role="status">Reading {chosen.file.name} …</p>}
-      {chosen && preview.data && (
+      {chosen && (
+        <Preview
+          key={chosen.choice}
+          id={id}
+          chosen={chosen}
+          use={use}
+          onCancel={() => setChosen(undefined)}
+          onDone={(report) => {
+            setChosen(undefined);
+            setImported(report);
+            onDone();
+          }}
+        />
+      )}
+      <p role="status">{imported && `Imported: ${describe(imported)}.`}</p>
+    </div>
+  );
+}
+
+/** What would be imported of a file, and the button that does. */
+function Preview({
+  id,
+  chosen: { file, choice },
+  use,
+  onCancel,
+  onDone,
+}: {
+  id: string;
+  chosen: Chosen;
+  use: PreferenceUse;
+  onCancel: () => void;
+  onDone: (report: ImportReport) => void;
+}) {
+  const [columns, setColumns] = useState<Record<string, string>>();
+  const request = async (mapping = columns) => ({
+    params: { project: id },
+    body: {
+      name: file.name,
+      ...(await toContents(file)),
+      ...(use && { use }),
+      ...(mapping && { columns: mapping }),
+    },
+  });
+  const preview = useQuery({
+    queryKey: ["import", id, choice, use, columns],
+    queryFn: async () => call("POST /api/projects/:project/import/preview", await request()),
+    gcTime: 0,
+    // What was shown stays until the next is there: otherwise the page would jump.
+    placeholderData: (previous) => previous,
+  });
+  const add = useMutation({
+    mutationFn: async () => call("POST /api/projects/:project/import", await request(preview.data?.mapping)),
+    onSuccess: onDone,
+  });
+  return (
+    <>
+      <ErrorMessage error={preview.error} />
+      {preview.isFetching && <p role="status">Reading {file.name} …</p>}
+      {preview.data && (
         <section aria-label="Preview" className="preview">
-          <h3 dir="auto">{chosen.file.name}</h3>
+          <h3 dir="auto">{file.name}</h3>
           <PreviewCounts preview={preview.data} use={use} />
           <ImportColumns
             preview={preview.data}
@@ -108,18 +130,17 @@ export function ImportForm({ id, kind, onDone }: { id: string; kind: Settings["k
             <button
               type="button"
               disabled={add.isPending || preview.isFetching || !canImport(preview.data)}
-              onClick={() => add.mutate(chosen)}
+              onClick={() => add.mutate()}
             >
               {add.isPending ? "Importing …" : "Import"}
             </button>
-            <button type="button" className="quiet" onClick={() => setChosen(undefined)}>
+            <button type="button" className="quiet" onClick={onCancel}>
               Cancel
             </button>
           </p>
         </section>
       )}
-      <p role="status">{add.data && `Imported: ${describe(add.data)}.`}</p>
-    </div>
+    </>
   );
 }
 
