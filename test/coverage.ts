@@ -11,12 +11,12 @@ interface Statistic {
   name: string;
   /** Answers of a task: k make k(k − 1)/2 pairs. */
   sizes: number[];
-  /** Returns the share of simulations in which the interval holds the truth. Those without an interval do not count. */
-  cover: (options: { size: number; tasks: number; simulations: number }) => number;
+  /**
+   * Returns the share of simulations in which the interval holds the truth. Those without an interval do not count.
+   * @param options.truthTasks tasks of the sample that the truth is computed from. Default: 5,000
+   */
+  cover: (options: { size: number; tasks: number; simulations: number; truthTasks?: number }) => number;
 }
-
-/** Tasks of the sample that the truth is computed from. */
-const manyTasks = 5000;
 
 /**
  * @param simulate a sample of some tasks
@@ -29,12 +29,12 @@ function statistic<T>(
   estimate: (sample: T) => Interval | undefined,
 ): Statistic {
   const truths = new Map<number, number>();
-  const truthOf = (size: number) => estimate(simulate(size, manyTasks, 12_345))?.value as number;
+  const truthOf = (size: number, tasks: number) => estimate(simulate(size, tasks, 12_345))?.value as number;
   return {
     name,
     sizes,
-    cover({ size, tasks, simulations }) {
-      const truth = truths.get(size) ?? truthOf(size);
+    cover({ size, tasks, simulations, truthTasks = 5000 }) {
+      const truth = truths.get(size) ?? truthOf(size, truthTasks);
       truths.set(size, truth);
       const intervals = Array.from({ length: simulations }, (_, seed) =>
         estimate(simulate(size, tasks, seed)),

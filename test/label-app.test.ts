@@ -6,7 +6,7 @@ import type { Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createInvitation } from "../src/labels/accounts.ts";
 import { LabelStore } from "../src/labels/store.ts";
-import { jsonLines, succeed } from "./cli.ts";
+import { jsonLines, plumbline, succeed } from "./cli.ts";
 import { browserPath, type LabelApp, screenshot, startLabelApp, violations } from "./label-browser.ts";
 
 const password = "correct horse battery";
@@ -150,6 +150,9 @@ describe.skipIf(!browserPath)("the label app in a browser", () => {
     );
     const weight = new Map(weights as [string, number][]);
     expect(weight.get("Labeler 2")).toBe(0);
+    await owner.getByRole("alert").getByText("of Labeler 2 count nothing in training").waitFor();
+    const { stderr } = await plumbline(["labels", "export", "--store", store]);
+    expect(stderr).toMatch(/warning: the \d+ judgements of Labeler 2 have the weight 0/);
     expect(Math.min(weight.get("Labeler 0") ?? 0, weight.get("Labeler 1") ?? 0)).toBeGreaterThan(0.3);
     await inspect(owner, "labelers");
     // Whose weight is nothing: their newest answers, and from there what all say of one task.

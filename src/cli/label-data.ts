@@ -87,14 +87,17 @@ async function writeComparisons(
   path: string,
 ): Promise<void> {
   // Imported here because the database drivers of the store load slowly, and most trainings read a file.
-  const [{ collect, exportRows }, { withStore }] = await Promise.all([
+  const [{ collect, exportRows }, { describeUncounted }, { withStore }] = await Promise.all([
     import("../labels/export.ts"),
+    import("../labels/uncounted.ts"),
     import("./store.ts"),
   ]);
   await withStore(labels, async (store, find) => {
     const project = await find(name);
     const rows = await collect(exportRows(store, project, "rankings", { margins: true }));
     if (!rows.length) throw new InputError(`"${project.name}": nobody has compared anything yet`);
+    if (!unweighted)
+      for (const sentence of await describeUncounted(store, project)) console.error(`warning: ${sentence}`);
     mkdirSync(dirname(path), { recursive: true });
     writeJsonl(path, unweighted ? rows.map((row) => ({ ...row, weight: 1 })) : rows);
   });

@@ -11,6 +11,7 @@ import { importTasks, inferRubric, type PreferenceUse, planImport } from "../lab
 import type { Project } from "../labels/records.ts";
 import { type ProjectSettings, projectSettingsSchema, type TaskKind, taskKinds } from "../labels/settings.ts";
 import type { LabelStore } from "../labels/store.ts";
+import { describeUncounted } from "../labels/uncounted.ts";
 import { isServer, LabelServer } from "./label-server.ts";
 import { columnsOption, numeric, storeOrServerOption } from "./options.ts";
 import { withStore } from "./store.ts";
@@ -144,9 +145,13 @@ export const exportCommand = () =>
         const write = (chunks: AsyncIterable<string | Uint8Array>) => writeChunks(out, chunks);
         if (isServer(store)) await write(exportByServer(store, project, options));
         else
-          await withStore(store, async (store, find) =>
-            write(exportHere(store, await find(project), options)),
-          );
+          await withStore(store, async (store, find) => {
+            const found = await find(project);
+            await write(exportHere(store, found, options));
+            if (format !== "log" && format !== "judgements")
+              for (const sentence of await describeUncounted(store, found))
+                console.error(`warning: ${sentence}`);
+          });
         for (const [reason, count] of dropped) console.error(`${count} tasks left out: ${reason}`);
       },
     );

@@ -5,7 +5,7 @@ import { InputError } from "../data/errors.ts";
 import { includesRole, type Role } from "./events.ts";
 import type { User } from "./records.ts";
 import { newSecret, secretHash } from "./secrets.ts";
-import { type LabelStore, RequestError } from "./store.ts";
+import { type LabelStore, RequestError, toUser } from "./store.ts";
 import type { Schema } from "./tables.ts";
 import { deleteTokens } from "./tokens.ts";
 
@@ -273,12 +273,13 @@ export async function openSession(
 export async function sessionUser(store: LabelStore, token: string): Promise<User | undefined> {
   const row = await store.db
     .selectFrom("session")
-    .select("user")
-    .where("hash", "=", secretHash(token))
-    .where("expires", ">", store.now())
+    .innerJoin("user", "user.id", "session.user")
+    .selectAll("user")
+    .where("session.hash", "=", secretHash(token))
+    .where("session.expires", ">", store.now())
+    .where("user.active", "=", 1)
     .executeTakeFirst();
-  const user = row && (await store.user(row.user));
-  return user?.active ? user : undefined;
+  return row && toUser(row);
 }
 
 export async function closeSession(store: LabelStore, token: string): Promise<void> {

@@ -330,7 +330,8 @@ export class LabelStore {
   }
 }
 
-const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User => ({
+/** Converts a row of the table of users. */
+export const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"]): User => ({
   ...row,
   role: role as Role,
   skills: JSON.parse(skills),

@@ -12,7 +12,7 @@ export interface Interval {
 /** With fewer clusters there is no interval. */
 export const minClusters = 5;
 /** With fewer clusters the percentile bootstrap is too narrow, and Student's t takes its place. */
-const minForBootstrap = 50;
+const minForBootstrap = 200;
 
 /** Computes Student's 97.5 % quantile (Abramowitz & Stegun 1964, 26.7.5; within 0.01 from 4 degrees of freedom on). */
 export function studentQuantile(degreesOfFreedom: number): number {
@@ -28,7 +28,7 @@ export function studentQuantile(degreesOfFreedom: number): number {
 }
 
 /**
- * Computes a 95 % interval over clusters: by the percentile bootstrap (Efron 1979) from 50 on, by the jackknife's standard
+ * Computes a 95 % interval over clusters: by the percentile bootstrap (Efron 1979) from 200 on, by the jackknife's standard
  * error (Tukey 1958) and Student's t below, and none below 5. Samples for which `statistic` is NaN are left out.
  */
 export function bootstrap<T>(

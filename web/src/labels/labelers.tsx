@@ -22,6 +22,15 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
   return (
     <Page title="Labelers" project={project.data.name} wide>
       <ProjectNav id={id} here="/labelers" />
+      {labelers.data
+        .filter(({ judgements, weight }) => judgements > 0 && weight === 0)
+        .map(({ user, judgements, reliability = 0 }) => (
+          <p key={user.id} className="problem" role="alert">
+            The {judgements} judgements of <bdi>{user.name}</bdi> count nothing in training: they prefer the
+            better answer in {percent(reliability)} of pairs, judging by others and by known answers, which is
+            no more than chance.
+          </p>
+        ))}
       <Table
         label="Labelers"
         head={[
@@ -49,8 +58,8 @@ export function Labelers({ id, isOwner }: { id: string; isOwner: boolean }) {
         <small>
           “Consistency” is the share of repeated tasks with the same answer. “Reliability” is the estimated
           probability that the labeler prefers the better answer, from all judgements and the known answers.
-          “Weight” is the weight of their judgements in training, 2 · reliability − 1. A click on a name shows
-          more.
+          “Weight” is the weight of their judgements in training, 2 · reliability − 1, and that of a new
+          labeler until the judgements show less. A click on a name shows more.
         </small>
       </p>
       {openedLabeler && (
