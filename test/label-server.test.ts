@@ -461,6 +461,11 @@ describe("plumbline serve and labels", () => {
       ["item,labeler,label\na,x,1\n,y,2", [], /ratings\.csv:3: item is empty/],
       ["item,labeler,label\na,x,1\na,x,2", [], /:3: labeler "x" rates item "a" again, after line 2/],
       ["item,labeler,label\na,x,yes", ["--scale", "ordinal"], /:2: label "yes" is not a number/],
+      [
+        "item,labeler,label\na,x,-1\na,y,1",
+        ["--scale", "ratio"],
+        /:2: label "-1" is below 0.*interval scale/,
+      ],
       ['item,labeler,label\na,"x,1', [], /not valid CSV/],
       ["item,labeler,label\n", [], /no rows/],
     ];

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { tinyModel } from "../../../test/tiny.ts";
 import { groupByPrompt } from "../../batch/groups.ts";
+import { scoreAll } from "../../batch/score.ts";
 import type { Comparison } from "../../data/records.ts";
 import { evaluate } from "./evaluate.ts";
 
@@ -71,4 +72,22 @@ it("counts a soft label as right with its probability", () => {
   expect(soft.eval_pairs).toBe(1);
   const confidence = 1 / (1 + Math.exp(-Math.abs(right.eval_margin as number)));
   expect(soft["calibration/ece"]).toBeCloseTo(Math.abs(0.7 - confidence), 6);
+});
+
+it("counts each prompt alike, as training does", () => {
+  const judge = tinyModel(2).withScoreHead({ std: 1 });
+  const texts = ["a", "bb", "ccc", "dddd", "eeeee", "ffffff"];
+  const inOrder = (prompt: string, some: string[]): string[] => {
+    const [group] = groupByPrompt(judge, [comparison(prompt, some, 1)], 100).groups;
+    const scores = scoreAll(judge, group?.rows ?? []);
+    return some.toSorted((a, b) => (scores[some.indexOf(b)] as number) - (scores[some.indexOf(a)] as number));
+  };
+  // One pair that is right, and fifteen of another prompt that are wrong.
+  const right = comparison("p", inOrder("p", ["aa", "b"]), 1);
+  const wrong = comparison("q", inOrder("q", texts).reverse(), 1);
+  const { metrics } = evaluate(judge, groupByPrompt(judge, [right, wrong], 100).groups);
+  expect(metrics.eval_pairs).toBe(16);
+  expect(metrics.eval_accuracy).toBeCloseTo(0.5, 9);
+  // Two prompts are too few for an interval.
+  expect(metrics).not.toHaveProperty("eval_accuracy_low");
 });

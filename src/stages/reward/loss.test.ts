@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { expectClose, f64, goldenJson, type Nested } from "../../../test/golden.ts";
+import { toMeans } from "../../batch/groups.ts";
 import { tensor } from "../../tensor/index.ts";
 import { rankingLoss } from "./loss.ts";
 
@@ -45,5 +46,18 @@ describe("the ranking loss", () => {
   it("counts correctly ordered pairs", () => {
     const equal = pairs.map(() => 1 / pairs.length);
     expect(compute(margins, equal).metrics.accuracy.item()).toBeCloseTo(accuracy, 6);
+  });
+  it("has metrics that are means, whatever labelers are trusted", () => {
+    const means = (weight: number[]) => {
+      const { loss, metrics } = compute(margins, weight);
+      const all = Object.entries({ loss, ...metrics }).map(([name, value]) => [name, value.item()]);
+      return toMeans(Object.fromEntries(all));
+    };
+    const third = means(weights.map((weight) => weight / 3));
+    for (const [name, value] of Object.entries(means(weights))) expect(third[name]).toBeCloseTo(value, 6);
+  });
+  it("counts a tie as half right", () => {
+    const tied = rankingLoss(f64([1, 1]), index([0]), index([1]), f64([1]), f64([0]));
+    expect(tied.metrics.accuracy.item()).toBe(0.5);
   });
 });
