@@ -271,6 +271,8 @@ describe.each(cases)("the label app behind $name $where", ({ language, base, nth
       await page.reload();
       await page.getByRole("link", { name: "Set up" }).click();
       await page.waitForURL(/\/settings$/);
+      await page.getByRole("link", { name: "Export" }).click();
+      await page.waitForURL(/\/settings\/export$/);
       // Nobody has judged anything: other formats would hold nothing.
       await page.getByLabel("Format").selectOption("log");
       const [download] = await Promise.all([
