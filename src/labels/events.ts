@@ -374,14 +374,8 @@ async function insertJudgement(tx: Tx, event: JudgedEvent, at: number): Promise<
   if (!repeat) await countJudgements(tx, event.task, wanted);
 }
 
-/** Counts a task's judgements. @param wanted how many it needs from now on. Default: as many as before */
+/** Counts a task's judgements, unless its answer is known. @param wanted how many it needs now. Default: as many as before */
 async function countJudgements(tx: Tx, id: string, wanted?: number): Promise<void> {
-  const task = await tx
-    .selectFrom("task")
-    .select(["gold", "wanted"])
-    .where("id", "=", id)
-    .executeTakeFirstOrThrow();
-  if (task.gold !== null) return;
   const judgements = await tx
     .selectFrom("judgement")
     .select("answer")
@@ -391,10 +385,16 @@ async function countJudgements(tx: Tx, id: string, wanted?: number): Promise<voi
     .execute();
   // A skipped task still needs a judgement, from another labeler.
   const done = judgements.filter(({ answer }) => JSON.parse(answer).skip === undefined).length;
-  const needed = wanted ?? task.wanted;
-  await tx
+  const needed =
+    wanted ??
+    (await tx.selectFrom("task").select("wanted").where("id", "=", id).executeTakeFirstOrThrow()).wanted;
+  const { numUpdatedRows } = await tx
     .updateTable("task")
     .set({ done, wanted: needed, complete: Number(done >= needed) })
     .where("id", "=", id)
-    .execute();
+    .where("gold", "is", null)
+    .executeTakeFirstOrThrow();
+  // A damaged log may have judgements of a task that is not there.
+  if (!numUpdatedRows)
+    await tx.selectFrom("task").select("id").where("id", "=", id).executeTakeFirstOrThrow();
 }
