@@ -260,8 +260,9 @@ describe("plumbline serve and labels", () => {
     const again = JSON.parse(await succeed(["labels", "import", file, "--gold", ...args]));
     expect(again).toMatchObject({ kept: 0, dropped: { "in the project already": 3, "empty reply": 1 } });
     const log = jsonLines(await succeed(["labels", "export", "--store", store, "--format", "log"]));
-    expect(log.map(({ type }) => type)).toEqual(["project added", "task added", "task added", "task added"]);
-    expect(JSON.parse(log[1].data).gold).toEqual({ preference: 1 });
+    const added = ["task added", "task added", "task added"];
+    expect(log.map(({ type }) => type)).toEqual(["project added", "imported", ...added]);
+    expect(JSON.parse(log[2].data).gold).toEqual({ preference: 1 });
     expect(JSON.parse(await succeed(["labels", "verify", "--store", store, "--json"])).problems).toEqual([]);
     // Nothing to export is an error, as nothing to import is, and leaves no file.
     const out = join(folder, "none.jsonl");
