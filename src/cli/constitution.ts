@@ -11,6 +11,7 @@ import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readComparisons, readDrafts, readPrompts } from "../data/readers.ts";
 import { type Columns, readRows } from "../data/tables.ts";
 import { loadModel } from "../models/pull.ts";
+import type { Interval } from "../statistics/bootstrap.ts";
 import { columnsOption, dtypeOption, numeric } from "./options.ts";
 import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
@@ -178,9 +179,14 @@ function describeOrderBias(rows: readonly JudgedPair[]): string {
   return `${Math.round((100 * reversed) / verdicts.length)} % of the verdicts turn with the order of the answers; both orders are averaged`;
 }
 
+const describeShare = ({ value, low, high }: Interval): string => {
+  const [share, from, to] = [value, low, high].map((part) => (100 * part).toFixed(0));
+  return `${share} % ${Number.isNaN(low) ? "[too few prompts to say]" : `[${from}, ${to}]`}`;
+};
+
 /** Describes the agreement with people. */
 const describeCalibration = ({ pairs, accuracy, kappa, scale, ece }: Calibration): string =>
-  `beside people, on ${pairs} pairs: the same side in ${(100 * accuracy.value).toFixed(0)} % [${(100 * accuracy.low).toFixed(0)}, ${(100 * accuracy.high).toFixed(0)}], κ ${kappa.kappa?.toFixed(2) ?? `none: ${kappa.reason}`}; log-odds times ${scale.toFixed(2)}, calibration error ${ece.raw.toFixed(3)} before and ${ece.scaled.toFixed(3)} after`;
+  `beside people, on ${pairs} pairs: the same side in ${describeShare(accuracy)}, κ ${kappa.kappa?.toFixed(2) ?? `none: ${kappa.reason}`}; log-odds times ${scale.toFixed(2)}, calibration error ${ece.raw.toFixed(3)} before and ${ece.scaled.toFixed(3)} after`;
 
 /** Opens a feedback model. @returns the model, and a function that frees it */
 async function openFeedback(

@@ -1,4 +1,4 @@
-import { bootstrap, type Interval, mean } from "../math/index.ts";
+import { bootstrap, formatInterval, type Interval, mean } from "../math/index.ts";
 import type { Report } from "../run/report/render.ts";
 
 /** Result of an optimiser's run on the quickstart's task with one seed. */
@@ -79,12 +79,10 @@ const columns = [
 
 /** Makes a table with a row for each optimiser. */
 export function comparisonTable(standings: readonly Standing[]): string[][] {
-  const interval = ({ value, low, high }: Interval) =>
-    `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
   return [
     columns,
     ...standings.map((standing) => [
-      ...[standing.optimiser, interval(standing.gold), interval(standing.gain)],
+      ...[standing.optimiser, formatInterval(standing.gold), formatInterval(standing.gain)],
       standing.gains.map((gain) => gain.toFixed(3)).join(" "),
       ...[standing.kl.toFixed(2), String(Math.round(standing.responses)), standing.seconds.toFixed(0)],
       ...[

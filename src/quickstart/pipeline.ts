@@ -2,8 +2,7 @@ import { join } from "node:path";
 import { writeJsonl } from "../data/jsonl.ts";
 import type { Comparison, Message } from "../data/records.ts";
 import { type Evaluation, evaluate, goldDifference } from "../eval/evaluate.ts";
-import type { Interval } from "../math/index.ts";
-import { mean, uniform } from "../math/index.ts";
+import { formatInterval, type Interval, mean, uniform } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { openReward } from "../rewards/open.ts";
@@ -328,15 +327,13 @@ const names: Record<ModelName, string> = { base: "base", sft: "SFT", ppo: "PPO" 
 
 /** Makes the result table, with a row for each model. */
 export function resultTable({ evaluations }: Pick<QuickstartResult, "evaluations">): string[][] {
-  const interval = ({ value, low, high }: Interval) =>
-    `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
   return [
     ["model", "gold [95 %]", "reward model", "KL, nats", "tokens", "distinct-1", "distinct-2", "finished"],
     ...(Object.keys(names) as ModelName[]).map((name) => {
       const { gold: truth, proxy, kl, length, distinct1, distinct2, finished } = evaluations[name];
       return [
         names[name],
-        interval(truth),
+        formatInterval(truth),
         proxy.value.toFixed(2),
         kl.toFixed(2),
         length.toFixed(1),

@@ -9,6 +9,12 @@ export interface Interval {
   high: number;
 }
 
+/** Formats a value with its interval: "0.313 [0.276, 0.353]". */
+export const formatInterval = ({ value, low, high }: Interval, digits = 3): string =>
+  Number.isNaN(low)
+    ? `${value.toFixed(digits)} [too few to say]`
+    : `${value.toFixed(digits)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
+
 /** With fewer clusters there is no interval. */
 export const minClusters = 5;
 /** With fewer clusters the percentile bootstrap is too narrow, and Student's t takes its place. */
