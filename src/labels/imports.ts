@@ -1,4 +1,6 @@
+import type { Transaction } from "kysely";
 import { type LabelStore, RequestError } from "./store.ts";
+import type { Schema } from "./tables.ts";
 
 // What owners can undo: an import, or a single task. It is withdrawn, and can be restored: nothing is deleted.
 
@@ -69,19 +71,9 @@ export async function setImportWithdrawn(
   withdrawn: boolean,
 ): Promise<void> {
   await store.write(async (tx) => {
-    const row = await tx
-      .selectFrom("import")
-      .select("withdrawn")
-      .where("id", "=", id)
-      .where("project", "=", project)
-      .executeTakeFirst();
-    if (!row) throw new RequestError(404, "there is no such import in this project");
-    if ((row.withdrawn === 1) === withdrawn) return;
-    await store.record(tx, actor, {
-      type: withdrawn ? "import withdrawn" : "import restored",
-      project,
-      id,
-    });
+    if ((await isWithdrawn(tx, "import", project, id)) === withdrawn) return;
+    const type = withdrawn ? "import withdrawn" : "import restored";
+    await store.record(tx, actor, { type, project, id });
   });
 }
 
@@ -94,14 +86,25 @@ export async function setTaskWithdrawn(
   withdrawn: boolean,
 ): Promise<void> {
   await store.write(async (tx) => {
-    const row = await tx
-      .selectFrom("task")
-      .select("withdrawn")
-      .where("id", "=", task)
-      .where("project", "=", project)
-      .executeTakeFirst();
-    if (!row) throw new RequestError(404, "there is no such task in this project");
-    if ((row.withdrawn === 1) === withdrawn) return;
-    await store.record(tx, actor, { type: withdrawn ? "task withdrawn" : "task restored", project, task });
+    if ((await isWithdrawn(tx, "task", project, task)) === withdrawn) return;
+    const type = withdrawn ? "task withdrawn" : "task restored";
+    await store.record(tx, actor, { type, project, task });
   });
+}
+
+/** Whether an import or a task of a project is withdrawn. @throws RequestError (404) if the project has no such one */
+async function isWithdrawn(
+  tx: Transaction<Schema>,
+  table: "import" | "task",
+  project: string,
+  id: string,
+): Promise<boolean> {
+  const row = await tx
+    .selectFrom(table)
+    .select("withdrawn")
+    .where("id", "=", id)
+    .where("project", "=", project)
+    .executeTakeFirst();
+  if (!row) throw new RequestError(404, `there is no such ${table} in this project`);
+  return row.withdrawn === 1;
 }

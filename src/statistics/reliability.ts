@@ -200,19 +200,20 @@ export function estimateReliability(
     const answer = known.get(pair);
     return answer === undefined ? 0.5 : answer ? 1 - knownAnswerError : knownAnswerError;
   });
-  const trusting: Sides[] = Array.from({ length: sizes.labelers }, () => [priorAccuracy, priorAccuracy]);
-  const fits = [
-    trusting,
-    ...(known.size ? [accuraciesFrom(votes, classPrior, sizes.labelers, known)] : []),
-  ].map((start) => maximise(votes, classPrior, start));
+  // From the prior alone, and from the known answers.
+  const starts = [[], ...(known.size ? [votes.filter(({ pair }) => known.has(pair))] : [])];
+  const fits = starts.map((some) =>
+    maximise(votes, classPrior, accuraciesFrom(some, classPrior, sizes.labelers)),
+  );
   const [best] = fits.sort((a, b) => (b.trace.at(-1) as number) - (a.trace.at(-1) as number)) as [Fit];
+  const votesByLabeler = groupBy(votes, ({ labeler }) => labeler);
   return {
     first: best.first,
     trace: best.trace,
     labelers: best.accuracies.map(([left, right], labeler) => {
       const accuracy = (left + right) / 2;
-      const own = votes.filter((vote) => vote.labeler === labeler);
-      return { accuracy, leftBias: left - right, high: upperEnd(accuracy, own, best.first) };
+      const high = upperEnd(accuracy, votesByLabeler.get(labeler) ?? [], best.first);
+      return { accuracy, leftBias: left - right, high };
     }),
   };
 }
@@ -257,21 +258,12 @@ function maximise(votes: readonly Vote[], classPrior: readonly number[], start: 
   return { first, accuracies, trace };
 }
 
-/**
- * Computes accuracies from the classes' probabilities and the prior, half of which counts for each side.
- * @param known counts the votes on these pairs only. Default: all
- */
-function accuraciesFrom(
-  votes: readonly Vote[],
-  first: readonly number[],
-  labelers: number,
-  known?: ReadonlyMap<number, number>,
-): Sides[] {
+/** Computes accuracies from the classes' probabilities and the prior, half of which counts for each side. */
+function accuraciesFrom(votes: readonly Vote[], first: readonly number[], labelers: number): Sides[] {
   const counts = Array.from({ length: labelers }, () =>
     [0, 1].map(() => ({ right: prior.right / 2, wrong: prior.wrong / 2 })),
   );
   for (const vote of votes) {
-    if (known && !known.has(vote.pair)) continue;
     const p = first[vote.pair] as number;
     const sides = counts[vote.labeler] as [LogProbs, LogProbs];
     const [ifFirstBetter, ifSecondBetter] = vote.firstShownLeft ? sides : [sides[1], sides[0]];

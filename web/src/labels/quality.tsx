@@ -91,7 +91,7 @@ export function QualityPage({ id }: { id: string }) {
 const Agreement = ({ quality: { alpha, fleiss, tau, criteria } }: { quality: Quality }) => (
   <>
     <h2>Agreement</h2>
-    <p>Agreement of labelers on the same tasks. In brackets: 95 % intervals, bootstrapped over tasks.</p>
+    <p>Agreement of labelers on the same tasks. In brackets: 95 % intervals over tasks.</p>
     <dl className="measures">
       <Statistic name="Krippendorff's α">
         <EstimateValue estimate={alpha} />
