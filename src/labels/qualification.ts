@@ -58,7 +58,7 @@ export async function submitQualification(
     if (failed.length >= maxAttempts)
       throw new RequestError(
         429,
-        `you have failed ${failed.length} times in 24 hours: read the guidelines again, and try again in ${inWords((failed[0] as number) + attemptWindow - store.now())}`,
+        `you have failed ${failed.length} times in 24 hours: read the guidelines again, and try again in ${describeDuration((failed[0] as number) + attemptWindow - store.now())}`,
       );
     await store.record(tx, labeler, { type: "qualified", ...key, correct, total, passed });
     if (!passed)
@@ -92,7 +92,7 @@ async function readFailedAttempts(
 }
 
 /** Formats a duration, rounded up. */
-function inWords(milliseconds: number): string {
+function describeDuration(milliseconds: number): string {
   const minutes = Math.ceil(milliseconds / 60_000);
   if (minutes < 60) return minutes === 1 ? "a minute" : `${minutes} minutes`;
   const hours = Math.ceil(minutes / 60);

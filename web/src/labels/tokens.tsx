@@ -17,7 +17,7 @@ const scopeLabels: Record<Scope, string> = {
 
 /** Makes, lists and revokes the user's API tokens; everybody's for owners of the store. */
 export function Tokens({ user }: { user: User }) {
-  const own = useQuery({ queryKey: ["tokens"], queryFn: () => call("GET /api/tokens") });
+  const mine = useQuery({ queryKey: ["tokens"], queryFn: () => call("GET /api/tokens") });
   const isOwner = user.role === "owner";
   const all = useQuery({
     queryKey: ["tokens", "all"],
@@ -26,16 +26,16 @@ export function Tokens({ user }: { user: User }) {
   });
   const others = all.data?.filter((token) => token.user.id !== user.id) ?? [];
   return (
-    <Page title="Tokens" wide error={own.error ?? all.error}>
+    <Page title="Tokens" wide error={mine.error ?? all.error}>
       <p>
         A program sends a token in place of your password: it can do what you can, limited to what you choose
         here. <Link href="/account">Back to your account</Link>
       </p>
       <TokenForm />
-      {own.data && own.data.length > 0 && (
+      {mine.data && mine.data.length > 0 && (
         <>
           <h2>Your tokens</h2>
-          <TokenTable label="Your tokens" tokens={own.data} />
+          <TokenTable label="Your tokens" tokens={mine.data} />
         </>
       )}
       {others.length > 0 && (
