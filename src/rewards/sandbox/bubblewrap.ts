@@ -1,5 +1,7 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { InputError } from "../../data/errors.ts";
 import {
   extensionOf,
@@ -15,18 +17,22 @@ import { seccompFilter } from "./seccomp.ts";
 import { noSandboxPhrase } from "./unsandboxed.ts";
 
 // The sandbox has its own namespaces for processes, network, users and mounts, a read-only file system of only what the
-// interpreter needs, no environment variables, and a filter of system calls.
+// interpreter needs, no environment variables, and a filter of system calls. Started by root, it has a user of its own in
+// place of a namespace for users: the kernel does not limit the number of root's processes, in whatever namespace.
 
 /** Starts a program in a bubblewrap sandbox. @throws InputError where there is no sandbox on this machine */
 export function startInBubblewrap(language: Language, source: string, limit: Limits): RunningProgram {
   const { command, folders } = interpreter(language);
   const file = `/program/main.${extensionOf(language, source)}`;
+  const bubblewrap = findBubblewrap();
+  const user = bubblewrap.rootMaySwitchUser ? switchUser() : ownUser;
   const child = spawn(
-    findBubblewrap(),
+    bubblewrap.path,
     [
-      ...bubblewrapArgs(limit, folders),
-      ...["--ro-bind-data", "3", file, "--seccomp", "4", "--remount-ro", "/"],
-      ...["--", prlimit, ...ulimits(limit), `--nproc=${limit.processes}`, "--", ...command, file],
+      ...[...user.bubblewrap, ...bubblewrapArgs(limit, folders)],
+      ...["--perms", "0444", "--ro-bind-data", "3", file, "--seccomp", "4", "--remount-ro", "/"],
+      ...["--", ...user.command, prlimit, ...ulimits(limit), `--nproc=${limit.processes}`],
+      ...["--", ...command, file],
     ],
     { stdio: ["pipe", "pipe", "pipe", "pipe", "pipe"], env: {} },
   );
@@ -36,36 +42,77 @@ export function startInBubblewrap(language: Language, source: string, limit: Lim
   return { child, kill: () => child.kill("SIGKILL"), cleanUp: () => {} };
 }
 
+/** How a program gets a user without rights: arguments of bubblewrap, and a command that comes before the program's. */
+interface User {
+  bubblewrap: string[];
+  command: string[];
+}
+
+const unshared = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"];
+
+/** "nobody" in a user namespace, outside of which it is the user who starts it. */
+const ownUser: User = {
+  bubblewrap: [
+    ...[...unshared, "--unshare-user", "--disable-userns", "--cap-drop", "ALL"],
+    ...["--uid", "65534", "--gid", "65534"],
+  ],
+  command: [],
+};
+
+/** Path of setpriv, with which root becomes a user without rights. */
+const setpriv = "/usr/bin/setpriv";
+/** First of 2^30 user ids, of which each sandbox takes one at random, as the kernel counts processes by user. */
+const firstUser = 1 << 30;
+
+/** For root: a user that no other process has, without capabilities. */
+function switchUser(): User {
+  const id = String(firstUser + randomInt(firstUser));
+  return {
+    bubblewrap: [...unshared, "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"],
+    command: [setpriv, "--reuid", id, "--regid", id, "--clear-groups", "--inh-caps=-all", "--"],
+  };
+}
+
 /** Arguments of bubblewrap. */
 const bubblewrapArgs = ({ filesMb }: Limits, folders: readonly string[]): string[] => [
-  ...[
-    "--unshare-all",
-    "--unshare-user",
-    "--disable-userns",
-    "--die-with-parent",
-    "--new-session",
-    "--cap-drop",
-    "ALL",
-  ],
-  ...["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--clearenv"],
+  ...["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"],
   ...["--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8"],
   ...["--setenv", "PYTHONDONTWRITEBYTECODE", "1"],
-  ...["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"],
+  ...["--ro-bind", "/usr", "/usr"],
+  ...[...parentFolders("/etc/ld.so.cache"), "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"],
   ...["bin", "lib", "lib64"].flatMap((name) => ["--symlink", `usr/${name}`, `/${name}`]),
-  ...folders.flatMap((folder) => ["--ro-bind", folder, folder]),
+  ...folders.flatMap((folder) => [...parentFolders(folder), "--ro-bind", folder, folder]),
   ...["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"],
-  ...["--size", "1048576", "--tmpfs", "/dev/shm"],
-  ...["--size", String(filesMb * 1024 * 1024), "--tmpfs", "/tmp", "--chdir", "/tmp"],
+  ...["--perms", "1777", "--size", "1048576", "--tmpfs", "/dev/shm"],
+  ...["--perms", "1777", "--size", String(filesMb * 1024 * 1024), "--tmpfs", "/tmp", "--chdir", "/tmp"],
 ];
 
-let bubblewrapPath: string | undefined;
-/** Returns the path of bubblewrap. @throws InputError where it does not work */
-function findBubblewrap(): string {
-  if (bubblewrapPath) return bubblewrapPath;
+/** Arguments that make the folders above one. Left to bubblewrap, its user alone could enter them. */
+const parentFolders = (folder: string): string[] =>
+  dirname(folder) === "/"
+    ? []
+    : [...parentFolders(dirname(folder)), "--perms", "0755", "--dir", dirname(folder)];
+
+interface Bubblewrap {
+  path: string;
+  /** Whether we are root, and bubblewrap can start programs as another user. A container's root often may not. */
+  rootMaySwitchUser: boolean;
+}
+
+let found: Bubblewrap | undefined;
+/** Returns how to start bubblewrap. @throws InputError where it does not work */
+function findBubblewrap(): Bubblewrap {
+  if (found) return found;
   const problem = sandboxProblem();
   if (problem) throw new InputError(noSandboxMessage(problem));
-  bubblewrapPath = "/usr/bin/bwrap";
-  return bubblewrapPath;
+  const { bubblewrap, command } = switchUser();
+  const args = [...bubblewrap, "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"];
+  const path = "/usr/bin/bwrap";
+  const rootMaySwitchUser =
+    process.getuid?.() === 0 &&
+    spawnSync(path, [...args, "--", ...command, "/bin/true"], { stdio: "ignore" }).status === 0;
+  found = { path, rootMaySwitchUser };
+  return found;
 }
 
 /** Makes the error message for a machine without a sandbox. @param problem from `sandboxProblem` */

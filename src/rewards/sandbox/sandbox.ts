@@ -11,7 +11,7 @@ import { noSandboxPhrase, startUnsandboxed } from "./unsandboxed.ts";
 /** Result of a program. */
 export interface Outcome {
   /** "exit" if it ended by itself, else the limit for which it was killed. */
-  ended: "exit" | "time" | "memory" | "output";
+  ended: "exit" | "time" | "memory" | "processes" | "output";
   /** Exit status if it ended by itself; 128 + the signal's number if a signal ended it. */
   status: number | undefined;
   stdout: string;
@@ -29,8 +29,10 @@ export interface RunOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Milliseconds between measurements of a program's memory. */
-const memoryPollMs = 50;
+/** Milliseconds between measurements of a program's memory and processes. */
+const pollMs = 50;
+/** Processes of bubblewrap beside the program's. */
+const bubblewrapProcesses = 2;
 
 /**
  * Runs a program in a sandbox to its end. Whatever the program does, the result is an `Outcome`, not an error.
@@ -71,9 +73,12 @@ export async function runProgram(
     const [stdout, stderr] = [collect(child.stdout as Readable), collect(child.stderr as Readable)];
     writeInput(child, 0, stdin);
     const timer = setTimeout(() => stop("time"), limit.seconds * 1000);
-    const memoryPoll = setInterval(() => {
-      if (residentBytes(child) > limit.memoryMb * 1e6) stop("memory");
-    }, memoryPollMs);
+    const poll = setInterval(() => {
+      const { bytes, processes } = measure(child);
+      if (bytes > limit.memoryMb * 1e6) stop("memory");
+      // Where the kernel cannot limit them: root's, in a container without rights, and those without a sandbox.
+      else if (processes > limit.processes + bubblewrapProcesses) stop("processes");
+    }, pollMs);
     const abort = () => stop("time");
     signal?.addEventListener("abort", abort, { once: true });
     child.once("error", (error) => {
@@ -82,7 +87,7 @@ export async function runProgram(
     });
     child.once("close", (code) => {
       clearTimeout(timer);
-      clearInterval(memoryPoll);
+      clearInterval(poll);
       signal?.removeEventListener("abort", abort);
       clear();
       if (signal?.aborted) return reject(signal.reason);
@@ -97,12 +102,14 @@ export async function runProgram(
   });
 }
 
-/** Sums the resident memory of a process and its descendants, in bytes. */
-function residentBytes(child: ChildProcess): number {
+/** Counts a process and its descendants, and sums their resident memory. */
+function measure(child: ChildProcess): { bytes: number; processes: number } {
   let pages = 0;
+  let processes = 0;
   const add = (pid: number) => {
     try {
       pages += Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]);
+      processes++;
       const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
       for (const id of children.split(" ")) if (id) add(Number(id));
     } catch {
@@ -110,5 +117,5 @@ function residentBytes(child: ChildProcess): number {
     }
   };
   if (child.pid !== undefined) add(child.pid);
-  return pages * 4096;
+  return { bytes: pages * 4096, processes };
 }

@@ -1,10 +1,11 @@
 // A filter of system calls for bubblewrap's --seccomp. It refuses calls that the interpreters do not need and that
-// allocate memory outside of any process, or expose much of the kernel. See seccomp(2) and <linux/filter.h>.
+// allocate memory outside of any process, or expose much of the kernel, and new namespaces. See seccomp(2) and <linux/filter.h>.
 
 /** Numbers of the refused calls, by architecture. From 424 on the numbers are the same on all architectures. */
-const refused: Record<string, { arch: number; calls: number[] }> = {
+const refused: Record<string, { arch: number; clone: number; calls: number[] }> = {
   x64: {
     arch: 0xc000003e,
+    clone: 56,
     calls: [
       ...[29, 30, 31], // shmget, shmat, shmctl
       ...[64, 68, 240], // semget, msgget, mq_open
@@ -18,6 +19,7 @@ const refused: Record<string, { arch: number; calls: number[] }> = {
   },
   arm64: {
     arch: 0xc00000b7,
+    clone: 220,
     calls: [
       ...[194, 195, 196],
       ...[190, 186, 180],
@@ -37,8 +39,12 @@ const clone3 = 435;
 /** First number of x86-64's x32 interface, all of which is refused. */
 const x32 = 0x40000000;
 
-const [load, equal, atLeast, end] = [0x20, 0x15, 0x35, 0x06];
-const [offsetOfCall, offsetOfArch] = [0, 4];
+/** Flags of clone that make namespaces: CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. */
+const namespaces = 0x7e020000;
+
+const [load, equal, atLeast, anyBit, end] = [0x20, 0x15, 0x35, 0x45, 0x06];
+/** Of the call's number, the architecture, and the first argument's low half. */
+const [offsetOfCall, offsetOfArch, offsetOfFlags] = [0, 4, 16];
 const allow = 0x7fff0000;
 const fail = (errno: number) => 0x00050000 | errno;
 const [eperm, enosys] = [1, 38];
@@ -61,6 +67,9 @@ export function seccompFilter(architecture: string = process.arch): Buffer | und
     ...when(atLeast, x32, fail(eperm)),
     ...when(equal, clone3, fail(enosys)),
     ...calls.flatMap((call) => when(equal, call, fail(eperm))),
+    [equal, 0, 3, known.clone],
+    [load, 0, 0, offsetOfFlags],
+    ...when(anyBit, namespaces, fail(eperm)),
     [end, 0, 0, allow],
   ] as [number, number, number, number][];
   const bytes = Buffer.alloc(8 * program.length);
