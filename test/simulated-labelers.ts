@@ -1,5 +1,7 @@
-import type { Judgement } from "../src/labels/judgements.ts";
+import { type Judgement, readJudgements } from "../src/labels/judgements.ts";
+import { nextTask, submitJudgement } from "../src/labels/labeling.ts";
 import { pairwisePreferences } from "../src/labels/pairwise-preferences.ts";
+import { LabelStore } from "../src/labels/store.ts";
 import { denseRanks } from "../src/statistics/numbers.ts";
 import { uniform } from "../src/statistics/random.ts";
 
@@ -41,12 +43,19 @@ function noiseOf(accuracy: number): number {
   return low;
 }
 
+const rank = (values: readonly number[]): number[] =>
+  denseRanks(values.map((value) => -value)).map((place) => place + 1);
+
+/** What a labeler sees of completions' quality: with noise, and an adversary the wrong way round. */
+function see(quality: readonly number[], accuracy: number, next: () => number): number[] {
+  const noise = noiseOf(Math.max(accuracy, 1 - accuracy));
+  return quality.map((value) => (value + noise * normal(next)) * (accuracy < 0.5 ? -1 : 1));
+}
+
 /** Lets simulated labelers rank completions of normally distributed quality, which they see with noise. */
 export function simulateRankings(simulation: Simulation): Judgement[] {
   const { completions, accuracies, tasks, overlap, goldRate, seed } = simulation;
   const next = uniform(seed);
-  const rank = (values: readonly number[]) =>
-    denseRanks(values.map((value) => -value)).map((place) => place + 1);
   return Array.from({ length: tasks }, (_, t) => {
     const quality = Array.from({ length: completions }, () => normal(next));
     const gold = next() < goldRate ? { ranks: rank(quality) } : undefined;
@@ -54,9 +63,7 @@ export function simulateRankings(simulation: Simulation): Judgement[] {
     // Everybody is given the tasks with a known answer.
     while (who.size < (gold ? accuracies.length : overlap)) who.add(Math.floor(next() * accuracies.length));
     return [...who].map((labeler): Judgement => {
-      const accuracy = accuracies[labeler] as number;
-      const noise = noiseOf(Math.max(accuracy, 1 - accuracy));
-      const seen = quality.map((value) => (value + noise * normal(next)) * (accuracy < 0.5 ? -1 : 1));
+      const seen = see(quality, accuracies[labeler] as number, next);
       const answer = { ranks: rank(seen) };
       return {
         id: `${t} ${labeler}`,
@@ -73,4 +80,53 @@ export function simulateRankings(simulation: Simulation): Judgement[] {
       };
     });
   }).flat();
+}
+
+/**
+ * Lets simulated labelers rank the tasks of a project in a label store, which assigns them as it does to people. Besides
+ * `tasks` the project has as many tasks with a known answer as `goldRate` asks for.
+ */
+export async function simulateRankingsInStore(simulation: Simulation): Promise<Judgement[]> {
+  const { completions, accuracies, tasks, overlap, goldRate, seed } = simulation;
+  const next = uniform(seed);
+  const store = await LabelStore.open(":memory:", Date.now, next);
+  const owner = await store.addUser(null, { name: "owner", role: "owner" });
+  const project = await store.addProject(owner.id, {
+    name: "rankings",
+    settings: { kind: "ranking", overlap, maxOverlap: overlap, goldRate, repeatRate: 0 },
+  });
+  const known = Math.ceil((tasks * overlap * goldRate) / accuracies.length);
+  await store.addTasks(
+    owner.id,
+    project,
+    Array.from({ length: tasks + known }, (_, i) => {
+      const quality = Array.from({ length: completions }, () => normal(next));
+      return {
+        messages: [{ role: "user" as const, content: `task ${i}` }],
+        // A labeler is shown texts, here of the quality.
+        completions: quality.map((value) => ({ text: String(value) })),
+        ...(i >= tasks && { gold: { ranks: rank(quality) } }),
+      };
+    }),
+  );
+  const users = [];
+  for (const place of accuracies.keys())
+    users.push(await store.addUser(owner.id, { name: `labeler ${place}`, role: "labeler" }));
+  for (let judged = true; judged; ) {
+    judged = false;
+    for (const [place, user] of users.entries()) {
+      const task = await nextTask(store, project, user);
+      if (!task) continue;
+      judged = true;
+      const answer = { ranks: rank(see(task.completions.map(Number), accuracies[place] as number, next)) };
+      await submitJudgement(store, task.lease, user.id, answer, 1);
+    }
+  }
+  const places = new Map(users.map(({ id }, place) => [id, String(place)]));
+  const judgements = await readJudgements(store, project.id);
+  await store.close();
+  return judgements.map((judgement) => ({
+    ...judgement,
+    labeler: places.get(judgement.labeler) as string,
+  }));
 }

@@ -1,6 +1,7 @@
 import type { Transaction } from "kysely";
 import { effectiveRole, type Role } from "./events.ts";
-import { type LabelStore, RequestError } from "./store.ts";
+import type { Project, User } from "./records.ts";
+import { type LabelStore, RequestError, toProject } from "./store.ts";
 import type { Schema } from "./tables.ts";
 
 // The people of a project. Their roles there are read by `LabelStore.roleIn`.
@@ -71,11 +72,40 @@ async function findMember(tx: Tx, project: string, user: string): Promise<{ role
   return row;
 }
 
-/** Reads the project of a lease or judgement; undefined if there is no such one. A judged lease's id is the judgement's. */
-export async function projectOf(store: LabelStore, id: string): Promise<string | undefined> {
-  for (const table of ["lease", "judgement"] as const) {
-    const row = await store.db.selectFrom(table).select("project").where("id", "=", id).executeTakeFirst();
-    if (row) return row.project;
-  }
-  return undefined;
+/** What a request is about: a project, or a lease or judgement in it. A judged lease's id is the judgement's. */
+export interface ProjectReference {
+  project?: string;
+  lease?: string;
+  judgement?: string;
+}
+
+/** Reads a project and a user's role in it, in one query; undefined if there is no such project. See `LabelStore.roleIn`. */
+export async function projectAndRole(
+  store: LabelStore,
+  { project, lease, judgement }: ProjectReference,
+  user: User,
+): Promise<{ project: Project; role: Role | undefined } | undefined> {
+  const item = lease ?? judgement;
+  if (project === undefined && item === undefined) return undefined;
+  const select = store.db
+    .selectFrom("project")
+    .leftJoin("member", (join) =>
+      join.onRef("member.project", "=", "project.id").on("member.user", "=", user.id),
+    )
+    .selectAll("project")
+    .select(["member.user as member", "member.role as memberRole"]);
+  const inTable = (table: "lease" | "judgement") =>
+    select.where("project.id", "=", ({ selectFrom }) =>
+      selectFrom(table)
+        .select("project")
+        .where("id", "=", item as string),
+    );
+  const row =
+    project !== undefined
+      ? await select.where("project.id", "=", project).executeTakeFirst()
+      : ((await inTable("lease").executeTakeFirst()) ?? (await inTable("judgement").executeTakeFirst()));
+  if (!row) return undefined;
+  const { member, memberRole, ...found } = row;
+  const isMember = user.role === "owner" || member !== null;
+  return { project: toProject(found), role: isMember ? effectiveRole(user.role, memberRole) : undefined };
 }

@@ -9,7 +9,7 @@ import type { Role } from "./events.ts";
 import { exportRows } from "./export.ts";
 import { importTasks } from "./import.ts";
 import { nextTask, reviseJudgement, saveDraft, submitJudgement } from "./labeling.ts";
-import { changeMember, listMembers, projectOf, removeMember } from "./members.ts";
+import { changeMember, listMembers, projectAndRole, removeMember } from "./members.ts";
 import { submitQualification } from "./qualification.ts";
 import type { Assignment, NewTask, Project, User } from "./records.ts";
 import type { Answer } from "./settings.ts";
@@ -476,8 +476,11 @@ describe.each(databases.filter(({ skipped }) => !skipped))("the label store on $
     const [left, kept] = [await nextTask(store, project, a), await nextTask(store, project, b)];
     await removeMember(store, owner.id, project.id, a.id);
     expect(await rolesByName()).toEqual(["labeler 1: owner"]);
-    expect(await projectOf(store, left?.lease as string)).toBeUndefined();
-    expect(await projectOf(store, kept?.lease as string)).toBe(project.id);
+    const found = (lease: string | undefined) => projectAndRole(store, { lease: lease as string }, b);
+    expect(await found(left?.lease)).toBeUndefined();
+    expect(await found(kept?.lease)).toMatchObject({ project: { id: project.id }, role: "owner" });
+    const removed = await projectAndRole(store, { project: project.id }, a);
+    expect([removed?.project.id, removed?.role]).toEqual([project.id, undefined]);
     // The link that was refused is open still.
     const [open, ...others] = await listInvitations(store, project.id);
     expect([open?.role, open?.by, others]).toEqual(["labeler", "owner", []]);

@@ -339,7 +339,7 @@ export const toUser = ({ role, skills, cohort, active, ...row }: Schema["user"])
   active: active === 1,
 });
 
-const toProject = ({ settings, archived, ...row }: Schema["project"]): Project => ({
+export const toProject = ({ settings, archived, ...row }: Schema["project"]): Project => ({
   ...row,
   archived: archived === 1,
   settings: projectSettingsSchema.parse(JSON.parse(settings)),

@@ -17,8 +17,8 @@ import { sessionUser } from "../labels/accounts.ts";
 import { includesRole, type Role } from "../labels/events.ts";
 import { collect, exportSomeRows } from "../labels/export.ts";
 import { exportFormats } from "../labels/export-formats.ts";
-import { projectOf } from "../labels/members.ts";
-import type { User } from "../labels/records.ts";
+import { type ProjectReference, projectAndRole } from "../labels/members.ts";
+import type { Project, User } from "../labels/records.ts";
 import { scopes } from "../labels/scopes.ts";
 import { type LabelStore, RequestError } from "../labels/store.ts";
 import { readToken, type TokenRights, tokenPrefix } from "../labels/tokens.ts";
@@ -122,11 +122,12 @@ function addRoute<K extends keyof Routes>(
       config: { rateLimit: { max: 20, timeWindow: "1 minute", keyGenerator: clientAddress } },
     }),
     handler: async (request, reply) => {
-      const { user, role, token } = await authorise(store, request, access, tokenAccess);
+      const { user, role, project, token } = await authorise(store, request, access, tokenAccess);
       const { params, body } = request as unknown as Pick<RequestContext<K>, "params" | "body">;
       // Handlers for "anyone" check whether there is a user.
       const caller = { user: user as User, role: role as Role, token };
-      return handle({ store, statistics, ...caller, params, body, request, reply });
+      const found = project as RequestContext<K>["project"];
+      return handle({ store, statistics, ...caller, project: found, params, body, request, reply });
     },
   });
 }
@@ -179,9 +180,14 @@ const tokenOf = ({ headers }: FastifyRequest): string | undefined =>
 /** Returns the client's IPv4 address, or the /64 network of its IPv6 address, all of which may be the client's. */
 const clientAddress = ({ ip }: FastifyRequest): string => normalizeIP(ip);
 
+/** Who sends a request, the project that it is about, and their role in it; without a project that of their account. */
+interface Authorisation extends Partial<Caller> {
+  project?: Project;
+  role?: Role | undefined;
+}
+
 /**
- * Returns who sends a request, and their role: in the project that the route is about, also by a lease or judgement; in a
- * route without a project that of their account.
+ * Checks that a request's caller may use a route. Its project is also that of a lease or judgement.
  * @throws RequestError if the route needs a session or the token is wrong (401), it is not for them or needs another scope
  * (403), or they are no member (404)
  */
@@ -190,32 +196,28 @@ async function authorise(
   request: FastifyRequest,
   access: Access,
   tokenAccess: TokenAccess,
-): Promise<{ user: User | undefined; token: TokenRights | undefined; role: Role | undefined }> {
+): Promise<Authorisation> {
   const caller = await findCaller(store, request);
   if (!caller && tokenOf(request) !== undefined)
     throw new RequestError(401, "this token is wrong, revoked or expired: make another one in the label app");
-  const { user, token } = caller ?? {};
+  const { token } = caller ?? {};
   if (token) checkScope(token, tokenAccess);
   // No page can make a browser send a token.
   else if (request.method !== "GET") refuseCrossSite(request);
-  const project = await projectOfRoute(store, request);
+  const about = (request.params ?? {}) as ProjectReference;
+  const found = caller && (await projectAndRole(store, about, caller.user));
+  const project = found?.project.id ?? about.project;
   // Routes for any token answer for its project alone.
   if (token?.project && token.project !== project && (project !== undefined || tokenAccess !== "any token"))
     throw new RequestError(403, "this token is for another project alone");
-  if (access === "anyone") return { user, token, role: user?.role };
-  if (!user) throw new RequestError(401, "sign in first");
-  const role = project === undefined ? user.role : await store.roleIn(project, user);
+  if (access === "anyone") return { ...caller, role: caller?.user.role };
+  if (!caller) throw new RequestError(401, "sign in first");
+  // A lease or judgement that is not there is the handler's to refuse.
+  const role = found || about.project !== undefined ? found?.role : caller.user.role;
   if (!role) throw new RequestError(404, "there is no such project, or you are not a member of it");
   if (!includesRole(role, access))
     throw new RequestError(403, `this is for ${access === "owner" ? "owners" : "reviewers and owners"}`);
-  return { user, token, role };
-}
-
-/** Returns the project that a request is about, also by a lease or judgement; undefined if it is about none. */
-async function projectOfRoute(store: LabelStore, { params }: FastifyRequest): Promise<string | undefined> {
-  const { project, lease, judgement } = (params ?? {}) as Record<string, string | undefined>;
-  const item = lease ?? judgement;
-  return project ?? (item === undefined ? undefined : projectOf(store, item));
+  return { ...caller, ...found, role };
 }
 
 /** @throws RequestError (403) if a token may not be used for a route */
@@ -248,10 +250,10 @@ function addExportRoute(api: FastifyInstance, store: LabelStore): void {
     },
     async (request, reply) => {
       const { format, as, margins } = request.query as z.infer<typeof exportQuery>;
-      const { user, token } = await authorise(store, request, "reviewer", "read");
+      const { user, token, ...authorised } = await authorise(store, request, "reviewer", "read");
+      const project = authorised.project as Project;
       if (format === "log" && (user?.role !== "owner" || token?.project))
         throw new RequestError(403, "the log has all projects: it is for owners of the store");
-      const project = await store.project((request.params as { project: string }).project);
       const name = `${project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-")}-${format}.${as}`;
       const rows = await exportSomeRows(store, project, format, { margins: margins === "true" });
       async function* lines() {

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
 import type { Role } from "../../labels/events.ts";
-import type { User } from "../../labels/records.ts";
+import type { Project, User } from "../../labels/records.ts";
 import type { Scope } from "../../labels/scopes.ts";
 import { type LabelStore, RequestError } from "../../labels/store.ts";
 import type { TokenRights } from "../../labels/tokens.ts";
@@ -16,6 +16,10 @@ export interface RequestContext<K extends keyof Routes> {
   user: User;
   /** Their role in the route's project; in a route without a project that of their account. Undefined as `user` is. */
   role: Role;
+  /** The project that the route is about; also by a lease or judgement. */
+  project: K extends `${string} /api/${"projects/:project" | "leases/:lease" | "judgements/:judgement"}${string}`
+    ? Project
+    : undefined;
   /** Rights of the token that the request was sent with; undefined for a session. */
   token: TokenRights | undefined;
   params: ParsedPart<K, "params">;

@@ -53,8 +53,7 @@ export const handlers: Handlers = {
   "GET /api/projects/:project": [
     "labeler",
     "any token",
-    async ({ store, user, role, params }) =>
-      toProjectReply(store, await store.project(params.project), user, role),
+    async ({ store, user, project, role }) => toProjectReply(store, project, user, role),
   ],
   "PATCH /api/projects/:project": [
     "owner",
@@ -70,8 +69,7 @@ export const handlers: Handlers = {
   "GET /api/projects/:project/guidelines": [
     "labeler",
     "read",
-    async ({ store, user, role, params }) => {
-      const project = await store.project(params.project);
+    async ({ store, user, project, role }) => {
       const guidelines = await store.guidelines(project);
       return {
         version: guidelines?.version ?? 0,
@@ -95,8 +93,7 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/qualification": [
     "labeler",
     "label",
-    async ({ store, user, role, params, body }) => {
-      const project = await store.project(params.project);
+    async ({ store, user, project, role, body }) => {
       const { correct, ...result } = await submitQualification(store, project, user.id, body.answers);
       // Labelers who fail could find the answers by changing one at a time.
       const isCountShown = result.passed || role !== "labeler";
@@ -106,9 +103,8 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/import": [
     "owner",
     "import",
-    async ({ store, user, params, body }) => {
+    async ({ store, user, project, body }) => {
       const { name, columns, use, limit } = body;
-      const project = await store.project(params.project);
       const rows = await parseRows(name, fileBytes(body), columns);
       return importTasks(store, user.id, project, readDrafts(name, rows.slice(0, limit)), use);
     },
@@ -116,9 +112,8 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/import/preview": [
     "owner",
     "import",
-    async ({ store, params, body }) => {
+    async ({ store, project, body }) => {
       const { name, columns, use } = body;
-      const project = await store.project(params.project);
       return previewImport(store, project, { name, bytes: fileBytes(body), columns, use });
     },
   ],
@@ -138,8 +133,7 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/invitations": [
     "owner",
     "manage",
-    async ({ store, user, params, body, request }) => {
-      const project = await store.project(params.project);
+    async ({ store, user, project, body, request }) => {
       const { token, expires } = await createInvitation(store, user.id, body.role, project.id);
       return { link: linkTo(request, `/claim/${token}`), expires };
     },
@@ -183,8 +177,8 @@ export const handlers: Handlers = {
   "POST /api/projects/:project/next": [
     "labeler",
     "label",
-    async ({ store, user, params, body }) => {
-      const next = await nextTask(store, await store.project(params.project), user, body.exclude);
+    async ({ store, user, project, body }) => {
+      const next = await nextTask(store, project, user, body.exclude);
       if (!next) return { assignment: null };
       const { expires, ...assignment } = next;
       return { assignment: { ...assignment, secondsLeft: (expires - store.now()) / 1000 } };
@@ -222,25 +216,23 @@ export const handlers: Handlers = {
   "GET /api/projects/:project/quality": [
     "reviewer",
     "read",
-    async ({ store, statistics: aside, params }) =>
-      aside.compute("quality", await store.project(params.project)),
+    ({ project, statistics }) => statistics.compute("quality", project),
   ],
   "GET /api/projects/:project/labelers": [
     "reviewer",
     "read",
-    async ({ store, statistics: aside, params }) =>
-      aside.compute("labelers", await store.project(params.project)),
+    ({ project, statistics }) => statistics.compute("labelers", project),
   ],
   "GET /api/projects/:project/labelers/:labeler/judgements/:page": [
     "reviewer",
     "read",
-    async ({ store, params: { project, labeler, page } }) =>
-      labelerJudgements(store, await store.project(project), labeler, Number(page)),
+    async ({ store, project, params: { labeler, page } }) =>
+      labelerJudgements(store, project, labeler, Number(page)),
   ],
   "GET /api/projects/:project/tasks/:task": [
     "reviewer",
     "read",
-    async ({ store, params }) => taskHistory(store, await store.project(params.project), params.task),
+    async ({ store, project, params }) => taskHistory(store, project, params.task),
   ],
   "PATCH /api/projects/:project/tasks/:task": [
     "owner",
@@ -253,20 +245,18 @@ export const handlers: Handlers = {
   "GET /api/projects/:project/disputes": [
     "reviewer",
     "read",
-    async ({ store, statistics: aside, params }) =>
-      aside.compute("disputes", await store.project(params.project)),
+    ({ project, statistics }) => statistics.compute("disputes", project),
   ],
   "GET /api/projects/:project/exports": [
     "reviewer",
     "read",
-    async ({ store, statistics, params }) =>
-      statistics.compute("exports", await store.project(params.project)),
+    ({ project, statistics }) => statistics.compute("exports", project),
   ],
   "POST /api/projects/:project/adjudications": [
     "reviewer",
     "manage",
-    async ({ store, user, params, body }) => {
-      await adjudicate(store, await store.project(params.project), user.id, body.task, body.answer);
+    async ({ store, user, project, body }) => {
+      await adjudicate(store, project, user.id, body.task, body.answer);
       return {};
     },
   ],
