@@ -53,6 +53,12 @@ export const commands: readonly CommandEntry[] = [
     load: () => import("./score.ts"),
   },
   {
+    name: "eval",
+    usage: "[options]",
+    description: "Measure how well a model follows instructions that a program can check (IFEval)",
+    load: () => import("./eval.ts"),
+  },
+  {
     name: "model",
     usage: "",
     description: "Download and list models",

@@ -30,6 +30,8 @@ export const termConfig = z.strictObject({
   numeric: z.strictObject({ ...answerOptions, tolerance: z.number().min(0).default(1e-6) }).optional(),
   /** Penalty: −(share of repeated n-grams). */
   repetition: z.strictObject({ size: z.int().positive().default(3) }).optional(),
+  /** Instructions in the prompt's row that a program checks, as in IFEval: the share that is followed, or 1 if all are. */
+  instructions: z.strictObject({ measure: z.enum(["share", "all"]).default("share") }).optional(),
   /** Runs the completion's code in a sandbox against the tests in a field of the prompt's row. */
   code: z
     .strictObject({

@@ -14,6 +14,7 @@ import { encodeAnswer } from "../text/chat.ts";
 import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./builtin.ts";
 import { code } from "./code.ts";
 import { type Term, termConfig } from "./config.ts";
+import { instructions } from "./instructions/instructions.ts";
 import { scoreByCommand, scoreByServer } from "./remote.ts";
 import { noSandboxMessage, sandboxProblem } from "./sandbox/bubblewrap.ts";
 import { findContainerEngine } from "./sandbox/container.ts";
@@ -108,7 +109,7 @@ function termKind(term: Term): Kind {
 }
 
 /** Built-in rewards by the term's key. */
-const builtin = { length, regex, format, jsonSchema, answer, numeric, repetition };
+const builtin = { length, regex, format, jsonSchema, answer, numeric, repetition, instructions };
 
 /** Loads a term. */
 async function openTerm(term: Term, kind: Kind, options: { dtype?: DType }): Promise<Part> {

@@ -60,7 +60,7 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string {
 }
 
 /** Returns the name with the smallest edit distance to `key`, ignoring case, `_` and `-`; undefined when none is similar. */
-function mostSimilar(key: string, names: string[]): string | undefined {
+export function mostSimilar(key: string, names: string[]): string | undefined {
   const normalise = (name: string) => name.replace(/[_-]/g, "").toLowerCase();
   const [best] = names
     .map((name) => ({ name, edits: editDistance(normalise(key), normalise(name)) }))
