@@ -30,6 +30,12 @@ const write = (name: string, responses: readonly (string | undefined)[]) =>
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), "eval-"));
   tinyModel().save(at("tiny"));
+  tinyModel(2).save(at("other"));
+  writeFileSync(at("longer.mjs"), "export default (prompt, completion) => completion.length;\n");
+  writeFileSync(
+    at("principles.yaml"),
+    "name: test\nprinciples:\n  - { name: helpful, preference: Which answer helps more? }\n  - { name: short, preference: Which answer is shorter? }\n",
+  );
   write("prompts.jsonl", []);
 });
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -84,5 +90,60 @@ describe("plumbline eval --benchmark ifeval", () => {
     const missing = await plumbline(ifeval("--responses", at("missing.jsonl")));
     expect(missing.code).toBe(1);
     expect(missing.stderr).toMatch(/missing\.jsonl: .*no such file/);
+  });
+});
+
+describe("plumbline eval of policies", () => {
+  const policies = () => [
+    "eval",
+    at("tiny"),
+    at("other"),
+    "--data",
+    at("prompts.jsonl"),
+    "--max-tokens",
+    "6",
+  ];
+
+  it("compares answers by a reward", async () => {
+    const args = [...policies(), "--reward", at("longer.mjs"), "--samples", "3", "--out", at("judged.jsonl")];
+    const report = JSON.parse(await succeed([...args, "--json"]));
+    expect(report).toMatchObject({ baseline: at("tiny"), prompts: 2, matches: 6, criteria: {} });
+    const rows = jsonLines(readFileSync(at("judged.jsonl"), "utf8"));
+    expect(rows).toHaveLength(6);
+    for (const { completions, policies, outcome } of rows) {
+      expect(policies).toEqual([at("tiny"), at("other")]);
+      expect(outcome).toBe((Math.sign(completions[0].length - completions[1].length) + 1) / 2);
+    }
+    const wins = rows.map(({ outcome }) => 1 - outcome).reduce((a: number, b: number) => a + b, 0) / 6;
+    expect(report.policies[1].winRate.value).toBeCloseTo(wins, 12);
+    const text = await succeed(args);
+    expect(text).toMatch(/other +0\.\d+ \[too few to say\]/);
+    expect(text).toMatch(/other: too few prompts to say/);
+  });
+
+  it("compares answers by a model that reads both, by principle and in both orders", async () => {
+    const judge = ["--judge", at("tiny"), "--constitution", at("principles.yaml")];
+    const report = JSON.parse(await succeed([...policies(), ...judge, "--json"]));
+    expect(Object.keys(report.criteria)).toEqual(["helpful", "short"]);
+    expect(report.consistency).toBeGreaterThanOrEqual(0);
+    expect(report.policies[1].winRate.value).toBeGreaterThan(0);
+    expect(await succeed([...policies(), ...judge])).toMatch(
+      /says the same in both orders of the answers on \d+ %/,
+    );
+  });
+
+  it("says what is wrong before anything is sampled", async () => {
+    const fails = async (...args: string[]) => {
+      const { code, stderr, stdout } = await plumbline(args);
+      expect([code, stdout]).toEqual([1, ""]);
+      return stderr;
+    };
+    expect(await fails("eval", at("tiny"))).toMatch(/name two policies or more/);
+    expect(await fails("eval", at("tiny"), at("tiny"), "--data", at("prompts.jsonl"))).toMatch(/named twice/);
+    expect(await fails("eval", at("tiny"), at("other"))).toMatch(/--data/);
+    expect(await fails(...policies())).toMatch(/one judge: --reward, or --judge with --constitution/);
+    expect(await fails(...policies(), "--judge", at("tiny"))).toMatch(/needs principles/);
+    expect(await fails(...policies(), "--reward", at("tiny"))).toMatch(/no scalar head/);
+    expect(await fails("eval", at("tiny"), "--benchmark", "ifeval")).toMatch(/name it by --model/);
   });
 });

@@ -3,15 +3,14 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { type Calibration, calibrate } from "../constitution/calibrate.ts";
 import { type Constitution, readConstitution } from "../constitution/constitution.ts";
-import { type Feedback, modelFeedback, serverFeedback } from "../constitution/feedback.ts";
 import { type AnswerPair, type JudgedPair, prefer, toComparison } from "../constitution/prefer.ts";
 import { finalResponse, type RevisedResponse, revise } from "../constitution/revise.ts";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readComparisons, readDrafts, readPrompts } from "../data/readers.ts";
 import { type Columns, readRows } from "../data/tables.ts";
-import { loadModel } from "../models/pull.ts";
 import type { Interval } from "../statistics/bootstrap.ts";
+import { openFeedback } from "./feedback.ts";
 import { columnsOption, dtypeOption, numeric } from "./options.ts";
 import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
@@ -187,18 +186,6 @@ const describeShare = ({ value, low, high }: Interval): string => {
 /** Describes the agreement with people. */
 const describeCalibration = ({ pairs, accuracy, kappa, scale, ece }: Calibration): string =>
   `beside people, on ${pairs} pairs: the same side in ${describeShare(accuracy)}, κ ${kappa.kappa?.toFixed(2) ?? `none: ${kappa.reason}`}; log-odds times ${scale.toFixed(2)}, calibration error ${ece.raw.toFixed(3)} before and ${ece.scaled.toFixed(3)} after`;
-
-/** Opens a feedback model. @returns the model, and a function that frees it */
-async function openFeedback(
-  name: string,
-  endpoint: string | undefined,
-  { dtype }: PhaseOptions,
-): Promise<[Feedback, dispose: () => void]> {
-  if (endpoint !== undefined)
-    return [serverFeedback({ url: endpoint, model: name, key: process.env.OPENAI_API_KEY }), () => {}];
-  const model = await loadModel(name, dtype ? { dtype } : {});
-  return [modelFeedback(model, name), () => model.dispose()];
-}
 
 /**
  * Opens the log in a folder, to continue from its rows. A file next to it holds the settings that made it.

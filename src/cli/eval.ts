@@ -1,131 +1,55 @@
 import { type Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
-import { type Accuracy, accuracyOf, type IfevalPrompt, readIfeval } from "../eval/ifeval.ts";
-import { loadModel } from "../models/pull.ts";
-import { verdictsOn } from "../rewards/instructions/instructions.ts";
-import { modelSampler } from "../rollout/generate.ts";
-import { formatInterval, type Interval } from "../statistics/bootstrap.ts";
-import type { DType } from "../tensor/index.ts";
-import { dtypeOption, numeric } from "./options.ts";
-import { formatTable, interruptSignal, openLines, Progress, print } from "./terminal.ts";
-
-interface Options {
-  benchmark: "ifeval";
-  data?: string;
-  model?: string;
-  responses?: string;
-  maxTokens: number;
-  temperature: number;
-  seed: number;
-  batchSize: number;
-  dtype?: DType;
-  out?: string;
-  json?: boolean;
-}
+import { type BenchmarkOptions, runIfeval } from "./eval-benchmark.ts";
+import { evaluatePolicies, type PoliciesOptions } from "./eval-policies.ts";
+import { columnsOption, dtypeOption, numeric } from "./options.ts";
 
 export const define = (command: Command): Command =>
   command
-    .addOption(
-      new Option("--benchmark <name>", "ifeval: instructions whose following a program checks")
-        .choices(["ifeval"])
-        .makeOptionMandatory(),
+    .argument(
+      "[policies...]",
+      "models to compare: names, Hub ids, folders or runs; the first is the baseline",
     )
-    .option("--data <file>", "its prompts, as JSON lines (default: the data set on the Hugging Face Hub)")
-    .option("--model <name>", "model that answers: name, Hub id, folder, GGUF file or run")
-    .option("--responses <file>", "answers made elsewhere: JSON lines of the prompts with a response each")
-    .option("--max-tokens <n>", "maximum tokens of an answer", numeric(1, true), 1280)
-    .option("--temperature <t>", "sampling temperature; 0 takes the most likely token", numeric(0), 0)
+    .option("--data <file>", "prompts to answer")
+    .addOption(columnsOption())
+    .option(
+      "--reward <what>",
+      "judge: a reward model, a .js or .ts file, or a URL; the higher score is better",
+    )
+    .option("--judge <name>", "judge: a model that reads both answers, in both orders")
+    .option("--constitution <file>", "principles by which --judge judges; each is a criterion")
+    .option("--endpoint <url>", "OpenAI-compatible server that has the judge (key: OPENAI_API_KEY)")
+    .option("--limit <n>", "answer the first prompts only", numeric(1, true))
+    .option("--samples <n>", "answers of each policy to each prompt", numeric(1, true), 1)
+    .addOption(
+      new Option(
+        "--benchmark <name>",
+        "ifeval: instructions whose following a program checks; --data: its prompts as JSON lines (default: from the Hugging Face Hub)",
+      ).choices(["ifeval"]),
+    )
+    .option("--model <name>", "model that answers the benchmark: name, Hub id, folder, GGUF file or run")
+    .option(
+      "--responses <file>",
+      "answers to the benchmark made elsewhere: its JSON lines with a response each",
+    )
+    .option(
+      "--max-tokens <n>",
+      "maximum tokens of an answer (default: 256; of a benchmark 1280)",
+      numeric(1, true),
+    )
+    .option(
+      "--temperature <t>",
+      "sampling temperature; 0 takes the most likely token (default: 1; of a benchmark 0)",
+      numeric(0),
+    )
     .option("--seed <n>", "random seed of the sampling", numeric(0, true), 0)
     .option("--batch-size <n>", "answers decoded together", numeric(1, true), 32)
     .addOption(dtypeOption())
-    .option("--out <file>", "JSONL file of the prompts with their answers and verdicts")
-    .option("--json", "print the accuracies and all verdicts as JSON")
-    .action(async (options: Options) => {
-      if ((options.model === undefined) === (options.responses === undefined))
-        throw new InputError("eval: give one of --model and --responses");
-      if (options.responses !== undefined && options.data !== undefined)
-        throw new InputError("eval: --responses has the prompts in it: leave --data out");
-      const answered = await answeredPrompts(options);
-      const rows = answered.map((prompt) => ({
-        ...prompt,
-        verdicts: verdictsOn(prompt.response, prompt.instructions),
-      }));
-      const accuracies = {
-        strict: accuracyOf(rows.map(({ verdicts }) => verdicts.strict)),
-        loose: accuracyOf(rows.map(({ verdicts }) => verdicts.loose)),
-      };
-      if (options.out !== undefined) {
-        const file = openLines(options.out);
-        for (const { key, prompt, instructions, response, verdicts } of rows)
-          file.write({ key, prompt, instructions: instructions.map(({ id }) => id), response, ...verdicts });
-        file.close();
-      }
-      if (options.json)
-        print(
-          JSON.stringify({
-            ...mapAccuracies(accuracies, ({ value }) => value),
-            intervals: mapAccuracies(accuracies, ({ low, high }) => [low, high]),
-            rows: rows.map(({ key, verdicts }) => ({ key, ...verdicts })),
-          }),
-        );
-      else print(formatAccuracies(accuracies, rows));
+    .option("--out <file>", "JSONL file of the answers with their verdicts")
+    .option("--json", "print the result as JSON")
+    .action(async (policies: string[], options: Partial<PoliciesOptions & BenchmarkOptions>) => {
+      if (options.benchmark === undefined) return evaluatePolicies(policies, options as PoliciesOptions);
+      if (policies.length)
+        throw new InputError("eval: a benchmark takes one model: name it by --model, not as an argument");
+      return runIfeval(options as BenchmarkOptions);
     });
-
-type Accuracies = Record<"strict" | "loose", Accuracy>;
-
-const mapAccuracies = <T>({ strict, loose }: Accuracies, map: (interval: Interval) => T) => ({
-  strict: { prompt: map(strict.prompt), instruction: map(strict.instruction) },
-  loose: { prompt: map(loose.prompt), instruction: map(loose.instruction) },
-});
-
-function formatAccuracies({ strict, loose }: Accuracies, prompts: readonly IfevalPrompt[]): string {
-  const instructions = prompts.reduce((sum, prompt) => sum + prompt.instructions.length, 0);
-  const row = (name: string, { prompt, instruction }: Accuracy) => [
-    name,
-    formatInterval(prompt),
-    formatInterval(instruction),
-  ];
-  const table = formatTable([
-    ["followed", `of ${prompts.length} prompts`, `of ${instructions} instructions`],
-    row("strict", strict),
-    row("loose", loose),
-  ]);
-  const mean = (strict.prompt.value + strict.instruction.value) / 2;
-  return `${table}\nMean of strict prompt and instruction accuracy: ${mean.toFixed(3)}. Intervals are 95 %, over prompts.`;
-}
-
-/** Reads prompts that are answered, or lets the model answer them. */
-async function answeredPrompts({
-  model: name,
-  data,
-  responses,
-  dtype,
-  ...options
-}: Options): Promise<(IfevalPrompt & { response: string })[]> {
-  if (responses !== undefined)
-    return (await readIfeval(responses)).map((prompt) => {
-      if (prompt.response === undefined)
-        throw new InputError(`${responses}: the prompt with key ${prompt.key} has no response`);
-      return { ...prompt, response: prompt.response };
-    });
-  const signal = interruptSignal("\nstopping\n");
-  const progress = new Progress(false);
-  const prompts = await readIfeval(data);
-  const model = await loadModel(name as string, {
-    ...(dtype ? { dtype } : {}),
-    onProgress: (text) => progress.line(text),
-  });
-  const completions = await modelSampler(model).sample(
-    prompts.map(({ prompt }) => [{ role: "user" as const, content: prompt }]),
-    {
-      maxTokens: options.maxTokens,
-      temperature: options.temperature,
-      seed: options.seed,
-      batchSize: options.batchSize,
-      signal,
-      onProgress: (done, total) => progress.count(done, total, "answers"),
-    },
-  );
-  const texts = new Map(completions.map(({ promptIndex, text }) => [promptIndex, text]));
-  return prompts.map((prompt, i) => ({ ...prompt, response: texts.get(i) ?? "" }));
-}

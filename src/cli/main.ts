@@ -54,8 +54,9 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: "eval",
-    usage: "[options]",
-    description: "Measure how well a model follows instructions that a program can check (IFEval)",
+    usage: "[options] [policies...]",
+    description:
+      "Compare models by a reward or a judge, with intervals; or measure one on a benchmark (IFEval)",
     load: () => import("./eval.ts"),
   },
   {

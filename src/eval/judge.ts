@@ -1,0 +1,70 @@
+import type { Constitution } from "../constitution/constitution.ts";
+import type { Feedback } from "../constitution/feedback.ts";
+import { prefer } from "../constitution/prefer.ts";
+import type { Prompt } from "../data/records.ts";
+import type { Scorer } from "../rewards/scorer.ts";
+import type { AnswerMatch, MatchVerdict } from "./policies.ts";
+
+// Who tells which of two answers is better: any reward, or a model that reads both.
+
+/** Judges matches of answers to `prompts`. @returns verdicts in the order of the matches */
+export type Judge = (
+  prompts: readonly Prompt[],
+  matches: readonly AnswerMatch[],
+  options?: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void },
+) => Promise<MatchVerdict[]>;
+
+/** Makes a judge of a reward: the answer with the higher score is better. Each answer is scored once. */
+export function rewardJudge(scorer: Scorer): Judge {
+  return async (prompts, matches, { signal, onProgress } = {}) => {
+    const answers = [...new Set(matches.flatMap(({ first, second }) => [first.answer, second.answer]))];
+    const scores = new Map<unknown, number>();
+    const batch = 64;
+    for (let from = 0; from < answers.length; from += batch) {
+      const part = answers.slice(from, from + batch);
+      const scored = await scorer.score(
+        part.map(({ promptIndex, text }) => ({ ...(prompts[promptIndex] as Prompt), text })),
+        signal,
+      );
+      for (const [i, answer] of part.entries()) scores.set(answer, scored[i]?.score as number);
+      onProgress?.(Math.min(from + batch, answers.length), answers.length);
+    }
+    return matches.map(({ first, second }) => {
+      const difference = (scores.get(first.answer) as number) - (scores.get(second.answer) as number);
+      return { outcome: (Math.sign(difference) + 1) / 2 };
+    });
+  };
+}
+
+/**
+ * Makes a judge of a model that reads both answers, in both orders, by the principles of a constitution. A preference is the
+ * probability that the model gives the first answer, its log-odds being the mean over both orders; each principle is a
+ * criterion.
+ */
+export function modelJudge(feedback: Feedback, constitution: Constitution): Judge {
+  return async (prompts, matches, { signal, onProgress } = {}) => {
+    const judged = await prefer(
+      matches.map(({ first, second }) => ({
+        prompt: (prompts[first.answer.promptIndex] as Prompt).prompt,
+        answers: [first.answer.text, second.answer.text],
+      })),
+      {
+        ...{ constitution, feedback, think: false, maxTokens: 1, temperature: 0, seed: 0 },
+        signal,
+        onProgress,
+      },
+    );
+    return judged.map(({ logOdds, verdicts }) => ({
+      outcome: sigmoid(logOdds),
+      consistent: verdicts.every(({ shownFirst, shownSecond }) => shownFirst * shownSecond > 0),
+      criteria: Object.fromEntries(
+        verdicts.map(({ principle, shownFirst, shownSecond }) => [
+          principle,
+          sigmoid((shownFirst + shownSecond) / 2),
+        ]),
+      ),
+    }));
+  };
+}
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -1,0 +1,161 @@
+import { type Interval, mean } from "../math/index.ts";
+import { bootstrap } from "../statistics/bootstrap.ts";
+import { type CountAndSum, countAndSum } from "../statistics/estimate.ts";
+import { groupBy } from "../statistics/groups.ts";
+import { bradleyTerry, type Match } from "./bradley-terry.ts";
+import { lengthControlledWinRate } from "./length-control.ts";
+import { styleDifference } from "./style.ts";
+
+// Policies compared on the same prompts. Whatever judges, what is counted is how often one answer is better than another.
+
+/** An answer of a policy to a prompt. */
+export interface PolicyAnswer {
+  promptIndex: number;
+  text: string;
+  /** Number of its tokens. */
+  tokens: number;
+  /** Whether it reached a stop token. */
+  finished: boolean;
+}
+
+export interface Policy {
+  name: string;
+  /** As many answers to each prompt as the other policies have, in the order of the prompts. */
+  answers: readonly PolicyAnswer[];
+}
+
+/** Two answers to a prompt, of two policies. */
+export interface AnswerMatch {
+  first: { policy: string; answer: PolicyAnswer };
+  second: { policy: string; answer: PolicyAnswer };
+}
+
+/** A judge's verdict on a match. */
+export interface MatchVerdict {
+  /** From 0 to 1: how much better the first answer is. One half is a tie. */
+  outcome: number;
+  /** Whether it was the same with the answers in the other order; undefined for a judge that sees one at a time. */
+  consistent?: boolean;
+  /** The outcome by each criterion that the judge names, such as "helpful". */
+  criteria?: Readonly<Record<string, number>>;
+}
+
+/** Pairs each answer of each policy with the answer of the same place of each other policy. */
+export const matchesOf = (policies: readonly Policy[]): AnswerMatch[] =>
+  policies.flatMap((a, i) =>
+    policies.slice(i + 1).flatMap((b) =>
+      a.answers.map((answer, place) => ({
+        first: { policy: a.name, answer },
+        second: { policy: b.name, answer: b.answers[place] as PolicyAnswer },
+      })),
+    ),
+  );
+
+/** How a policy does. Intervals are 95 %, over prompts. */
+export interface PolicyResult {
+  name: string;
+  /** How often its answer is better than the baseline's; undefined for the baseline. */
+  winRate?: Interval;
+  /** The same if its answers were as long as the baseline's (AlpacaEval 2's way). */
+  lengthControlled?: Interval;
+  /** Bradley-Terry log-ability, from the matches of all policies. */
+  rating: Interval;
+  /** The same at equal style: length, headers, lists, bold. */
+  ratingAtEqualStyle: Interval;
+  /** Mean tokens of an answer. */
+  tokens: Interval;
+  /** Share of answers that reached a stop token. */
+  finished: number;
+}
+
+export interface PoliciesReport {
+  /** The first policy, with which the others are compared. */
+  baseline: string;
+  prompts: number;
+  matches: number;
+  policies: PolicyResult[];
+  /** By each criterion that the judge names: each policy's win rate against the baseline. */
+  criteria: Record<string, Record<string, Interval>>;
+  /** Share of matches that are judged the same in both orders; undefined for a judge that sees one answer at a time. */
+  consistency?: number;
+}
+
+/** Summarises the verdicts on the matches of policies. @param verdicts in the order of `matches` */
+export function reportOn(
+  policies: readonly Policy[],
+  matches: readonly AnswerMatch[],
+  verdicts: readonly MatchVerdict[],
+): PoliciesReport {
+  const baseline = policies[0] as Policy;
+  const judged = matches.map((match, i) => ({ ...match, verdict: verdicts[i] as MatchVerdict }));
+  const played = judged.map(
+    ({ first, second, verdict }): Match => ({
+      first: first.policy,
+      second: second.policy,
+      outcome: verdict.outcome,
+      prompt: first.answer.promptIndex,
+    }),
+  );
+  const styles = judged.map(({ first, second }) => styleDifference(first.answer.text, second.answer.text));
+  const raw = bradleyTerry(played);
+  const controlled = bradleyTerry(played.map((match, i) => ({ ...match, style: styles[i] as number[] })));
+  /** The policy's side of its matches with the baseline, which is always the first. */
+  const against = (name: string) =>
+    judged.filter(({ first, second }) => first.policy === baseline.name && second.policy === name);
+  const winRate = (name: string, outcome: (verdict: MatchVerdict) => number | undefined): Interval =>
+    pooled(
+      [...groupBy(against(name), ({ first }) => first.answer.promptIndex).values()].map((ofPrompt) =>
+        countAndSum(
+          ofPrompt.flatMap(({ verdict }) => {
+            const value = outcome(verdict);
+            return value === undefined ? [] : [1 - value];
+          }),
+        ),
+      ),
+    );
+  const criteria = [...new Set(verdicts.flatMap(({ criteria = {} }) => Object.keys(criteria)))];
+  const others = policies.slice(1).map(({ name }) => name);
+  const consistent = verdicts.flatMap(({ consistent }) => (consistent === undefined ? [] : [consistent]));
+  return {
+    baseline: baseline.name,
+    prompts: new Set(baseline.answers.map(({ promptIndex }) => promptIndex)).size,
+    matches: matches.length,
+    policies: policies.map(({ name, answers }) => ({
+      name,
+      ...(name !== baseline.name && {
+        winRate: winRate(name, ({ outcome }) => outcome),
+        lengthControlled: lengthControlledWinRate(
+          against(name).map(({ first, second, verdict }) => ({
+            preference: 1 - verdict.outcome,
+            lengthDifference: second.answer.text.length - first.answer.text.length,
+            prompt: first.answer.promptIndex,
+          })),
+        ),
+      }),
+      rating: raw.ratings.get(name) as Interval,
+      ratingAtEqualStyle: controlled.ratings.get(name) as Interval,
+      tokens: pooled(
+        [...groupBy(answers, ({ promptIndex }) => promptIndex).values()].map((ofPrompt) =>
+          countAndSum(ofPrompt.map(({ tokens }) => tokens)),
+        ),
+      ),
+      finished: mean(answers.map(({ finished }) => Number(finished))),
+    })),
+    criteria: Object.fromEntries(
+      criteria.map((criterion) => [
+        criterion,
+        Object.fromEntries(
+          others.map((name) => [name, winRate(name, ({ criteria = {} }) => criteria[criterion])]),
+        ),
+      ]),
+    ),
+    ...(consistent.length > 0 && { consistency: mean(consistent.map(Number)) }),
+  };
+}
+
+/** Computes the mean of all clusters' values with its interval. */
+const pooled = (clusters: readonly CountAndSum[]): Interval =>
+  bootstrap(clusters, (sample) => {
+    const count = sample.reduce((sum, cluster) => sum + cluster.count, 0);
+    return sample.reduce((sum, cluster) => sum + cluster.sum, 0) / count;
+  });
