@@ -55,9 +55,8 @@ function prepared(name: string, source: string, make: (folder: string) => void):
   return folder;
 }
 
-/** Returns the Python of a virtual environment with exactly the packages of peers/NAME.txt. */
-export function python(name: string): string {
-  const packages = here(`peers/${name}.txt`);
+/** Returns the Python of a virtual environment with exactly the packages of a requirements file. Default: peers/NAME.txt. */
+export function python(name: string, packages: string = here(`peers/${name}.txt`)): string {
   const folder = prepared(name, packages, (made) => {
     run(process.env.PYTHON ?? "python3", ["-m", "venv", made]);
     run(join(made, "bin", "python"), ["-m", "pip", "install", "--quiet", "-r", packages]);

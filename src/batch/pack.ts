@@ -1,3 +1,4 @@
+import { InputError } from "../data/errors.ts";
 import { type Batch, keyAlignment } from "../models/attention.ts";
 import { tensor } from "../tensor/index.ts";
 
@@ -17,7 +18,7 @@ export const countTokens = (rows: readonly Row[]): number =>
 export const countLearned = (rows: readonly Row[]): number =>
   rows.reduce((sum, { tokens, mask }) => sum + (mask ? mask.reduce((a, b) => a + b, 0) : tokens.length), 0);
 
-/** Packs sequences of token ids end to end, without padding. @throws RangeError for an empty sequence */
+/** Packs sequences of token ids end to end, without padding. @throws InputError for an empty sequence */
 export function pack(sequences: readonly (readonly number[])[]): Batch {
   return packSharing(
     sequences.map((promptTokens) => ({ promptTokens, tokens: [] })),
@@ -30,7 +31,7 @@ export function pack(sequences: readonly (readonly number[])[]): Batch {
  * packed once. Consecutive rows with the same prompt share one copy of it where that saves time: their responses become
  * branches. Both give the same numbers for less work.
  * @returns `batch`; `packedIndex(row, t)`: index in the batch of token `t` of a row, counted from the prompt's first
- * @throws RangeError for an empty prompt
+ * @throws InputError for an empty prompt
  */
 export const packRows = (rows: readonly Row[]): PackedRows => packSharing(rows, sharedPrefix(rows));
 
@@ -62,17 +63,23 @@ function packSharing(rows: readonly Row[], prefix: number): PackedRows {
   const lengths: number[] = [];
   const branches: number[][] = [];
   const starts: { prompt: number; response: number }[] = [];
+  let [least, greatest, last] = [Infinity, -Infinity, -1];
   /** Adds `tokens` [from, to). The position of the first of `tokens` in its conversation is `position`. */
   const add = (tokens: readonly number[], position: number, from = 0, to = tokens.length) => {
     for (let i = from; i < to; i++) {
-      ids.push(tokens[i] as number);
+      const id = tokens[i] as number;
+      ids.push(id);
       positions.push(position + i);
+      least = Math.min(least, id);
+      greatest = Math.max(greatest, id);
+      last = Math.max(last, position + i);
     }
   };
   if (prefix) add((rows[0] as Row).promptTokens, 0, 0, prefix);
   for (const [i, row] of rows.entries()) {
     const { promptTokens: prompt, tokens: response } = row;
-    if (prompt.length === 0) throw new RangeError("pack: a sequence has no tokens");
+    if (prompt.length === 0)
+      throw new InputError("a prompt has no tokens: give it at least one, such as the tokenizer's bos_token");
     if (!sharesPrompt(row, rows[i - 1], lengths.at(-1) ?? 0)) {
       const unshared = prompt.length - prefix;
       starts.push({ prompt: ids.length, response: ids.length + unshared });
@@ -89,6 +96,7 @@ function packSharing(rows: readonly Row[], prefix: number): PackedRows {
     batch: {
       ids: int64(ids),
       positions: int64(positions),
+      extent: { ids: [least, greatest], position: last },
       prefix,
       lengths,
       branches: branches.map((sizes) => sizes.filter((size) => size > 0)),

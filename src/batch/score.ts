@@ -21,7 +21,7 @@ export interface ResponseLayout {
   responseMask: Tensor;
 }
 
-/** Packs rows and lays out their responses for a loss. @throws RangeError for an empty prompt */
+/** Packs rows and lays out their responses for a loss. @throws InputError for an empty prompt */
 export function layOutResponses(rows: readonly Row[]): ResponseLayout {
   const lengths = rows.map(({ tokens: response }) => response.length);
   const time = Math.max(...lengths);

@@ -1,4 +1,4 @@
-import type { Tensor } from "../tensor/index.ts";
+import { ops, type Tensor } from "../tensor/index.ts";
 
 /** Estimators of KL from samples; see `klEstimate`. */
 export type KlEstimator = "k1" | "k2" | "k3" | "abs";
@@ -6,7 +6,8 @@ export type KlEstimator = "k1" | "k2" | "k3" | "abs";
 /**
  * Estimates KL(π‖π_ref) for each token from log-probabilities of tokens sampled from π (Schulman 2020, "Approximating
  * KL divergence"). With d = log π − log π_ref: k1 = d is unbiased and may be negative; k2 = d²/2 and k3 = e^−d − 1 + d are
- * never negative; abs = |d|. `klFull` computes the exact value from logits.
+ * never negative; abs = |d|. k3 is not clipped: below d = −88 it is infinite in float32. `klFull` computes the exact value
+ * from logits.
  * @param logprobs (batch, time) @param refLogprobs (batch, time) @returns (batch, time)
  */
 export function klEstimate(estimator: KlEstimator, logprobs: Tensor, refLogprobs: Tensor): Tensor {
@@ -17,7 +18,8 @@ export function klEstimate(estimator: KlEstimator, logprobs: Tensor, refLogprobs
     case "k2":
       return d.square().mul(0.5);
     case "k3":
-      return d.neg().exp().sub(1).add(d);
+      // Near d = 0, e^−d − 1 would lose all digits; and expm1 may round to just below −d.
+      return ops.expm1(d.neg()).add(d).clamp(0, null);
     case "abs":
       return d.abs();
   }

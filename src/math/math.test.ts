@@ -135,6 +135,18 @@ describe("KL", () => {
       average.backward();
       expectClose(input.grad, estimators[name].grad);
     });
+  it("k3 is never negative in float32, and exact to rounding where it is small", () => {
+    const d = Array.from({ length: 2000 }, (_, i) => Math.fround((i % 2 ? 1 : -1) * 10 ** (-9 + i / 250)));
+    const zero = ops.zeros([d.length]);
+    const k3 = klEstimate("k3", tensor(d), zero).toArray();
+    for (const [i, value] of k3.entries()) {
+      const x = d[i] as number;
+      expect(value).toBeGreaterThanOrEqual(0);
+      // Below 1e-3 by its series, above by float64. Two roundings of numbers of |x|, 2⁻²⁴ each.
+      const exact = Math.abs(x) < 1e-3 ? x ** 2 / 2 - x ** 3 / 6 + x ** 4 / 24 : Math.exp(-x) - 1 + x;
+      expect(Math.abs(value - exact)).toBeLessThanOrEqual(2 ** -22 * Math.max(Math.abs(x), exact));
+    }
+  });
   it("full KL equals the reference, with its gradient", () => {
     const { logits, refLogits, mask, value, mean, grad } = golden.klFull;
     const input = leaf(logits);

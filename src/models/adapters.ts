@@ -10,8 +10,9 @@ import {
   quantise,
   quantisedLinear,
 } from "../nn/quantise.ts";
-import { type DType, keep, Rng, scope, type Tensor } from "../tensor/index.ts";
+import { type DType, keep, noGrad, ops, Rng, scope, type Tensor } from "../tensor/index.ts";
 import type { Weights } from "./architecture.ts";
+import type { StoredTensor } from "./files/safetensors.ts";
 import { isTarget, type LinearLayer, type PlainWeights } from "./weights.ts";
 
 /** Weights whose linear layers may be quantised to 8 or 4 bits. Quantised layers are frozen. */
@@ -122,15 +123,84 @@ export class QuantisedWeights implements Weights {
   }
 }
 
-/** Weights whose linear layers may have low-rank adapters (LoRA; Hu et al. 2021). */
+/** Adapters that were trained together. */
+export interface AdapterSet {
+  config: LoraConfig;
+  /** By the stems of their layers' names. */
+  adapters: ReadonlyMap<string, Adapter>;
+}
+
+/** What PEFT puts before a weight's name. */
+const peftPrefix = "base_model.model.";
+
+/** Returns the tensors of adapters by PEFT's names. */
+export function adapterTensors({ adapters }: AdapterSet): Map<string, Tensor> {
+  const tensors = new Map<string, Tensor>();
+  for (const [stem, { a, b }] of adapters) {
+    tensors.set(`${peftPrefix}${stem}.lora_A.weight`, a);
+    tensors.set(`${peftPrefix}${stem}.lora_B.weight`, b);
+  }
+  return tensors;
+}
+
+/** Returns the tensors of a scalar head by PEFT's names; none for a model without one. */
+export const headTensors = (weights: Pick<Weights, "find">): [string, Tensor][] =>
+  ["score.weight", "score.bias"].flatMap((name): [string, Tensor][] => {
+    const weight = weights.find(name);
+    return weight ? [[`${peftPrefix}${name}`, weight]] : [];
+  });
+
+/** Copies adapters, converted to `dtype`. Default: as they are. */
+function copySet({ config, adapters }: AdapterSet, dtype?: DType): AdapterSet {
+  const copy = (x: Tensor) =>
+    noGrad(() => scope(() => keep(ops.to(x.detach(), dtype ?? x.dtype, { copy: true }))));
+  const copies = [...adapters].map(
+    ([stem, { a, b, scale }]) => [stem, { a: copy(a), b: copy(b), scale }] as const,
+  );
+  return { config, adapters: new Map(copies) };
+}
+
+/** Computes what an adapter adds to its layer's weight, (in, out) where weights are stored `transposed`. */
+function storedDelta(adapter: Adapter, transposed: boolean): Tensor {
+  const delta = deltaWeight(adapter);
+  return transposed ? delta.transpose(0, 1) : delta;
+}
+
+/**
+ * Subtracts an adapter from a weight that it was merged into in float32. Rounded to its dtype before the merge, the
+ * result is the weight of before, except where that was below 2⁻¹⁵ of what the adapter adds.
+ */
+export const unmerge = (merged: Tensor, adapter: Adapter, transposed: boolean): Tensor =>
+  scope(() => merged.sub(storedDelta(adapter, transposed)));
+
+/**
+ * Weights whose linear layers may have low-rank adapters (LoRA; Hu et al. 2021): those in training, and those of earlier
+ * trainings, which stay beside the weights, since in bfloat16 most of what they add would be rounded away.
+ */
 export class LoraWeights implements Weights {
   readonly #base: QuantisedWeights;
-  readonly #adapters = new Map<string, Adapter>();
-  /** Settings of the adapters; undefined while there are none. */
-  config: LoraConfig | undefined;
+  /** Adapters of earlier trainings, first to last. */
+  #frozen: AdapterSet[] = [];
+  #trained: AdapterSet | undefined;
+  /** Sets that belong to another model, which disposes them. */
+  readonly #borrowed = new Set<AdapterSet>();
 
   constructor(base: QuantisedWeights) {
     this.#base = base;
+  }
+
+  /** Settings of the adapters in training; undefined while there are none. */
+  get config(): LoraConfig | undefined {
+    return this.#trained?.config;
+  }
+
+  /** All adapters, first to last. */
+  get sets(): readonly AdapterSet[] {
+    return this.#trained ? [...this.#frozen, this.#trained] : this.#frozen;
+  }
+
+  #adaptersOf(name: string): Adapter[] {
+    return this.sets.flatMap(({ adapters }) => adapters.get(name) ?? []);
   }
 
   find(name: string): Tensor | null {
@@ -142,23 +212,24 @@ export class LoraWeights implements Weights {
   }
 
   matrix(name: string): Tensor | null {
-    return this.#adapters.has(name) ? null : this.#base.matrix(name);
+    return this.#adaptersOf(name).length ? null : this.#base.matrix(name);
   }
 
   linear(name: string, x: Tensor): Tensor {
-    const y = this.#base.linear(name, x);
-    const adapter = this.#adapters.get(name);
-    return adapter ? addAdapterOutput(y, x, adapter) : y;
+    return this.#adaptersOf(name).reduce(
+      (y, adapter) => addAdapterOutput(y, x, adapter),
+      this.#base.linear(name, x),
+    );
   }
 
   gatedLinear(name: string, gate: Tensor, up: Tensor): Tensor {
-    return this.#adapters.has(name)
+    return this.#adaptersOf(name).length
       ? this.linear(name, swiglu(gate, up))
       : this.#base.gatedLinear(name, gate, up);
   }
 
   /**
-   * Adds adapters to linear layers.
+   * Adds adapters to linear layers, to be trained.
    * @param linears last parts of the names of the layers that can have one
    * @throws InputError when a target is not among them
    */
@@ -169,45 +240,74 @@ export class LoraWeights implements Weights {
     if (unknown !== undefined)
       throw new InputError(`lora: no layer is called "${unknown}" (${linears.join(", ")} are)`);
     const generator = new Rng(seed);
+    const adapters = new Map<string, Adapter>();
     for (const { stem, inputs, outputs, device } of this.#base.linears(targets))
-      this.#adapters.set(stem, makeAdapter([inputs, outputs], lora, dtype, device, generator));
-    this.config = { ...lora, targets };
+      adapters.set(stem, makeAdapter([inputs, outputs], lora, dtype, device, generator));
+    this.#trained = { config: { ...lora, targets }, adapters };
+  }
+
+  /** Adds adapters of earlier trainings. @param borrowed whether they stay another model's */
+  addFrozen(sets: readonly AdapterSet[], borrowed = false): void {
+    for (const set of sets) {
+      this.#frozen.push(set);
+      if (borrowed) this.#borrowed.add(set);
+    }
+  }
+
+  /** Ends the training of adapters, and copies those that belong to another model. */
+  freeze(): void {
+    this.#frozen = this.sets.map((set) => (this.#borrowed.has(set) ? copySet(set) : set));
+    this.#trained = undefined;
+    this.#borrowed.clear();
+  }
+
+  /** Copies all adapters, converted to `dtype`. */
+  copySets(dtype: DType): AdapterSet[] {
+    return this.sets.map((set) => copySet(set, dtype));
   }
 
   /** Trainable tensors by PEFT's names: the adapters, and the scalar head if there is one. */
   get learned(): Map<string, Tensor> {
-    const learned = new Map<string, Tensor>();
-    const set = (name: string, weight: Tensor) => learned.set(`base_model.model.${name}`, weight);
-    for (const [stem, { a, b }] of this.#adapters) {
-      set(`${stem}.lora_A.weight`, a);
-      set(`${stem}.lora_B.weight`, b);
-    }
-    for (const name of ["score.weight", "score.bias"]) {
-      const weight = this.find(name);
-      if (weight) set(name, weight);
-    }
-    return learned;
+    return new Map([...(this.#trained ? adapterTensors(this.#trained) : []), ...headTensors(this)]);
   }
 
-  /** Returns all weights with the adapters merged into them. */
+  /** Returns all weights with the adapters merged into them, those with adapters in float32. */
   merged(): Map<string, Tensor> {
-    const all = this.#base.merged();
-    for (const [stem, adapter] of this.#adapters) {
-      const name = `${stem}.weight`;
-      const weight = all.get(name) as Tensor;
-      const sum = scope(() => {
-        const delta = deltaWeight(adapter);
-        const oriented = this.#base.transposed ? delta.transpose(0, 1) : delta;
-        return weight.to("float32").add(oriented).to(weight.dtype).contiguous();
-      });
-      all.set(name, sum);
+    return this.#merge((weight) => weight());
+  }
+
+  /** The same to write, each merged when its turn comes: all together would take twice the model's memory. */
+  toStore(): Map<string, StoredTensor> {
+    return this.#merge<StoredTensor>((weight, { shape, numel }) => ({
+      dtype: "float32",
+      shape,
+      numel,
+      bytes: () => noGrad(() => scope(() => weight().bytes())),
+    }));
+  }
+
+  /** @param add makes an entry of a weight with adapters, from what merges it and the weight without them */
+  #merge<T>(add: (merged: () => Tensor, weight: Tensor) => T): Map<string, T | Tensor> {
+    const all = new Map<string, T | Tensor>();
+    for (const [name, weight] of this.#base.merged()) {
+      const adapters = this.#adaptersOf(name.replace(/\.weight$/, ""));
+      const merged = () =>
+        adapters
+          .reduce(
+            (sum, adapter) => sum.add(storedDelta(adapter, this.#base.transposed)),
+            weight.to("float32"),
+          )
+          .contiguous();
+      all.set(name, adapters.length ? add(merged, weight) : weight);
     }
     return all;
   }
 
   dispose(): void {
-    for (const { a, b } of this.#adapters.values()) for (const part of [a, b]) part.dispose();
-    this.#adapters.clear();
-    this.config = undefined;
+    for (const set of this.sets)
+      if (!this.#borrowed.has(set))
+        for (const { a, b } of set.adapters.values()) for (const part of [a, b]) part.dispose();
+    this.#frozen = [];
+    this.#trained = undefined;
   }
 }

@@ -22,6 +22,8 @@ export interface Batch {
    * shared prefix and to itself, not to other branches. Default: no branches.
    */
   branches?: readonly (readonly number[])[];
+  /** Token ids that are least and greatest, and the greatest position, to be checked against the model's sizes. */
+  extent?: { ids: readonly [least: number, greatest: number]; position: number };
   /** (outputs) int64: packed indices of the tokens whose hidden states are returned. Default: all tokens. */
   outputIndices?: Tensor;
 }

@@ -6,6 +6,7 @@ import { expectClose, goldenPath } from "../../test/golden.ts";
 import { pack } from "../batch/pack.ts";
 import { logprobsOf } from "../math/index.ts";
 import { memory, noGrad, ops, Rng, scope, type Tensor } from "../tensor/index.ts";
+import { readSafetensors } from "./files/safetensors.ts";
 import type { Model } from "./model.ts";
 import { openModel } from "./open.ts";
 
@@ -29,6 +30,12 @@ function adapted(base: Model): Model {
     for (const weight of model.learned.values()) ops.normal_(weight, { std: 0.1, generator });
   });
   return model;
+}
+
+/** The precision that transformers 5 opens a saved model in: `dtype` of config.json before `torch_dtype`. */
+function dtypeOf(path: string): string {
+  const { dtype, torch_dtype } = JSON.parse(readFileSync(join(path, "config.json"), "utf8"));
+  return dtype ?? torch_dtype;
 }
 
 /** Gradients of the mean negative log-likelihood of `ids`, for everything that learns. */
@@ -81,6 +88,69 @@ describe.each(["llama-tiny", "mistral-tiny", "gpt2-tiny"])("adapters on %s", (na
       );
       expectClose(gradient, expected.contiguous(), tolerance);
     }
+  });
+});
+
+describe.each(["llama-tiny", "gpt2-tiny"])("adapters on %s in bfloat16", (name) => {
+  const base = openModel(goldenPath(`models/${name}`), { dtype: "bfloat16" });
+  const path = join(folder, `${name}-bfloat16`);
+  const model = adapted(base);
+  const expected = logitsOf(model).toArray();
+
+  it("are saved merged in float32, which transformers loads", () => {
+    model.save(path);
+    const saved = readSafetensors(join(path, "model.safetensors"));
+    let checked = 0;
+    for (const [key, a] of model.learned) {
+      const stem = /^base_model\.model\.(.*)\.lora_A\.weight$/.exec(key)?.[1];
+      if (!stem) continue;
+      const b = model.learned.get(key.replace("lora_A", "lora_B")) as Tensor;
+      const delta = b
+        .to("float64")
+        .matmul(a.to("float64"))
+        .mul(alpha / rank);
+      const weight = base.parameters.get(`${stem}.weight`) as Tensor;
+      const sum = weight.to("float64").add(name === "gpt2-tiny" ? delta.transpose(0, 1) : delta);
+      // Values of about 1, rounded to float32 a few times; in bfloat16 they would be off by 1e-3.
+      expectClose(saved.get(`${stem}.weight`) as Tensor, sum.contiguous(), 1e-6);
+      checked++;
+    }
+    expect(checked).toBeGreaterThan(5);
+    expect(dtypeOf(path)).toBe("float32");
+    base.save(`${path}-base`);
+    expect(dtypeOf(`${path}-base`)).toBe("bfloat16");
+  });
+
+  it("are parted from the weights by opening, so that nothing of them is rounded away", () => {
+    const again = openModel(path, { dtype: "bfloat16" });
+    expectClose(logitsOf(again), expected, 0);
+    for (const [key, weight] of base.parameters)
+      expectClose(again.parameters.get(key) as Tensor, weight.toArray(), 0);
+    again.dispose();
+  });
+
+  it("stay under later ones, in copies, and when the base is freed", () => {
+    const before = memory().handles;
+    scope(() => {
+      const own = base.clone();
+      const first = adapted(own).finishTraining();
+      own.dispose();
+      expectClose(logitsOf(first), expected, 0);
+      const second = adapted(first);
+      const sum = logitsOf(second).toArray();
+      expect(sum).not.toEqual(expected);
+      const later = join(folder, `${name}-later`);
+      second.save(later);
+      for (const copy of [openModel(later, { dtype: "bfloat16" }), second.clone()]) {
+        expectClose(logitsOf(copy), sum, 0);
+        copy.dispose();
+      }
+      second.finishTraining();
+      first.dispose();
+      expectClose(logitsOf(second), sum, 0);
+      second.dispose();
+    });
+    expect(memory().handles).toBeLessThanOrEqual(before);
   });
 });
 

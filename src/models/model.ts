@@ -4,7 +4,7 @@ import type { LoraConfig } from "../nn/lora-config.ts";
 import type { Bits } from "../nn/quantise.ts";
 import { type DType, noGrad, ops, scope, type Tensor } from "../tensor/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { LoraWeights, QuantisedWeights } from "./adapters.ts";
+import { type AdapterSet, LoraWeights, QuantisedWeights } from "./adapters.ts";
 import type { Architecture, Dimensions, Head, Json, RunBlock } from "./architecture.ts";
 import { parseModelConfig } from "./architectures.ts";
 import { type Attend, attentionKernels, type Batch, packedAttention } from "./attention.ts";
@@ -76,7 +76,7 @@ export class Model {
    * That holds where all of a block runs in our bfloat16 kernels; adapters and transposed weights do not.
    */
   get isBatchInvariant(): boolean {
-    return attentionKernels(this) !== null && !this.#architecture.transposed && !this.#weights.config;
+    return attentionKernels(this) !== null && !this.#architecture.transposed && !this.#weights.sets.length;
   }
 
   /** All weights that are neither quantised nor adapters, by their Hugging Face names. */
@@ -94,8 +94,10 @@ export class Model {
    * Computes the hidden states after the last norm: (tokens, hidden), or (outputs, hidden) with `batch.outputIndices`.
    * With `gradientCheckpointing`, `backward` of a loss stops at these states: `backwardBlocks` continues it.
    * @param attend attention of each layer. Default: causal, within each sequence of the batch
+   * @throws InputError for a token outside the vocabulary, or a sequence longer than the context
    */
   hidden(batch: Batch, attend: Attend = packedAttention(batch, this)): Tensor {
+    checkExtent(batch, this.dimensions);
     const run: RunBlock = this.gradientCheckpointing ? this.#checkpoints.run : (block, x) => block(x);
     return this.#architecture.forward(this.#config, this.#weights, batch, attend, run);
   }
@@ -158,7 +160,7 @@ export class Model {
    * @param dtype of the copy; ignored with `share`
    */
   clone({ dtype = this.dtype, share = false }: { dtype?: DType; share?: boolean } = {}): Model {
-    const copy = this.#withWeights(this.json, this.head, this.#copyWeights(share, dtype), share);
+    const copy = this.#withWeights(this.json, this.head, this.#copyWeights(share, dtype), share, dtype);
     copy.stage = this.stage;
     copy.scoreShift = this.scoreShift;
     return copy;
@@ -169,13 +171,22 @@ export class Model {
   }
 
   /**
-   * Makes a model with these weights.
-   * @param share whether `weights` stay this model's @param added more weights, which the new model disposes
+   * Makes a model with these weights and this model's adapters, which its training leaves as they are.
+   * @param share whether `weights` and the adapters stay this model's @param dtype of the adapters, unless shared
+   * @param added more weights, which the new model disposes
    */
-  #withWeights(json: Json, head: Head, weights: Tensors, share: boolean, added: Tensors = new Map()): Model {
+  #withWeights(
+    json: Json,
+    head: Head,
+    weights: Tensors,
+    share: boolean,
+    dtype: DType,
+    added: Tensors = new Map(),
+  ): Model {
     const borrowed = share ? weights.keys() : [];
     const model = new Model(json, new Map([...weights, ...added]), head, this.tokenizer, borrowed);
     if (share) model.#quantised.borrow(this.#quantised);
+    model.#weights.addFrozen(share ? this.#weights.sets : this.#weights.copySets(dtype), share);
     return model;
   }
 
@@ -207,7 +218,7 @@ export class Model {
         }
         const head = makeScoreHead(this.dimensions.hidden, this.dtype, options);
         const { plumbline: _, ...json } = this.json;
-        return this.#withWeights(json, "score", weights, share, head);
+        return this.#withWeights(json, "score", weights, share, this.dtype, head);
       }),
     );
   }
@@ -227,6 +238,12 @@ export class Model {
     return this;
   }
 
+  /** Adds adapters that were trained before. Training leaves them as they are; the model disposes them. */
+  addFrozenAdapters(sets: readonly AdapterSet[]): this {
+    this.#weights.addFrozen(sets);
+    return this;
+  }
+
   /** Trainable tensors: all weights by name; with LoRA the adapters and a scalar head, by PEFT's names. */
   get learned(): ReadonlyMap<string, Tensor> {
     return this.#weights.config ? this.#weights.learned : this.#plain.tensors;
@@ -238,19 +255,25 @@ export class Model {
     return this;
   }
 
-  /** Clears `requiresGrad`, and merges adapters into the weights: the model then shares no weights with another. */
+  /**
+   * Clears `requiresGrad`, and merges adapters into float32 weights. Beside bfloat16 weights, which would round them, they
+   * stay. A model that had adapters shares no weights with another afterwards.
+   */
   finishTraining(): this {
     for (const weight of this.learned.values()) weight.requiresGrad = false;
     if (!this.#weights.config) return this;
-    noGrad(() => scope(() => this.#plain.replace(this.#weights.merged())));
+    const isExact = this.dtype !== "bfloat16";
+    const weights = isExact ? this.#weights : this.#quantised;
+    noGrad(() => scope(() => this.#plain.replace(weights.merged())));
     this.#quantised.dispose();
-    this.#weights.dispose();
+    if (isExact) this.#weights.dispose();
+    else this.#weights.freeze();
     return this;
   }
 
   /**
-   * Saves the model in Hugging Face layout, which transformers loads. Adapters are merged into the saved weights, and
-   * saved by themselves in `adapter/`, which PEFT loads.
+   * Saves the model in Hugging Face layout, which transformers loads. Adapters are merged into the saved weights, in
+   * float32, and saved by themselves, those trained last in `adapter/`, which PEFT loads. `openModel` parts them again.
    */
   save(folder: string): void {
     saveModel(folder, this, this.#architecture, this.#weights);
@@ -262,4 +285,18 @@ export class Model {
     this.#quantised.dispose();
     this.#plain.dispose();
   }
+}
+
+/** @throws InputError for a token outside the vocabulary, or a sequence longer than the context */
+function checkExtent({ extent }: Batch, { vocab, context }: Dimensions): void {
+  if (!extent) return;
+  const [least, greatest] = extent.ids;
+  if (least < 0 || greatest >= vocab)
+    throw new InputError(
+      `token id ${least < 0 ? least : greatest} is outside the model's vocabulary of ${vocab} tokens: was the text encoded by another model's tokenizer?`,
+    );
+  if (extent.position >= context)
+    throw new InputError(
+      `a sequence of ${extent.position + 1} tokens does not fit the model's context of ${context}: shorten the prompt or the response`,
+    );
 }

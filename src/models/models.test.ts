@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { expectClose, goldenPath } from "../../test/golden.ts";
 import { batchRows, pack, packRows } from "../batch/pack.ts";
+import { InputError } from "../data/errors.ts";
 import { logprobsOf } from "../math/index.ts";
 import { noGrad, type Tensor } from "../tensor/index.ts";
 import { readSafetensors } from "./files/safetensors.ts";
@@ -107,6 +108,25 @@ describe.each(names)("%s against transformers", (name) => {
     loss.backward();
     for (const [parameter, weight] of model.parameters)
       expectClose(weight.grad, golden.get(`grad.${parameter}`) as Tensor, tolerance);
+  });
+
+  it("refuses a sequence beyond its context, and tokens outside its vocabulary", () => {
+    const { context, vocab } = model.dimensions;
+    const run = (promptTokens: number[], tokens: number[]) => () =>
+      noGrad(() => model.hidden(packRows([{ promptTokens, tokens }]).batch));
+    const ones = (count: number) => new Array<number>(count).fill(1);
+    expect(run(ones(context - 2), ones(2))).not.toThrow();
+    expect(run(ones(context - 2), ones(3))).toThrow(
+      new InputError(
+        `a sequence of ${context + 1} tokens does not fit the model's context of ${context}: shorten the prompt or the response`,
+      ),
+    );
+    expect(run([1], [vocab - 1])).not.toThrow();
+    for (const id of [vocab, -1])
+      expect(run([1], [id])).toThrow(
+        new RegExp(`token id ${id} is outside the model's vocabulary of ${vocab}`),
+      );
+    expect(run([], [1])).toThrow(/a prompt has no tokens/);
   });
 
   it("is the same after saving and opening", () => {

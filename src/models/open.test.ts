@@ -27,6 +27,14 @@ it.each([
   },
 );
 
+it("a precision that models are not computed in is refused", () => {
+  const folder = mkdtempSync(join(tmpdir(), "plumbline-open-"));
+  tinyModel(0).save(folder);
+  expect(() => openModel(folder, { dtype: "float16" })).toThrow(
+    "dtype: models are not computed in float16, only in float32 or bfloat16",
+  );
+});
+
 /** Saves a model, and applies `change` to its folder. */
 function changed(change: (folder: string) => void): () => void {
   const folder = mkdtempSync(join(tmpdir(), "plumbline-open-"));

@@ -33,6 +33,7 @@ it.skipIf(!capabilities().fastBf16)("gives the same bits with any number of thre
     num_attention_heads: 6,
     num_key_value_heads: 2,
     head_dim: 32,
+    max_position_embeddings: 512,
   };
   const model = tinyModel(1, sizes, "bfloat16");
   model.train();

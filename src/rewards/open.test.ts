@@ -89,6 +89,13 @@ describe("a reward", () => {
     await expect(total(reward)).rejects.toThrow(/no finite number, for: "a"/);
   });
 
+  it("refuses a score that float32 cannot hold, of a part and of the sum", async () => {
+    await expect(total(() => 1e39)).rejects.toThrow(/gave 1e\+39, which is too large for float32.*for: "a"/);
+    const file2 = file("large.mjs", "export default () => 3e38;");
+    await expect(total({ module: file2, weight: 2 })).rejects.toThrow(/sum" gave 6e\+38, which is too large/);
+    expect(await total({ module: file2 })).toContain(3e38);
+  });
+
   it("stops waiting for a function that takes too long", async () => {
     await expect(
       total({

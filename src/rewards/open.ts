@@ -9,6 +9,7 @@ import { InputError } from "../data/errors.ts";
 import { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { parseConfig } from "../run/config.ts";
+import { isFiniteFloat32 } from "../statistics/numbers.ts";
 import type { DType } from "../tensor/index.ts";
 import { encodeAnswer } from "../text/chat.ts";
 import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./builtin.ts";
@@ -72,8 +73,11 @@ export async function openReward(reward: RewardInput, options: { dtype?: DType }
       const scores = await Promise.all(
         parts.map(async ({ name, score }) => checkScores(name, answers, await score(answers, signal))),
       );
-      return answers.map((_, i) => ({
-        score: parts.reduce((sum, { weight }, p) => sum + weight * (scores[p]?.[i] as number), 0),
+      const sums = answers.map((_, i) =>
+        parts.reduce((sum, { weight }, p) => sum + weight * (scores[p]?.[i] as number), 0),
+      );
+      return checkScores("the weighted sum", answers, sums).map((score, i) => ({
+        score,
         parts: Object.fromEntries(parts.map(({ name }, p) => [name, scores[p]?.[i] as number])),
       }));
     },
@@ -142,7 +146,11 @@ async function openTerm(term: Term, kind: Kind, options: { dtype?: DType }): Pro
   }
 }
 
-/** Makes a part that scores with a reward model. @throws InputError for a model without a scalar head */
+/**
+ * Makes a part that scores with a reward model, at the end token. An answer that was cut off is scored as if it had ended,
+ * with the end token behind it, as the model learned no score elsewhere; TRL scores the last token that was generated.
+ * @throws InputError for a model without a scalar head
+ */
 function modelPart(model: Model): Part {
   if (model.head !== "score")
     throw new InputError(
@@ -206,14 +214,14 @@ async function importReward(path: string): Promise<RewardFunction> {
   return reward as RewardFunction;
 }
 
-/** Checks that there is a finite score for each answer. @throws InputError */
+/** Checks that there is a score for each answer which float32 can hold, as losses are computed in it. @throws InputError */
 function checkScores(name: string, answers: readonly Answer[], scores: readonly unknown[]): number[] {
   if (scores.length !== answers.length)
     throw new InputError(`reward "${name}": ${scores.length} scores for ${answers.length} completions`);
-  const wrong = scores.findIndex((score) => typeof score !== "number" || !Number.isFinite(score));
+  const wrong = scores.findIndex((score) => !isFiniteFloat32(score));
   if (wrong >= 0)
     throw new InputError(
-      `reward "${name}" gave ${String(scores[wrong])}, which is no finite number, for: ${JSON.stringify(answers[wrong]?.text.slice(0, 200))}`,
+      `reward "${name}" gave ${String(scores[wrong])}, which is ${Number.isFinite(scores[wrong]) ? "too large for float32 (3.4e38 at most)" : "no finite number"}, for: ${JSON.stringify(answers[wrong]?.text.slice(0, 200))}`,
     );
   return scores as number[];
 }

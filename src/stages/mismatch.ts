@@ -4,7 +4,6 @@ import type { Metrics } from "../run/events.ts";
 import { rolloutTrainerMismatch, type Warning } from "../run/warnings.ts";
 
 interface SamplingConfig {
-  temperature: number;
   topK?: number | undefined;
   topP?: number | undefined;
   minTokens: number;
@@ -17,29 +16,32 @@ interface Sampled {
 }
 
 /**
- * Compares the trainer's log-probs with the sampler's for the same tokens, before any update. Masked tokens are left out.
+ * Compares the trainer's log-probs with the sampler's for the same tokens, before any update. Only tokens that both take
+ * from the same distribution are compared: no masked ones, none of the first `minTokens` of a response, which are sampled
+ * without stop tokens, and none at all under cut-offs.
  * @param trainer log-prob of each token of all samples, end to end
- * @returns mean of π_trainer/π_sampler over the tokens, and the ratio farthest from 1
+ * @returns mean of π_trainer/π_sampler over the tokens, and the ratio farthest from 1; nothing without such tokens
  */
-export function mismatch(trainer: readonly number[], samples: readonly Sampled[]): Metrics {
-  const mask = samples.flatMap((sample) => sample.mask);
+export function mismatch(
+  trainer: readonly number[],
+  samples: readonly Sampled[],
+  { topK, topP, minTokens }: SamplingConfig,
+): Metrics {
+  if (topK || topP) return {};
+  const isCompared = samples.flatMap(({ mask }) => mask.map((learned, t) => learned === 1 && t >= minTokens));
   const sampler = samples.flatMap(({ logprobs }) => logprobs);
   const ratios = sampler.flatMap((logprob, i) =>
-    mask[i] ? [Math.exp((trainer[i] as number) - logprob)] : [],
+    isCompared[i] ? [Math.exp((trainer[i] as number) - logprob)] : [],
   );
+  if (!ratios.length) return {};
   return { "val/rollout_ratio": mean(ratios), "val/rollout_ratio_worst": farthestFromOne(ratios) };
 }
 
-/**
- * Checks the guard rail on that mean. Cut-offs and a least length change the distribution that the sampler draws from, so
- * its log-probs are not comparable then.
- */
-export function mismatchWarnings(metrics: Metrics, model: Model, sampling: SamplingConfig): Warning[] {
+/** Checks the guard rail on that mean. */
+export function mismatchWarnings(metrics: Metrics, model: Model): Warning[] {
   const ratio = metrics["val/rollout_ratio"];
-  const { temperature, topK, topP, minTokens } = sampling;
-  if (ratio === undefined || !temperature || topK || topP || minTokens) return [];
   // Narrow precision moves single tokens, but not their mean.
-  return rolloutTrainerMismatch(ratio, isPrecise(model) ? 1e-3 : 2e-2);
+  return ratio === undefined ? [] : rolloutTrainerMismatch(ratio, isPrecise(model) ? 1e-3 : 2e-2);
 }
 
 /** Whether sampler and trainer compute a token's log-prob to float32 rounding. */

@@ -25,7 +25,9 @@ export const missingEosScore = z.number().describe("Replaces the score of a resp
 export const microBatchTokens = z
   .int()
   .positive()
-  .describe("Tokens per forward and backward pass; affects memory and speed, not the result");
+  .describe(
+    "Tokens per forward and backward pass; affects memory and speed, and the result by rounding alone, which in bfloat16 grows with their number",
+  );
 
 /** How weights learn. */
 export const learning = {

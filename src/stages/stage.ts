@@ -373,7 +373,7 @@ export class Stage<State extends StageState = StageState> {
   }
 
   /**
-   * The trained model, with adapters merged into its weights; from now on the caller's.
+   * The trained model, from now on the caller's.
    * @param owner what the stage would have disposed it by
    */
   *finish(model: Model, owner: Disposable = model): Generator<Event, Model> {

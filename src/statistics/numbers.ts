@@ -1,5 +1,9 @@
 export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
+/** Whether a value is a number that float32 holds as a finite one: of at most 3.4e38. */
+export const isFiniteFloat32 = (value: unknown): value is number =>
+  typeof value === "number" && Number.isFinite(Math.fround(value));
+
 /** Computes the median: the mean of the two middle values where their number is even. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);

@@ -129,12 +129,13 @@ export class Tokenizer {
     }
     const at = text.lastIndexOf(answer);
     const [id] = at < 0 ? [] : this.encode(text.slice(at + answer.length).trimStart());
-    return id !== undefined && this.#addedIds().has(id) ? id : undefined;
+    return id !== undefined && this.addedTokens.has(id) ? id : undefined;
   }
 
-  #addedIds(): Set<unknown> {
+  /** Texts of the tokens outside the vocabulary of words, such as special tokens, by id. */
+  get addedTokens(): ReadonlyMap<number, string> {
     const { added_tokens: added } = this.files.tokenizer;
-    return new Set(Array.isArray(added) ? added.map(({ id }) => id) : []);
+    return new Map(Array.isArray(added) ? added.map(({ id, content }) => [id, content]) : []);
   }
 
   /** Matches stop tokens and white space at the end of a text. The group `stop` is the first stop token. */

@@ -45,9 +45,6 @@ def main(model_dir, logits_json, base_dir=None):
             fail(f"{model_dir}: {key.replace('_', ' ')}: {sorted(map(str, info[key]))}")
     if scorer and model.config.num_labels != 1:
         fail(f"{model_dir}: num_labels is {model.config.num_labels}, not 1")
-    if scorer:
-        # One sequence at a time: read its last token, even where that token is also the padding token.
-        model.config.pad_token_id = None
     model.eval()
 
     ours = json.loads(Path(logits_json).read_text())

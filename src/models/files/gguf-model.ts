@@ -1,6 +1,7 @@
 import { InputError } from "../../data/errors.ts";
 import type { Tensor } from "../../tensor/index.ts";
 import { tokenizerFromGguf } from "../../text/gguf-tokenizer.ts";
+import type { Json } from "../architecture.ts";
 import type { Gguf } from "./gguf.ts";
 
 /** Patterns of llama.cpp's tensor names, with Hugging Face's names. */
@@ -22,6 +23,22 @@ function unpermute(weight: Tensor, heads: number): Tensor {
     .reshape(heads, rows / heads / 2, 2, ...rest)
     .transpose(1, 2)
     .reshape(rows, ...rest);
+}
+
+/**
+ * Reads how rotary frequencies are scaled to a longer context, as config.json's `rope_scaling`; null if they are not.
+ * @param path of the file, for errors @throws InputError for a method other than linear
+ */
+function ropeScaling(metadata: Gguf["metadata"], path: string): Json | null {
+  // Files of before 2023-10 have only the factor.
+  const factor = metadata.get("llama.rope.scaling.factor") ?? metadata.get("llama.rope.scale_linear");
+  const type = metadata.get("llama.rope.scaling.type") ?? (factor === undefined ? "none" : "linear");
+  if (type === "none") return null;
+  if (type !== "linear" || typeof factor !== "number")
+    throw new InputError(
+      `${path}: llama.rope.scaling.type "${type}" is not supported (none and linear, with a factor, are): use the model's safetensors folder`,
+    );
+  return { rope_type: "linear", factor };
 }
 
 /**
@@ -52,6 +69,12 @@ export function modelFromGguf({ metadata, tensors }: Gguf, path: string) {
   }
   const tokenizer = tokenizerFromGguf(metadata);
   const hidden = number("embedding_length");
+  const headDim = number("attention.key_length", hidden / heads);
+  const rotated = number("rope.dimension_count", headDim);
+  if (rotated !== headDim)
+    throw new InputError(
+      `${path}: ${rotated} of a head's ${headDim} dimensions are rotated, which is not supported (all are)`,
+    );
   const json = {
     model_type: "llama",
     vocab_size: weights.get("model.embed_tokens.weight")?.size(0) ?? 0,
@@ -60,10 +83,11 @@ export function modelFromGguf({ metadata, tensors }: Gguf, path: string) {
     num_hidden_layers: number("block_count"),
     num_attention_heads: heads,
     num_key_value_heads: kvHeads,
-    head_dim: number("attention.key_length", hidden / heads),
+    head_dim: headDim,
     max_position_embeddings: number("context_length"),
     rms_norm_eps: Number(number("attention.layer_norm_rms_epsilon").toPrecision(6)),
     rope_theta: number("rope.freq_base", 10000),
+    rope_scaling: ropeScaling(metadata, path),
     hidden_act: "silu",
     tie_word_embeddings: !weights.has("lm_head.weight"),
     attention_bias: weights.has("model.layers.0.self_attn.q_proj.bias"),

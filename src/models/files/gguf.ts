@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { InputError } from "../../data/errors.ts";
 import { fromBytes, type Tensor } from "../../tensor/index.ts";
 import { blockSizes, dequantise } from "./quants.ts";
@@ -19,49 +19,71 @@ export interface Gguf {
  * @throws InputError when the file is not GGUF, is truncated, or has a quantisation that is not supported
  */
 export function readGguf(path: string): Gguf {
+  const file = openSync(path, "r");
   try {
-    return parseGguf(path);
+    return parseGguf(path, file);
   } catch (error) {
-    // Of a number in the file that is too large for an array or a view.
+    // Of a number in the file that is too large for an array or a buffer.
     if (error instanceof RangeError) throw new InputError(`${path}: damaged: ${error.message}`);
     throw error;
+  } finally {
+    closeSync(file);
   }
 }
 
-function parseGguf(path: string): Gguf {
-  const file = readFileSync(path);
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+/** Number of bytes of the header that are read at a time. */
+const headerBytes = 1 << 20;
+/** Most bytes of one `readSync`. */
+const largestRead = 1 << 30;
+
+/** Reads bytes [offset, offset + length) of a file. */
+function readAt(file: number, offset: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let done = 0; done < length; ) {
+    const count = readSync(file, bytes, done, Math.min(length - done, largestRead), offset + done);
+    if (!count) throw new RangeError(`it ends at byte ${offset + done}`);
+    done += count;
+  }
+  return bytes;
+}
+
+/** Parses an open file. It is read in parts: larger files than a buffer can hold are common. */
+function parseGguf(path: string, file: number): Gguf {
+  const { size } = fstatSync(file);
   let at = 0;
-  const take = (bytes: number) => {
-    if (at + bytes > file.length) throw new InputError(`${path}: truncated at byte ${file.length}`);
+  let window: Buffer = Buffer.alloc(0);
+  let windowStart = 0;
+  const take = (bytes: number): Buffer => {
+    if (at + bytes > size) throw new InputError(`${path}: truncated at byte ${size}`);
+    if (at + bytes > windowStart + window.length) {
+      windowStart = at;
+      window = readAt(file, at, Math.min(size - at, Math.max(bytes, headerBytes)));
+    }
     at += bytes;
-    return at - bytes;
+    return window.subarray(at - bytes - windowStart, at - windowStart);
   };
-  const u32 = () => view.getUint32(take(4), true);
-  const u64 = () => Number(view.getBigUint64(take(8), true));
-  const text = () => {
-    const length = u64();
-    return file.toString("utf8", take(length), at);
-  };
+  const u32 = () => take(4).readUInt32LE();
+  const u64 = () => Number(take(8).readBigUInt64LE());
+  const text = () => take(u64()).toString("utf8");
   const readers: (() => GgufValue)[] = [
-    () => view.getUint8(take(1)),
-    () => view.getInt8(take(1)),
-    () => view.getUint16(take(2), true),
-    () => view.getInt16(take(2), true),
+    () => take(1).readUInt8(),
+    () => take(1).readInt8(),
+    () => take(2).readUInt16LE(),
+    () => take(2).readInt16LE(),
     u32,
-    () => view.getInt32(take(4), true),
-    () => view.getFloat32(take(4), true),
-    () => view.getUint8(take(1)) !== 0,
+    () => take(4).readInt32LE(),
+    () => take(4).readFloatLE(),
+    () => take(1).readUInt8() !== 0,
     text,
     () => {
       const type = u32();
       const length = u64();
-      if (length > file.length) throw new InputError(`${path}: damaged: an array of ${length} values`);
+      if (length > size) throw new InputError(`${path}: damaged: an array of ${length} values`);
       return Array.from({ length }, () => value(type));
     },
     u64,
-    () => Number(view.getBigInt64(take(8), true)),
-    () => view.getFloat64(take(8), true),
+    () => Number(take(8).readBigInt64LE()),
+    () => take(8).readDoubleLE(),
   ];
   const value = (type: number): GgufValue => {
     const reader = readers[type];
@@ -69,9 +91,7 @@ function parseGguf(path: string): Gguf {
     return reader();
   };
 
-  if (file.length < 24 || file.toString("latin1", 0, 4) !== "GGUF")
-    throw new InputError(`${path}: not a GGUF file`);
-  at = 4;
+  if (size < 24 || take(4).toString("latin1") !== "GGUF") throw new InputError(`${path}: not a GGUF file`);
   const version = u32();
   if (version !== 2 && version !== 3)
     throw new InputError(`${path}: GGUF version ${version} is not supported (2 and 3 are)`);
@@ -96,9 +116,9 @@ function parseGguf(path: string): Gguf {
       throw new InputError(`${path}: "${name}" has the quantisation type ${type}, which is not supported`);
     const count = shape.reduce((a, b) => a * b, 1);
     const bytes = (count / block.values) * block.bytes;
-    if (start + offset + bytes > file.length)
+    if (start + offset + bytes > size)
       throw new InputError(`${path}: truncated: "${name}" ends past the end of the file`);
-    const values = dequantise(type, file.subarray(start + offset, start + offset + bytes), count);
+    const values = dequantise(type, readAt(file, start + offset, bytes), count);
     tensors.set(name, fromBytes(new Uint8Array(values.buffer), shape, "float32"));
   }
   return { metadata, tensors };

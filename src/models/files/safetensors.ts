@@ -149,8 +149,11 @@ function readIndex(path: string): Record<string, string> {
   return data.weight_map;
 }
 
+/** What is written of a tensor. `bytes` is called once, when its turn comes. */
+export type StoredTensor = Pick<Tensor, "dtype" | "shape" | "numel" | "bytes">;
+
 /** Writes a safetensors file atomically: to a temporary file, which is then renamed. */
-export function writeSafetensors(path: string, tensors: ReadonlyMap<string, Tensor>): void {
+export function writeSafetensors(path: string, tensors: ReadonlyMap<string, StoredTensor>): void {
   const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
   let offset = 0;
   for (const [name, { dtype, shape, numel }] of tensors) {

@@ -104,7 +104,7 @@ async function* train({
         ),
         warnings: [
           ...noEos(metrics["completions/clipped_ratio"] as number),
-          ...mismatchWarnings(metrics, policy, config),
+          ...mismatchWarnings(metrics, policy),
         ],
       };
     };

@@ -115,6 +115,6 @@ function update(
     ...(chosen[0]?.refLogprobs && { "objective/kl": at("kl") }),
     "objective/entropy": at("entropy"),
     grad_norm: gradNorm,
-    ...(isFirst && mismatch(trainer, rows)),
+    ...(isFirst && mismatch(trainer, rows, config)),
   };
 }

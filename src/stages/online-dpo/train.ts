@@ -102,7 +102,7 @@ async function* train({
         samples: stage.journal.samples(taken + 1, samples.slice(0, config.logSamples)),
         warnings: [
           ...noEos(metrics["completions/clipped_ratio"] as number),
-          ...mismatchWarnings(metrics, policy, config),
+          ...mismatchWarnings(metrics, policy),
         ],
       };
     };
@@ -171,6 +171,6 @@ function update(
     ...metrics,
     grad_norm: optimizer.step(lr, config.maxGradNorm),
     // The loss is of the model's own distribution, so they are comparable at temperature 1 alone.
-    ...(config.temperature === 1 ? mismatch(trainer, rows) : {}),
+    ...(config.temperature === 1 ? mismatch(trainer, rows, config) : {}),
   };
 }

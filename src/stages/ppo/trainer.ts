@@ -17,6 +17,7 @@ import { parseConfig } from "../../run/config.ts";
 import type { Metrics } from "../../run/events.ts";
 import { readState } from "../../run/journal.ts";
 import type { Health, Warning } from "../../run/warnings.ts";
+import { isFiniteFloat32 } from "../../statistics/numbers.ts";
 import { Rng, type Tensor, trim } from "../../tensor/index.ts";
 import { encodeDemonstration } from "../../text/chat.ts";
 import { loadOptimizer, openLearner, saveOptimizers, saveState } from "../checkpoint.ts";
@@ -204,7 +205,7 @@ export class PpoTrainer implements Sampler {
       policy: warmingUp ? 0 : rateFactor * config.learningRate,
       critic: rateFactor * (config.criticLearningRate ?? config.learningRate),
     };
-    const compared = compare(experience, samples);
+    const compared = compare(experience, samples, config);
     const tokens = tokensOf(experience, samples.slice(0, perToken));
     const updates = await this.#passes(groups, experience, optimizers, rates);
     this.#moments = moments;
@@ -277,7 +278,7 @@ export class PpoTrainer implements Sampler {
     const normalised = config.normaliseScores !== "none";
     return [
       ...watch(metrics, this.#history, { klCoef, normalised, isPrecise: isPrecise(policy) }),
-      ...mismatchWarnings(metrics, policy, config),
+      ...mismatchWarnings(metrics, policy),
     ];
   }
 
@@ -323,7 +324,7 @@ export class PpoTrainer implements Sampler {
     saveState(dir, this.state);
   }
 
-  /** Frees the critic and the optimisers; the policy stays, as `policy`, with adapters merged into its weights. */
+  /** Frees the critic and the optimisers; the policy stays, as `policy`. */
   finish(): Model {
     this.#disposeParts();
     return this.policy.finishTraining();
@@ -360,10 +361,10 @@ function checkSamples(samples: readonly PpoSample[]): void {
   // GAE would take a masked token for the end of the response.
   const masked = samples.findIndex(({ mask }) => mask?.includes(0));
   if (masked >= 0) throw new InputError(`ppo: sample ${masked} has masked tokens: grpo can leave them out`);
-  const wrong = samples.findIndex(({ score }) => !Number.isFinite(score));
+  const wrong = samples.findIndex(({ score }) => !isFiniteFloat32(score));
   if (wrong >= 0)
     throw new InputError(
-      `ppo: the score of sample ${wrong} is ${samples[wrong]?.score}; scores must be finite numbers`,
+      `ppo: the score of sample ${wrong} is ${samples[wrong]?.score}; scores must be finite numbers of at most 3.4e38, as losses are computed in float32`,
     );
 }
 
@@ -375,11 +376,13 @@ function unpad(padded: Tensor, samples: readonly PpoSample[]): number[][] {
 }
 
 /** Compares the trainer's log-probs with the sampler's, where all samples have them. */
-function compare({ oldLogprobs }: Experience, samples: readonly PpoSample[]): Metrics {
+function compare({ oldLogprobs }: Experience, samples: readonly PpoSample[], config: PpoStepConfig): Metrics {
   const sampled = samples.flatMap(({ logprobs, tokens, mask }) =>
     logprobs ? [{ logprobs, mask: mask ?? tokens.map(() => 1) }] : [],
   );
-  return sampled.length === samples.length ? mismatch(unpad(oldLogprobs, samples).flat(), sampled) : {};
+  return sampled.length === samples.length
+    ? mismatch(unpad(oldLogprobs, samples).flat(), sampled, config)
+    : {};
 }
 
 /** Per-token values for the log. */

@@ -5,7 +5,8 @@ import type { Tensor } from "../../tensor/index.ts";
  * Computes the Bradley–Terry loss of rankings (Ouyang et al. 2022, eq. 1): −Σ w log σ(r_better − r_worse − margin).
  * @param scores (completions)
  * @param better, worse (pairs) int64: indices into `scores`
- * @param weights (pairs): 1 / pairs of the prompt / prompts weighs all prompts equally
+ * @param weights (pairs): 1 / pairs of the prompt / prompts weighs all prompts equally. Ouyang et al. divide by C(K, 2), the
+ * same where there are no ties, which make no pair here
  * @param margins (pairs): by how much the better one should win, 0 for any
  * @returns metrics as sums under the weights, and the sum of the weights
  */
