@@ -53,7 +53,7 @@ export function calibrate(
         total: pairs.length,
       })),
     ),
-    kappa: cohenKappa(...labels, 2),
+    kappa: cohenKappa(...labels, [0, 1]),
     scale,
     ece: {
       raw: calibration(margins).ece,

@@ -40,7 +40,7 @@ export async function projectQuality(store: LabelStore, project: Project) {
   const comparedTasks = new Set(
     counted.filter(({ preferences }) => preferences.length).map(({ task }) => task),
   ).size;
-  const kappas = pairwiseKappas(ratedTwice.flatMap(bothOrders), 3, "nominal")
+  const kappas = pairwiseKappas(ratedTwice.flatMap(bothOrders), [0, 1, 2], "nominal")
     .map(({ a, b, items, ...kappa }) => ({
       ...kappa,
       a: nameOf(a),
