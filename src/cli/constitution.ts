@@ -184,8 +184,15 @@ const describeShare = ({ value, low, high }: Interval): string => {
 };
 
 /** Describes the agreement with people. */
-const describeCalibration = ({ pairs, accuracy, kappa, scale, ece }: Calibration): string =>
-  `beside people, on ${pairs} pairs: the same side in ${describeShare(accuracy)}, κ ${kappa.kappa?.toFixed(2) ?? `none: ${kappa.reason}`}; log-odds times ${scale.toFixed(2)}, calibration error ${ece.raw.toFixed(3)} before and ${ece.scaled.toFixed(3)} after`;
+function describeCalibration({ pairs, accuracy, kappa, scale, ece }: Calibration): string {
+  const { raw, scaled, ifCalibrated } = ece;
+  const error = (value: number, perfect: number) =>
+    `${value.toFixed(3)} (a calibrated one: ${perfect.toFixed(3)})`;
+  return [
+    `beside people, on ${pairs} pairs: the same side in ${describeShare(accuracy)}, κ ${kappa.kappa?.toFixed(2) ?? `none: ${kappa.reason}`}; log-odds times ${scale.toFixed(2)}`,
+    `  calibration error ${error(raw, ifCalibrated.raw)} before, ${scaled === undefined ? "not known after, of a single prompt" : `${error(scaled, ifCalibrated.scaled)} after, on prompts that the factor was not fitted to`}`,
+  ].join("\n");
+}
 
 /**
  * Opens the log in a folder, to continue from its rows. A file next to it holds the settings that made it.

@@ -136,7 +136,7 @@ function describeAgreement(
       : [
           "",
           formatTable([
-            ["labelers", "Cohen's κ", scale === "nominal" ? "equal" : "weighted agreement", "items"],
+            ["labelers", scale === "nominal" ? "Cohen's κ" : "weighted κ", "equal", "items"],
             ...pairs
               .slice(0, maxListed)
               .map(({ a, b, kappa, observed, items }) => [

@@ -1,5 +1,5 @@
 import type { Comparison } from "../data/records.ts";
-import { calibration, type Interval, shareInterval } from "../math/index.ts";
+import { calibratedEce, calibration, type Interval, shareInterval } from "../math/index.ts";
 import { cohenKappa, type Kappa } from "../statistics/agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
 import type { JudgedPair } from "./prefer.ts";
@@ -13,16 +13,19 @@ export interface Calibration {
   kappa: Kappa;
   /** Factor of the log-odds that calibrates them (temperature scaling); 0 if they agree with people no more than by chance. */
   scale: number;
-  /** Expected calibration error of the probabilities, before and after scaling. */
-  ece: { raw: number; scaled: number };
+  ece: {
+    /** Expected calibration error of the probabilities before scaling. */
+    raw: number;
+    /** The same after scaling, each prompt by the scale of the others (cross-fitted); undefined for a single prompt. */
+    scaled: number | undefined;
+    /** What perfectly calibrated probabilities show on so few pairs: before and after scaling. */
+    ifCalibrated: { raw: number; scaled: number };
+  };
 }
-
-/** Largest scale: otherwise a few pairs that all agree would make labels certain. */
-const maxScale = 10;
 
 /**
  * Measures how a model's preferences agree with people's, and fits a scale that calibrates them (temperature scaling,
- * Guo et al. 2017).
+ * Guo et al. 2017, with Platt's targets).
  * @returns undefined if people judged none of the model's pairs
  */
 export function calibrate(
@@ -45,32 +48,57 @@ export function calibrate(
   if (!judgedBoth.length) return undefined;
   const margins = judgedBoth.map(({ margin }) => margin);
   const scale = bestScale(margins);
+  const byPrompt = [...groupBy(judgedBoth, ({ prompt }) => prompt).values()].map((pairs) =>
+    pairs.map(({ margin }) => margin),
+  );
   return {
     pairs: margins.length,
     accuracy: shareInterval(
-      [...groupBy(judgedBoth, ({ prompt }) => prompt).values()].map((pairs) => ({
-        wins: pairs.reduce((sum, { margin }) => sum + (Math.sign(margin) + 1) / 2, 0),
-        total: pairs.length,
+      byPrompt.map((margins) => ({
+        wins: margins.reduce((sum, margin) => sum + (Math.sign(margin) + 1) / 2, 0),
+        total: margins.length,
       })),
     ),
-    kappa: cohenKappa(...labels, 2),
+    kappa: cohenKappa(...labels, [0, 1]),
     scale,
     ece: {
       raw: calibration(margins).ece,
-      scaled: calibration(margins.map((margin) => scale * margin)).ece,
+      scaled: byPrompt.length > 1 ? calibration(crossFitted(byPrompt)).ece : undefined,
+      ifCalibrated: {
+        raw: calibratedEce(margins),
+        scaled: calibratedEce(margins.map((margin) => scale * margin)),
+      },
     },
   };
 }
 
 const pairKey = (prompt: unknown, answers: readonly string[]): string => JSON.stringify([prompt, answers]);
 
-/** Finds the scale s ≥ 0 that maximises Σ log σ(s · margin), by bisection: its derivative decreases in s. */
+/** Parts of the prompts, each of which is scaled by what the others say. */
+const folds = 10;
+
+/** Scales the margins of each prompt by the scale that fits the prompts of the other folds. */
+function crossFitted(byPrompt: readonly (readonly number[])[]): number[] {
+  return Array.from({ length: Math.min(folds, byPrompt.length) }, (_, fold) => {
+    const isHeldOut = (_: unknown, prompt: number) => prompt % folds === fold;
+    const scale = bestScale(byPrompt.filter((pairs, prompt) => !isHeldOut(pairs, prompt)).flat());
+    return byPrompt.filter(isHeldOut).flatMap((margins) => margins.map((margin) => scale * margin));
+  }).flat();
+}
+
+/**
+ * Finds the scale s ≥ 0 that maximises Σ t log σ(s · margin) + (1 − t) log σ(−s · margin), by bisection: its derivative
+ * decreases in s. The target t = (n + 1) / (n + 2) of n pairs in place of 1 is Platt's (1999): the probability after n right
+ * answers of a uniform prior, so that a few pairs that all agree do not make labels certain.
+ */
 function bestScale(margins: readonly number[]): number {
-  const slope = (s: number) => margins.reduce((sum, margin) => sum + margin / (1 + Math.exp(s * margin)), 0);
-  let [low, high] = [0, maxScale];
+  const target = (margins.length + 1) / (margins.length + 2);
+  const slope = (s: number) =>
+    margins.reduce((sum, margin) => sum + margin * (target - 1 / (1 + Math.exp(-s * margin))), 0);
   if (slope(0) <= 0) return 0;
-  if (slope(maxScale) >= 0) return maxScale;
-  while (high - low > 1e-9) {
+  let [low, high] = [0, 1];
+  while (slope(high) > 0) high *= 2;
+  while (high - low > 1e-9 * high) {
     const middle = (low + high) / 2;
     if (slope(middle) > 0) low = middle;
     else high = middle;

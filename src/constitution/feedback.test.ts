@@ -4,10 +4,11 @@ import { describe, expect, it } from "vitest";
 import { tinyModel } from "../../test/tiny.ts";
 import { pack } from "../batch/pack.ts";
 import type { Comparison, Message } from "../data/records.ts";
-import { logprobsOf } from "../math/index.ts";
+import { calibration, logprobsOf, mean } from "../math/index.ts";
+import { uniform } from "../statistics/random.ts";
 import { noGrad, tensor } from "../tensor/index.ts";
 import { encodePrompt } from "../text/chat.ts";
-import { calibrate } from "./calibrate.ts";
+import { type Calibration, calibrate } from "./calibrate.ts";
 import { toConstitution } from "./constitution.ts";
 import { type Feedback, modelFeedback, serverFeedback } from "./feedback.ts";
 import { type AnswerPair, type JudgedPair, prefer, toComparison } from "./prefer.ts";
@@ -119,16 +120,41 @@ describe("calibration with people", () => {
     );
     expect(found?.pairs).toBe(8);
     expect(found?.accuracy.value).toBe(0.75);
-    expect(5 * (found?.scale ?? 0)).toBeCloseTo(Math.log(3), 6);
+    // Platt's targets for eight pairs: 9/10 in place of 1. Six are right: 6 · 9/10 + 2 · 1/10 = 5.6 of 8.
+    expect(5 * (found?.scale ?? 0)).toBeCloseTo(Math.log(5.6 / 2.4), 6);
     expect(found?.kappa.kappa).toBeCloseTo(0.5, 12);
-    expect(found?.ece.scaled).toBeLessThan(1e-6);
     expect(found?.ece.raw).toBeGreaterThan(0.2);
   });
-  it("gives no confidence to a model at or below chance, and a finite one to a model that is always right", () => {
+
+  it("gives no confidence to a model at or below chance, and little to one that is right on few pairs", () => {
     expect(calibrate(judged([1, 1]), people([true, false]))?.scale).toBe(0);
     expect(calibrate(judged([1, 1]), people([false, false]))?.scale).toBe(0);
-    expect(calibrate(judged([1, 1]), people([true, true]))?.scale).toBe(10);
+    // Two of two are right: 3/4, Platt's target and the mean of a uniform prior after two.
+    const few = calibrate(judged([2, 2]), people([true, true]));
+    expect(1 / (1 + Math.exp(-2 * (few?.scale as number)))).toBeCloseTo(3 / 4, 6);
+    const many = calibrate(judged(new Array(100).fill(2)), people(new Array(100).fill(true)));
+    expect(1 / (1 + Math.exp(-2 * (many?.scale as number)))).toBeCloseTo(101 / 102, 6);
   });
+
+  it("shows what a calibrated model would, and measures scaled log-odds on prompts that the scale was not fitted to", () => {
+    const next = uniform(1);
+    // Log-odds from −3 to 3 that are right as often as they say; 200 repeats of 40 pairs.
+    const found = Array.from({ length: 200 }, () => {
+      const odds = Array.from({ length: 40 }, () => 6 * next() - 3);
+      const right = odds.map((value) => next() < 1 / (1 + Math.exp(-value)));
+      const { scale, ece } = calibrate(judged(odds), people(right)) as Calibration;
+      const margins = odds.map((value, i) => scale * (right[i] ? value : -value));
+      return { ...ece, fitted: calibration(margins).ece };
+    });
+    type Errors = (typeof found)[number];
+    const average = (measure: (errors: Errors) => number) => mean(found.map(measure));
+    // Both are about 0.13; 200 repeats have a standard error of 0.003.
+    expect(average(({ raw }) => raw)).toBeGreaterThan(0.1);
+    expect(Math.abs(average(({ raw, ifCalibrated }) => raw - ifCalibrated.raw))).toBeLessThan(0.01);
+    // The pairs that the scale was fitted to show less error than those that it was not.
+    expect(average(({ scaled, fitted }) => (scaled as number) - fitted)).toBeGreaterThan(0.003);
+  });
+
   it("is undefined if people judged other pairs, or tied them", () => {
     expect(
       calibrate(judged([1]), [{ prompt: user("else"), completions: ["a", "b"], ranks: [0, 1] }]),

@@ -25,9 +25,11 @@ export interface Evaluation {
   kl: number;
   /** Mean tokens per response. */
   length: number;
-  /** Distinct words over all words of all responses. */
+  /**
+   * Distinct words, and pairs of words, over all words of the first response to each prompt: the larger the set, the smaller
+   * both, so that only sets of equal size compare.
+   */
   distinct1: number;
-  /** Distinct pairs of words over all pairs. */
   distinct2: number;
   /** Share of responses that reached a stop token. */
   finished: number;
@@ -71,7 +73,7 @@ export async function evaluate({
       prompts.map((_, i) => mean(samples.filter(({ promptIndex }) => promptIndex === i).map(measure))),
       mean,
     );
-  const texts = samples.map(({ text }) => text);
+  const texts = first.map(({ text }) => text);
   return {
     samples,
     gold: overPrompts(({ gold }) => gold),
@@ -98,13 +100,17 @@ export function responseKl(model: Model, reference: Model, rows: readonly Row[],
   );
 }
 
-/** Computes distinct-n: distinct n-grams of words over all n-grams (Li et al. 2016). Low when texts repeat themselves or each other. */
+/**
+ * Computes distinct-n: distinct n-grams of words over all words (Li et al. 2016). Low when texts repeat themselves or each
+ * other. It falls with the size of the set, so compare as many texts of each model.
+ */
 export function distinct(texts: readonly string[], n: number): number {
-  const grams = texts.flatMap((text) => {
-    const words = text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? [];
-    return words.slice(n - 1).map((_, i) => words.slice(i, i + n).join(" "));
-  });
-  return grams.length ? new Set(grams).size / grams.length : 0;
+  const wordsByText = texts.map((text) => text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? []);
+  const grams = wordsByText.flatMap((words) =>
+    words.slice(n - 1).map((_, i) => words.slice(i, i + n).join(" ")),
+  );
+  const words = wordsByText.reduce((sum, { length }) => sum + length, 0);
+  return words ? new Set(grams).size / words : 0;
 }
 
 /** Computes the mean gold score of each prompt's samples. @param prompts number of prompts */

@@ -1,6 +1,7 @@
 import { agreementByGroup, type GroupAgreement } from "../statistics/group-agreement.ts";
 import { groupBy } from "../statistics/groups.ts";
-import { type Judgement, pairKey } from "./judgements.ts";
+import type { Judgement } from "./judgements.ts";
+import { preferencesByPair, signOf } from "./labeler-preferences.ts";
 import type { User } from "./records.ts";
 
 export interface Cohort extends GroupAgreement {
@@ -12,7 +13,7 @@ export interface Cohort extends GroupAgreement {
 
 /**
  * Describes the labelers by each cohort attribute, and measures whether labelers of one group agree more with each
- * other than with those of other groups.
+ * other than with those of other groups: see `agreementByGroup`.
  * @param judgements those that count towards the overlap: see `countedJudgements`
  */
 export function cohortAgreement(judgements: readonly Judgement[], users: readonly User[]): Cohort[] {
@@ -23,17 +24,15 @@ export function cohortAgreement(judgements: readonly Judgement[], users: readonl
     );
     const grouped = judgements.filter(({ labeler }) => groupOf.has(labeler));
     const byValue = groupBy(grouped, ({ labeler }) => groupOf.get(labeler) as string);
-    const comparisons = groupBy(
-      grouped.flatMap(({ task, labeler, preferences }) =>
-        preferences.map((preference) => ({
-          task,
-          pair: pairKey(task, preference),
-          group: groupOf.get(labeler) as string,
-          answer: Math.sign(preference.margin),
-        })),
-      ),
-      ({ pair }) => pair,
-    );
+    const comparisons = [...preferencesByPair(grouped).values()].map((preferences) => ({
+      cluster: preferences[0]?.task,
+      ratings: preferences.map(({ labeler, category }) => ({
+        rater: labeler,
+        group: groupOf.get(labeler) as string,
+        answer: category,
+        sign: signOf(category),
+      })),
+    }));
     return {
       name,
       values: [...byValue]
@@ -43,9 +42,7 @@ export function cohortAgreement(judgements: readonly Judgement[], users: readonl
           judgements: members.length,
         }))
         .sort((a, b) => b.judgements - a.judgements),
-      ...agreementByGroup(
-        [...comparisons.values()].map((ratings) => ({ cluster: ratings[0]?.task, ratings })),
-      ),
+      ...agreementByGroup(comparisons),
     };
   });
 }

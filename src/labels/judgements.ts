@@ -52,8 +52,10 @@ export const countedJudgements = <T extends Judgement>(all: readonly T[]): T[] =
   all.filter(({ gold, repeat, answer }) => !gold && !repeat && answer.skip === undefined);
 
 /** Builds a key for a pair of completions of a task. */
-export const pairKey = (task: string, { first, second }: PairwisePreference): string =>
-  `${task} ${first} ${second}`;
+export const pairKey = (
+  task: string,
+  { first, second }: Pick<PairwisePreference, "first" | "second">,
+): string => `${task} ${first} ${second}`;
 
 /** Returns the start of a prompt's last message, short enough for a table cell. */
 export const promptExcerpt = (messages: readonly Message[]): string =>

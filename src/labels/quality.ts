@@ -16,12 +16,25 @@ import {
 import { groupBy } from "../statistics/groups.ts";
 import { mean } from "../statistics/numbers.ts";
 import { cohortAgreement } from "./cohorts.ts";
-import { countedJudgements, type Judgement, pairKey, promptExcerpt, readJudgements } from "./judgements.ts";
+import { countedJudgements, type Judgement, promptExcerpt, readJudgements } from "./judgements.ts";
+import {
+  categories,
+  categoryCounts,
+  exchanged,
+  hasMajority,
+  type LabelerPreference,
+  preferencesByPair,
+} from "./labeler-preferences.ts";
+import { pairwisePreferences } from "./pairwise-preferences.ts";
 import type { Project } from "./records.ts";
+import { parseAnswer } from "./settings.ts";
 import type { LabelStore } from "./store.ts";
 
-/** Number of prompts whose comparisons InstructGPT's reward model was trained on (Ouyang et al. 2022, table 6). */
-const instructGptPrompts = 33_000;
+/**
+ * Usable comparisons that the forecast is for by default: one for each of the 33,000 prompts that InstructGPT's reward model
+ * was trained on (Ouyang et al. 2022, table 6), which had 6 to 36 each, of 4 to 9 completions.
+ */
+const defaultTarget = 33_000;
 
 /** Rows that the quality page lists at most. */
 const listLimits = { pairs: 100, tasks: 50 };
@@ -30,17 +43,15 @@ const listLimits = { pairs: 100, tasks: 50 };
 export async function projectQuality(store: LabelStore, project: Project) {
   const all = await readJudgements(store, project.id);
   const counted = countedJudgements(all);
-  const { price, currency, rubric, kind, target = instructGptPrompts } = project.settings;
+  const { price, currency, rubric, kind, target = defaultTarget } = project.settings;
   const users = await store.users();
   const names = new Map(users.map(({ id, name }) => [id, name]));
   const nameOf = (id: string) => names.get(id) ?? id;
   const byPair = preferencesByPair(counted);
   const ratedTwice = [...byPair.values()].filter((preferences) => preferences.length > 1);
   const { alpha, fleiss } = agreementOnPairs(ratedTwice);
-  const comparedTasks = new Set(
-    counted.filter(({ preferences }) => preferences.length).map(({ task }) => task),
-  ).size;
-  const kappas = pairwiseKappas(ratedTwice.flatMap(bothOrders), 3, "nominal")
+  const comparedTasks = new Set([...byPair.values()].map(([preference]) => preference?.task)).size;
+  const kappas = pairwiseKappas(ratedTwice.flatMap(bothOrders), categories, "nominal")
     .map(({ a, b, items, ...kappa }) => ({
       ...kappa,
       a: nameOf(a),
@@ -53,11 +64,12 @@ export async function projectQuality(store: LabelStore, project: Project) {
   const alert = agreementAlert(alpha, kappas);
   // Imported judgements were not paid for here.
   const paid = all.filter(({ source }) => source === null);
-  const usable = [...preferencesByPair(countedJudgements(paid)).values()].filter(
-    (preferences) => majoritySign(preferences) !== 0,
-  ).length;
+  const paidCounted = countedJudgements(paid);
+  const usable = await usableComparisons(store, project, paidCounted);
   const spent = paid.length * price;
-  const perComparison = usable ? paid.length / usable : await expectedJudgements(store, project);
+  const perComparison = usable
+    ? { judgements: paid.length / usable, tasks: new Set(paidCounted.map(({ task }) => task)).size / usable }
+    : await expectedWork(store, project);
   return {
     judgements: all.length,
     alpha,
@@ -77,8 +89,9 @@ export async function projectQuality(store: LabelStore, project: Project) {
     ...(kind !== "demonstration" && {
       forecast: {
         target,
-        cost: perComparison * target * price,
-        judgements: Math.ceil(perComparison * target),
+        cost: perComparison.judgements * target * price,
+        judgements: Math.ceil(perComparison.judgements * target),
+        tasks: Math.ceil(perComparison.tasks * target),
       },
     }),
     skipped: [...groupBy(all, ({ answer }) => answer.skip ?? "")]
@@ -87,8 +100,38 @@ export async function projectQuality(store: LabelStore, project: Project) {
   };
 }
 
-/** Judgements of a usable comparison if labelers agree about all of them. A judgement of more completions has more pairs. */
-async function expectedJudgements(store: LabelStore, { id, settings }: Project): Promise<number> {
+/**
+ * Counts the pairs that labels say something about: those with a majority (see `hasMajority`), and in tasks that a reviewer
+ * has decided, those that the decision prefers one completion of.
+ */
+async function usableComparisons(
+  store: LabelStore,
+  project: Project,
+  judgements: readonly Judgement[],
+): Promise<number> {
+  const decisions = await store.db
+    .selectFrom("adjudication")
+    .select(["task", "answer"])
+    .where("project", "=", project.id)
+    .execute();
+  const answerByTask = new Map(decisions.map(({ task, answer }) => [task, parseAnswer(answer)]));
+  const usable = [...groupBy(judgements, ({ task }) => task)].map(([task, taskJudgements]) => {
+    const decision = answerByTask.get(task);
+    return decision
+      ? pairwisePreferences(decision).filter(({ margin }) => margin !== 0).length
+      : [...preferencesByPair(taskJudgements).values()].filter(hasMajority).length;
+  });
+  return usable.reduce((sum, count) => sum + count, 0);
+}
+
+/**
+ * Computes the judgements and tasks of a usable comparison if labelers agree about all of them. A task of k completions has
+ * k(k − 1)/2 comparisons.
+ */
+async function expectedWork(
+  store: LabelStore,
+  { id, settings }: Project,
+): Promise<{ judgements: number; tasks: number }> {
   const tasks = await store.db
     .selectFrom("completion")
     .innerJoin("task", "task.prompt", "completion.prompt")
@@ -98,15 +141,8 @@ async function expectedJudgements(store: LabelStore, { id, settings }: Project):
     .groupBy("task.id")
     .execute();
   const pairs = tasks.map(({ completions }) => (Number(completions) * (Number(completions) - 1)) / 2);
-  return settings.overlap / Math.max(1, pairs.length ? mean(pairs) : 1);
-}
-
-/** A labeler's preference between the two completions of a pair. */
-interface LabelerPreference {
-  task: string;
-  labeler: string;
-  /** 0 if the second is preferred, 1 for a tie, 2 if the first is. */
-  category: number;
+  const perTask = Math.max(1, pairs.length ? mean(pairs) : 1);
+  return { judgements: settings.overlap / perTask, tasks: 1 / perTask };
 }
 
 /**
@@ -122,51 +158,33 @@ export function agreementOnPairs(
       pairs.map(categoryCounts),
       (rows, times) =>
         statistic(
-          rows.flatMap((row) => [row, row.toReversed()]),
+          rows.flatMap((row) => [row, categories.map((category) => row[exchanged(category)] as number)]),
           times.flatMap((count) => [count, count]),
         ),
       pairs.map(([preference]) => preference?.task),
     );
   return {
-    alpha: inBothOrders((rows, times) => krippendorffAlpha(rows, [0, 1, 2], "nominal", times)),
+    alpha: inBothOrders((rows, times) => krippendorffAlpha(rows, categories, "nominal", times)),
     fleiss: inBothOrders(fleissKappa),
   };
 }
 
-/** Groups the preferences of all judgements by pair of completions. */
-export function preferencesByPair(judgements: readonly Judgement[]): Map<string, LabelerPreference[]> {
-  const rows = judgements.flatMap(({ task, labeler, preferences }) =>
-    preferences.map((preference) => ({
-      pair: pairKey(task, preference),
-      task,
-      labeler,
-      category: Math.sign(preference.margin) + 1,
-    })),
-  );
-  return groupBy(rows, ({ pair }) => pair);
-}
-
-/** Counts the preferences of a pair in each category. */
-const categoryCounts = (preferences: readonly LabelerPreference[]): number[] =>
-  [0, 1, 2].map((category) => preferences.filter((preference) => preference.category === category).length);
-
 /** Maps labelers to categories, once in stored order and once with the two completions exchanged. */
 const bothOrders = (preferences: readonly LabelerPreference[]): Map<string, number>[] => [
   new Map(preferences.map(({ labeler, category }) => [labeler, category])),
-  new Map(preferences.map(({ labeler, category }) => [labeler, 2 - category])),
+  new Map(preferences.map(({ labeler, category }) => [labeler, exchanged(category)])),
 ];
 
-/** Returns 1 if most labelers prefer the first completion, −1 if the second, 0 if they are split. */
-const majoritySign = (preferences: readonly LabelerPreference[]): number =>
-  Math.sign(preferences.reduce((sum, { category }) => sum + category - 1, 0));
-
-/** Estimates the mean Kendall's τ between labelers who ranked the same task. */
-function meanKendallTau(judgements: readonly Judgement[]): Estimate {
+/**
+ * Estimates the mean Kendall's τ between labelers who ranked the same task. τ-b is undefined for a ranking that is all ties,
+ * and here 0 beside one that is not, and 1 beside another: it has no order to agree on (as τ_x, Emond & Mason 2002).
+ */
+export function meanKendallTau(judgements: readonly Judgement[]): Estimate {
   const tausByTask = [...groupBy(judgements, ({ task }) => task).values()].map((taskJudgements) =>
-    taskJudgements.flatMap(({ answer }, i) =>
-      taskJudgements.slice(0, i).flatMap((other) => {
-        const tau = kendallTau(answer.ranks ?? [], other.answer.ranks ?? []);
-        return typeof tau === "number" ? [tau] : [];
+    taskJudgements.flatMap(({ answer: { ranks = [] } }, i) =>
+      taskJudgements.slice(0, i).map(({ answer: { ranks: others = [] } }) => {
+        const tau = kendallTau(ranks, others);
+        return typeof tau === "number" ? tau : Number(isAllTies(ranks) && isAllTies(others));
       }),
     ),
   );
@@ -174,8 +192,10 @@ function meanKendallTau(judgements: readonly Judgement[]): Estimate {
   return estimate(defined.map(countAndSum), pooledMean("no task was ranked by two labelers"));
 }
 
+const isAllTies = (ranks: readonly number[]): boolean => new Set(ranks).size < 2;
+
 /** Estimates Krippendorff's α of a criterion's ratings, on an ordinal scale. */
-function ratingAlpha(judgements: readonly Judgement[], criterion: string): Estimate {
+export function ratingAlpha(judgements: readonly Judgement[], criterion: string): Estimate {
   const ratings = judgements.flatMap(({ task, answer }) =>
     (answer.ratings?.[criterion] ?? []).map((rating, place) => ({ task, item: `${task} ${place}`, rating })),
   );

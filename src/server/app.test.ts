@@ -349,8 +349,8 @@ describe("labelling over HTTP", () => {
     expect(last.last.answer.preference).toBe(shownFirst ? 2 : 7);
     const { body: quality } = await owner("GET", `/api/projects/${project}/quality`);
     expect(quality).toMatchObject({ judgements: 14, spent: 7, usable: 7, costPerUsable: 1, currency: "$" });
-    // Two judgements at 0.5 for each usable one: as many as InstructGPT's reward model was made of, or as one says.
-    expect(quality.forecast).toEqual({ target: 33_000, cost: 33_000, judgements: 66_000 });
+    // Two judgements at 0.5 for each usable one: one for each prompt of InstructGPT's reward model, or as the project says.
+    expect(quality.forecast).toEqual({ target: 33_000, cost: 33_000, judgements: 66_000, tasks: 33_000 });
     await owner("PATCH", `/api/projects/${project}`, {
       settings: { kind: "pairwise", price: 0.5, goldRate: 0, repeatRate: 0, target: 100 },
     });
@@ -358,6 +358,7 @@ describe("labelling over HTTP", () => {
       target: 100,
       cost: 100,
       judgements: 200,
+      tasks: 100,
     });
     expect(quality.alpha.value.value).toBeCloseTo(1, 6);
     const { body: workers } = await owner("GET", `/api/projects/${project}/labelers`);

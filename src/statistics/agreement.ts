@@ -1,4 +1,7 @@
+import { minClusters } from "./bootstrap.ts";
 import { type Estimate, estimateFromCounts } from "./estimate.ts";
+import { denseRanks, mean } from "./numbers.ts";
+import { studentUpperTail } from "./student.ts";
 
 // Agreement between labelers. A statistic that is undefined on its data has no value but a reason: never 1, never 0.
 
@@ -8,7 +11,7 @@ export type Scale = (typeof scales)[number];
 export interface Kappa {
   kappa?: number;
   reason?: string;
-  /** Share of items with equal labels; with weights, the mean weight of agreement. */
+  /** Share of items with equal labels, on every scale. */
   observed: number;
   /** Expected value of `observed` for independent labels with the same marginals. */
   expected: number;
@@ -18,33 +21,42 @@ export interface Kappa {
 }
 
 /**
- * Computes Cohen's κ of two labelers on the same items, (p_o − p_e) / (1 − p_e) (Cohen 1960; with weights 1968).
- * @param a, b category index of each item's label, from 0 to `categories` − 1; ordered if weighted
+ * Computes Cohen's κ of two labelers on the same items, 1 − D_o / D_e: the mean disagreement of the labels, over that of
+ * independent labels with the same marginals (Cohen 1960; with weights 1968). The disagreement of two labels is 0 or 1 on
+ * the nominal scale, the distance of their places on the ordinal one (linear weights), and a function of their values on the
+ * interval scale (quadratic weights) and the ratio scale, as in Krippendorff's α.
+ * @param a, b category index of each item's label @param values of the categories, ascending; not used on the nominal scale
  */
 export function cohenKappa(
   a: readonly number[],
   b: readonly number[],
-  categories: number,
-  weights?: "linear" | "quadratic",
+  values: readonly number[],
+  scale: Scale = "nominal",
 ): Kappa {
   const items = a.length;
   const share = (labels: readonly number[]) =>
-    Array.from({ length: categories }, (_, c) => labels.filter((label) => label === c).length / items);
+    values.map((_, c) => labels.filter((label) => label === c).length / items);
   const marginals: [number[], number[]] = [share(a), share(b)];
-  const agree = (i: number, j: number): number => {
-    if (!weights || categories < 2) return Number(i === j);
-    const distance = Math.abs(i - j) / (categories - 1);
-    return 1 - (weights === "linear" ? distance : distance * distance);
-  };
-  const observed = a.reduce((sum, label, i) => sum + agree(label, b[i] as number), 0) / items;
-  const expected = marginals[0].reduce(
-    (sum, p, i) => sum + marginals[1].reduce((inner, q, j) => inner + p * q * agree(i, j), 0),
-    0,
-  );
-  const agreement = { observed, expected, marginals, items };
+  const meanOf = (measure: (x: number, y: number) => number) =>
+    a.reduce((sum, x, i) => sum + measure(x, b[i] as number), 0) / items;
+  const expectedOf = (measure: (x: number, y: number) => number) =>
+    marginals[0].reduce(
+      (sum, p, x) => sum + marginals[1].reduce((inner, q, y) => inner + p * q * measure(x, y), 0),
+      0,
+    );
+  const equal = (x: number, y: number) => Number(x === y);
+  const agreement = { observed: meanOf(equal), expected: expectedOf(equal), marginals, items };
   if (!items) return { ...agreement, reason: "they have no item in common" };
-  if (1 - expected < 1e-12) return { ...agreement, reason: "both gave one and the same label to everything" };
-  return { ...agreement, kappa: (observed - expected) / (1 - expected) };
+  if (1 - agreement.expected < 1e-12)
+    return { ...agreement, reason: "both gave one and the same label to everything" };
+  const disagreement = kappaDisagreement(values, scale);
+  return { ...agreement, kappa: 1 - meanOf(disagreement) / expectedOf(disagreement) };
+}
+
+/** Returns the scale's disagreement in κ between the labels of two categories. */
+function kappaDisagreement(values: readonly number[], scale: Scale): (x: number, y: number) => number {
+  if (scale === "ordinal") return (x, y) => Math.abs(x - y);
+  return squaredDistance(values, [], scale);
 }
 
 /**
@@ -221,7 +233,7 @@ export function measureAgreement(ratings: readonly Rating[], scale: Scale): Agre
   const allPairs = itemPairs.reduce((sum, { all }) => sum + all, 0);
   const pairs = pairwiseKappas(
     ratedTwice.map(({ row }) => row),
-    values.length,
+    numbers,
     scale,
   );
   const agreement = {
@@ -263,16 +275,26 @@ export function agreementAlert({ value }: Estimate, pairs: readonly LabelerPair[
 }
 
 /** Agreement of two labelers. */
-type LabelerPair = Kappa & { a: string; b: string };
+type LabelerPair = Kappa & {
+  a: string;
+  b: string;
+  /** On all scales but the nominal one, p-value of a weighted κ of `minAgreement`; undefined below five items. */
+  weightedPValue?: number | undefined;
+};
 
 /** Probability that a project gets a false alarm about a pair of labelers, if every pair agrees with a κ of 0.5. */
 const falseAlarmRate = 0.01;
 
-/** Computes the p-value of a pair's agreement under a κ of `minAgreement`: P(so few equal labels), exact binomial. */
-export const lowAgreementPValue = ({ kappa, observed, expected, items }: LabelerPair): number =>
-  kappa === undefined
-    ? 1
-    : binomialCdf(Math.ceil(observed * items - 1e-9), items, expected + minAgreement * (1 - expected));
+/**
+ * Computes the p-value of a pair's agreement under a κ of `minAgreement`: on the nominal scale P(so few equal labels), exact
+ * binomial. On the others labels that are near agree in part, and equal ones may be rare: see `weightedPValue`.
+ */
+export const lowAgreementPValue = (pair: LabelerPair): number => {
+  const { kappa, observed, expected, items } = pair;
+  if (kappa === undefined) return 1;
+  if ("weightedPValue" in pair) return pair.weightedPValue ?? 1;
+  return binomialCdf(Math.ceil(observed * items - 1e-9), items, expected + minAgreement * (1 - expected));
+};
 
 /** Computes P(X ≤ k) of a binomial X of n trials with probability p. */
 function binomialCdf(k: number, n: number, p: number): number {
@@ -285,10 +307,44 @@ function binomialCdf(k: number, n: number, p: number): number {
   return sum;
 }
 
-/** Computes Cohen's κ of every two labelers with an item in common, lowest first. @param rows category index by labeler, of each item */
+/**
+ * Computes the p-value of a weighted κ under one of `minAgreement`, by Student's t: whether D_o − (1 − κ) D_e is above 0 by
+ * more than its standard error, in which every item counts with its influence on both.
+ * @returns undefined below five items
+ */
+function weightedPValue(
+  a: readonly number[],
+  b: readonly number[],
+  [sharesA, sharesB]: Kappa["marginals"],
+  disagreement: (x: number, y: number) => number,
+): number | undefined {
+  const n = a.length;
+  if (n < minClusters) return undefined;
+  const meanTo = (shares: readonly number[], label: number) =>
+    shares.reduce((sum, share, other) => sum + share * disagreement(label, other), 0);
+  const chance = mean(a.map((x) => meanTo(sharesB, x)));
+  const influences = a.map((x, i) => {
+    const y = b[i] as number;
+    return disagreement(x, y) - (1 - minAgreement) * (meanTo(sharesB, x) + meanTo(sharesA, y) - chance);
+  });
+  const centre = mean(influences);
+  const variance = influences.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (n - 1);
+  if (centre <= 0) return 1;
+  // Few items may be all alike: no smaller than the smallest p-value of a sign test.
+  return Math.max(studentUpperTail(centre / Math.sqrt(variance / n), n - 1), 0.5 ** n);
+}
+
+/** Category index by labeler, of one item. */
+type ItemLabels = ReadonlyMap<string, number>;
+
+/**
+ * Computes Cohen's κ of every two labelers with an item in common, lowest first. It depends on the labels of the two alone:
+ * places on the ordinal scale are those among the labels that they used.
+ * @param values of the categories, ascending
+ */
 export function pairwiseKappas(
-  rows: readonly ReadonlyMap<string, number>[],
-  categories: number,
+  rows: readonly ItemLabels[],
+  values: readonly number[],
   scale: Scale,
 ): Agreement["pairs"] {
   const labelsByPair = new Map<string, { a: string; b: string; left: number[]; right: number[] }>();
@@ -303,8 +359,15 @@ export function pairwiseKappas(
         pair.right.push(row.get(b) as number);
       }
   }
-  const weighting = scale === "nominal" ? undefined : scale === "ordinal" ? "linear" : "quadratic";
   return [...labelsByPair.values()]
-    .map(({ a, b, left, right }) => ({ a, b, ...cohenKappa(left, right, categories, weighting) }))
+    .map(({ a, b, left, right }): LabelerPair => {
+      const places = denseRanks([...left, ...right]);
+      const used = [...new Set([...left, ...right])].sort((x, y) => x - y).map((c) => values[c] as number);
+      const [first, second] = [places.slice(0, left.length), places.slice(left.length)];
+      const kappa = cohenKappa(first, second, used, scale);
+      if (scale === "nominal") return { a, b, ...kappa };
+      const pValue = weightedPValue(first, second, kappa.marginals, kappaDisagreement(used, scale));
+      return { a, b, ...kappa, weightedPValue: pValue };
+    })
     .sort((x, y) => (x.kappa ?? 2) - (y.kappa ?? 2));
 }

@@ -1,4 +1,5 @@
 import { uniform } from "./random.ts";
+import { studentQuantile } from "./student.ts";
 
 // 95 % intervals. What is resampled is a cluster: everything that depends on each other, such as the pairs of a task.
 
@@ -19,19 +20,6 @@ export const formatInterval = ({ value, low, high }: Interval, digits = 3): stri
 export const minClusters = 5;
 /** With fewer clusters the percentile bootstrap is too narrow, and Student's t takes its place. */
 const minForBootstrap = 200;
-
-/** Computes Student's 97.5 % quantile (Abramowitz & Stegun 1964, 26.7.5; within 0.01 from 4 degrees of freedom on). */
-export function studentQuantile(degreesOfFreedom: number): number {
-  const z = 1.959964;
-  const v = degreesOfFreedom;
-  const terms = [
-    z,
-    (z ** 3 + z) / 4,
-    (5 * z ** 5 + 16 * z ** 3 + 3 * z) / 96,
-    (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / 384,
-  ];
-  return terms.reduce((sum, term, i) => sum + term / v ** i, 0);
-}
 
 /**
  * Computes a 95 % interval over clusters: by the percentile bootstrap (Efron 1979) from 200 on, by the jackknife's standard

@@ -1,5 +1,6 @@
-import { minClusters, studentQuantile } from "./bootstrap.ts";
+import { minClusters } from "./bootstrap.ts";
 import { groupBy } from "./groups.ts";
+import { studentQuantile } from "./student.ts";
 
 // Estimates the reliability of labelers from their agreement with each other and with known answers.
 

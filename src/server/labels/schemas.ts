@@ -49,15 +49,26 @@ export const qualitySchema = z.object({
       values: z.array(z.object({ value: z.string(), labelers: z.number(), judgements: z.number() })),
       within: estimateSchema,
       across: estimateSchema,
-      difference: estimateSchema,
+      /** Difference that the labelers' reliabilities do not explain, and its p-value by permuting labelers between groups. */
+      difference: z.object({
+        value: z.number().optional(),
+        pValue: z.number().optional(),
+        reason: z.string().optional(),
+      }),
     }),
   ),
   spent: z.number(),
+  /** Pairs about which more labelers prefer one answer than the other or neither, or that a reviewer has decided. */
   usable: z.number(),
   costPerUsable: z.number().optional(),
   currency: z.string(),
-  /** Cost of the project's `target` of usable comparisons at the current rate; before the first judgement, if all agree. */
-  forecast: z.object({ target: z.number(), cost: z.number(), judgements: z.number() }).optional(),
+  /**
+   * Cost, judgements and tasks of the project's `target` of usable comparisons at the current rate; before the first
+   * judgement, if all agree. A task of k answers has k(k − 1)/2 comparisons.
+   */
+  forecast: z
+    .object({ target: z.number(), cost: z.number(), judgements: z.number(), tasks: z.number() })
+    .optional(),
   skipped: z.array(z.object({ reason: z.string(), count: z.number() })),
 });
 

@@ -1,6 +1,12 @@
 import type { Group } from "../../batch/groups.ts";
 import { scoreAll } from "../../batch/score.ts";
-import { type CalibrationBin, calibration, minClusters, shareInterval } from "../../math/index.ts";
+import {
+  type CalibrationBin,
+  calibratedEce,
+  calibration,
+  minClusters,
+  shareInterval,
+} from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
 import type { Metrics } from "../../run/events.ts";
 
@@ -25,14 +31,22 @@ interface Outcome {
   weight: number;
 }
 
+/** Scores held-out completions, and measures how well the scores agree with their rankings: see `rewardReport`. */
+export const evaluate = (model: Model, groups: readonly Group[]): RewardReport =>
+  rewardReport(
+    groups,
+    groups.map(({ rows }) => scoreAll(model, rows)),
+  );
+
 /**
- * How well scores agree with held-out rankings: accuracy with a 95 % interval over prompts (the pairs of a prompt depend on
+ * Measures how well scores agree with held-out rankings: accuracy with a 95 % interval over prompts (the pairs of a prompt depend on
  * each other; none below five prompts), margin, calibration, and the accuracy of preferring the longer completion. Pairs
  * count as they do in training: every measure is a mean under the pairs' weights, which add up to the same for each
  * prompt; a pair with a soft label counts both ways round, by its probability; a tie is half right.
+ * @param scores of each prompt's completions
  */
-export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
-  const byPrompt = groups.map((group) => outcomesOf(group, scoreAll(model, group.rows)));
+export function rewardReport(groups: readonly Group[], scores: readonly number[][]): RewardReport {
+  const byPrompt = groups.map((group, i) => outcomesOf(group, scores[i] as number[]));
   const outcomes = byPrompt.flat();
   const accuracy = shareInterval(
     byPrompt.map((prompt) => {
@@ -40,10 +54,9 @@ export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
       return { total, wins: total * accuracyOf(prompt) };
     }),
   );
-  const { ece, bins } = calibration(
-    outcomes.map(({ margin }) => margin),
-    outcomes.map(({ weight }) => weight),
-  );
+  const margins = outcomes.map(({ margin }) => margin);
+  const weights = outcomes.map(({ weight }) => weight);
+  const { ece, bins } = calibration(margins, weights);
   const labelers = groups.flatMap(({ pairs }) => pairs.map(({ labeler = "" }) => labeler));
   const strengths = groups.flatMap(({ pairs }) => pairs.map(({ strength }) => String(strength)));
   const by = (names: readonly string[], nameOf: (outcome: Outcome) => string) =>
@@ -64,6 +77,10 @@ export function evaluate(model: Model, groups: readonly Group[]): RewardReport {
       eval_margin: weightedMean(outcomes, ({ margin }) => margin),
       eval_pairs: strengths.length,
       "calibration/ece": ece,
+      // Soft labels have no chance of their own to simulate.
+      ...(outcomes.length === strengths.length && {
+        "calibration/ece_if_calibrated": calibratedEce(margins, weights),
+      }),
       // A tie in length is right half the time.
       eval_longer_wins: weightedMean(outcomes, ({ longer }) => (longer + 1) / 2),
     },

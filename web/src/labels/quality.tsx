@@ -132,7 +132,8 @@ function Cost({ id, quality }: { id: string; quality: Quality }) {
         )}
         {forecast && (
           <Statistic name={`Forecast for ${forecast.target.toLocaleString("en")} usable comparisons`}>
-            {money(forecast.cost)}, {forecast.judgements.toLocaleString("en")} judgements
+            {money(forecast.cost)}, {forecast.judgements.toLocaleString("en")} judgements of{" "}
+            {forecast.tasks.toLocaleString("en")} prompts
           </Statistic>
         )}
       </dl>
@@ -142,8 +143,9 @@ function Cost({ id, quality }: { id: string; quality: Quality }) {
             {usable > 0
               ? "The forecast is at the current rate. "
               : "No judgement is there yet: the forecast takes as many of each task as the project asks for, and that all agree. "}
+            It counts comparisons: a prompt with k answers has k(k − 1)/2.{" "}
             {forecast.target === 33_000 &&
-              "InstructGPT's reward model was trained on comparisons of 33,000 prompts. "}
+              "InstructGPT's reward model was trained on 33,000 prompts of 4 to 9 answers, 6 to 36 comparisons each. "}
             <Link href={`/projects/${id}/settings/options`}>Change the number</Link> in the settings.
           </small>
         </p>
@@ -156,8 +158,11 @@ const Cohorts = ({ cohorts }: Pick<Quality, "cohorts">) => (
   <>
     <h2>Cohorts</h2>
     <p>
-      How often two labelers of the same group agree, and two of different groups. A difference whose interval
-      is above 0 means that preferences differ by group.
+      How often two labelers of the same group agree, and two of different groups. The difference is what is
+      left when the labelers' reliability is taken into account: careful labelers agree more with each other
+      than with careless ones of the same preferences. Its p-value is how often groups that are drawn by lot
+      from the same labelers differ as much. A p-value below 0.05 is evidence that preferences differ by
+      group.
     </p>
     <Table
       label="Cohorts"
@@ -168,11 +173,23 @@ const Cohorts = ({ cohorts }: Pick<Quality, "cohorts">) => (
         values.map(({ value, labelers }) => `${value} ${labelers}`).join(", "),
         <EstimateValue key="within" estimate={within} />,
         <EstimateValue key="across" estimate={across} />,
-        <EstimateValue key="difference" estimate={difference} />,
+        <CohortDifference key="difference" difference={difference} />,
       ])}
     />
   </>
 );
+
+function CohortDifference({
+  difference: { value, pValue, reason },
+}: Pick<Quality["cohorts"][number], "difference">) {
+  if (value === undefined) return <Undefined reason={reason} />;
+  return (
+    <span>
+      {twoDecimals(value)}{" "}
+      <small>{pValue === undefined ? reason : `p = ${Math.max(pValue, 0.001).toFixed(3)}`}</small>
+    </span>
+  );
+}
 
 export const Statistic = ({ name, children }: { name: string; children: React.ReactNode }) => (
   <div>
