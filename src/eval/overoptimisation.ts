@@ -1,4 +1,5 @@
-import { type Interval, studentQuantile } from "../statistics/bootstrap.ts";
+import type { Interval } from "../statistics/bootstrap.ts";
+import { studentQuantile } from "../statistics/student.ts";
 
 // Over-optimisation as Gao, Schulman and Hilton measured it (2023): gold over d = √KL rises and falls while the proxy rises.
 
