@@ -147,3 +147,24 @@ describe("plumbline eval of policies", () => {
     expect(await fails("eval", at("tiny"), "--benchmark", "ifeval")).toMatch(/name it by --model/);
   });
 });
+
+describe("plumbline eval of a reward", () => {
+  it("counts how often the highest score is of a right answer, by category", async () => {
+    const rows = [
+      { prompt: "a", chosen: ["long answer"], rejected: ["x", "y", "z"], subset: "facts" },
+      { prompt: "b", chosen: ["no"], rejected: ["longer", "y", "z"], subset: "facts" },
+      { prompt: "c", chosen: ["abc"], rejected: ["xyz", "1", "2"], subset: "ties" },
+    ];
+    writeFileSync(at("best-of-4.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const args = ["eval", "--reward", at("longer.mjs"), "--data", at("best-of-4.jsonl")];
+    const accuracy = JSON.parse(await succeed([...args, "--json", "--out", at("scores.jsonl")]));
+    expect(accuracy.categories).toMatchObject([
+      { category: "facts", comparisons: 2, accuracy: { value: 0.5 } },
+      { category: "ties", comparisons: 1, accuracy: { value: 0.5 } },
+    ]);
+    expect(jsonLines(readFileSync(at("scores.jsonl"), "utf8"))[0].scores).toEqual([11, 1, 1, 1]);
+    expect(await succeed(args)).toMatch(/facts +2 +0\.500.*\n.*ties.*\n *all +3 +0\.500/);
+    const { stderr } = await plumbline([...args, "--category", "section"]);
+    expect(stderr).toMatch(/no row has the field "section"/);
+  });
+});

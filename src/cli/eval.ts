@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { type BenchmarkOptions, runIfeval } from "./eval-benchmark.ts";
 import { evaluatePolicies, type PoliciesOptions } from "./eval-policies.ts";
+import { evaluateReward, type RewardOptions } from "./eval-reward.ts";
 import { columnsOption, dtypeOption, numeric } from "./options.ts";
 
 export const define = (command: Command): Command =>
@@ -10,7 +11,10 @@ export const define = (command: Command): Command =>
       "[policies...]",
       "models to compare: names, Hub ids, folders or runs; the first is the baseline",
     )
-    .option("--data <file>", "prompts to answer")
+    .option(
+      "--data <file>",
+      "prompts to answer; without policies: comparisons, on which the reward's accuracy is measured",
+    )
     .addOption(columnsOption())
     .option(
       "--reward <what>",
@@ -19,7 +23,11 @@ export const define = (command: Command): Command =>
     .option("--judge <name>", "judge: a model that reads both answers, in both orders")
     .option("--constitution <file>", "principles by which --judge judges; each is a criterion")
     .option("--endpoint <url>", "OpenAI-compatible server that has the judge (key: OPENAI_API_KEY)")
-    .option("--limit <n>", "answer the first prompts only", numeric(1, true))
+    .option(
+      "--category <field>",
+      "field of the comparisons by which accuracy is counted (default: subset or category)",
+    )
+    .option("--limit <n>", "the first prompts or comparisons only", numeric(1, true))
     .option("--samples <n>", "answers of each policy to each prompt", numeric(1, true), 1)
     .addOption(
       new Option(
@@ -47,9 +55,13 @@ export const define = (command: Command): Command =>
     .addOption(dtypeOption())
     .option("--out <file>", "JSONL file of the answers with their verdicts")
     .option("--json", "print the result as JSON")
-    .action(async (policies: string[], options: Partial<PoliciesOptions & BenchmarkOptions>) => {
-      if (options.benchmark === undefined) return evaluatePolicies(policies, options as PoliciesOptions);
-      if (policies.length)
-        throw new InputError("eval: a benchmark takes one model: name it by --model, not as an argument");
-      return runIfeval(options as BenchmarkOptions);
-    });
+    .action(
+      async (policies: string[], options: Partial<PoliciesOptions & BenchmarkOptions & RewardOptions>) => {
+        if (options.benchmark === undefined && !policies.length && options.reward && options.data)
+          return evaluateReward(options as RewardOptions);
+        if (options.benchmark === undefined) return evaluatePolicies(policies, options as PoliciesOptions);
+        if (policies.length)
+          throw new InputError("eval: a benchmark takes one model: name it by --model, not as an argument");
+        return runIfeval(options as BenchmarkOptions);
+      },
+    );

@@ -370,3 +370,12 @@ test("prompts come from any data that has them, each once", async () => {
     { prompt: sky, id: "s", metadata: { answer: 4, tests: ["x"] } },
   ]);
 });
+
+it("reads lists of right and wrong answers, with the other fields of their rows", async () => {
+  const path = file({ prompt: "p", chosen: ["right", "also right"], rejected: ["wrong"], subset: "facts" });
+  const comparison = { completions: ["right", "also right", "wrong"], ranks: [0, 0, 1] };
+  expect((await readComparisons(path)).records).toMatchObject([comparison]);
+  expect(await readComparisonsAndMetadata(path)).toMatchObject([
+    { ...comparison, metadata: { subset: "facts" } },
+  ]);
+});

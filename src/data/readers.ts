@@ -51,20 +51,38 @@ export async function readComparisons(
   columns?: Columns,
 ): Promise<{ records: Comparison[]; report: DataReport }> {
   const { drafts, report } = await readKind(path, columns, ["comparison"], "comparisons");
-  const records = drafts.map(({ prompt, completions, ranks = [], ...draft }) => {
-    const { margins, weight, probability, labeler } = draft;
-    return {
-      prompt,
-      completions,
-      ranks,
-      ...(margins !== undefined && { margins }),
-      ...(weight !== undefined && { weight }),
-      ...(probability !== undefined && { probability }),
-      ...(labeler !== undefined && { labeler }),
-    };
-  });
-  return { records, report };
+  return { records: drafts.map(toComparison), report };
 }
+
+/** Reads comparisons with the other fields of their rows, such as a category. Throws as `readDemonstrations` does. */
+export async function readComparisonsAndMetadata(
+  path: string,
+  columns?: Columns,
+): Promise<(Comparison & { metadata: Record<string, unknown> })[]> {
+  const { drafts, rows, format } = await readKind(path, columns, ["comparison"], "comparisons");
+  return drafts.map((draft, i) => ({ ...toComparison(draft), metadata: metadataOf(rows[i], format) }));
+}
+
+function toComparison({ prompt, completions, ranks = [], ...draft }: Draft): Comparison {
+  const { margins, weight, probability, labeler } = draft;
+  return {
+    prompt,
+    completions,
+    ranks,
+    ...(margins !== undefined && { margins }),
+    ...(weight !== undefined && { weight }),
+    ...(probability !== undefined && { probability }),
+    ...(labeler !== undefined && { labeler }),
+  };
+}
+
+/** Returns the fields of a row that its format does not read to tell what it is. */
+const metadataOf = (row: unknown, { fields }: Format): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(row as Record<string, unknown>).filter(
+      ([name]) => name !== "id" && !fields.includes(name),
+    ),
+  );
 
 /**
  * Reads unpaired labels for KTO. Comparisons are converted: the best completion is good, all others are bad. Throws as
@@ -105,13 +123,11 @@ export async function readPrompts(
     "prompts",
   );
   const records = drafts.map(({ prompt, id }, i): Prompt => {
-    const metadata = Object.entries(rows[i] as Record<string, unknown>).filter(
-      ([name]) => name !== "id" && !format.fields.includes(name),
-    );
+    const metadata = metadataOf(rows[i], format);
     return {
       prompt,
       ...(id !== undefined && { id }),
-      ...(metadata.length && { metadata: Object.fromEntries(metadata) }),
+      ...(Object.keys(metadata).length > 0 && { metadata }),
     };
   });
   return { records, report };

@@ -7,7 +7,7 @@ import { llmbar } from "./llmbar.ts";
 import { oasst } from "./oasst.ts";
 import { openaiSummarise } from "./openai.ts";
 import { promptAndCompletions, rankings, revisions } from "./plumbline.ts";
-import { implicitPreference, preference, ratedPreferences } from "./preference.ts";
+import { implicitPreference, preference, preferenceLists, ratedPreferences } from "./preference.ts";
 import { shareGpt } from "./sharegpt.ts";
 import { shp } from "./shp.ts";
 import { answersSideBySide, judgedSideBySide } from "./side-by-side.ts";
@@ -25,6 +25,7 @@ export const formats: readonly Format[] = [
   labelStudio,
   argilla,
   ...ratedPreferences,
+  preferenceLists,
   preference,
   hh,
   implicitPreference,

@@ -48,6 +48,27 @@ export const ratedPreferences = [
 export const preference = pairFormat("preference", ["prompt", "chosen", "rejected"]);
 export const implicitPreference = pairFormat("preference, implicit prompt", ["chosen", "rejected"]);
 
+const answers = z.array(z.string()).min(1);
+
+/** RewardBench 2's format: answers that are right, and answers that are not. */
+export const preferenceLists = defineFormat(
+  {
+    name: "preference with lists of answers",
+    kind: "comparison",
+    fields: ["prompt", "chosen", "rejected"],
+    matches: ({ chosen, rejected }) =>
+      answers.safeParse(chosen).success && answers.safeParse(rejected).success,
+  },
+  z.object({ prompt: text, chosen: answers, rejected: answers }),
+  ({ prompt, chosen, rejected }) => [
+    {
+      prompt: toPrompt(prompt),
+      completions: [...chosen, ...rejected],
+      ranks: [...chosen.map(() => 0), ...rejected.map(() => 1)],
+    },
+  ],
+);
+
 function readPair(row: z.infer<typeof pair>): Draft[] | string {
   const good = row.chosen_rating ?? row.rating_chosen ?? 1;
   const bad = row.rejected_rating ?? row.rating_rejected ?? 0;
