@@ -53,12 +53,7 @@ export function calibrate(
   );
   return {
     pairs: margins.length,
-    accuracy: shareInterval(
-      byPrompt.map((margins) => ({
-        wins: margins.reduce((sum, margin) => sum + (Math.sign(margin) + 1) / 2, 0),
-        total: margins.length,
-      })),
-    ),
+    accuracy: accuracyOf(byPrompt),
     kappa: cohenKappa(...labels, [0, 1]),
     scale,
     ece: {
@@ -73,6 +68,15 @@ export function calibrate(
 }
 
 const pairKey = (prompt: unknown, answers: readonly string[]): string => JSON.stringify([prompt, answers]);
+
+/** Estimates the share of margins above 0, with its interval over prompts. @param byPrompt margins of each prompt's pairs */
+export const accuracyOf = (byPrompt: readonly (readonly number[])[]): Interval =>
+  shareInterval(
+    byPrompt.map((margins) => ({
+      wins: margins.reduce((sum, margin) => sum + (Math.sign(margin) + 1) / 2, 0),
+      total: margins.length,
+    })),
+  );
 
 /** Parts of the prompts, each of which is scaled by what the others say. */
 const folds = 10;

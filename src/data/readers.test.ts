@@ -3,7 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { InputError } from "./errors.ts";
-import { checkData, readComparisons, readDemonstrations, readPrompts } from "./readers.ts";
+import {
+  checkData,
+  readComparisons,
+  readComparisonsAndMetadata,
+  readDemonstrations,
+  readPrompts,
+} from "./readers.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "plumbline-readers-"));
 function file(...rows: unknown[]): string {
@@ -371,7 +377,7 @@ test("prompts come from any data that has them, each once", async () => {
   ]);
 });
 
-it("reads lists of right and wrong answers, with the other fields of their rows", async () => {
+test("reads lists of right and wrong answers, with the other fields of their rows", async () => {
   const path = file({ prompt: "p", chosen: ["right", "also right"], rejected: ["wrong"], subset: "facts" });
   const comparison = { completions: ["right", "also right", "wrong"], ranks: [0, 0, 1] };
   expect((await readComparisons(path)).records).toMatchObject([comparison]);

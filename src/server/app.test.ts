@@ -325,6 +325,7 @@ describe("labelling over HTTP", () => {
       target: 33_000,
       cost: 33_000,
       judgements: 66_000,
+      tasks: 33_000,
     });
     for (let round = 0; round < 7; round++)
       for (const { request } of people) {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { alarmRate, alarms } from "../../test/alarms.ts";
 import { statistics } from "../../test/coverage.ts";
 
 // A seeded part of `npm run check:coverage`. 200 intervals of 95 % hold the truth in 179 to 199 (3.5 standard deviations).
@@ -11,4 +12,16 @@ describe.each(statistics)("the interval of $name", ({ sizes, cover }) => {
       expect(cover({ size, tasks: 5, simulations: 100 })).toBeGreaterThan(0.84);
     },
   );
+});
+
+describe.each(alarms)("the alarm that $alarm: $truth", (alarm) => {
+  const { isFalse, bound } = alarm;
+  it(isFalse ? "is rare" : "rings", () => {
+    const simulations = 100;
+    const rate = alarmRate(alarm, 50, simulations);
+    // Three standard deviations of the share in 100 simulations.
+    const margin = 3 * Math.sqrt((bound * (1 - bound)) / simulations);
+    if (isFalse) expect(rate).toBeLessThan(bound + margin);
+    else expect(rate).toBeGreaterThan(bound - margin);
+  });
 });

@@ -49,11 +49,15 @@ describe("the difference between groups", () => {
     expect(Math.abs(difference.value as number)).toBeLessThan(0.03);
   });
 
+  it("is no alarm where the careful group is the smaller one", () => {
+    expect(alarms(() => ({ accuracies: [same(0.9, 4), same(0.6, 8)] }))).toBeLessThan(0.096);
+  });
+
   it("is no alarm where uneven labelers are divided by lot", () => {
     const uneven = (seed: number): Planted => {
       const next = uniform(1000 + seed);
-      const accuracies = Array.from({ length: 8 }, () => 0.55 + 0.4 * next());
-      return { accuracies: [accuracies.slice(0, 4), accuracies.slice(4)] };
+      const accuracies = Array.from({ length: 10 }, () => 0.55 + 0.4 * next());
+      return { accuracies: [accuracies.slice(0, 5), accuracies.slice(5)] };
     };
     expect(alarms(uneven)).toBeLessThan(0.096);
   });

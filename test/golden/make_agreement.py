@@ -4,7 +4,9 @@
 no number (one category, nothing in common), the value is null. Dawid-Skene: NumPy, whole arrays, from the paper, run until
 nothing moves (crowd-kit's takes zeros for 1e-10 and ends elsewhere).
 
-    python3.11 -m venv venv && venv/bin/pip install -r requirements-agreement.txt && venv/bin/python make_agreement.py
+It runs in the environment of bench/peers/statistics.txt.
+
+    python3.11 -m venv venv && venv/bin/pip install -r ../../bench/peers/statistics.txt && venv/bin/python make_agreement.py
 """
 
 import json
