@@ -158,15 +158,15 @@ export const statistics: readonly Statistic[] = [
   statistic("α of a table, interval", [1], threeRaters, (ratings) =>
     intervalOf(measureAgreement(ratings, "interval").alpha),
   ),
-  statistic("agreement within groups", [2, 4, 9], groupAnswers, (items) =>
+  statistic("agreement within groups", [2, 4], groupAnswers, (items) =>
     intervalOf(agreementByGroup(items).within),
   ),
-  statistic("agreement across groups", [2, 4, 9], groupAnswers, (items) =>
+  statistic("agreement across groups", [2, 4], groupAnswers, (items) =>
     intervalOf(agreementByGroup(items).across),
   ),
   statistic("position and length bias", [2, 4, 6, 9], correctPairs, (tasks) => intervalOf(winRate(tasks))),
   statistic("accuracy of a reward model", [2, 4, 9], correctPairs, (tasks) => shareInterval(tasks.map(wins))),
-  statistic("the same, prompts of unequal weight", [2, 4, 9], correctPairs, (tasks) => {
+  statistic("reward model's, of unequal weights", [2, 4, 9], correctPairs, (tasks) => {
     const next = uniform(tasks.length);
     return shareInterval(
       tasks.map((pairs) => {

@@ -72,9 +72,10 @@ def weighted_p_value(a, b, distance):
     chance = d.mean()
     # Derivatives by the weight of an item: of the mean D_o, and of the V-statistic D_e.
     values = np.diag(d) - 0.5 * (d.mean(1) + d.mean(0) - chance)
-    if values.mean() <= 0:
-        return 1.0
-    p = stats.ttest_1samp(values, 0, alternative="greater").pvalue if values.std() > 0 else 0.0
+    if values.std() > 0:
+        p = stats.ttest_1samp(values, 0, alternative="greater").pvalue
+    else:
+        p = 0.5 * (1 - np.sign(values.mean()))
     return float(max(p, 0.5**n))
 
 
@@ -146,7 +147,7 @@ def labeler_accuracy(case):
     if len(seen) < 2:
         t = np.ones((sizes["items"], 1))
     else:
-        t = expectation_maximisation(rows, sizes, 1 / len(seen) ** 2)
+        t = expectation_maximisation(rows, sizes, 1 / len(seen) ** 2, case["steps"])
     raters = {}
     for row in rows:
         raters.setdefault(row["item"], []).append(row["labeler"])

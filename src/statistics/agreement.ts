@@ -329,9 +329,10 @@ function weightedPValue(
   });
   const centre = mean(influences);
   const variance = influences.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (n - 1);
-  if (centre <= 0) return 1;
+  // 0 where no item adds anything.
+  const t = centre / Math.sqrt(variance / n) || 0;
   // Few items may be all alike: no smaller than the smallest p-value of a sign test.
-  return Math.max(studentUpperTail(centre / Math.sqrt(variance / n), n - 1), 0.5 ** n);
+  return Math.max(studentUpperTail(t, n - 1), 0.5 ** n);
 }
 
 /** Category index by labeler, of one item. */
