@@ -67,7 +67,10 @@ const onPairs = (judgements: readonly Judgement[]) =>
     [...preferencesByPair(countedJudgements(judgements)).values()].filter((pair) => pair.length > 1),
   );
 
-/** Judgements in which two labelers rate completions from 1 to 5, each near a quality that they share. */
+/**
+ * Judgements in which two labelers rate completions from 1 to 5, each near a quality that they share. A
+ * labeler is strict or mild on all completions of a task, so that the disagreements of a task depend on each other.
+ */
 function ratedTwice(completions: number, tasks: number, seed: number): Judgement[] {
   const next = uniform(seed);
   const rate = (quality: number) => Math.min(5, Math.max(1, Math.round(3 + quality + 0.7 * normal(next))));
@@ -75,7 +78,8 @@ function ratedTwice(completions: number, tasks: number, seed: number): Judgement
     const topic = 0.7 * normal(next);
     const qualities = Array.from({ length: completions }, () => topic + normal(next));
     return ["a", "b"].map((labeler): Judgement => {
-      const answer = { ratings: { quality: qualities.map(rate) } };
+      const mildness = 0.8 * normal(next);
+      const answer = { ratings: { quality: qualities.map((quality) => rate(quality + mildness)) } };
       const order = qualities.map((_, place) => place);
       const origin = { id: `${task} ${labeler}`, task: String(task), labeler, seconds: 1, at: task };
       return { ...origin, answer, order, repeat: false, source: null, gold: undefined, preferences: [] };
