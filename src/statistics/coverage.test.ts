@@ -9,7 +9,9 @@ describe.each(statistics)("the interval of $name", ({ sizes, cover }) => {
     "covers the truth, with %i answers of a task",
     (size) => {
       expect(cover({ size, tasks: 20, simulations: 200 })).toBeGreaterThan(0.895);
+      // 90 % or more, within three standard deviations of 100, and of 200.
       expect(cover({ size, tasks: 5, simulations: 100 })).toBeGreaterThan(0.84);
+      expect(cover({ size, tasks: 10, simulations: 200 })).toBeGreaterThan(0.87);
     },
   );
 });

@@ -76,17 +76,50 @@ export function estimateFromCounts(
       for (const { index } of cluster) times[index] = (times[index] as number) + 1;
     return times;
   };
-  const found = estimate(clusters, (sample) => {
+  const onSample = (sample: readonly (typeof indices)[]) => {
     const times = countsOf(sample);
     const isDrawn = (_: unknown, index: number) => times[index] !== 0;
     return statistic(distinct.filter(isDrawn), times.filter(isDrawn));
-  });
+  };
+  const plain = estimate(clusters, onSample);
+  const found =
+    clusters.length < minForPlainInterval
+      ? widerByRatio(
+          plain,
+          estimate(clusters, (sample) => {
+            const agreement = onSample(sample);
+            return typeof agreement === "string" ? agreement : Math.log(1 - agreement);
+          }),
+        )
+      : plain;
   if (!found.value || found.value.high > found.value.low) return found;
   // Nobody disagrees: up to so many of the tasks might, with which none of n would be seen in 2.5 % of samples.
   const share = 1 - 0.025 ** (1 / clusters.length);
   const unseen = (rows.length * share) / (1 - share);
   const low = statistic([...distinct, halved(rows[0] as number[])], [...countsOf(clusters), unseen]);
   return { value: { ...found.value, low: typeof low === "string" ? Number.NaN : low } };
+}
+
+/** With fewer clusters the interval of a statistic of agreement is the wider one of two: see `widerByRatio`. */
+const minForPlainInterval = 20;
+
+/**
+ * Widens the interval of a statistic of agreement to hold that of the logarithm of its ratio, 1 − agreement = D_o / D_e, too.
+ * The ratio is positive and skewed, so that few clusters with little disagreement have too short an interval without it.
+ * @param logRatio estimates log(1 − agreement); it is not finite where some samples have no disagreement
+ */
+function widerByRatio(plain: Estimate, logRatio: Estimate): Estimate {
+  if (!plain.value) return plain;
+  const { low = Number.NaN, high = Number.NaN } = logRatio.value ?? {};
+  if (!Number.isFinite(low) || !Number.isFinite(high)) return plain;
+  const { value } = plain.value;
+  return {
+    value: {
+      value,
+      low: Math.min(plain.value.low, 1 - Math.exp(high)),
+      high: Math.max(plain.value.high, 1 - Math.exp(low)),
+    },
+  };
 }
 
 /** A row of as many ratings, half of them of the first value and half of the last. */
