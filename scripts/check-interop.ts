@@ -1,7 +1,7 @@
 // npm run check:interop: saves SmolLM2 as a language model, with adapters and as a reward model, in float32 and bfloat16,
 // opens the folders in transformers and PEFT with their default settings, and prints their losses and scores beside ours.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { here, python } from "../bench/process.ts";
@@ -124,14 +124,17 @@ async function casesIn(dtype: DType, gguf: string): Promise<Case[]> {
   }).done();
   adapted.save(at("adapters"));
   const trained = losses(adapted);
-  cases.push({ name: `adapters merged, ${dtype}`, kind: "loss", folder: at("adapters"), dtype, ...trained });
-  // In float32 adapters are merged when training ends, and none are beside.
-  const adapter = join(at("adapters"), "adapter");
-  if (existsSync(adapter))
-    cases.push({
-      ...{ name: `adapters by PEFT, ${dtype}`, kind: "adapter", folder: adapter, base: at("base") },
-      ...{ dtype, ...trained },
-    });
+  cases.push(
+    { name: `adapters merged, ${dtype}`, kind: "loss", folder: at("adapters"), dtype, ...trained },
+    {
+      name: `adapters by PEFT, ${dtype}`,
+      kind: "adapter",
+      folder: join(at("adapters"), "adapter"),
+      base: at("base"),
+      dtype,
+      ...trained,
+    },
+  );
   for (const opened of ["bfloat16", "float32"] as const) {
     const again = openModel(at("adapters"), { dtype: opened });
     console.log(

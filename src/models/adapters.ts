@@ -271,34 +271,22 @@ export class LoraWeights implements Weights {
     return new Map([...(this.#trained ? adapterTensors(this.#trained) : []), ...headTensors(this)]);
   }
 
-  /** Returns all weights with the adapters merged into them, those with adapters in float32. */
-  merged(): Map<string, Tensor> {
-    return this.#merge((weight) => weight());
-  }
-
-  /** The same to write, each merged when its turn comes: all together would take twice the model's memory. */
+  /**
+   * Returns all weights with the adapters merged into them, those with adapters in float32. Each is merged when its bytes
+   * are written: all of them together would take twice the model's memory.
+   */
   toStore(): Map<string, StoredTensor> {
-    return this.#merge<StoredTensor>((weight, { shape, numel }) => ({
-      dtype: "float32",
-      shape,
-      numel,
-      bytes: () => noGrad(() => scope(() => weight().bytes())),
-    }));
-  }
-
-  /** @param add makes an entry of a weight with adapters, from what merges it and the weight without them */
-  #merge<T>(add: (merged: () => Tensor, weight: Tensor) => T): Map<string, T | Tensor> {
-    const all = new Map<string, T | Tensor>();
+    const all = new Map<string, StoredTensor>();
     for (const [name, weight] of this.#base.merged()) {
       const adapters = this.#adaptersOf(name.replace(/\.weight$/, ""));
       const merged = () =>
-        adapters
-          .reduce(
-            (sum, adapter) => sum.add(storedDelta(adapter, this.#base.transposed)),
-            weight.to("float32"),
-          )
-          .contiguous();
-      all.set(name, adapters.length ? add(merged, weight) : weight);
+        adapters.reduce(
+          (sum, adapter) => sum.add(storedDelta(adapter, this.#base.transposed)),
+          weight.to("float32"),
+        );
+      const bytes = () => noGrad(() => scope(() => merged().contiguous().bytes()));
+      const { shape, numel } = weight;
+      all.set(name, adapters.length ? { dtype: "float32", shape, numel, bytes } : weight);
     }
     return all;
   }

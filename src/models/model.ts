@@ -256,18 +256,15 @@ export class Model {
   }
 
   /**
-   * Clears `requiresGrad`, and merges adapters into float32 weights. Beside bfloat16 weights, which would round them, they
-   * stay. A model that had adapters shares no weights with another afterwards.
+   * Clears `requiresGrad`. Adapters stay beside the weights, as bfloat16 weights would round them. A model that has them
+   * shares no weights with another afterwards.
    */
   finishTraining(): this {
     for (const weight of this.learned.values()) weight.requiresGrad = false;
     if (!this.#weights.config) return this;
-    const isExact = this.dtype !== "bfloat16";
-    const weights = isExact ? this.#weights : this.#quantised;
-    noGrad(() => scope(() => this.#plain.replace(weights.merged())));
+    noGrad(() => scope(() => this.#plain.replace(this.#quantised.merged())));
     this.#quantised.dispose();
-    if (isExact) this.#weights.dispose();
-    else this.#weights.freeze();
+    this.#weights.freeze();
     return this;
   }
 
