@@ -26,8 +26,13 @@ interface Case {
   base?: string;
   /** Name of the GGUF file in the folder. */
   file?: string;
-  dtype: DType;
-  /** Our loss or score of each conversation, and its token ids. */
+  /** Our loss or score of each conversation, by the precision that the folder is opened in. */
+  values: Partial<Record<string, number[]>>;
+  ids: number[][];
+}
+
+/** Our losses or scores in one precision, and the token ids. */
+interface Measured {
   values: number[];
   ids: number[][];
 }
@@ -39,11 +44,8 @@ interface Opened {
   dtype: string;
 }
 
-/**
- * Largest difference that rounding explains, relative to values of at least 1. In float32 sums of 30 layers in another
- * order; bfloat16 rounds each of their outputs to 2⁻⁹, and transformers computes the score in it too.
- */
-const tolerances: Partial<Record<DType, number>> = { float32: 1e-3, bfloat16: 5e-2 };
+/** Largest difference in float32, relative to values of at least 1: sums of 30 layers in another order give 1e-5. */
+const tolerance = 1e-3;
 
 const readDemonstration = (line: string): Demonstration => JSON.parse(line);
 const records = readFileSync(here("../data/instructions/demonstrations.jsonl"), "utf8")
@@ -68,14 +70,14 @@ try {
 }
 
 /** Mean negative log-likelihood of each conversation's tokens but the first, as the chat template writes it. */
-function losses(model: Model): Pick<Case, "values" | "ids"> {
+function losses(model: Model): Measured {
   const ids = conversations.map((messages) => model.text.encode(renderChat(model.text, messages)));
   const rows = ids.map(([first, ...tokens]) => ({ promptTokens: [first as number], tokens }));
   return { ids, values: tokenLogprobs(model, rows).map((logprobs) => -mean(logprobs)) };
 }
 
 /** Score of each conversation without the constant that heads in transformers do not have, and the tokens scored. */
-function scores(model: Model): Pick<Case, "values" | "ids"> {
+function scores(model: Model): Measured {
   const rows = held.map(({ prompt, completion }) => encodeAnswer(model.text, prompt, String(completion)));
   return {
     ids: rows.map(({ promptTokens, tokens }) => [...promptTokens, ...tokens]),
@@ -83,17 +85,24 @@ function scores(model: Model): Pick<Case, "values" | "ids"> {
   };
 }
 
+/** Opens a folder in both precisions and computes `measure`. */
+function openHere(path: string, measure: (model: Model) => Measured): Pick<Case, "values" | "ids"> {
+  const [float32, bfloat16] = (["float32", "bfloat16"] as const).map((dtype) => {
+    const model = openModel(path, { dtype });
+    const measured = measure(model);
+    model.dispose();
+    return measured;
+  }) as [Measured, Measured];
+  return { ids: float32.ids, values: { float32: float32.values, bfloat16: bfloat16.values } };
+}
+
 function ggufCase(path: string): Case {
-  const model = openModel(path, { dtype: "float32" });
-  const ours = losses(model);
-  model.dispose();
   return {
     name: "GGUF, Q4_1",
     kind: "gguf",
     folder: dirname(path),
     file: basename(path),
-    dtype: "float32",
-    ...ours,
+    ...openHere(path, losses),
   };
 }
 
@@ -109,7 +118,7 @@ async function casesIn(dtype: DType, gguf: string): Promise<Case[]> {
   });
   base.save(at("base"));
   const cases: Case[] = [
-    { name: `language model, ${dtype}`, kind: "loss", folder: at("base"), dtype, ...losses(base) },
+    { name: `language model, ${dtype}`, kind: "loss", folder: at("base"), ...openHere(at("base"), losses) },
   ];
 
   const settings = { batchSize: 8, heldOut: 0, warmupRatio: 0 };
@@ -123,27 +132,22 @@ async function casesIn(dtype: DType, gguf: string): Promise<Case[]> {
     ...settings,
   }).done();
   adapted.save(at("adapters"));
-  const trained = losses(adapted);
-  cases.push(
-    { name: `adapters merged, ${dtype}`, kind: "loss", folder: at("adapters"), dtype, ...trained },
-    {
-      name: `adapters by PEFT, ${dtype}`,
-      kind: "adapter",
-      folder: join(at("adapters"), "adapter"),
-      base: at("base"),
-      dtype,
-      ...trained,
-    },
+  const opened = openHere(at("adapters"), losses);
+  console.log(
+    `${dtype}: loss ${mean(losses(base).values).toFixed(4)} before training adapters, ${mean(losses(adapted).values).toFixed(4)} after; ` +
+      `opened again ${Object.entries(opened.values)
+        .map(([name, values]) => `${mean(values ?? []).toFixed(4)} in ${name}`)
+        .join(", ")}`,
   );
-  for (const opened of ["bfloat16", "float32"] as const) {
-    const again = openModel(at("adapters"), { dtype: opened });
-    console.log(
-      `${dtype}: loss ${mean(cases[0]?.values ?? []).toFixed(4)} before training adapters, ` +
-        `${mean(trained.values).toFixed(4)} after, ${mean(losses(again).values).toFixed(4)} when opened again in ${opened}`,
-    );
-    again.dispose();
-  }
   adapted.dispose();
+  cases.push({ name: `adapters merged, ${dtype}`, kind: "loss", folder: at("adapters"), ...opened });
+  cases.push({
+    name: `adapters by PEFT, ${dtype}`,
+    kind: "adapter",
+    folder: join(at("adapters"), "adapter"),
+    base: at("base"),
+    ...opened,
+  });
 
   const data = learned.map(({ prompt, completion }, i) => ({
     prompt: [...prompt],
@@ -165,8 +169,8 @@ async function casesIn(dtype: DType, gguf: string): Promise<Case[]> {
     }).done();
     const path = at(name.replaceAll(" ", "-"));
     model.save(path);
-    cases.push({ name: `${name}, ${dtype}`, kind: "score", folder: path, dtype, ...scores(model) });
     model.dispose();
+    cases.push({ name: `${name}, ${dtype}`, kind: "score", folder: path, ...openHere(path, scores) });
   }
   base.dispose();
   return cases;
@@ -189,23 +193,37 @@ function openElsewhere(cases: readonly Case[]): Record<string, Opened> {
   return JSON.parse(stdout);
 }
 
-/** Prints the largest differences of each case. @returns whether rounding explains them all */
+/** Largest difference of two lists, relative to values of at least 1. */
+function largest(values: readonly number[], others: readonly number[]): number {
+  return Math.max(
+    ...values.map((value, i) => Math.abs(value - (others[i] as number)) / Math.max(1, Math.abs(value))),
+  );
+}
+
+/**
+ * Prints the largest differences of each case from ours in the precision that it was opened in, and between our two
+ * precisions: two ways to round to bfloat16 differ by about as much.
+ * @returns whether rounding explains them all
+ */
 function print(cases: readonly Case[], opened: Record<string, Opened>): boolean {
   let isWithin = true;
-  console.log("| saved | opened in | tokens | ours, mean | difference, at most | in a padded batch |");
-  console.log("|---|---|---|---|---|---|");
-  for (const { name, values, ids, dtype } of cases) {
+  console.log(
+    "| saved | opened in | tokens | ours, mean | difference | in a padded batch | ours, bfloat16 from float32 |",
+  );
+  console.log("|---|---|---|---|---|---|---|");
+  for (const { name, values, ids } of cases) {
     const theirs = opened[name] as Opened;
-    const largest = (others: readonly number[]) =>
-      Math.max(
-        ...values.map((value, i) => Math.abs(value - (others[i] as number)) / Math.max(1, Math.abs(value))),
-      );
-    const differences = [theirs.values, ...(theirs.batch ? [theirs.batch] : [])].map(largest);
+    const ours = values[theirs.dtype] as number[];
+    const rounding = largest(values.float32 as number[], values.bfloat16 as number[]);
+    const differences = [theirs.values, ...(theirs.batch ? [theirs.batch] : [])].map((others) =>
+      largest(ours, others),
+    );
     const isSame = JSON.stringify(ids) === JSON.stringify(theirs.ids);
-    isWithin &&= isSame && differences.every((difference) => difference <= (tolerances[dtype] as number));
+    const limit = theirs.dtype === "float32" ? tolerance : 3 * rounding;
+    isWithin &&= isSame && differences.every((difference) => difference <= limit);
     const [alone, batch = ""] = differences.map((difference) => difference.toExponential(1));
     console.log(
-      `| ${name} | ${theirs.dtype} | ${isSame ? "the same" : "differ"} | ${mean(values).toFixed(4)} | ${alone} | ${batch} |`,
+      `| ${name} | ${theirs.dtype} | ${isSame ? "the same" : "differ"} | ${mean(ours).toFixed(4)} | ${alone} | ${batch} | ${rounding.toExponential(1)} |`,
     );
   }
   return isWithin;
