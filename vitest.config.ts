@@ -8,7 +8,7 @@ export default defineConfig({
     maxWorkers: 2,
     // Two processes of two threads on two cores wait for each other most of the time.
     env: { OMP_NUM_THREADS: "1" },
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     globalSetup: "./test/temporary.ts",
     reporters: ["default", "./test/summary.ts"],
   },
