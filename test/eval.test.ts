@@ -121,6 +121,23 @@ describe("plumbline eval of policies", () => {
     expect(text).toMatch(/other: too few prompts to say/);
   });
 
+  it("measures KL to a reference and the loss on demonstrations", async () => {
+    writeFileSync(
+      at("held-out.jsonl"),
+      '{"prompt": "a", "completion": "yes yes"}\n{"prompt": "b", "completion": "yes"}\n',
+    );
+    const more = ["--reference", at("tiny"), "--demonstrations", at("held-out.jsonl"), "--samples", "8"];
+    const args = [...policies(), "--reward", at("longer.mjs"), ...more];
+    const [same, other] = JSON.parse(await succeed([...args, "--json"])).policies;
+    expect(same.kl.value).toBe(0);
+    expect(other.kl.value).toBeGreaterThan(0.05);
+    expect(same.loss.tax).toBeUndefined();
+    expect(other.loss.tax.value).toBeCloseTo(other.loss.value.value - same.loss.value.value, 10);
+    // Untrained models: about log 261 a token.
+    expect(same.loss.value.value).toBeCloseTo(Math.log(261), 0);
+    expect(await succeed(args)).toMatch(/finished +KL, nats +loss +tax/);
+  });
+
   it("compares answers by a model that reads both, by principle and in both orders", async () => {
     const judge = ["--judge", at("tiny"), "--constitution", at("principles.yaml")];
     const report = JSON.parse(await succeed([...policies(), ...judge, "--json"]));

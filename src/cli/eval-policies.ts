@@ -1,8 +1,11 @@
+import { setImmediate } from "node:timers/promises";
+import { tokenLogprobs } from "../batch/score.ts";
 import { readConstitution } from "../constitution/constitution.ts";
 import { InputError } from "../data/errors.ts";
-import { readPrompts } from "../data/readers.ts";
-import type { Prompt } from "../data/records.ts";
+import { readDemonstrations, readPrompts } from "../data/readers.ts";
+import type { Demonstration, Prompt } from "../data/records.ts";
 import type { Columns } from "../data/tables.ts";
+import { responseKl } from "../eval/evaluate.ts";
 import { type Judge, modelJudge, rewardJudge } from "../eval/judge.ts";
 import { type AnswerMatch, matchesOf, type PoliciesReport, type Policy, reportOn } from "../eval/policies.ts";
 import { loadModel } from "../models/pull.ts";
@@ -10,7 +13,9 @@ import { openReward } from "../rewards/open.ts";
 import { modelSampler } from "../rollout/generate.ts";
 import { isFinished } from "../rollout/sampler.ts";
 import { formatInterval, type Interval } from "../statistics/bootstrap.ts";
+import { mean } from "../statistics/numbers.ts";
 import type { DType } from "../tensor/index.ts";
+import { encodeExample } from "../text/chat.ts";
 import { openFeedback } from "./feedback.ts";
 import { formatTable, interruptSignal, openLines, Progress, print } from "./terminal.ts";
 
@@ -21,6 +26,8 @@ export interface PoliciesOptions {
   judge?: string;
   constitution?: string;
   endpoint?: string;
+  reference?: string;
+  demonstrations?: string;
   limit?: number;
   samples: number;
   maxTokens?: number;
@@ -45,10 +52,14 @@ export async function evaluatePolicies(names: readonly string[], options: Polici
   const signal = interruptSignal("\nstopping\n");
   // Before the answers, which take long.
   const [judge, dispose] = await openJudge(options);
+  if (options.reference !== undefined && options.temperature === 0)
+    throw new InputError("eval: KL to --reference needs a --temperature above 0");
+  const { demonstrations: path } = options;
+  const demonstrations = path === undefined ? [] : (await readDemonstrations(path)).records;
   const policies: Policy[] = [];
   for (const name of names) {
     progress.line(`${name} answers ${prompts.length} prompts`);
-    policies.push(await answersOf(name, prompts, options, signal, progress));
+    policies.push(await answersOf(name, prompts, demonstrations, options, signal, progress));
   }
   const matches = matchesOf(policies);
   progress.line(`judging ${matches.length} pairs of answers`);
@@ -94,17 +105,20 @@ async function openJudge({
   return [modelJudge(feedback, principles), dispose];
 }
 
+/** Lets a policy answer, and measures its KL to the reference and its loss on demonstrations where they are asked for. */
 async function answersOf(
   name: string,
   prompts: readonly Prompt[],
-  { samples, maxTokens = 256, temperature = 1, seed, batchSize, dtype }: PoliciesOptions,
+  demonstrations: readonly Demonstration[],
+  { samples, maxTokens = 256, temperature = 1, seed, batchSize, reference, ...options }: PoliciesOptions,
   signal: AbortSignal,
   progress: Progress,
 ): Promise<Policy> {
-  const model = await loadModel(name, {
-    ...(dtype ? { dtype } : {}),
-    onProgress: (text) => progress.line(text),
-  });
+  const load = {
+    ...(options.dtype ? { dtype: options.dtype } : {}),
+    onProgress: (text: string) => progress.line(text),
+  };
+  const model = await loadModel(name, load);
   const completions = await modelSampler(model).sample(
     prompts.map(({ prompt }) => prompt),
     {
@@ -112,16 +126,44 @@ async function answersOf(
       onProgress: (done, total) => progress.count(done, total, "answers"),
     },
   );
+  completions.sort((a, b) => a.promptIndex - b.promptIndex);
+  const kls: number[] = [];
+  if (reference !== undefined) {
+    const other = await loadModel(reference, load);
+    if (other.dimensions.vocab !== model.dimensions.vocab)
+      throw new InputError(
+        `eval: ${name} and the reference ${reference} have different vocabularies, so there is no KL between them`,
+      );
+    await inParts(completions, signal, (part) => kls.push(...responseKl(model, other, part, temperature)));
+    other.dispose();
+  }
+  const losses: number[] = [];
+  const rows = demonstrations.map(({ prompt, completion }) => encodeExample(model.text, prompt, completion));
+  await inParts(rows, signal, (part) =>
+    losses.push(...tokenLogprobs(model, part).map((logprobs) => -mean(logprobs))),
+  );
   model.dispose();
-  const answers = completions
-    .map((completion) => ({
-      promptIndex: completion.promptIndex,
-      text: completion.text,
-      tokens: completion.tokens.length,
-      finished: isFinished(completion),
-    }))
-    .sort((a, b) => a.promptIndex - b.promptIndex);
-  return { name, answers };
+  const answers = completions.map((completion, i) => ({
+    promptIndex: completion.promptIndex,
+    text: completion.text,
+    tokens: completion.tokens.length,
+    finished: isFinished(completion),
+    ...(kls.length > 0 && { kl: kls[i] as number }),
+  }));
+  return { name, answers, ...(losses.length > 0 && { losses }) };
+}
+
+/** Works on 32 items at a time, between which signals are handled. */
+async function inParts<T>(
+  items: readonly T[],
+  signal: AbortSignal,
+  work: (part: readonly T[]) => void,
+): Promise<void> {
+  for (let from = 0; from < items.length; from += 32) {
+    await setImmediate();
+    signal.throwIfAborted();
+    work(items.slice(from, from + 32));
+  }
 }
 
 function formatReport(report: PoliciesReport): string {
@@ -129,7 +171,11 @@ function formatReport(report: PoliciesReport): string {
   const cell = (interval: Interval | undefined) => (interval ? formatInterval(interval) : "");
   const percent = (share: number) => `${Math.round(100 * share)} %`;
   const table = formatTable([
-    ["policy", "wins", "at equal length", "rating", "at equal style", "tokens", "finished"],
+    [
+      ...["policy", "wins", "at equal length", "rating", "at equal style", "tokens", "finished"],
+      ...(policies[0]?.kl ? ["KL, nats"] : []),
+      ...(policies[0]?.loss ? ["loss", "tax"] : []),
+    ],
     ...policies.map((policy) => [
       policy.name,
       cell(policy.winRate),
@@ -138,6 +184,8 @@ function formatReport(report: PoliciesReport): string {
       cell(policy.ratingAtEqualStyle),
       formatInterval(policy.tokens, 1),
       percent(policy.finished),
+      ...(policy.kl ? [formatInterval(policy.kl, 2)] : []),
+      ...(policy.loss ? [cell(policy.loss.value), cell(policy.loss.tax)] : []),
     ]),
   ]);
   const byCriterion = Object.entries(criteria).map(([criterion, rates]) => [

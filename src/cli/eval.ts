@@ -23,6 +23,11 @@ export const define = (command: Command): Command =>
     .option("--judge <name>", "judge: a model that reads both answers, in both orders")
     .option("--constitution <file>", "principles by which --judge judges; each is a criterion")
     .option("--endpoint <url>", "OpenAI-compatible server that has the judge (key: OPENAI_API_KEY)")
+    .option("--reference <name>", "model to measure each policy's KL to, on its own answers")
+    .option(
+      "--demonstrations <file>",
+      "held-out demonstrations: what learning from preferences cost (the alignment tax)",
+    )
     .option(
       "--category <field>",
       "field of the comparisons by which accuracy is counted (default: subset or category)",

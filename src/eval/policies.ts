@@ -16,12 +16,16 @@ export interface PolicyAnswer {
   tokens: number;
   /** Whether it reached a stop token. */
   finished: boolean;
+  /** log π − log π_ref of the answer, in nats, if there is a reference. */
+  kl?: number;
 }
 
 export interface Policy {
   name: string;
   /** As many answers to each prompt as the other policies have, in the order of the prompts. */
   answers: readonly PolicyAnswer[];
+  /** Mean negative log-likelihood of each held-out demonstration's tokens, in nats, if there are any. */
+  losses?: readonly number[];
 }
 
 /** Two answers to a prompt, of two policies. */
@@ -66,6 +70,10 @@ export interface PolicyResult {
   tokens: Interval;
   /** Share of answers that reached a stop token. */
   finished: number;
+  /** KL to the reference in nats per answer: the k1 estimate on the policy's own answers. */
+  kl?: Interval;
+  /** Mean loss on demonstrations, in nats per token; and how much higher it is than the baseline's (the alignment tax). */
+  loss?: { value: Interval; tax?: Interval };
 }
 
 export interface PoliciesReport {
@@ -120,7 +128,7 @@ export function reportOn(
     baseline: baseline.name,
     prompts: new Set(baseline.answers.map(({ promptIndex }) => promptIndex)).size,
     matches: matches.length,
-    policies: policies.map(({ name, answers }) => ({
+    policies: policies.map(({ name, answers, losses }) => ({
       name,
       ...(name !== baseline.name && {
         winRate: winRate(name, ({ outcome }) => outcome),
@@ -134,12 +142,10 @@ export function reportOn(
       }),
       rating: raw.ratings.get(name) as Interval,
       ratingAtEqualStyle: controlled.ratings.get(name) as Interval,
-      tokens: pooled(
-        [...groupBy(answers, ({ promptIndex }) => promptIndex).values()].map((ofPrompt) =>
-          countAndSum(ofPrompt.map(({ tokens }) => tokens)),
-        ),
-      ),
+      tokens: overPrompts(answers, ({ tokens }) => tokens),
       finished: mean(answers.map(({ finished }) => Number(finished))),
+      ...(answers[0]?.kl !== undefined && { kl: overPrompts(answers, ({ kl }) => kl as number) }),
+      ...(losses && { loss: lossOf(losses, name === baseline.name ? undefined : baseline.losses) }),
     })),
     criteria: Object.fromEntries(
       criteria.map((criterion) => [
@@ -152,6 +158,28 @@ export function reportOn(
     ...(consistent.length > 0 && { consistency: mean(consistent.map(Number)) }),
   };
 }
+
+/** Computes the mean of a measure of answers with its interval over prompts. */
+const overPrompts = (answers: readonly PolicyAnswer[], measure: (answer: PolicyAnswer) => number): Interval =>
+  pooled(
+    [...groupBy(answers, ({ promptIndex }) => promptIndex).values()].map((ofPrompt) =>
+      countAndSum(ofPrompt.map(measure)),
+    ),
+  );
+
+/** Computes the mean loss, and by how much it exceeds the baseline's, paired by demonstration. */
+const lossOf = (
+  losses: readonly number[],
+  baseline?: readonly number[],
+): NonNullable<PolicyResult["loss"]> => ({
+  value: bootstrap(losses, mean),
+  ...(baseline && {
+    tax: bootstrap(
+      losses.map((loss, i) => loss - (baseline[i] as number)),
+      mean,
+    ),
+  }),
+});
 
 /** Computes the mean of all clusters' values with its interval. */
 const pooled = (clusters: readonly CountAndSum[]): Interval =>
