@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type Judgement, readJudgements } from "../src/labels/judgements.ts";
 import { nextTask, submitJudgement } from "../src/labels/labeling.ts";
 import { pairwisePreferences } from "../src/labels/pairwise-preferences.ts";
@@ -114,6 +115,8 @@ export async function simulateRankingsInStore(simulation: Simulation): Promise<J
     users.push(await store.addUser(owner.id, { name: `labeler ${place}`, role: "labeler" }));
   for (let judged = true; judged; ) {
     judged = false;
+    // The driver frees its statements between turns of the event loop, and SQLite's promises alone never end a turn.
+    await setImmediate();
     for (const [place, user] of users.entries()) {
       const task = await nextTask(store, project, user);
       if (!task) continue;
