@@ -453,10 +453,10 @@ describe("plumbline serve and labels", () => {
     expect(ordinal.alpha.value.value).toBeCloseTo(0.815, 3);
     const nominal = await succeed(["labels", "agreement", path]);
     expect(nominal).toMatch(/Krippendorff's α {2}0\.743/);
-    // Ordinal labels that are near count in part, which is no share of equal ones.
+    // Ordinal labels that are near count in part in κ, but equal is equal.
     expect(nominal).toMatch(/Cohen's κ +equal +items/);
     const weighted = await succeed(["labels", "agreement", path, "--scale", "ordinal"]);
-    expect(weighted).toMatch(/Cohen's κ +weighted agreement +items/);
+    expect(weighted).toMatch(/weighted κ +equal +items\n0, 2 +0\.5 +0\.625 +8/);
     const wrong: [string, string[], RegExp][] = [
       ["item,label\na,1", [], /ratings\.csv:1: no column "labeler"/],
       ["item,labeler,label\na,x,1\n,y,2", [], /ratings\.csv:3: item is empty/],

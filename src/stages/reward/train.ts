@@ -158,7 +158,7 @@ function lossOf(model: Model, groups: readonly Group[], prompts: number, allScor
   return rankingLoss(scores, better, worse, weights, margins);
 }
 
-/** Normalises scores to mean 0, deviation 1 on samples of the base model. @returns mean and deviation before */
+/** Normalises scores to mean 0, deviation 1 on samples of the base model that fit its context. @returns mean and deviation before */
 async function normalise(
   model: Model,
   base: Model,
@@ -176,9 +176,11 @@ async function normalise(
     seed: config.seed,
     signal,
   });
-  const rows = completions.map(({ promptIndex, text }) =>
-    encodeAnswer(model.text, chosen[promptIndex] as Message[], text),
-  );
+  // A text may be longer than the tokens that it was sampled as, and then not fit.
+  const rows = completions
+    .map(({ promptIndex, text }) => encodeAnswer(model.text, chosen[promptIndex] as Message[], text))
+    .filter(({ promptTokens, tokens }) => promptTokens.length + tokens.length <= model.dimensions.context);
+  if (!rows.length) return { mean: 0, std: 1 };
   const moments = mergeMoments(emptyMoments, scoreAll(model, rows));
   model.normaliseScores(moments.mean, standardDeviation(moments));
   return { mean: moments.mean, std: standardDeviation(moments) };
