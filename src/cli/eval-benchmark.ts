@@ -4,21 +4,14 @@ import { loadModel } from "../models/pull.ts";
 import { verdictsOn } from "../rewards/instructions/instructions.ts";
 import { modelSampler } from "../rollout/generate.ts";
 import { formatInterval, type Interval } from "../statistics/bootstrap.ts";
-import type { DType } from "../tensor/index.ts";
+import type { AnswerOptions } from "./options.ts";
 import { formatTable, interruptSignal, openLines, Progress, print } from "./terminal.ts";
 
-export interface BenchmarkOptions {
+export interface BenchmarkOptions extends AnswerOptions {
   benchmark: "ifeval";
   data?: string;
   model?: string;
   responses?: string;
-  maxTokens?: number;
-  temperature?: number;
-  seed: number;
-  batchSize: number;
-  dtype?: DType;
-  out?: string;
-  json?: boolean;
 }
 
 /** Measures how well a model, or answers made elsewhere, follow IFEval's instructions. */

@@ -14,12 +14,12 @@ import { modelSampler } from "../rollout/generate.ts";
 import { isFinished } from "../rollout/sampler.ts";
 import { formatInterval, type Interval } from "../statistics/bootstrap.ts";
 import { mean } from "../statistics/numbers.ts";
-import type { DType } from "../tensor/index.ts";
 import { encodeExample } from "../text/chat.ts";
 import { openFeedback } from "./feedback.ts";
+import type { AnswerOptions } from "./options.ts";
 import { formatTable, interruptSignal, openLines, Progress, print } from "./terminal.ts";
 
-export interface PoliciesOptions {
+export interface PoliciesOptions extends AnswerOptions {
   data?: string;
   columns?: Columns;
   reward?: string;
@@ -30,13 +30,6 @@ export interface PoliciesOptions {
   demonstrations?: string;
   limit?: number;
   samples: number;
-  maxTokens?: number;
-  temperature?: number;
-  seed: number;
-  batchSize: number;
-  dtype?: DType;
-  out?: string;
-  json?: boolean;
 }
 
 /** Lets policies answer the same prompts, and a judge compare the answers. */

@@ -1,6 +1,7 @@
 import { Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import type { Columns } from "../data/tables.ts";
+import type { DType } from "../tensor/index.ts";
 
 /**
  * Parser of a numeric option.
@@ -28,6 +29,17 @@ export const columnsOption = (flags = "--columns <pairs>"): Option =>
   new Option(flags, "the file's columns by our names for them: prompt=question,chosen=good").argParser(
     parseColumns,
   );
+
+/** Options of the commands that let models answer and print a result. */
+export interface AnswerOptions {
+  maxTokens?: number;
+  temperature?: number;
+  seed: number;
+  batchSize: number;
+  dtype?: DType;
+  out?: string;
+  json?: boolean;
+}
 
 /** Number types that models compute in. */
 export const dtypes = ["float32", "bfloat16"] as const;

@@ -3,6 +3,7 @@ import type { Feedback } from "../constitution/feedback.ts";
 import { prefer } from "../constitution/prefer.ts";
 import type { Prompt } from "../data/records.ts";
 import type { Scorer } from "../rewards/scorer.ts";
+import { sigmoid } from "./logistic.ts";
 import type { AnswerMatch, MatchVerdict } from "./policies.ts";
 
 // Who tells which of two answers is better: any reward, or a model that reads both.
@@ -66,5 +67,3 @@ export function modelJudge(feedback: Feedback, constitution: Constitution): Judg
     }));
   };
 }
-
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -1,5 +1,5 @@
 import type { Interval } from "../statistics/bootstrap.ts";
-import { fitLogistic } from "./logistic.ts";
+import { fitLogistic, sigmoid } from "./logistic.ts";
 
 // Win rates at equal length (Dubois et al. 2024, AlpacaEval 2): judges prefer longer answers, whatever is in them.
 
@@ -51,5 +51,3 @@ export const publishedWinRate = (weights: PublishedWeights, difficulties: readon
     (sum, difficulty) => sum + sigmoid(weights.model + weights.difficulty * difficulty),
     0,
   ) / difficulties.length;
-
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -99,10 +99,10 @@ interface Bubblewrap {
   rootMaySwitchUser: boolean;
 }
 
-let found: Bubblewrap | undefined;
+let workingBubblewrap: Bubblewrap | undefined;
 /** Returns how to start bubblewrap. @throws InputError where it does not work */
 function findBubblewrap(): Bubblewrap {
-  if (found) return found;
+  if (workingBubblewrap) return workingBubblewrap;
   const problem = sandboxProblem();
   if (problem) throw new InputError(noSandboxMessage(problem));
   const { bubblewrap, command } = switchUser();
@@ -111,8 +111,8 @@ function findBubblewrap(): Bubblewrap {
   const rootMaySwitchUser =
     process.getuid?.() === 0 &&
     spawnSync(path, [...args, "--", ...command, "/bin/true"], { stdio: "ignore" }).status === 0;
-  found = { path, rootMaySwitchUser };
-  return found;
+  workingBubblewrap = { path, rootMaySwitchUser };
+  return workingBubblewrap;
 }
 
 /** Makes the error message for a machine without a sandbox. @param problem from `sandboxProblem` */
