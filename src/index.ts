@@ -28,6 +28,7 @@ export {
 export { LabelStore } from "./labels/store.ts";
 export type { Dimensions, Head, Json } from "./models/architecture.ts";
 export type { Attend, Batch } from "./models/attention.ts";
+export { averageMembers, type Combination, Ensemble, openEnsemble } from "./models/ensemble.ts";
 export { Model } from "./models/model.ts";
 export { loadModel, type PullOptions, pullModel } from "./models/pull.ts";
 export type { LoraConfig } from "./nn/lora-config.ts";

@@ -1,4 +1,6 @@
+import { existsSync, renameSync, rmSync } from "node:fs";
 import type { Command } from "commander";
+import { InputError } from "../data/errors.ts";
 import { cachedModels, pullModel } from "../models/pull.ts";
 import { Progress, print } from "./terminal.ts";
 
@@ -22,6 +24,26 @@ export function define(group: Command): Command {
     .description("List the models in the cache")
     .action(async () => {
       for (const name of cachedModels()) print(name);
+    });
+  group
+    .command("average")
+    .description("Average the members of an ensemble of reward models into one model (WARM)")
+    .argument("<ensemble>", "folder or run")
+    .requiredOption("--out <folder>", "where the model is saved: a new folder")
+    .action(async (ensemble: string, { out }: { out: string }) => {
+      if (existsSync(out)) throw new InputError(`${out}: exists already: give a new folder`);
+      // Imported here because only this subcommand loads the engine.
+      const { averageMembers } = await import("../models/ensemble.ts");
+      const model = averageMembers(ensemble);
+      const temporary = `${out}.tmp-${process.pid}`;
+      try {
+        model.save(temporary);
+        renameSync(temporary, out);
+      } finally {
+        model.dispose();
+        rmSync(temporary, { recursive: true, force: true });
+      }
+      print(out);
     });
   return group;
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { combine, penalty } from "../models/ensemble-config.ts";
 import { noSandboxPhrase } from "./sandbox/unsandboxed.ts";
 
 const answerOptions = { field: z.string().default("answer"), extract: z.string().optional() };
@@ -8,8 +9,12 @@ export const termConfig = z.strictObject({
   /** Name in metrics. Default: the key of what scores, such as "regex". */
   name: z.string().min(1).optional(),
   weight: z.number().default(1),
-  /** A reward model: name, folder or run. */
+  /** A reward model or an ensemble of them: name, folder or run. */
   model: z.string().optional(),
+  /** How an ensemble's scores become one. Default: as the ensemble was trained to. */
+  combine: combine.optional(),
+  /** λ of `combine: penalised`. */
+  penalty: penalty.optional(),
   /** A JavaScript or TypeScript file whose default export is a `RewardFunction`. */
   module: z.string().optional(),
   /** A shell command that reads a JSON line for each completion and prints a number for each. */

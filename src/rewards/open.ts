@@ -6,6 +6,7 @@ import pMap from "p-map";
 import type { z } from "zod";
 import { scoreAll } from "../batch/score.ts";
 import { InputError } from "../data/errors.ts";
+import { type Combination, Ensemble, openEnsemble } from "../models/ensemble.ts";
 import { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
 import { parseConfig } from "../run/config.ts";
@@ -15,6 +16,7 @@ import { encodeAnswer } from "../text/chat.ts";
 import { answer, format, jsonSchema, length, numeric, regex, repetition } from "./builtin.ts";
 import { code } from "./code.ts";
 import { type Term, termConfig } from "./config.ts";
+import { scoreByEnsemble } from "./ensemble.ts";
 import { instructions } from "./instructions/instructions.ts";
 import { scoreByCommand, scoreByServer } from "./remote.ts";
 import { noSandboxMessage, sandboxProblem } from "./sandbox/bubblewrap.ts";
@@ -23,15 +25,23 @@ import type { Answer, RewardFunction, Scorer } from "./scorer.ts";
 
 type TermInput = z.input<typeof termConfig>;
 
-/** A reward to open: a model, a function, a name, path or address, or terms with settings. */
-export type RewardInput = Model | RewardFunction | string | TermInput | readonly TermInput[];
+/** A reward to open: a model or several, a function, a name, path or address, or terms with settings. */
+export type RewardInput = Model | Ensemble | RewardFunction | string | TermInput | readonly TermInput[];
+
+/** What a term makes of answers. */
+interface PartScores {
+  scores: readonly number[];
+  /** How far the members of an ensemble disagree about each answer. */
+  disagreement?: readonly number[];
+}
 
 /** A loaded term of a reward. */
 interface Part {
-  score: (answers: readonly Answer[], signal?: AbortSignal) => Promise<number[]> | number[];
+  score: (answers: readonly Answer[], signal?: AbortSignal) => Promise<PartScores> | PartScores;
+  /** A reward model; of an ensemble the first. */
   model?: Model;
-  /** Whether the model was loaded for this reward, which then disposes it. */
-  owned?: boolean;
+  /** Frees what was loaded for this reward. */
+  dispose?: () => void;
 }
 
 /** Number of completions that a reward function scores concurrently. */
@@ -45,10 +55,11 @@ const functionConcurrency = 16;
 export async function openReward(reward: RewardInput, options: { dtype?: DType } = {}): Promise<Scorer> {
   const parts: (Part & { name: string; weight: number })[] = [];
   const dispose = () => {
-    for (const { model, owned } of parts) if (owned) model?.dispose();
+    for (const part of parts) part.dispose?.();
   };
   try {
     if (reward instanceof Model) parts.push({ name: "model", weight: 1, ...modelPart(reward) });
+    else if (reward instanceof Ensemble) parts.push({ name: "model", weight: 1, ...ensemblePart(reward) });
     else if (typeof reward === "function")
       parts.push({ name: reward.name || "function", weight: 1, ...functionPart(reward, 60) });
     else
@@ -70,15 +81,20 @@ export async function openReward(reward: RewardInput, options: { dtype?: DType }
   return {
     model: parts.length === 1 ? parts[0]?.model : undefined,
     async score(answers, signal) {
-      const scores = await Promise.all(
-        parts.map(async ({ name, score }) => checkScores(name, answers, await score(answers, signal))),
+      const scored = await Promise.all(
+        parts.map(async ({ name, score }) => {
+          const { scores, disagreement } = await score(answers, signal);
+          return { scores: checkScores(name, answers, scores), disagreement };
+        }),
       );
       const sums = answers.map((_, i) =>
-        parts.reduce((sum, { weight }, p) => sum + weight * (scores[p]?.[i] as number), 0),
+        parts.reduce((sum, { weight }, p) => sum + weight * (scored[p]?.scores[i] as number), 0),
       );
+      const disagreement = scored.find((part) => part.disagreement)?.disagreement;
       return checkScores("the weighted sum", answers, sums).map((score, i) => ({
         score,
-        parts: Object.fromEntries(parts.map(({ name }, p) => [name, scores[p]?.[i] as number])),
+        parts: Object.fromEntries(parts.map(({ name }, p) => [name, scored[p]?.scores[i] as number])),
+        ...(disagreement && { disagreement: disagreement[i] as number }),
       }));
     },
     dispose,
@@ -91,12 +107,19 @@ function parseTerm(reward: string): TermInput {
   return /\.[cm]?[jt]s$/.test(reward) ? { module: reward } : { model: reward };
 }
 
-const { name: _, weight: __, timeoutSeconds: ___, ...kinds } = termConfig.shape;
+const {
+  name: _name,
+  weight: _weight,
+  timeoutSeconds: _timeout,
+  combine: _combine,
+  penalty: _penalty,
+  ...kinds
+} = termConfig.shape;
 type Kind = keyof typeof kinds;
 
 /** Describes a reward in a run's config, as JSON. */
 export const rewardNames = (reward: RewardInput): unknown =>
-  reward instanceof Model
+  reward instanceof Model || reward instanceof Ensemble
     ? "a model in memory"
     : typeof reward === "function"
       ? reward.name || "a function"
@@ -117,20 +140,39 @@ const builtin = { length, regex, format, jsonSchema, answer, numeric, repetition
 
 /** Loads a term. */
 async function openTerm(term: Term, kind: Kind, options: { dtype?: DType }): Promise<Part> {
-  const { timeoutSeconds } = term;
+  const { timeoutSeconds, combine, penalty } = term;
   const setting = <K extends Kind>(key: K) => term[key] as NonNullable<Term[K]>;
   switch (kind) {
-    case "model":
-      return { ...modelPart(await loadModel(setting("model"), options)), owned: true };
+    case "model": {
+      const name = setting("model");
+      const ensemble = openEnsemble(name, options);
+      if (ensemble) {
+        const part = ensemblePart(ensemble, {
+          combine: combine ?? ensemble.combination.combine,
+          penalty: penalty ?? ensemble.combination.penalty,
+        });
+        return { ...part, dispose: () => ensemble.dispose() };
+      }
+      if (combine !== undefined || penalty !== undefined)
+        throw new InputError(
+          `reward: ${name} is one reward model: combine and penalty are settings of an ensemble, which \`plumbline reward\` trains with members: 3`,
+        );
+      const model = await loadModel(name, options);
+      return { ...modelPart(model), dispose: () => model.dispose() };
+    }
     case "module":
       return functionPart(await importReward(setting("module")), timeoutSeconds);
     case "command":
       return {
-        score: (samples, signal) => scoreByCommand(setting("command"), samples, { timeoutSeconds, signal }),
+        score: async (samples, signal) => ({
+          scores: await scoreByCommand(setting("command"), samples, { timeoutSeconds, signal }),
+        }),
       };
     case "url":
       return {
-        score: (samples, signal) => scoreByServer(setting("url"), samples, { timeoutSeconds, signal }),
+        score: async (samples, signal) => ({
+          scores: await scoreByServer(setting("url"), samples, { timeoutSeconds, signal }),
+        }),
       };
     case "code": {
       const { language, measure, container, withoutSandbox } = setting("code");
@@ -156,15 +198,26 @@ function modelPart(model: Model): Part {
     throw new InputError(
       "the reward model has no scalar head: train one with `plumbline reward`, or give a function",
     );
+  return { model, score: (answers) => ({ scores: scoreAll(model, encodeAnswers(model, answers)) }) };
+}
+
+/** Makes a part that scores with an ensemble. @param combination how. Default: the ensemble's */
+function ensemblePart(ensemble: Ensemble, combination?: Combination): Part {
+  const [model] = ensemble.members as [Model];
   return {
     model,
-    score: (answers) =>
-      scoreAll(
-        model,
-        answers.map(({ prompt, text }) => encodeAnswer(model.text, prompt, text)),
-      ),
+    score(answers) {
+      const scored = scoreByEnsemble(ensemble, encodeAnswers(model, answers), combination);
+      return {
+        scores: scored.map(({ score }) => score),
+        disagreement: scored.map(({ disagreement }) => disagreement),
+      };
+    },
   };
 }
+
+const encodeAnswers = ({ text: tokenizer }: Model, answers: readonly Answer[]) =>
+  answers.map(({ prompt, text }) => encodeAnswer(tokenizer, prompt, text));
 
 /**
  * Makes a part that scores with a function.
@@ -191,7 +244,9 @@ function functionPart(
     }
   };
   return {
-    score: (samples, signal) => pMap(samples, scoreOne, { concurrency, ...(signal && { signal }) }),
+    score: async (samples, signal) => ({
+      scores: await pMap(samples, scoreOne, { concurrency, ...(signal && { signal }) }),
+    }),
   };
 }
 

@@ -23,6 +23,8 @@ export interface Score {
   score: number;
   /** Score of each part of the reward by its name, before its weight. */
   parts: Record<string, number>;
+  /** Standard deviation of the scores of an ensemble's members; undefined without an ensemble. */
+  disagreement?: number;
 }
 
 /** Source of rewards: a reward model, a program, or a weighted sum of several. */
@@ -32,17 +34,24 @@ export interface Scorer {
    * @throws InputError when a part does not return a finite number for each answer
    */
   score(answers: readonly Answer[], signal?: AbortSignal): Promise<Score[]>;
-  /** The reward model, if it is the only part: a critic can be initialised from it. */
+  /** The reward model, or the first of an ensemble, if it is the only part: a critic can be initialised from it. */
   readonly model: Model | undefined;
   /** Frees the models that were loaded for it. */
   dispose(): void;
 }
 
-/** Computes the mean score of each part as the metric `rewards/<name>`; none for a reward of one part. */
+/**
+ * Computes the mean score of each part as the metric `rewards/<name>`, for a reward of several, and of an ensemble's
+ * disagreement as `rewards/disagreement`.
+ */
 export function meanParts(scores: readonly Score[]): Record<string, number> {
   const names = Object.keys(scores[0]?.parts ?? {});
-  if (names.length < 2) return {};
-  return Object.fromEntries(
-    names.map((name) => [`rewards/${name}`, mean(scores.map(({ parts }) => parts[name] as number))]),
-  );
+  const disagreement = scores.flatMap((score) => score.disagreement ?? []);
+  return {
+    ...(names.length > 1 &&
+      Object.fromEntries(
+        names.map((name) => [`rewards/${name}`, mean(scores.map(({ parts }) => parts[name] as number))]),
+      )),
+    ...(disagreement.length && { "rewards/disagreement": mean(disagreement) }),
+  };
 }

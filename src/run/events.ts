@@ -34,6 +34,8 @@ export interface SampleEvent {
   messages?: Message[];
   /** Score of each part by name, if the reward has several. */
   parts?: Record<string, number>;
+  /** Standard deviation of the scores of an ensemble's members. */
+  disagreement?: number;
   /** Token ids, and lists of one value per token, such as `logprobs`, `refLogprobs`, `values`. */
   tokens?: { ids: number[]; mask: number[]; logprobs: number[] } & Record<string, number[]>;
 }

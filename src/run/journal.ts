@@ -34,6 +34,7 @@ interface LoggedSample {
   finishReason: "stop" | "length" | null;
   score: number;
   parts: Record<string, number>;
+  disagreement?: number;
   tokens: number[];
   mask: number[];
   logprobs: number[];
@@ -73,6 +74,11 @@ export class Journal {
     return this.#run?.dir;
   }
 
+  /** The checkpoint that was last saved as the best; undefined without a run directory. */
+  get best(): Checkpoint | undefined {
+    return this.#run?.best();
+  }
+
   /** Writes an event. @returns the event, for the trainer to yield */
   log(event: Event): Event {
     this.#run?.write(event);
@@ -105,6 +111,7 @@ export class Journal {
         finished: sample.finishReason === "stop",
         score: sample.score,
         ...(Object.keys(sample.parts).length > 1 ? { parts: sample.parts } : {}),
+        ...(sample.disagreement === undefined ? {} : { disagreement: sample.disagreement }),
         tokens: {
           ids: sample.tokens,
           mask: sample.mask,

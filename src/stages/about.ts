@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Ensemble } from "../models/ensemble.ts";
 import type { Model } from "../models/model.ts";
 import { parseConfig } from "../run/config.ts";
 import type { Metrics } from "../run/events.ts";
@@ -6,7 +7,7 @@ import type { Plot } from "../run/report/run.ts";
 import type { Training } from "../run/training.ts";
 import type { StageOptions } from "./stage.ts";
 
-type Trained = Training<{ model: Model; metrics: Metrics }>;
+type Trained = Training<{ model: Model | Ensemble; metrics: Metrics }>;
 
 /** What a stage says of itself, without loading the engine. */
 interface About<C extends z.ZodRawShape, I extends z.ZodRawShape> {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { combine, penalty } from "../../models/ensemble-config.ts";
 import {
   epochs,
   heldOut,
@@ -25,6 +26,15 @@ export const rewardConfig = z.object({
     ),
   weightDecay: weightDecay.default(0.01),
   heldOut: heldOut.default(0.1),
+  members: z
+    .int()
+    .min(2)
+    .optional()
+    .describe(
+      "Trains an ensemble of this many reward models, each on prompts drawn with replacement and with a head of its own; with lora they share the base's weights. Default: a single model",
+    ),
+  combine: combine.optional(),
+  penalty: penalty.optional(),
   normaliseSamples: z
     .int()
     .min(0)

@@ -23,7 +23,7 @@ it("counts comparisons by their weight", () => {
   // The same two answers, preferred both ways: one of them is right.
   const both = (first: number, second: number) =>
     evaluate(
-      judge,
+      [judge],
       groupByPrompt(judge, [comparison("p", ["aa", "b"], first), comparison("p", ["b", "aa"], second)], 100)
         .groups,
     ).metrics.eval_accuracy as number;
@@ -35,7 +35,7 @@ it("weights every other metric in the same way", () => {
   const judge = tinyModel(2).withScoreHead({ std: 1 });
   const report = (first: number, second: number) =>
     evaluate(
-      judge,
+      [judge],
       groupByPrompt(
         judge,
         [
@@ -62,10 +62,10 @@ it("weights every other metric in the same way", () => {
 it("counts a soft label as right with its probability", () => {
   const judge = tinyModel(2).withScoreHead({ std: 1 });
   const [a, b] = ["aa", "b"];
-  const right = evaluate(judge, groupByPrompt(judge, [comparison("p", [a, b], 1)], 100).groups).metrics;
+  const right = evaluate([judge], groupByPrompt(judge, [comparison("p", [a, b], 1)], 100).groups).metrics;
   const better = (right.eval_accuracy as number) === 1 ? [a, b] : [b, a];
   const soft = evaluate(
-    judge,
+    [judge],
     groupByPrompt(judge, [comparison("p", better, 1, { probability: 0.7 })], 100).groups,
   ).metrics;
   expect(soft.eval_accuracy).toBeCloseTo(0.7, 9);
@@ -85,7 +85,7 @@ it("counts each prompt alike, as training does", () => {
   // One pair that is right, and fifteen of another prompt that are wrong.
   const right = comparison("p", inOrder("p", ["aa", "b"]), 1);
   const wrong = comparison("q", inOrder("q", texts).reverse(), 1);
-  const { metrics } = evaluate(judge, groupByPrompt(judge, [right, wrong], 100).groups);
+  const { metrics } = evaluate([judge], groupByPrompt(judge, [right, wrong], 100).groups);
   expect(metrics.eval_pairs).toBe(16);
   expect(metrics.eval_accuracy).toBeCloseTo(0.5, 9);
   // Two prompts are too few for an interval.

@@ -4,6 +4,7 @@ import {
   type CalibrationBin,
   calibratedEce,
   calibration,
+  mean,
   minClusters,
   shareInterval,
 } from "../../math/index.ts";
@@ -31,12 +32,23 @@ interface Outcome {
   weight: number;
 }
 
-/** Scores held-out completions, and measures how well the scores agree with their rankings: see `rewardReport`. */
-export const evaluate = (model: Model, groups: readonly Group[]): RewardReport =>
-  rewardReport(
+/**
+ * Scores held-out completions, and measures how well the scores agree with their rankings: see `rewardReport`. Several
+ * models are measured by their mean score, and the metric `eval_member_accuracy` is the mean accuracy of each by itself.
+ */
+export function evaluate(models: readonly Model[], groups: readonly Group[]): RewardReport {
+  const byModel = models.map((model) => groups.map(({ rows }) => scoreAll(model, rows)));
+  const report = rewardReport(
     groups,
-    groups.map(({ rows }) => scoreAll(model, rows)),
+    byModel.reduce(addScores).map((scores) => scores.map((sum) => sum / models.length)),
   );
+  if (models.length === 1) return report;
+  const accuracies = byModel.map((scores) => rewardReport(groups, scores).metrics.eval_accuracy as number);
+  return { ...report, metrics: { ...report.metrics, eval_member_accuracy: mean(accuracies) } };
+}
+
+const addScores = (a: readonly number[][], b: readonly number[][]): number[][] =>
+  a.map((scores, i) => scores.map((score, j) => score + (b[i]?.[j] as number)));
 
 /**
  * Measures how well scores agree with held-out rankings: accuracy with a 95 % interval over prompts (the pairs of a prompt depend on

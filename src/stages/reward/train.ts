@@ -1,25 +1,25 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { batchGroups, type Group, groupByPrompt, pairTensors, toMeans } from "../../batch/groups.ts";
-import { scoreAll, sequenceScores } from "../../batch/score.ts";
+import { sequenceScores } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import { readComparisons } from "../../data/readers.ts";
-import type { Comparison, Message } from "../../data/records.ts";
-import { batchAt, shuffled, splitByPrompt } from "../../data/split.ts";
-import { emptyMoments, mean, mergeMoments, standardDeviation } from "../../math/index.ts";
+import type { Comparison } from "../../data/records.ts";
+import { batchAt, splitByPrompt } from "../../data/split.ts";
+import { mean } from "../../math/index.ts";
+import { Ensemble } from "../../models/ensemble.ts";
 import type { Model } from "../../models/model.ts";
 import { accumulate } from "../../nn/accumulate.ts";
-import { modelSampler } from "../../rollout/generate.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import { fewComparisons } from "../../run/warnings.ts";
-import { encodeAnswer } from "../../text/chat.ts";
 import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
 import { completionsTooLong, countSteps, readRecords, supervisedStep } from "../supervised.ts";
 import { type RewardConfig, type RewardSettings, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
 import { rankingLoss } from "./loss.ts";
+import { meanMetrics, normalise, openMember } from "./members.ts";
 import { probeHead } from "./probe.ts";
 
 export interface RewardOptions extends RewardSettings, StageOptions {
@@ -29,9 +29,9 @@ export interface RewardOptions extends RewardSettings, StageOptions {
   data: string | readonly Comparison[];
 }
 
-export interface RewardResult {
-  /** The reward model: a new one with a scalar head, yours to dispose of. */
-  model: Model;
+export interface RewardResult<T extends Model | Ensemble = Model> {
+  /** The reward model, or with `members` the ensemble of them: new, and yours to dispose of. */
+  model: T;
   metrics: Metrics;
   /** On the held-out prompts; undefined when none were. */
   report: RewardReport | undefined;
@@ -42,13 +42,22 @@ interface RewardState extends StageState {
 }
 
 /**
- * Trains a reward model on rankings (Ouyang et al. 2022, §3.5): all pairs of a prompt in one step, with one forward per
- * completion. Afterwards scores are shifted and scaled to mean 0 and deviation 1 over samples of the model it began from.
+ * Trains a reward model on rankings (Ouyang et al. 2022, §3.5), or with `members` an ensemble (Coste et al. 2023): all
+ * pairs of a prompt in one step, with one forward per completion. Afterwards scores are shifted and scaled to mean 0 and
+ * deviation 1 over samples of the model it began from, those of each member by itself.
  * @throws InputError for bad data or settings, DivergedError when the loss is not finite
  */
-export const reward = (options: RewardOptions): Training<RewardResult> => training(train(options));
+export function reward(options: RewardOptions & { members?: undefined }): Training<RewardResult>;
+export function reward(options: RewardOptions): Training<RewardResult<Model | Ensemble>>;
+export function reward(options: RewardOptions): Training<RewardResult<Model | Ensemble>> {
+  return training(train(options));
+}
 
-async function* train({ model: from, data, ...rest }: RewardOptions): AsyncGenerator<Event, RewardResult> {
+async function* train({
+  model: from,
+  data,
+  ...rest
+}: RewardOptions): AsyncGenerator<Event, RewardResult<Model | Ensemble>> {
   const { options, settings } = splitOptions(rest);
   const config = parseConfig(rewardConfig, settings, "reward");
   const { records, warnings } = await readRecords(data, readComparisons, options.columns);
@@ -65,47 +74,50 @@ async function* train({ model: from, data, ...rest }: RewardOptions): AsyncGener
     const total = countSteps(perEpoch, config);
     stage.openRun({ total, data: { data }, parents: [from] });
 
-    const std = config.headInit === "openai" ? 1 / Math.sqrt(base.dimensions.hidden + 1) : 0.02;
-    const model = stage.learner((share) => base.withScoreHead({ std, seed: config.seed, share }));
-    const optimizer = stage.optimizer("reward", model, { weightDecay: config.weightDecay });
+    const members = Array.from({ length: config.members ?? 1 }, (_, i) =>
+      openMember(stage, groups, i, config),
+    );
+    const models = members.map(({ model }) => model);
     stage.onSave((dir) => {
+      if (config.members) new Ensemble(models, config).describe(dir);
       const { report } = stage.state;
       if (report) writeFileSync(join(dir, "report.json"), JSON.stringify(report, null, 2));
     });
     if (config.headInit === "probe" && !stage.checkpoint)
-      yield* stage.phase("fitting the head to the comparisons", () =>
-        probeHead(model, groups, config.microBatchTokens),
-      );
+      yield* stage.phase("fitting the head to the comparisons", () => {
+        for (const { model, groups } of members) probeHead(model, groups, config.microBatchTokens);
+      });
     const pairs = groups.reduce((sum, { pairs }) => sum + pairs.length, 0);
     yield* stage.start([...warnings, ...fewComparisons(pairs), ...completionsTooLong(tooLong, maxLength)]);
 
     const step = () => {
-      const batch = batchAt(groups, stage.state.step, perEpoch, config);
-      const rows = batch.flatMap(({ rows }) => rows);
       const progress = { stage: "reward", step: stage.state.step, total, perEpoch };
-      const metrics = supervisedStep({ ...progress, optimizer, ...config }, rows, () =>
-        learn(model, batch, config.microBatchTokens),
-      );
-      return { metrics };
+      const metrics = members.map(({ model, optimizer, groups }) => {
+        const batch = batchAt(groups, stage.state.step, perEpoch, config);
+        const rows = batch.flatMap(({ rows }) => rows);
+        return supervisedStep({ ...progress, optimizer, ...config }, rows, () =>
+          learn(model, batch, config.microBatchTokens),
+        );
+      });
+      return { metrics: meanMetrics(metrics) };
     };
     const { saveEvery = perEpoch, evalEvery: every = perEpoch } = config;
     const what = `evaluating on ${unseen.length} held-out prompts`;
     const measure = () => {
-      const report = evaluate(model, unseen);
+      const report = evaluate(models, unseen);
       stage.state = { ...stage.state, report };
       return { metrics: report.metrics };
     };
     // The last evaluation comes before normalisation: calibration wants the model's own scale.
     const normalising = async function* (): AsyncGenerator<Event> {
       if (!config.normaliseSamples) return;
-      stage.release(optimizer);
+      for (const { optimizer } of members) stage.release(optimizer);
       const what = `sampling ${config.normaliseSamples} answers to normalise the scores`;
       const prompts = groups.map(({ prompt }) => prompt);
       const scores = yield* stage.phase(what, async () =>
-        normalise(model, await stage.reopenBase(), prompts, config, stage.signal),
+        normalise(models, await stage.reopenBase(), prompts, config, stage.signal),
       );
-      const measured = { "normalisation/mean": scores.mean, "normalisation/std": scores.std };
-      stage.state = { ...stage.state, metrics: { ...stage.state.metrics, ...measured } };
+      stage.state = { ...stage.state, metrics: { ...stage.state.metrics, ...scores } };
     };
     yield* stage.steps({
       saveEvery,
@@ -114,7 +126,8 @@ async function* train({ model: from, data, ...rest }: RewardOptions): AsyncGener
       ending: normalising,
     });
     const { metrics, report } = stage.state;
-    return { model: yield* stage.finish(model), metrics, report };
+    const trained = config.members ? new Ensemble(models, config) : (models[0] as Model);
+    return { model: yield* stage.finish(trained, models), metrics, report };
   } finally {
     stage.dispose();
   }
@@ -156,32 +169,4 @@ function lossOf(model: Model, groups: readonly Group[], prompts: number, allScor
   allScores.push(...scores.detach().toArray());
   const { better, worse, weights, margins } = pairTensors(groups, prompts);
   return rankingLoss(scores, better, worse, weights, margins);
-}
-
-/** Normalises scores to mean 0, deviation 1 on samples of the base model that fit its context. @returns mean and deviation before */
-async function normalise(
-  model: Model,
-  base: Model,
-  prompts: Message[][],
-  config: RewardConfig,
-  signal?: AbortSignal,
-): Promise<{ mean: number; std: number }> {
-  const chosen = shuffled(prompts.length, config.seed)
-    .slice(0, config.normaliseSamples)
-    .map((i) => prompts[i] as Message[]);
-  const samples = Math.ceil(config.normaliseSamples / chosen.length);
-  const completions = await modelSampler(base).sample(chosen, {
-    maxTokens: config.sampleTokens,
-    samples,
-    seed: config.seed,
-    signal,
-  });
-  // A text may be longer than the tokens that it was sampled as, and then not fit.
-  const rows = completions
-    .map(({ promptIndex, text }) => encodeAnswer(model.text, chosen[promptIndex] as Message[], text))
-    .filter(({ promptTokens, tokens }) => promptTokens.length + tokens.length <= model.dimensions.context);
-  if (!rows.length) return { mean: 0, std: 1 };
-  const moments = mergeMoments(emptyMoments, scoreAll(model, rows));
-  model.normaliseScores(moments.mean, standardDeviation(moments));
-  return { mean: moments.mean, std: standardDeviation(moments) };
 }
