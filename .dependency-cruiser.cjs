@@ -42,7 +42,20 @@ module.exports = {
     ),
     only(
       "stages",
-      ["tensor", "math", "nn", "models", "batch", "rollout", "rewards", "statistics", "text", "data", "run"],
+      [
+        "tensor",
+        "math",
+        "nn",
+        "models",
+        "batch",
+        "rollout",
+        "rewards",
+        "eval",
+        "statistics",
+        "text",
+        "data",
+        "run",
+      ],
       "training",
     ),
     {

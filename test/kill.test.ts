@@ -72,8 +72,19 @@ const short = set({ steps: 150, batchSize: 8, samplesPerPrompt: 4, maxTokens: 8,
 stages.grpo = ["grpo", ...sampled, ...short];
 stages["online-dpo"] = ["online-dpo", ...sampled, ...short];
 
+stages["grpo with a monitor"] = [
+  ...(stages.grpo as string[]),
+  ...set({
+    "monitor.gold": "judge",
+    "monitor.every": 3,
+    "monitor.promptCount": 4,
+    "monitor.onAlarm": "keepBest",
+  }),
+];
+
 const adapters = set({ "lora.rank": 4 });
 stages["reward with adapters"] = [...(stages.reward as string[]), ...adapters];
+stages["an ensemble of rewards"] = [...(stages.reward as string[]), ...set({ members: 2 })];
 stages["ppo with adapters and a shared critic"] = [
   ...(stages.ppo as string[]),
   ...adapters,

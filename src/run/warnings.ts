@@ -11,6 +11,15 @@ function warnIf(condition: boolean, code: string, message: string): Warning[] {
   return condition ? [{ code, message }] : [];
 }
 
+/** Warns of a model without a chat template. @param isPlain whether conversations are written by the plain one */
+export function plainTemplate(isPlain: boolean): Warning[] {
+  return warnIf(
+    isPlain,
+    "no-chat-template",
+    "the model has no chat template: conversations are written by a plain one, which is saved with the trained model",
+  );
+}
+
 /** Warns of too few comparisons for a reward model. @param count of comparisons */
 export function fewComparisons(count: number): Warning[] {
   return warnIf(

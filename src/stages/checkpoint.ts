@@ -1,13 +1,15 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { torchVersion } from "../../native/locate.mjs";
 import { InputError } from "../data/errors.ts";
 import { readSafetensors, writeSafetensors } from "../models/files/safetensors.ts";
 import type { Model } from "../models/model.ts";
 import { openModel } from "../models/open.ts";
+import { restoreAdapters } from "../models/save.ts";
 import type { AdamW } from "../nn/adamw.ts";
 import type { LoraConfig } from "../nn/lora-config.ts";
 import type { Bits } from "../nn/quantise.ts";
-import { type DType, noGrad, scope } from "../tensor/index.ts";
+import { type DType, noGrad, scope, type Tensor } from "../tensor/index.ts";
 
 /** Writes the optimisers' tensors, a file for each. */
 export function saveOptimizers(dir: string, optimizers: Record<string, AdamW>): void {
@@ -59,4 +61,26 @@ export function openLearner(options: {
   // The template that it is trained on is saved with it.
   model.tokenizer = model.tokenizer?.withChatTemplate();
   return model;
+}
+
+/**
+ * Takes over a checkpoint's weights, or its adapters where they are what learns.
+ * @param dir folder of the checkpoint
+ */
+export function restoreWeights(model: Model, dir: string, lora: LoraConfig | undefined): void {
+  if (lora) {
+    restoreAdapters(dir, model.learned);
+    return;
+  }
+  const saved = openModel(dir, { dtype: model.dtype });
+  noGrad(() => {
+    for (const [name, weight] of model.parameters) weight.copy_(saved.parameters.get(name) as Tensor);
+  });
+  saved.dispose();
+}
+
+/** Versions of what trains, for run.json. */
+export function versions(): Record<string, string> {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  return { plumbline: version, node: process.version, libtorch: torchVersion };
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { loraConfig } from "../nn/lora-config.ts";
+import { rewardSpec } from "../rewards/config.ts";
 
 // Settings that several stages have, with the defaults that they share. Each describes itself: `--help` and the docs
 // read it from here.
@@ -97,11 +98,43 @@ export const sampling = {
   rolloutBatchSize: z.int().positive().default(64).describe("Responses decoded together"),
 };
 
+export type SamplingConfig = z.infer<z.ZodObject<typeof sampling>>;
+
 /** Picks the options of a sampler out of a stage's settings. */
-export function samplingOptions(config: z.infer<z.ZodObject<typeof sampling>>) {
+export function samplingOptions(config: SamplingConfig) {
   const { temperature, topK, topP, maxTokens, minTokens, stop, rolloutBatchSize: batchSize } = config;
   return { temperature, topK, topP, maxTokens, minTokens, stop, batchSize };
 }
+
+/** How a stage that samples is watched for over-optimisation. */
+export const monitor = z.strictObject({
+  gold: rewardSpec.describe(
+    "What the policy does not learn from: a program, a larger reward model, an ensemble; written as a reward",
+  ),
+  every: z.int().positive().default(8).describe("Steps between checks"),
+  prompts: z
+    .string()
+    .optional()
+    .describe("File of prompts that are answered at every check. Default: the first of the stage's prompts"),
+  promptCount: z.int().min(2).default(100).describe("Number of these prompts"),
+  samples: z
+    .int()
+    .min(2)
+    .default(4)
+    .describe("Responses to each: one half chooses the best check, the other tests whether gold fell since"),
+  maxKl: z
+    .number()
+    .positive()
+    .optional()
+    .describe("KL to the reference that raises an alarm, nats per response"),
+  onAlarm: z
+    .enum(["log", "stop", "keepBest"])
+    .default("log")
+    .describe(
+      "After an alarm about gold or the KL: go on (log), end the run (stop), or end it with the weights of the best check (keepBest), which a run without an alarm ends with too",
+    ),
+});
+export type MonitorConfig = z.output<typeof monitor>;
 
 /** A run of steps that sample, score and learn. */
 export const sampledRun = {
@@ -111,5 +144,8 @@ export const sampledRun = {
   allowNoSft: z.boolean().default(false).describe("Allows a policy without supervised fine-tuning"),
   saveEvery: z.int().positive().default(50).describe("Steps between checkpoints"),
   logSamples: z.int().min(0).default(2).describe("Responses per step that are logged as samples"),
+  monitor: monitor
+    .optional()
+    .describe("Watches for over-optimisation: at checks, fixed prompts are answered and measured"),
   keepCheckpoints,
 };

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { torchVersion } from "../../native/locate.mjs";
 import { DivergedError } from "../data/errors.ts";
 import type { Columns } from "../data/tables.ts";
 import type { Model } from "../models/model.ts";
@@ -10,9 +9,17 @@ import type { LoraConfig } from "../nn/lora-config.ts";
 import type { Bits } from "../nn/quantise.ts";
 import type { Event, Metrics } from "../run/events.ts";
 import { Journal, type JournalOptions, readState } from "../run/journal.ts";
-import type { Warning } from "../run/warnings.ts";
+import { plainTemplate, type Warning } from "../run/warnings.ts";
 import { type DType, Rng, trim } from "../tensor/index.ts";
-import { loadOptimizer, openLearner, quantisedBase, saveOptimizers, saveState } from "./checkpoint.ts";
+import {
+  loadOptimizer,
+  openLearner,
+  quantisedBase,
+  saveOptimizers,
+  saveState,
+  versions,
+} from "./checkpoint.ts";
+import type { Evaluation, Loop, StepResult } from "./loop.ts";
 
 interface Disposable {
   dispose(): void;
@@ -67,48 +74,12 @@ export interface StageState {
   generator?: string;
   /** The last step is taken and the work that follows the steps is not done. */
   pending?: boolean;
+  /** The monitor ended the run before its last step. */
+  stopped?: boolean;
 }
 
 const loadBase = (from: Model | string, { dtype }: StageOptions): Promise<Model> =>
   loadModel(from, dtype ? { dtype } : {});
-
-/** Versions of what trains, for run.json. */
-function versions(): Record<string, string> {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  return { plumbline: version, node: process.version, libtorch: torchVersion };
-}
-
-/** Warns of a model that comes without a chat template. */
-const plainTemplateWarnings = ({ tokenizer }: Model): Warning[] =>
-  tokenizer && !tokenizer.hasChatTemplate
-    ? [
-        {
-          code: "no-chat-template",
-          message:
-            "the model has no chat template: conversations are written by a plain one, which is saved with the trained model",
-        },
-      ]
-    : [];
-
-/** What a step returns. */
-interface StepResult<State> {
-  metrics: Metrics;
-  /** Fields of the state that the step changed. */
-  state?: Partial<State>;
-  /** Logged before the step itself. */
-  samples?: Iterable<Event>;
-  warnings?: readonly Warning[];
-}
-
-interface Loop<State> {
-  saveEvery: number;
-  /** Takes one step. It must leave `state` alone; an abort may end it at any time before it changes weights. */
-  step: () => StepResult<State> | Promise<StepResult<State>>;
-  /** Measures the model every so many steps and after the last one. */
-  evaluate?: { every: number; what: string; measure: () => { metrics: Metrics; best?: boolean } } | undefined;
-  /** Work that follows the last step and belongs into the last checkpoint. */
-  ending?: () => AsyncGenerator<Event>;
-}
 
 /**
  * The frame that all training stages share: the base model, the learner and its optimisers, the run directory with its
@@ -236,9 +207,14 @@ export class Stage<State extends StageState = StageState> {
     return this.journal.from?.dir;
   }
 
-  /** Whether all steps are taken. */
+  /** Whether there is a run directory. */
+  get writesRun(): boolean {
+    return this.#options.run !== undefined;
+  }
+
+  /** Whether all steps are taken, or the monitor stopped the run. */
   get ended(): boolean {
-    return this.state.step >= this.#total;
+    return this.state.stopped === true || this.state.step >= this.#total;
   }
 
   /** The stage's random generator. Its state is saved with each checkpoint, and rewound when a step is given up. */
@@ -263,15 +239,21 @@ export class Stage<State extends StageState = StageState> {
    * The model in training: a fresh one, or the checkpoint's.
    * @param fresh makes it from the base; with `share` on the base's weights, for adapters
    * @param options.keepBase whether the base is needed beside it
+   * @param options.folder where a checkpoint has it. Default: the checkpoint's own folder
+   * @param options.seed of its adapters. Default: the config's
    */
-  learner(fresh: (share: boolean) => Model, { keepBase = false } = {}): Model {
-    const { lora, seed, gradientCheckpointing } = this.#config;
+  learner(
+    fresh: (share: boolean) => Model,
+    { keepBase = false, folder = ".", seed = this.#config.seed } = {},
+  ): Model {
+    const { lora, gradientCheckpointing } = this.#config;
     const { dtype } = this.base;
-    const model = this.use(openLearner({ fresh, from: this.checkpoint, dtype, lora, seed }));
+    const from = this.checkpoint && join(this.checkpoint, folder);
+    const model = this.use(openLearner({ fresh, from, dtype, lora, seed }));
     if (model.head === "lm") model.stage = this.name;
     model.gradientCheckpointing = gradientCheckpointing;
     if (!lora && !keepBase) this.release(this.base);
-    this.onSave((dir) => model.save(dir));
+    this.onSave((dir) => model.save(join(dir, folder)));
     return model;
   }
 
@@ -309,7 +291,7 @@ export class Stage<State extends StageState = StageState> {
   *start(warnings: readonly Warning[] = []): Generator<Event> {
     if (this.checkpoint) yield this.journal.log({ type: "resumed", step: this.state.step });
     yield this.journal.log({ type: "start", stage: this.name, total: this.#total });
-    yield* this.journal.warn([...plainTemplateWarnings(this.base), ...warnings]);
+    yield* this.journal.warn([...plainTemplate(this.base.tokenizer?.hasChatTemplate === false), ...warnings]);
   }
 
   /** Work outside the steps. An abort within it interrupts the stage. */
@@ -326,6 +308,7 @@ export class Stage<State extends StageState = StageState> {
 
   /** Takes steps until all are taken. An abort within a step gives that step up: the run is saved as it was before it. */
   async *steps({ saveEvery, step, evaluate, ending }: Loop<State>): AsyncGenerator<Event> {
+    if (evaluate?.isFirstDue?.()) yield* this.#evaluateFirst(evaluate);
     while (!this.ended) {
       if (this.signal?.aborted) yield* this.#interrupt();
       const result = await this.#attempt(step);
@@ -335,10 +318,7 @@ export class Stage<State extends StageState = StageState> {
       this.#recordRng();
       for (const event of samples) yield event;
       yield this.journal.step(this.state.step, this.#total, metrics);
-      // A guard rail speaks once, not at every step.
-      yield* this.journal.warn(
-        warnings.filter(({ code }) => !this.#warned.has(code) && this.#warned.add(code)),
-      );
+      yield* this.#warnOnce(warnings);
       const { step: taken } = this.state;
       const isBest =
         evaluate && (this.ended || taken % evaluate.every === 0) ? yield* this.#evaluate(evaluate) : false;
@@ -346,6 +326,7 @@ export class Stage<State extends StageState = StageState> {
       else if (isBest || this.ended || taken % saveEvery === 0) yield* this.#save({ best: isBest });
       await setImmediate(); // lets a signal in
     }
+    if (evaluate?.restoreBest) yield* this.#endWithBest(evaluate.restoreBest);
     if (!ending || !this.state.pending) return;
     yield* ending();
     const { pending: _, ...done } = this.state;
@@ -364,24 +345,50 @@ export class Stage<State extends StageState = StageState> {
     }
   }
 
-  *#evaluate({ what, measure }: NonNullable<Loop<State>["evaluate"]>): Generator<Event, boolean> {
+  /** Measures the model before the first step, and saves it where the run may end with it. */
+  async *#evaluateFirst(evaluate: Evaluation): AsyncGenerator<Event> {
+    const isBest = yield* this.#evaluate(evaluate);
+    if (evaluate.restoreBest) yield* this.#save({ best: isBest });
+  }
+
+  async *#evaluate({ what, measure }: Evaluation): AsyncGenerator<Event, boolean> {
     yield this.journal.log({ type: "phase", what });
-    const { metrics, best = false } = measure();
-    this.state = { ...this.state, metrics: { ...this.state.metrics, ...metrics } };
+    const { metrics, best = false, warnings = [], stop = false } = await measure();
+    const stopped = stop ? { stopped: true } : {};
+    this.state = { ...this.state, ...stopped, metrics: { ...this.state.metrics, ...metrics } };
     yield this.journal.log({ type: "eval", step: this.state.step, metrics });
+    yield* this.#warnOnce(warnings);
     return best;
   }
 
+  /** Ends the run with the weights of its best checkpoint. */
+  *#endWithBest(restore: (checkpoint: string) => void): Generator<Event> {
+    const { best } = this.journal;
+    if (!best || best.step === this.state.step) return;
+    restore(best.dir);
+    yield* this.#save({ replace: true });
+  }
+
+  /** Logs warnings that were not logged before: a guard rail speaks once, not at every step. */
+  *#warnOnce(warnings: readonly Warning[]): Generator<Event> {
+    yield* this.journal.warn(
+      warnings.filter(({ code }) => !this.#warned.has(code) && this.#warned.add(code)),
+    );
+  }
+
   /**
-   * The trained model, from now on the caller's.
-   * @param owner what the stage would have disposed it by
+   * The trained model or ensemble, from now on the caller's.
+   * @param owners what the stage would have disposed it by
    */
-  *finish(model: Model, owner: Disposable = model): Generator<Event, Model> {
+  *finish<T extends Disposable & { finishTraining(): unknown }>(
+    trained: T,
+    owners: readonly Disposable[] = [trained],
+  ): Generator<Event, T> {
     for (const optimizer of Object.values(this.#optimizers)) this.release(optimizer);
-    model.finishTraining();
+    trained.finishTraining();
     yield this.journal.log({ type: "done", step: this.state.step, metrics: this.state.metrics });
-    this.#resources.delete(owner);
-    return model;
+    for (const owner of owners) this.#resources.delete(owner);
+    return trained;
   }
 
   dispose(): void {

@@ -12,8 +12,9 @@ import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import { noEos } from "../../run/warnings.ts";
 import { mismatchWarnings } from "../mismatch.ts";
+import { type MonitoredState, openMonitor } from "../monitor.ts";
 import { openSamplingInputs } from "../prompts.ts";
-import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
+import { Stage, type StageOptions, splitOptions } from "../stage.ts";
 import { type GrpoSettings, grpoConfig, withAlgorithm } from "./config.ts";
 import { prepare, withTokens } from "./experience.ts";
 import { rollOut } from "./rollout.ts";
@@ -34,7 +35,7 @@ export interface GrpoResult {
   metrics: Metrics;
 }
 
-interface GrpoState extends StageState {
+interface GrpoState extends MonitoredState {
   /** Prompts drawn. */
   drawn: number;
   /** Moments of all rewards: scores less their penalties, as advantages are of. */
@@ -65,6 +66,7 @@ async function* train({
   try {
     const { base } = stage;
     const { scorer, prompts, warnings: tooLong } = await openSamplingInputs(stage, reward, source, config);
+    const monitorOf = await openMonitor(stage, scorer, prompts, config);
     stage.openRun({
       total: config.steps,
       data: { prompts: source },
@@ -72,9 +74,12 @@ async function* train({
       parents: [from, reward],
     });
     const reference = config.klCoef ? base : undefined;
-    const policy = stage.learner((share) => base.clone({ share }), { keepBase: reference !== undefined });
+    const policy = stage.learner((share) => base.clone({ share }), {
+      keepBase: reference !== undefined || config.monitor !== undefined,
+    });
     const optimizer = stage.optimizer("policy", policy);
     const sampler = modelSampler(policy, { rng: stage.rng() });
+    const evaluate = monitorOf(policy);
     yield* stage.start(tooLong);
 
     const step = async () => {
@@ -108,7 +113,7 @@ async function* train({
         ],
       };
     };
-    yield* stage.steps({ saveEvery: config.saveEvery, step });
+    yield* stage.steps({ saveEvery: config.saveEvery, step, evaluate });
     return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
     stage.dispose();

@@ -21,6 +21,7 @@ import { tensor } from "../../tensor/index.ts";
 import { addReference, completionsOf, type Reference } from "../dpo/completions.ts";
 import { pairLoss } from "../dpo/loss.ts";
 import { mismatch, mismatchWarnings } from "../mismatch.ts";
+import { type MonitoredState, openMonitor } from "../monitor.ts";
 import { openSamplingInputs } from "../prompts.ts";
 import { samplingOptions } from "../settings.ts";
 import { Stage, type StageOptions, splitOptions } from "../stage.ts";
@@ -56,10 +57,12 @@ async function* train({
   const { options, settings } = splitOptions(rest);
   const config = parseConfig(onlineConfig, settings, "online-dpo");
   const { steps, saveEvery, seed } = config;
-  const stage = await Stage.open("online-dpo", from, options, config, { step: 0, metrics: {} });
+  const state: MonitoredState = { step: 0, metrics: {} };
+  const stage = await Stage.open("online-dpo", from, options, config, state);
   try {
     const { base: reference } = stage;
     const { scorer, prompts, warnings: tooLong } = await openSamplingInputs(stage, reward, source, config);
+    const monitorOf = await openMonitor(stage, scorer, prompts, config);
     stage.openRun({
       total: steps,
       data: { prompts: source },
@@ -69,6 +72,7 @@ async function* train({
     const policy = stage.learner((share) => reference.clone({ share }), { keepBase: true });
     const optimizer = stage.optimizer("policy", policy);
     const sampler = modelSampler(policy, { rng: stage.rng() });
+    const evaluate = monitorOf(policy);
     yield* stage.start(tooLong);
     const { samplesPerPrompt } = config;
     const sampling = { ...samplingOptions(config), samples: samplesPerPrompt, signal: stage.signal };
@@ -106,7 +110,7 @@ async function* train({
         ],
       };
     };
-    yield* stage.steps({ saveEvery, step });
+    yield* stage.steps({ saveEvery, step, evaluate });
     return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
     stage.dispose();

@@ -10,8 +10,9 @@ import { type ScoredCompletion, sampleAndScore } from "../../rollout/sample-and-
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
+import { type MonitoredState, openMonitor } from "../monitor.ts";
 import { openSamplingInputs } from "../prompts.ts";
-import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
+import { Stage, type StageOptions, splitOptions } from "../stage.ts";
 import { type PpoConfig, type PpoSettings, ppoConfig, ppoStepConfig } from "./config.ts";
 import { checkPtx, type PpoState, PpoTrainer } from "./trainer.ts";
 
@@ -32,7 +33,7 @@ export interface PpoResult {
   metrics: Metrics;
 }
 
-type PpoRunState = StageState & Partial<PpoState>;
+type PpoRunState = MonitoredState & Partial<PpoState>;
 
 /**
  * PPO against a reward under a KL penalty (Ouyang et al. 2022, §3.5; Ziegler et al. 2019). A step samples responses,
@@ -57,6 +58,7 @@ async function* train({
     const demonstrations =
       typeof ptxData === "string" ? (await readDemonstrations(ptxData)).records : ptxData;
     checkPtx(config.ptxCoef, demonstrations);
+    const monitorOf = await openMonitor(stage, scorer, prompts, config);
     stage.openRun({
       total: steps,
       data: { prompts: source, ptxData },
@@ -65,6 +67,7 @@ async function* train({
     });
     const trainer = openTrainer(stage, config, scorer, demonstrations);
     stage.state = { ...stage.state, ...trainer.state }; // an interrupt before the first step saves it too
+    const evaluate = monitorOf(trainer.policy);
     yield* stage.start(tooLong);
     const perStep = Math.max(1, Math.round(config.batchSize / samplesPerPrompt));
 
@@ -97,8 +100,8 @@ async function* train({
         warnings,
       };
     };
-    yield* stage.steps({ saveEvery: config.saveEvery, step });
-    const model = yield* stage.finish(trainer.finish(), trainer);
+    yield* stage.steps({ saveEvery: config.saveEvery, step, evaluate });
+    const model = yield* stage.finish(trainer.finish(), [trainer]);
     return { model, metrics: stage.state.metrics };
   } finally {
     stage.dispose();

@@ -1,0 +1,140 @@
+import { tokenLogprobs } from "../batch/score.ts";
+import { InputError } from "../data/errors.ts";
+import { readPrompts } from "../data/readers.ts";
+import type { Prompt } from "../data/records.ts";
+import { responseKl } from "../eval/evaluate.ts";
+import {
+  alarms,
+  type Check,
+  type MonitorState,
+  monitorMetrics,
+  type PromptMeasures,
+  remember,
+} from "../eval/monitor.ts";
+import { mean } from "../math/index.ts";
+import type { Model } from "../models/model.ts";
+import type { LoraConfig } from "../nn/lora-config.ts";
+import { repetition } from "../rewards/builtin.ts";
+import { openReward, type RewardInput } from "../rewards/open.ts";
+import type { Answer, Scorer } from "../rewards/scorer.ts";
+import { modelSampler } from "../rollout/generate.ts";
+import { type ScoredCompletion, sampleAndScore } from "../rollout/sample-and-score.ts";
+import { groupBy } from "../statistics/groups.ts";
+import { restoreWeights } from "./checkpoint.ts";
+import type { Evaluation } from "./loop.ts";
+import { type MonitorConfig, type SamplingConfig, samplingOptions } from "./settings.ts";
+import type { Stage, StageState } from "./stage.ts";
+
+export interface MonitoredState extends StageState {
+  monitor?: MonitorState;
+}
+
+interface Settings extends SamplingConfig {
+  monitor?: MonitorConfig | undefined;
+  lora?: LoraConfig | undefined;
+  steps: number;
+  seed: number;
+}
+
+/**
+ * Opens the monitor of a stage whose policy starts as `stage.base`, which has to stay beside the policy.
+ * @param scorer what the policy learns from @param prompts of the stage, of which the first are taken if there are no others
+ * @returns a function that makes the stage's evaluation of the policy; it is undefined without a `monitor` in the settings
+ * @throws InputError when gold cannot be opened, or there are too few prompts
+ */
+export async function openMonitor<State extends MonitoredState>(
+  stage: Stage<State>,
+  scorer: Scorer,
+  prompts: readonly Prompt[],
+  config: Settings,
+): Promise<(policy: Model) => Evaluation | undefined> {
+  const { monitor, lora } = config;
+  if (!monitor) return () => undefined;
+  if (monitor.onAlarm === "keepBest" && !stage.writesRun)
+    throw new InputError(
+      "monitor.onAlarm: keepBest needs a run directory, where the best checkpoint is saved",
+    );
+  const gold = stage.use(await openReward(monitor.gold as RewardInput, { dtype: stage.base.dtype }));
+  const all = monitor.prompts === undefined ? prompts : (await readPrompts(monitor.prompts)).records;
+  const fixed = all.slice(0, monitor.promptCount);
+  if (fixed.length < 2)
+    throw new InputError(`monitor: it needs 2 prompts or more, and there are ${fixed.length}`);
+  const checks = Math.ceil(config.steps / monitor.every);
+
+  return (policy) => {
+    const measure = async () => {
+      const check = await checkPolicy(policy, stage, scorer, gold, fixed, { ...config, monitor });
+      const before = stage.state.monitor;
+      const state = remember(before, check);
+      stage.state = { ...stage.state, monitor: state };
+      const found = before ? alarms(before, check, { checks, maxKl: monitor.maxKl }) : [];
+      return {
+        metrics: monitorMetrics(state, check),
+        best: state.best === check,
+        warnings: found,
+        stop: monitor.onAlarm !== "log" && found.some(({ stops }) => stops),
+      };
+    };
+    return {
+      every: monitor.every,
+      what: `answering ${fixed.length} fixed prompts for the monitor`,
+      measure,
+      isFirstDue: () => stage.state.monitor === undefined,
+      restoreBest:
+        monitor.onAlarm === "keepBest" ? (dir: string) => restoreWeights(policy, dir, lora) : undefined,
+    };
+  };
+}
+
+/** Answers the fixed prompts and measures the answers. */
+async function checkPolicy<State extends StageState>(
+  policy: Model,
+  { base: reference, state: { step } }: Stage<State>,
+  scorer: Scorer,
+  gold: Scorer,
+  prompts: readonly Prompt[],
+  config: Settings & { monitor: MonitorConfig },
+): Promise<Check> {
+  const { samples: perPrompt } = config.monitor;
+  // A generator of its own: the stage's would sample otherwise with a monitor than without. It is not interrupted, so that a
+  // resumed run has the same checks.
+  const sampling = { ...samplingOptions(config), samples: perPrompt, seed: config.seed + step };
+  const samples = await sampleAndScore(modelSampler(policy), scorer, prompts, sampling);
+  const golds = (await gold.score(samples)).map(({ score }) => score);
+  const kls = responseKl(policy, reference, samples, config.temperature);
+  const byPrompt = groupBy(
+    samples.map((sample, i) => ({ ...sample, gold: golds[i] as number, kl: kls[i] as number })),
+    ({ promptIndex }) => promptIndex,
+  );
+  const half = Math.ceil(perPrompt / 2);
+  const disagreements = samples.flatMap(({ disagreement }) => disagreement ?? []);
+  return {
+    step,
+    prompts: [...byPrompt.values()].map(
+      (answers): PromptMeasures => ({
+        proxy: mean(answers.map(({ score }) => score)),
+        chosenBy: mean(answers.slice(0, half).map(({ gold }) => gold)),
+        testedBy: mean(answers.slice(half).map(({ gold }) => gold)),
+        kl: mean(answers.map(({ kl }) => kl)),
+        tokens: mean(answers.map(({ tokens }) => tokens.length)),
+      }),
+    ),
+    entropy: -mean(tokenLogprobs(policy, samples, config.temperature).flat()),
+    ...patterns(samples),
+    ...(disagreements.length && { disagreement: mean(disagreements) }),
+  };
+}
+
+const repeats = repetition({ size: 3 });
+
+/** Measures how much answers repeat each other and themselves. */
+function patterns(answers: readonly (ScoredCompletion & Answer)[]) {
+  const words = answers.map(({ text }) => text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? []);
+  const largestShare = (ngrams: string[]) =>
+    Math.max(...[...groupBy(ngrams, (ngram) => ngram).values()].map(({ length }) => length)) / answers.length;
+  return {
+    sameBeginning: largestShare(words.map((all) => all.slice(0, 3).join(" "))),
+    sameEnding: largestShare(words.map((all) => all.slice(-3).join(" "))),
+    repetition: -mean(answers.map(({ prompt, text }) => repeats(prompt, text, {}) as number)),
+  };
+}
