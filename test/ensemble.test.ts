@@ -65,6 +65,23 @@ it("scores with every command that takes a reward model, and says how far the me
   }
 }, 60_000);
 
+it("is not needed to see what a reward model does not know: a single one measures the distance from its data", async () => {
+  await succeed(
+    [
+      ...["reward", "--model", "tiny", "--data", "comparisons.jsonl", "--run", "judge"],
+      ...set({ learningRate: 3e-3, batchSize: 8, normaliseSamples: 16, sampleTokens: 8 }),
+    ],
+    { cwd: dir },
+  );
+  const sampled = ["--policy", "tiny", "--allow-no-sft", "--reward", "judge", "--prompts", "prompts.jsonl"];
+  const short = set({ steps: 1, batchSize: 8, samplesPerPrompt: 4, maxTokens: 8 });
+  await succeed(["grpo", ...sampled, ...short, "--run", "far"], { cwd: dir });
+  // Random bytes are farther away than held-out answers, which are "yes yes yes" and "no 17".
+  expect(lines("far/samples.jsonl")[0]?.distance).toBeGreaterThan(0);
+  const step = lines("far/events.jsonl").find(({ type }) => type === "step");
+  expect(step?.metrics["rewards/distance"]).toBeGreaterThan(0.5);
+}, 60_000);
+
 it("becomes one model by the average of the members' weights", async () => {
   await succeed(["model", "average", "judges", "--out", "averaged"], { cwd: dir });
   await succeed(["score", "--model", "averaged", "--data", "comparisons.jsonl", "--out", "one.jsonl"], {

@@ -18,6 +18,11 @@ beforeAll(() => {
   tinyModel().save(at("tiny"));
   const prompts = Array.from({ length: 40 }, (_, i) => `${JSON.stringify({ prompt: `say ${i}` })}\n`);
   writeFileSync(at("prompts.jsonl"), prompts.join(""));
+  const pairs = Array.from(
+    { length: 80 },
+    (_, i) => `${JSON.stringify({ prompt: `say ${i}`, chosen: "eeeeeeee", rejected: `${i * i}!?` })}\n`,
+  );
+  writeFileSync(at("comparisons.jsonl"), pairs.join(""));
   // The policy is paid for small letters, and they are bad.
   writeFileSync(at("proxy.mjs"), "export default (_, text) => (text.match(/[a-z]/g) ?? []).length;");
   writeFileSync(at("gold.mjs"), "export default (_, text) => -(text.match(/[a-z]/g) ?? []).length;");
@@ -63,6 +68,32 @@ describe.each(Object.entries(rates))("%s, whose reward is gamed", (stage, learni
     expect(weights(newest(run).dir)).toBe(weights(at(run, "checkpoints", `step-${best}`)));
   }, 60_000);
 });
+
+it("watches dpo, which has no reward", async () => {
+  const options = set({
+    ...monitor,
+    "monitor.maxTokens": 8,
+    learningRate: 1e-2,
+    beta: 0.02,
+    epochs: 8,
+    batchSize: 8,
+  });
+  const data = ["--model", "tiny", "--data", "comparisons.jsonl", "--run", "dpo"];
+  const { code, stderr } = await plumbline(
+    ["dpo", ...data, ...options, "--set", "monitor.onAlarm=keepBest"],
+    {
+      cwd: dir,
+    },
+  );
+  expect(code, stderr).toBe(0);
+  expect(stderr).toContain("gold has fallen");
+  const checks = events("dpo").filter(
+    ({ metrics }) => metrics && "monitor/gold" in metrics && "monitor/proxy" in metrics,
+  );
+  for (const { metrics } of checks) expect(metrics["monitor/proxy"]).toBe(metrics["monitor/kl"]);
+  const best = checks.at(-1)?.metrics["monitor/best_step"];
+  expect(weights(newest("dpo").dir)).toBe(weights(at("dpo", "checkpoints", `step-${best}`)));
+}, 60_000);
 
 it("changes nothing in a run that it does not stop", async () => {
   const short = { ...settings, steps: 6 };

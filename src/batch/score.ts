@@ -1,7 +1,8 @@
 import { tokenStatistics } from "../math/index.ts";
 import type { Batch } from "../models/attention.ts";
 import type { Model } from "../models/model.ts";
-import { noGrad, ops, scope, type Tensor, tensor, zeros } from "../tensor/index.ts";
+import { distanceBeyond, type TrainingDistribution } from "../models/training-distribution.ts";
+import { cat, noGrad, ops, scope, type Tensor, tensor, zeros } from "../tensor/index.ts";
 import { batchRows, packRows, type Row } from "./pack.ts";
 
 /** A packed batch, with the indices that take values of its response tokens to (batch, time), padded on the right. */
@@ -135,6 +136,38 @@ export const sequenceScores = (model: Model, rows: readonly Row[]): Tensor =>
  */
 export const scoreAll = (model: Model, rows: readonly Row[], tokensPerBatch = 4096): number[] =>
   computeAll(rows, tokensPerBatch, (batch) => sequenceScores(model, batch));
+
+/** Computes the hidden states at the last tokens of all rows, without gradients: (rows, hidden) float32, on the CPU. */
+export const allLastHiddenStates = (model: Model, rows: readonly Row[], tokensPerBatch = 4096): Tensor =>
+  noGrad(() =>
+    scope(() =>
+      cat(
+        batchRows(rows, tokensPerBatch).map((batch) =>
+          scope(() => lastHiddenStates(model, batch).to("float32").toDevice("cpu")),
+        ),
+      ),
+    ),
+  );
+
+/** Scores rows as `scoreAll` does, and says how far each is from the answers that the model learned from. */
+export const scoreWithDistance = (
+  model: Model,
+  distribution: TrainingDistribution,
+  rows: readonly Row[],
+  tokensPerBatch = 4096,
+): { score: number; distance: number }[] =>
+  batchRows(rows, tokensPerBatch).flatMap((batch) =>
+    noGrad(() =>
+      scope(() => {
+        const states = lastHiddenStates(model, batch);
+        const distances = distanceBeyond(states, distribution).toArray();
+        return model
+          .scores(states)
+          .toArray()
+          .map((score, i) => ({ score, distance: distances[i] as number }));
+      }),
+    ),
+  );
 
 /** Computes the log-probability of each row's response, as numbers and without gradients. */
 export const allSequenceLogprobs = (model: Model, rows: readonly Row[], tokensPerBatch = 2048): number[] =>

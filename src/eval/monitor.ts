@@ -35,6 +35,10 @@ export interface Check {
   repetition: number;
   /** Mean standard deviation of an ensemble's members; undefined without an ensemble. */
   disagreement?: number;
+  /** Mean distance from the answers that a single reward model learned from: see `Score`. */
+  distance?: number;
+  /** Share of scores above all of the answers that the reward model learned from. */
+  beyondTraining?: number;
 }
 
 /** What the monitor remembers. */
@@ -159,6 +163,17 @@ export function alarms({ first, best }: MonitorState, now: Check, { checks, maxK
     "disagreement",
     `the ensemble's members disagree by ${show(disagreement)} about these answers and by ${show(first.disagreement ?? 0)} before training: the policy has left what the reward knows. Take combine: worst, or label answers of this policy and refit.`,
   );
+  const { distance = 0, beyondTraining = 0 } = now;
+  alarm(
+    first.distance !== undefined && distance > first.distance + 3,
+    "distance",
+    `these answers are ${show(distance)} standard deviations farther than usual from those that the reward model learned from, and were ${show(first.distance ?? 0)} before training: it judges what it does not know. Label answers of this policy and refit it, or raise the KL penalty.`,
+  );
+  alarm(
+    beyondTraining > 0.25 && beyondTraining > 2 * (first.beyondTraining ?? 0),
+    "scores-beyond-training",
+    `${Math.round(100 * beyondTraining)} % of the scores are above every score of the answers that the reward model learned from: read these answers before you believe it.`,
+  );
   return list;
 }
 
@@ -186,6 +201,8 @@ export function monitorMetrics({ first, best, points }: MonitorState, now: Check
     // Means miss prompts that lose what others win.
     proxy_up_gold_down: mean(proxy.map((change, i) => Number(change > 0 && (gold[i] as number) < 0))),
     ...(now.disagreement !== undefined && { disagreement: now.disagreement }),
+    ...(now.distance !== undefined && { distance: now.distance }),
+    ...(now.beyondTraining !== undefined && { beyond_training: now.beyondTraining }),
     ...(fit && {
       fit_alpha: fit.alpha.value,
       fit_beta: fit.beta.value,

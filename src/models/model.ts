@@ -10,6 +10,7 @@ import { parseModelConfig } from "./architectures.ts";
 import { type Attend, attentionKernels, type Batch, packedAttention } from "./attention.ts";
 import { ActivationCheckpoints, type Part } from "./checkpointing.ts";
 import { readProvenance, restoreAdapters, saveModel } from "./save.ts";
+import { saveDistribution, type TrainingDistribution } from "./training-distribution.ts";
 import { type HeadOptions, makeScoreHead } from "./value-head.ts";
 import { PlainWeights } from "./weights.ts";
 
@@ -33,6 +34,8 @@ export class Model {
    */
   gradientCheckpointing = false;
   readonly #checkpoints = new ActivationCheckpoints();
+  /** What a reward model made of the answers that it learned from; undefined for other models. The model disposes it. */
+  distribution: TrainingDistribution | undefined;
   /** Constant that `scores` adds to the head's output, set by `normaliseScores`. */
   scoreShift: number;
   readonly #architecture: Architecture<unknown>;
@@ -274,6 +277,7 @@ export class Model {
    */
   save(folder: string): void {
     saveModel(folder, this, this.#architecture, this.#weights);
+    if (this.distribution) saveDistribution(folder, this.distribution);
   }
 
   /** Frees the weights, except those that it shares with another model. */
@@ -281,6 +285,8 @@ export class Model {
     this.#weights.dispose();
     this.#quantised.dispose();
     this.#plain.dispose();
+    for (const part of Object.values(this.distribution ?? {})) part.dispose();
+    this.distribution = undefined;
   }
 }
 

@@ -11,6 +11,7 @@ import { modelFromGguf } from "./files/gguf-model.ts";
 import { readCheckpoint } from "./files/safetensors.ts";
 import { Model } from "./model.ts";
 import { readMergedAdapters } from "./save.ts";
+import { readDistribution } from "./training-distribution.ts";
 
 /** Precisions that models are computed in; float64 is for checks by finite differences. */
 const computeDtypes: readonly DType[] = ["float32", "bfloat16", "float64"];
@@ -74,7 +75,9 @@ export function openModel(path: string, options: { dtype?: DType } = {}): Model 
           name,
           scope(() => keep(withoutAdapters(name, weight, adapters, transposed, path).to(dtype))),
         );
-      return new Model(source.json, weights, head, source.tokenizer).addFrozenAdapters(adapters);
+      const model = new Model(source.json, weights, head, source.tokenizer).addFrozenAdapters(adapters);
+      model.distribution = head === "score" ? readDistribution(path) : undefined;
+      return model;
     }),
   );
 }

@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import pMap from "p-map";
 import type { z } from "zod";
-import { scoreAll } from "../batch/score.ts";
+import { scoreAll, scoreWithDistance } from "../batch/score.ts";
 import { InputError } from "../data/errors.ts";
 import { type Combination, Ensemble, openEnsemble } from "../models/ensemble.ts";
 import { Model } from "../models/model.ts";
@@ -28,11 +28,11 @@ type TermInput = z.input<typeof termConfig>;
 /** A reward to open: a model or several, a function, a name, path or address, or terms with settings. */
 export type RewardInput = Model | Ensemble | RewardFunction | string | TermInput | readonly TermInput[];
 
-/** What a term makes of answers. */
+/** What a term makes of answers: see `Score`. */
 interface PartScores {
   scores: readonly number[];
-  /** How far the members of an ensemble disagree about each answer. */
   disagreement?: readonly number[];
+  distance?: readonly number[];
 }
 
 /** A loaded term of a reward. */
@@ -83,18 +83,20 @@ export async function openReward(reward: RewardInput, options: { dtype?: DType }
     async score(answers, signal) {
       const scored = await Promise.all(
         parts.map(async ({ name, score }) => {
-          const { scores, disagreement } = await score(answers, signal);
-          return { scores: checkScores(name, answers, scores), disagreement };
+          const scored = await score(answers, signal);
+          return { ...scored, scores: checkScores(name, answers, scored.scores) };
         }),
       );
       const sums = answers.map((_, i) =>
         parts.reduce((sum, { weight }, p) => sum + weight * (scored[p]?.scores[i] as number), 0),
       );
       const disagreement = scored.find((part) => part.disagreement)?.disagreement;
+      const distance = scored.find((part) => part.distance)?.distance;
       return checkScores("the weighted sum", answers, sums).map((score, i) => ({
         score,
         parts: Object.fromEntries(parts.map(({ name }, p) => [name, scored[p]?.scores[i] as number])),
         ...(disagreement && { disagreement: disagreement[i] as number }),
+        ...(distance && { distance: distance[i] as number }),
       }));
     },
     dispose,
@@ -198,7 +200,15 @@ function modelPart(model: Model): Part {
     throw new InputError(
       "the reward model has no scalar head: train one with `plumbline reward`, or give a function",
     );
-  return { model, score: (answers) => ({ scores: scoreAll(model, encodeAnswers(model, answers)) }) };
+  return {
+    model,
+    score(answers) {
+      const rows = encodeAnswers(model, answers);
+      if (!model.distribution) return { scores: scoreAll(model, rows) };
+      const scored = scoreWithDistance(model, model.distribution, rows);
+      return { scores: scored.map(({ score }) => score), distance: scored.map(({ distance }) => distance) };
+    },
+  };
 }
 
 /** Makes a part that scores with an ensemble. @param combination how. Default: the ensemble's */

@@ -25,6 +25,11 @@ export interface Score {
   parts: Record<string, number>;
   /** Standard deviation of the scores of an ensemble's members; undefined without an ensemble. */
   disagreement?: number;
+  /**
+   * How far the answer is from those that a single reward model learned from: the Mahalanobis distance of its last hidden
+   * state, in standard deviations above that of held-out answers. Undefined without such a model.
+   */
+  distance?: number;
 }
 
 /** Source of rewards: a reward model, a program, or a weighted sum of several. */
@@ -41,17 +46,19 @@ export interface Scorer {
 }
 
 /**
- * Computes the mean score of each part as the metric `rewards/<name>`, for a reward of several, and of an ensemble's
- * disagreement as `rewards/disagreement`.
+ * Computes the mean score of each part as the metric `rewards/<name>`, for a reward of several, and the means of
+ * disagreement and distance, where there are any.
  */
 export function meanParts(scores: readonly Score[]): Record<string, number> {
   const names = Object.keys(scores[0]?.parts ?? {});
   const disagreement = scores.flatMap((score) => score.disagreement ?? []);
+  const distance = scores.flatMap((score) => score.distance ?? []);
   return {
     ...(names.length > 1 &&
       Object.fromEntries(
         names.map((name) => [`rewards/${name}`, mean(scores.map(({ parts }) => parts[name] as number))]),
       )),
     ...(disagreement.length && { "rewards/disagreement": mean(disagreement) }),
+    ...(distance.length && { "rewards/distance": mean(distance) }),
   };
 }

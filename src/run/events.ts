@@ -36,6 +36,8 @@ export interface SampleEvent {
   parts?: Record<string, number>;
   /** Standard deviation of the scores of an ensemble's members. */
   disagreement?: number;
+  /** Distance from the answers that the reward model learned from, in standard deviations above the usual one. */
+  distance?: number;
   /** Token ids, and lists of one value per token, such as `logprobs`, `refLogprobs`, `values`. */
   tokens?: { ids: number[]; mask: number[]; logprobs: number[] } & Record<string, number[]>;
 }

@@ -35,6 +35,7 @@ interface LoggedSample {
   score: number;
   parts: Record<string, number>;
   disagreement?: number;
+  distance?: number;
   tokens: number[];
   mask: number[];
   logprobs: number[];
@@ -112,6 +113,7 @@ export class Journal {
         score: sample.score,
         ...(Object.keys(sample.parts).length > 1 ? { parts: sample.parts } : {}),
         ...(sample.disagreement === undefined ? {} : { disagreement: sample.disagreement }),
+        ...(sample.distance === undefined ? {} : { distance: sample.distance }),
         tokens: {
           ids: sample.tokens,
           mask: sample.mask,

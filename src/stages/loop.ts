@@ -38,7 +38,8 @@ export interface Loop<State> {
   saveEvery: number;
   /** Takes one step. It must leave `state` alone; an abort may end it at any time before it changes weights. */
   step: () => StepResult<State> | Promise<StepResult<State>>;
-  evaluate?: Evaluation | undefined;
+  /** Those that are undefined are left out. */
+  evaluations?: readonly (Evaluation | undefined)[];
   /** Work that follows the last step and belongs into the last checkpoint. */
   ending?: () => AsyncGenerator<Event>;
 }

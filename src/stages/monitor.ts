@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { tokenLogprobs } from "../batch/score.ts";
 import { InputError } from "../data/errors.ts";
 import { readPrompts } from "../data/readers.ts";
@@ -13,6 +14,7 @@ import {
 } from "../eval/monitor.ts";
 import { mean } from "../math/index.ts";
 import type { Model } from "../models/model.ts";
+import { scoreRange } from "../models/training-distribution.ts";
 import type { LoraConfig } from "../nn/lora-config.ts";
 import { repetition } from "../rewards/builtin.ts";
 import { openReward, type RewardInput } from "../rewards/open.ts";
@@ -22,14 +24,19 @@ import { type ScoredCompletion, sampleAndScore } from "../rollout/sample-and-sco
 import { groupBy } from "../statistics/groups.ts";
 import { restoreWeights } from "./checkpoint.ts";
 import type { Evaluation } from "./loop.ts";
-import { type MonitorConfig, type SamplingConfig, samplingOptions } from "./settings.ts";
+import {
+  type MonitorConfig,
+  type SamplingConfig,
+  samplingOptions,
+  sampling as samplingSettings,
+} from "./settings.ts";
 import type { Stage, StageState } from "./stage.ts";
 
 export interface MonitoredState extends StageState {
   monitor?: MonitorState;
 }
 
-interface Settings extends SamplingConfig {
+interface Settings extends Partial<SamplingConfig> {
   monitor?: MonitorConfig | undefined;
   lora?: LoraConfig | undefined;
   steps: number;
@@ -38,13 +45,13 @@ interface Settings extends SamplingConfig {
 
 /**
  * Opens the monitor of a stage whose policy starts as `stage.base`, which has to stay beside the policy.
- * @param scorer what the policy learns from @param prompts of the stage, of which the first are taken if there are no others
+ * @param scorer what the policy learns from; undefined for a stage without a reward, whose proxy is the KL @param prompts of the stage, of which the first are taken if there are no others
  * @returns a function that makes the stage's evaluation of the policy; it is undefined without a `monitor` in the settings
  * @throws InputError when gold cannot be opened, or there are too few prompts
  */
 export async function openMonitor<State extends MonitoredState>(
   stage: Stage<State>,
-  scorer: Scorer,
+  scorer: Scorer | undefined,
   prompts: readonly Prompt[],
   config: Settings,
 ): Promise<(policy: Model) => Evaluation | undefined> {
@@ -90,41 +97,56 @@ export async function openMonitor<State extends MonitoredState>(
 async function checkPolicy<State extends StageState>(
   policy: Model,
   { base: reference, state: { step } }: Stage<State>,
-  scorer: Scorer,
+  scorer: Scorer | undefined,
   gold: Scorer,
   prompts: readonly Prompt[],
   config: Settings & { monitor: MonitorConfig },
 ): Promise<Check> {
-  const { samples: perPrompt } = config.monitor;
+  const { samples: perPrompt, ...monitor } = config.monitor;
+  const temperature = monitor.temperature ?? config.temperature ?? 1;
+  const maxTokens = monitor.maxTokens ?? config.maxTokens ?? 128;
   // A generator of its own: the stage's would sample otherwise with a monitor than without. It is not interrupted, so that a
   // resumed run has the same checks.
-  const sampling = { ...samplingOptions(config), samples: perPrompt, seed: config.seed + step };
-  const samples = await sampleAndScore(modelSampler(policy), scorer, prompts, sampling);
-  const golds = (await gold.score(samples)).map(({ score }) => score);
-  const kls = responseKl(policy, reference, samples, config.temperature);
+  const sampling = {
+    ...samplingOptions({ ...sampler.parse({}), ...config, temperature, maxTokens }),
+    ...{ samples: perPrompt, seed: config.seed + step },
+  };
+  const samples = await sampleAndScore(modelSampler(policy), scorer ?? gold, prompts, sampling);
+  const golds = scorer
+    ? (await gold.score(samples)).map(({ score }) => score)
+    : samples.map(({ score }) => score);
+  const kls = responseKl(policy, reference, samples, temperature);
   const byPrompt = groupBy(
     samples.map((sample, i) => ({ ...sample, gold: golds[i] as number, kl: kls[i] as number })),
     ({ promptIndex }) => promptIndex,
   );
   const half = Math.ceil(perPrompt / 2);
   const disagreements = samples.flatMap(({ disagreement }) => disagreement ?? []);
+  const distances = samples.flatMap(({ distance }) => distance ?? []);
+  const learned = scorer?.model?.distribution;
+  const highest = learned && scoreRange(learned).highest;
   return {
     step,
     prompts: [...byPrompt.values()].map(
       (answers): PromptMeasures => ({
-        proxy: mean(answers.map(({ score }) => score)),
+        proxy: mean(answers.map(({ score, kl }) => (scorer ? score : kl))),
         chosenBy: mean(answers.slice(0, half).map(({ gold }) => gold)),
         testedBy: mean(answers.slice(half).map(({ gold }) => gold)),
         kl: mean(answers.map(({ kl }) => kl)),
         tokens: mean(answers.map(({ tokens }) => tokens.length)),
       }),
     ),
-    entropy: -mean(tokenLogprobs(policy, samples, config.temperature).flat()),
+    entropy: -mean(tokenLogprobs(policy, samples, temperature).flat()),
     ...patterns(samples),
     ...(disagreements.length && { disagreement: mean(disagreements) }),
+    ...(distances.length && { distance: mean(distances) }),
+    ...(highest !== undefined && {
+      beyondTraining: mean(samples.map(({ score }) => Number(score > highest))),
+    }),
   };
 }
 
+const sampler = z.object(samplingSettings);
 const repeats = repetition({ size: 3 });
 
 /** Measures how much answers repeat each other and themselves. */

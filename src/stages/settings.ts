@@ -122,6 +122,16 @@ export const monitor = z.strictObject({
     .min(2)
     .default(4)
     .describe("Responses to each: one half chooses the best check, the other tests whether gold fell since"),
+  maxTokens: z
+    .int()
+    .positive()
+    .optional()
+    .describe("Maximum tokens of these responses. Default: the stage's, or 128"),
+  temperature: z
+    .number()
+    .positive()
+    .optional()
+    .describe("Temperature of these responses. Default: the stage's, or 1"),
   maxKl: z
     .number()
     .positive()

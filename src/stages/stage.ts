@@ -207,7 +207,6 @@ export class Stage<State extends StageState = StageState> {
     return this.journal.from?.dir;
   }
 
-  /** Whether there is a run directory. */
   get writesRun(): boolean {
     return this.#options.run !== undefined;
   }
@@ -307,8 +306,9 @@ export class Stage<State extends StageState = StageState> {
   }
 
   /** Takes steps until all are taken. An abort within a step gives that step up: the run is saved as it was before it. */
-  async *steps({ saveEvery, step, evaluate, ending }: Loop<State>): AsyncGenerator<Event> {
-    if (evaluate?.isFirstDue?.()) yield* this.#evaluateFirst(evaluate);
+  async *steps({ saveEvery, step, evaluations = [], ending }: Loop<State>): AsyncGenerator<Event> {
+    const measurements = evaluations.filter((evaluation) => evaluation !== undefined);
+    for (const each of measurements) if (each.isFirstDue?.()) yield* this.#evaluateFirst(each);
     while (!this.ended) {
       if (this.signal?.aborted) yield* this.#interrupt();
       const result = await this.#attempt(step);
@@ -320,13 +320,14 @@ export class Stage<State extends StageState = StageState> {
       yield this.journal.step(this.state.step, this.#total, metrics);
       yield* this.#warnOnce(warnings);
       const { step: taken } = this.state;
-      const isBest =
-        evaluate && (this.ended || taken % evaluate.every === 0) ? yield* this.#evaluate(evaluate) : false;
+      let isBest = false;
+      for (const each of measurements)
+        if (this.ended || taken % each.every === 0) isBest = (yield* this.#evaluate(each)) || isBest;
       if (this.ended && ending) this.state = { ...this.state, pending: true };
       else if (isBest || this.ended || taken % saveEvery === 0) yield* this.#save({ best: isBest });
       await setImmediate(); // lets a signal in
     }
-    if (evaluate?.restoreBest) yield* this.#endWithBest(evaluate.restoreBest);
+    for (const { restoreBest } of measurements) if (restoreBest) yield* this.#endWithBest(restoreBest);
     if (!ending || !this.state.pending) return;
     yield* ending();
     const { pending: _, ...done } = this.state;

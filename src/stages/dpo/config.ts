@@ -4,6 +4,7 @@ import {
   heldOut,
   learning,
   learningRate,
+  monitor,
   passes,
   schedule,
   warmupRatio,
@@ -45,6 +46,11 @@ export const dpoConfig = z.object({
   batchSize: z.int().positive().default(16).describe("Prompts per step, each with all its completions"),
   weightDecay: weightDecay.default(0),
   heldOut: heldOut.default(0.05),
+  monitor: monitor
+    .optional()
+    .describe(
+      "Watches for over-optimisation: at checks, fixed prompts are answered and measured; the proxy is the KL to the reference, which DPO's implied reward is a multiple of",
+    ),
   ...learning,
   ...passes,
 });

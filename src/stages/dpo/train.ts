@@ -13,6 +13,7 @@ import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import type { Warning } from "../../run/warnings.ts";
 import { tensor } from "../../tensor/index.ts";
+import { type MonitoredState, openMonitor } from "../monitor.ts";
 import { Stage, type StageOptions, splitOptions } from "../stage.ts";
 import { completionsTooLong, countSteps, readRecords, supervisedStep } from "../supervised.ts";
 import { addReference, completionsOf, type Reference, referenceLogprob } from "./completions.ts";
@@ -46,12 +47,17 @@ export const dpo = (options: DpoOptions): Training<DpoResult> => training(train(
 async function* train({ model: from, data, ...rest }: DpoOptions): AsyncGenerator<Event, DpoResult> {
   const { options, settings } = splitOptions(rest);
   const config = parseConfig(dpoConfig, settings, "dpo");
-  const stage = await Stage.open("dpo", from, options, config, { step: 0, metrics: {} });
+  const state: MonitoredState = { step: 0, metrics: {} };
+  const stage = await Stage.open("dpo", from, options, config, state);
   try {
     const maxLength = Math.min(config.maxLength, stage.base.dimensions.context);
     const { learned, unseen, warnings } = await readGroups(stage, data, maxLength, config);
     const perEpoch = Math.ceil(learned.length / config.batchSize);
     const total = countSteps(perEpoch, config);
+    const monitorOf = await openMonitor(stage, undefined, [...unseen, ...learned], {
+      ...config,
+      steps: total,
+    });
     stage.openRun({ total, data: { data }, parents: [from] });
     yield* stage.start(warnings);
 
@@ -65,7 +71,8 @@ async function* train({ model: from, data, ...rest }: DpoOptions): AsyncGenerato
           await setImmediate(); // lets a signal in
         }
       });
-    const policy = stage.learner((share) => stage.base.clone({ share }));
+    const keepBase = config.monitor !== undefined;
+    const policy = stage.learner((share) => stage.base.clone({ share }), { keepBase });
     const optimizer = stage.optimizer("policy", policy, { weightDecay: config.weightDecay });
 
     const step = () => {
@@ -86,7 +93,7 @@ async function* train({ model: from, data, ...rest }: DpoOptions): AsyncGenerato
     yield* stage.steps({
       saveEvery,
       step,
-      evaluate: unseen.length ? { every, what, measure: evaluate } : undefined,
+      evaluations: [unseen.length ? { every, what, measure: evaluate } : undefined, monitorOf(policy)],
     });
     return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {

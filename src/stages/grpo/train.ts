@@ -79,7 +79,7 @@ async function* train({
     });
     const optimizer = stage.optimizer("policy", policy);
     const sampler = modelSampler(policy, { rng: stage.rng() });
-    const evaluate = monitorOf(policy);
+    const watch = monitorOf(policy);
     yield* stage.start(tooLong);
 
     const step = async () => {
@@ -113,7 +113,7 @@ async function* train({
         ],
       };
     };
-    yield* stage.steps({ saveEvery: config.saveEvery, step, evaluate });
+    yield* stage.steps({ saveEvery: config.saveEvery, step, evaluations: [watch] });
     return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
     stage.dispose();

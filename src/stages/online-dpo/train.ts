@@ -72,7 +72,7 @@ async function* train({
     const policy = stage.learner((share) => reference.clone({ share }), { keepBase: true });
     const optimizer = stage.optimizer("policy", policy);
     const sampler = modelSampler(policy, { rng: stage.rng() });
-    const evaluate = monitorOf(policy);
+    const watch = monitorOf(policy);
     yield* stage.start(tooLong);
     const { samplesPerPrompt } = config;
     const sampling = { ...samplingOptions(config), samples: samplesPerPrompt, signal: stage.signal };
@@ -110,7 +110,7 @@ async function* train({
         ],
       };
     };
-    yield* stage.steps({ saveEvery, step, evaluate });
+    yield* stage.steps({ saveEvery, step, evaluations: [watch] });
     return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
     stage.dispose();

@@ -67,7 +67,7 @@ async function* train({
     });
     const trainer = openTrainer(stage, config, scorer, demonstrations);
     stage.state = { ...stage.state, ...trainer.state }; // an interrupt before the first step saves it too
-    const evaluate = monitorOf(trainer.policy);
+    const watch = monitorOf(trainer.policy);
     yield* stage.start(tooLong);
     const perStep = Math.max(1, Math.round(config.batchSize / samplesPerPrompt));
 
@@ -100,7 +100,7 @@ async function* train({
         warnings,
       };
     };
-    yield* stage.steps({ saveEvery: config.saveEvery, step, evaluate });
+    yield* stage.steps({ saveEvery: config.saveEvery, step, evaluations: [watch] });
     const model = yield* stage.finish(trainer.finish(), [trainer]);
     return { model, metrics: stage.state.metrics };
   } finally {

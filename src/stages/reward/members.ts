@@ -1,10 +1,11 @@
 import type { Group } from "../../batch/groups.ts";
-import { scoreAll } from "../../batch/score.ts";
+import { allLastHiddenStates, scoreAll } from "../../batch/score.ts";
 import type { Message } from "../../data/records.ts";
 import { shuffled } from "../../data/split.ts";
 import { emptyMoments, mean, mergeMoments, standardDeviation } from "../../math/index.ts";
 import { memberFolder } from "../../models/ensemble.ts";
 import type { Model } from "../../models/model.ts";
+import { fitDistribution } from "../../models/training-distribution.ts";
 import type { AdamW } from "../../nn/adamw.ts";
 import { modelSampler } from "../../rollout/generate.ts";
 import type { Metrics } from "../../run/events.ts";
@@ -105,4 +106,16 @@ export async function normalise(
     "normalisation/std": mean(measured.map(({ std }) => std)),
     ...(models.length > 1 && { "normalisation/disagreement": mean(spreads) }),
   };
+}
+
+/** Answers that the distribution of a reward model's training data is measured on at most. */
+const measuredAnswers = 1000;
+
+/** Records how the reward model sees the answers that it learned from, for `distance` in later scores. */
+export function measureDistribution(model: Model, groups: readonly Group[], heldOut: readonly Group[]): void {
+  const rowsOf = (of: readonly Group[]) => of.flatMap(({ rows }) => rows).slice(0, measuredAnswers);
+  const rows = rowsOf(groups);
+  const [states, others] = [allLastHiddenStates(model, rows), allLastHiddenStates(model, rowsOf(heldOut))];
+  model.distribution = fitDistribution(states, scoreAll(model, rows), others);
+  for (const tensor of [states, others]) tensor.dispose();
 }

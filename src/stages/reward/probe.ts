@@ -1,8 +1,7 @@
 import { type Group, pairTensors } from "../../batch/groups.ts";
-import { batchRows } from "../../batch/pack.ts";
-import { lastHiddenStates } from "../../batch/score.ts";
+import { allLastHiddenStates } from "../../batch/score.ts";
 import type { Model } from "../../models/model.ts";
-import { cat, noGrad, ops, scope, type Tensor, zeros } from "../../tensor/index.ts";
+import { noGrad, ops, scope, type Tensor, zeros } from "../../tensor/index.ts";
 
 /** Weight of the ridge penalty ‖w‖² / 2 on features of deviation 1: with less the head fits the training pairs, and the backbone learns nothing. */
 const ridge = 1;
@@ -38,11 +37,7 @@ export function probeHead(model: Model, groups: readonly Group[], microBatchToke
   noGrad(() =>
     scope(() => {
       const rows = groups.flatMap((group) => group.rows);
-      const features = cat(
-        batchRows(rows, microBatchTokens).map((part) =>
-          scope(() => lastHiddenStates(model, part).to("float32").toDevice("cpu")),
-        ),
-      );
+      const features = allLastHiddenStates(model, rows, microBatchTokens);
       const { better, worse, weights } = pairTensors(groups);
       const head = model.parameters.get("score.weight") as Tensor;
       head.copy_(fitScore(features, better, worse, weights).unsqueeze(0));

@@ -19,7 +19,7 @@ import { completionsTooLong, countSteps, readRecords, supervisedStep } from "../
 import { type RewardConfig, type RewardSettings, rewardConfig } from "./config.ts";
 import { evaluate, type RewardReport } from "./evaluate.ts";
 import { rankingLoss } from "./loss.ts";
-import { meanMetrics, normalise, openMember } from "./members.ts";
+import { meanMetrics, measureDistribution, normalise, openMember } from "./members.ts";
 import { probeHead } from "./probe.ts";
 
 export interface RewardOptions extends RewardSettings, StageOptions {
@@ -109,21 +109,15 @@ async function* train({
       return { metrics: report.metrics };
     };
     // The last evaluation comes before normalisation: calibration wants the model's own scale.
-    const normalising = async function* (): AsyncGenerator<Event> {
-      if (!config.normaliseSamples) return;
+    const ending = () => {
       for (const { optimizer } of members) stage.release(optimizer);
-      const what = `sampling ${config.normaliseSamples} answers to normalise the scores`;
-      const prompts = groups.map(({ prompt }) => prompt);
-      const scores = yield* stage.phase(what, async () =>
-        normalise(models, await stage.reopenBase(), prompts, config, stage.signal),
-      );
-      stage.state = { ...stage.state, metrics: { ...stage.state.metrics, ...scores } };
+      return settle(stage, models, groups, unseen, config);
     };
     yield* stage.steps({
       saveEvery,
       step,
-      evaluate: unseen.length ? { every, what, measure } : undefined,
-      ending: normalising,
+      evaluations: [unseen.length ? { every, what, measure } : undefined],
+      ending,
     });
     const { metrics, report } = stage.state;
     const trained = config.members ? new Ensemble(models, config) : (models[0] as Model);
@@ -131,6 +125,29 @@ async function* train({
   } finally {
     stage.dispose();
   }
+}
+
+/** Normalises the scores, and measures what a single model makes of the answers that it learned from. */
+async function* settle(
+  stage: Stage<RewardState>,
+  models: readonly Model[],
+  groups: readonly Group[],
+  unseen: readonly Group[],
+  config: RewardConfig,
+): AsyncGenerator<Event> {
+  if (config.normaliseSamples) {
+    const what = `sampling ${config.normaliseSamples} answers to normalise the scores`;
+    const prompts = groups.map(({ prompt }) => prompt);
+    const scores = yield* stage.phase(what, async () =>
+      normalise(models, await stage.reopenBase(), prompts, config, stage.signal),
+    );
+    stage.state = { ...stage.state, metrics: { ...stage.state.metrics, ...scores } };
+  }
+  // An ensemble's members tell by their disagreement what they know nothing of.
+  if (unseen.length && models.length === 1)
+    yield* stage.phase("measuring the answers that were learned from", () =>
+      measureDistribution(models[0] as Model, groups, unseen),
+    );
 }
 
 /** Groups comparisons by prompt, to learn from and held out. @throws InputError when there is no pair to learn from */

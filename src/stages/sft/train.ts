@@ -84,7 +84,7 @@ async function* train({ model: from, data, ...rest }: SftOptions): AsyncGenerato
     yield* stage.steps({
       saveEvery,
       step,
-      evaluate: unseen.rows.length ? { every, what, measure } : undefined,
+      evaluations: [unseen.rows.length ? { every, what, measure } : undefined],
     });
     return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
