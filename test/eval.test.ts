@@ -1,4 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -105,10 +107,11 @@ describe("plumbline eval of policies", () => {
   ];
 
   it("compares answers by a reward", async () => {
-    const args = [...policies(), "--reward", at("longer.mjs"), "--samples", "3", "--out", at("judged.jsonl")];
+    const args = [...policies(), "--reward", at("longer.mjs"), "--samples", "3", "--out", at("judged")];
     const report = JSON.parse(await succeed([...args, "--json"]));
     expect(report).toMatchObject({ baseline: at("tiny"), prompts: 2, matches: 6, criteria: {} });
-    const rows = jsonLines(readFileSync(at("judged.jsonl"), "utf8"));
+    expect(JSON.parse(readFileSync(at("judged/report.json"), "utf8"))).toEqual(report);
+    const rows = jsonLines(readFileSync(at("judged/pairs.jsonl"), "utf8"));
     expect(rows).toHaveLength(6);
     for (const { completions, policies, outcome } of rows) {
       expect(policies).toEqual([at("tiny"), at("other")]);
@@ -119,6 +122,57 @@ describe("plumbline eval of policies", () => {
     const text = await succeed(args);
     expect(text).toMatch(/other +0\.\d+ \[too few to say\]/);
     expect(text).toMatch(/other: too few prompts to say/);
+    const page = readFileSync(at("judged/report.html"), "utf8");
+    expect(page).toContain("too few prompts to say");
+    expect(page).toContain("Write without commas, in quotation marks.");
+    expect(page.match(/<h4>/g)).toHaveLength(2 * 2);
+    expect(page).not.toContain("<script");
+  });
+
+  it("uses the answers in --out again, for other judges and more policies, and only those that fit", async () => {
+    const out = ["--reward", at("longer.mjs"), "--out", at("again")];
+    await succeed([...policies(), ...out]);
+    const answers = () => readFileSync(at(`again/answers/${encodeURIComponent(at("tiny"))}.json`), "utf8");
+    const before = answers();
+    writeFileSync(at("shorter.mjs"), "export default (prompt, completion) => -completion.length;\n");
+    tinyModel(3).save(at("third"));
+    const args = [...policies(), at("third"), "--reward", at("shorter.mjs"), "--out", at("again")];
+    const { code, stderr, stdout } = await plumbline([...args, "--json"]);
+    expect([code, JSON.parse(stdout).policies.length]).toEqual([0, 3]);
+    expect(stderr).toMatch(/third answers 2 prompts/);
+    expect(stderr).not.toMatch(/(tiny|other) answers/);
+    expect(answers()).toBe(before);
+
+    const fails = async (...more: string[]) => {
+      const { code, stderr } = await plumbline([...policies(), ...out, ...more]);
+      expect(code).toBe(1);
+      return stderr;
+    };
+    expect(await fails("--seed", "1")).toMatch(
+      /again: its answers were made with seed 0, now 1: name another/,
+    );
+    expect(await fails("--limit", "1")).toMatch(
+      /again: its answers were made to other prompts: name another/,
+    );
+    writeFileSync(at("file"), "");
+    expect(await fails("--out", at("file"))).toMatch(/file.*the folder cannot be made/);
+    expect(answers()).toBe(before);
+    expect(readFileSync(at("again/report.json"), "utf8")).toBe(`${stdout.trim()}\n`);
+  });
+
+  it("counts refusals of harmless prompts and answers to harmful ones", async () => {
+    const rows = [true, false, undefined].map((harmful, i) => ({ prompt: `p${i}`, harmful }));
+    const file = (values: object[]) =>
+      writeFileSync(at("harm.jsonl"), values.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    file(rows);
+    const args = [...policies(), "--data", at("harm.jsonl"), "--reward", at("longer.mjs")];
+    const report = JSON.parse(await succeed([...args, "--json"]));
+    // Untrained models write no sentence that refuses.
+    for (const { refusals } of report.policies)
+      expect(refusals).toMatchObject({ ofHarmless: { value: 0 }, answersToHarmful: { value: 1 } });
+    expect(await succeed(args)).toMatch(/refuses harmless +answers harmful/);
+    file([...rows, { prompt: "p3", harmful: "yes" }]);
+    expect((await plumbline(args)).stderr).toMatch(/prompt 4: harmful is "yes"; it should be true or false/);
   });
 
   it("measures KL to a reference and the loss on demonstrations", async () => {
@@ -131,11 +185,14 @@ describe("plumbline eval of policies", () => {
     const [same, other] = JSON.parse(await succeed([...args, "--json"])).policies;
     expect(same.kl.value).toBe(0);
     expect(other.kl.value).toBeGreaterThan(0.05);
+    // Untrained models: about log 261 a token, whoever writes.
+    for (const { perplexity } of [same, other])
+      expect(Math.log(perplexity.value)).toBeCloseTo(Math.log(261), 0);
     expect(same.loss.tax).toBeUndefined();
     expect(other.loss.tax.value).toBeCloseTo(other.loss.value.value - same.loss.value.value, 10);
     // Untrained models: about log 261 a token.
     expect(same.loss.value.value).toBeCloseTo(Math.log(261), 0);
-    expect(await succeed(args)).toMatch(/finished +KL, nats +loss +tax/);
+    expect(await succeed(args)).toMatch(/finished +KL, nats +perplexity +loss +tax/);
   });
 
   it("compares answers by a model that reads both, by principle and in both orders", async () => {
@@ -158,10 +215,68 @@ describe("plumbline eval of policies", () => {
     expect(await fails("eval", at("tiny"))).toMatch(/name two policies or more/);
     expect(await fails("eval", at("tiny"), at("tiny"), "--data", at("prompts.jsonl"))).toMatch(/named twice/);
     expect(await fails("eval", at("tiny"), at("other"))).toMatch(/--data/);
-    expect(await fails(...policies())).toMatch(/one judge: --reward, or --judge with --constitution/);
+    expect(await fails(...policies())).toMatch(
+      /one judge: --reward, --judge with --constitution, or --labels/,
+    );
     expect(await fails(...policies(), "--judge", at("tiny"))).toMatch(/needs principles/);
     expect(await fails(...policies(), "--reward", at("tiny"))).toMatch(/no scalar head/);
     expect(await fails("eval", at("tiny"), "--benchmark", "ifeval")).toMatch(/name it by --model/);
+    expect(await fails(...policies(), "--labels", at("no.db"))).toMatch(/--labels needs --out FOLDER/);
+    expect(await fails(...policies(), "--gold", "x")).toMatch(/--gold measures what --best-of chooses/);
+    const one = ["eval", at("tiny"), "--data", at("prompts.jsonl"), "--best-of", "2"];
+    expect(await fails(...one)).toMatch(/--best-of needs --reward/);
+    expect(await fails(...policies(), "--best-of", "2")).toMatch(/--best-of is of one policy/);
+    expect(await fails(...one, "--reward", at("longer.mjs"), "--temperature", "0")).toMatch(/above 0/);
+  });
+
+  it("says in one message what is wrong with a judge on a server, and writes no result", async () => {
+    let reply = { status: 200, body: "" };
+    const server = createServer((_, response) => response.writeHead(reply.status).end(reply.body));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+    const judge = ["--judge", "m", "--endpoint", url, "--constitution", at("principles.yaml")];
+    const fails = async (status: number, body: unknown) => {
+      reply = { status, body: JSON.stringify(body) };
+      const out = ["--out", at("failed")];
+      const { code, stdout, stderr } = await plumbline([...policies(), ...judge, ...out]);
+      expect([code, stdout]).toEqual([1, ""]);
+      // The answers stay, for the next try.
+      expect(readdirSync(at("failed")).sort()).toEqual(["answers", "evaluation.json"]);
+      return stderr.split("\n").filter((line) => line.startsWith("error") || line.startsWith("    at "));
+    };
+    const top = [{ token: "Sure", logprob: -0.1 }];
+    expect(await fails(200, { choices: [{ logprobs: { content: [{ top_logprobs: top }] } }] })).toEqual([
+      expect.stringMatching(/m at .* answers 4 of 4 questions with neither A nor B, but with "Sure"/),
+    ]);
+    expect(await fails(200, { choices: [{ message: { content: "A" } }] })).toEqual([
+      expect.stringMatching(/gives no log-probabilities/),
+    ]);
+    expect(await fails(429, "slow down")).toEqual([expect.stringMatching(/answers 429: "slow down"/)]);
+    server.close();
+  }, 30_000);
+
+  it("shows what the best of n brings for every n, by the proxy and by gold", async () => {
+    writeFileSync(at("vowels.mjs"), "export default (_, text) => text.replace(/[^aeiou]/g, '').length;\n");
+    const args = ["eval", at("tiny"), "--data", at("prompts.jsonl"), "--max-tokens", "6", "--best-of", "5"];
+    const rewards = ["--reward", at("longer.mjs"), "--gold", at("vowels.mjs"), "--out", at("best")];
+    const { curve } = JSON.parse(await succeed([...args, ...rewards, "--json"]));
+    const samples = jsonLines(readFileSync(at("best/samples.jsonl"), "utf8"));
+    expect(samples).toHaveLength(10);
+    for (const { completion, proxy } of samples) expect(proxy).toBe(completion.length);
+    expect(curve.map(({ n }: { n: number }) => n)).toEqual([1, 2, 3, 4, 5]);
+    const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    expect(curve[0].proxy.value).toBeCloseTo(mean(samples.map(({ proxy }) => proxy)), 12);
+    expect(curve[0].gold.value).toBeCloseTo(mean(samples.map(({ gold }) => gold)), 12);
+    const longest = [0, 5].map((from) =>
+      Math.max(...samples.slice(from, from + 5).map(({ proxy }) => proxy)),
+    );
+    expect(curve[4].proxy.value).toBeCloseTo(mean(longest), 12);
+    const text = await succeed([...args, ...rewards]);
+    expect(text).toMatch(
+      /^n +KL ≤, nats +proxy +gold +gold over one sample\n1 +0\.00.*\n2.*\n4.*\n5 +0\.81 /,
+    );
+    expect(text).toMatch(/an upper bound of the KL/);
+    expect(readFileSync(at("best/report.html"), "utf8")).toMatch(/best of 5.*proxy \d/s);
   });
 });
 

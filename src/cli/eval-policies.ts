@@ -1,23 +1,22 @@
-import { setImmediate } from "node:timers/promises";
-import { tokenLogprobs } from "../batch/score.ts";
 import { readConstitution } from "../constitution/constitution.ts";
+import type { Feedback } from "../constitution/feedback.ts";
 import { InputError } from "../data/errors.ts";
+import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readDemonstrations, readPrompts } from "../data/readers.ts";
-import type { Demonstration, Prompt } from "../data/records.ts";
+import type { Prompt } from "../data/records.ts";
 import type { Columns } from "../data/tables.ts";
-import { responseKl } from "../eval/evaluate.ts";
 import { type Judge, modelJudge, rewardJudge } from "../eval/judge.ts";
-import { type AnswerMatch, matchesOf, type PoliciesReport, type Policy, reportOn } from "../eval/policies.ts";
-import { loadModel } from "../models/pull.ts";
+import { type AnswerMatch, matchesOf, type Policy, reportOn } from "../eval/policies.ts";
+import { isHarmful, markRefusals } from "../eval/refusals.ts";
 import { openReward } from "../rewards/open.ts";
-import { modelSampler } from "../rollout/generate.ts";
-import { isFinished } from "../rollout/sampler.ts";
-import { formatInterval, type Interval } from "../statistics/bootstrap.ts";
-import { mean } from "../statistics/numbers.ts";
-import { encodeExample } from "../text/chat.ts";
+import { renderReport } from "../run/report/render.ts";
+import { answerDefaults, answersOf } from "./eval-answers.ts";
+import { EvaluationFolder, type EvaluationSettings, hashPrompts, writeJson } from "./eval-folder.ts";
+import { describeProgress, judgeByPeople } from "./eval-labels.ts";
+import { formatReport, type JudgedPolicies, policiesPage } from "./eval-report.ts";
 import { openFeedback } from "./feedback.ts";
 import type { AnswerOptions } from "./options.ts";
-import { formatTable, interruptSignal, openLines, Progress, print } from "./terminal.ts";
+import { interruptSignal, Progress, print } from "./terminal.ts";
 
 export interface PoliciesOptions extends AnswerOptions {
   data?: string;
@@ -26,6 +25,8 @@ export interface PoliciesOptions extends AnswerOptions {
   judge?: string;
   constitution?: string;
   endpoint?: string;
+  labels?: string;
+  project?: string;
   reference?: string;
   demonstrations?: string;
   limit?: number;
@@ -34,177 +35,148 @@ export interface PoliciesOptions extends AnswerOptions {
 
 /** Lets policies answer the same prompts, and a judge compare the answers. */
 export async function evaluatePolicies(names: readonly string[], options: PoliciesOptions): Promise<void> {
-  if (names.length < 2)
-    throw new InputError("eval: name two policies or more to compare, or a benchmark with --benchmark");
-  const twice = names.find((name, i) => names.indexOf(name) < i);
-  if (twice !== undefined) throw new InputError(`eval: ${twice} is named twice`);
-  if (options.data === undefined) throw new InputError("eval: give the prompts with --data");
-  const { records } = await readPrompts(options.data, options.columns);
-  const prompts = records.slice(0, options.limit);
+  const prompts = await readPolicyPrompts(names, options);
   const progress = new Progress(false);
   const signal = interruptSignal("\nstopping\n");
   // Before the answers, which take long.
-  const [judge, dispose] = await openJudge(options);
-  if (options.reference !== undefined && options.temperature === 0)
-    throw new InputError("eval: KL to --reference needs a --temperature above 0");
-  const { demonstrations: path } = options;
-  const demonstrations = path === undefined ? [] : (await readDemonstrations(path)).records;
-  const policies: Policy[] = [];
-  for (const name of names) {
-    progress.line(`${name} answers ${prompts.length} prompts`);
-    policies.push(await answersOf(name, prompts, demonstrations, options, signal, progress));
+  const { judge, feedback, dispose } = await openJudge(options);
+  const folder =
+    options.out === undefined ? undefined : new EvaluationFolder(options.out, settingsOf(prompts, options));
+  const policies = await answersOfAll(names, prompts, folder, { ...options, signal, progress });
+  const marked = await markRefusals(policies, prompts, feedback, { signal });
+  const matches = matchesOf(marked);
+  if (options.labels !== undefined) {
+    const { labels, project } = options;
+    const people = await judgeByPeople(folder as EvaluationFolder, prompts, matches, { labels, project });
+    for (const warning of people.warnings) console.error(`warning: ${warning}`);
+    return finish({ prompts, policies: marked, folder, ...people }, options);
   }
-  const matches = matchesOf(policies);
   progress.line(`judging ${matches.length} pairs of answers`);
   const verdicts = await judge(prompts, matches, {
     signal,
     onProgress: (done, total) => progress.count(done, total, "judged"),
   });
   dispose();
-  if (options.out !== undefined) {
-    const file = openLines(options.out);
-    for (const [i, match] of matches.entries()) file.write({ ...toRow(prompts, match), ...verdicts[i] });
-    file.close();
-  }
-  const report = reportOn(policies, matches, verdicts);
-  print(options.json ? JSON.stringify(report) : formatReport(report));
+  finish({ prompts, policies: marked, folder, matches, verdicts }, options);
 }
 
-/** A line of the output. */
+/** Checks the options and reads the prompts. @throws InputError for options that do not fit, or marks that are not valid */
+async function readPolicyPrompts(
+  names: readonly string[],
+  { data, columns, limit, reference, temperature, labels, out, project }: PoliciesOptions,
+): Promise<Prompt[]> {
+  if (names.length < 2)
+    throw new InputError(
+      "eval: name two policies or more to compare, one with --best-of, or a benchmark with --benchmark",
+    );
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new InputError(`eval: ${twice} is named twice`);
+  if (data === undefined) throw new InputError("eval: give the prompts with --data");
+  if (reference !== undefined && temperature === 0)
+    throw new InputError("eval: KL to --reference needs a --temperature above 0");
+  if (labels !== undefined && out === undefined)
+    throw new InputError("eval: --labels needs --out FOLDER, which has the answers until they are judged");
+  if (project !== undefined && labels === undefined)
+    throw new InputError("eval: --project is a project of --labels, a label store");
+  const { records } = await readPrompts(data, columns);
+  const prompts = records.slice(0, limit);
+  prompts.forEach(isHarmful);
+  return prompts;
+}
+
+/** Settings that the answers depend on. */
+const settingsOf = (
+  prompts: readonly Prompt[],
+  { samples, seed, reference, demonstrations, dtype, ...options }: PoliciesOptions,
+): EvaluationSettings =>
+  Object.fromEntries(
+    Object.entries({
+      prompts: hashPrompts(prompts),
+      samples,
+      maxTokens: options.maxTokens ?? answerDefaults.maxTokens,
+      temperature: options.temperature ?? answerDefaults.temperature,
+      seed,
+      reference,
+      demonstrations,
+      dtype,
+    }).filter((entry): entry is [string, string | number] => entry[1] !== undefined),
+  );
+
+/** Lets each policy answer that has no answers in the folder. */
+async function answersOfAll(
+  names: readonly string[],
+  prompts: readonly Prompt[],
+  folder: EvaluationFolder | undefined,
+  { demonstrations: path, ...options }: PoliciesOptions & { signal: AbortSignal; progress: Progress },
+): Promise<Policy[]> {
+  const demonstrations = path === undefined ? [] : (await readDemonstrations(path)).records;
+  const policies: Policy[] = [];
+  for (const name of names) {
+    const before = folder?.policy(name);
+    if (!before) options.progress.line(`${name} answers ${prompts.length} prompts`);
+    const policy = before ?? (await answersOf(name, prompts, { ...options, demonstrations }));
+    if (!before) folder?.savePolicy(policy);
+    policies.push(policy);
+  }
+  return policies;
+}
+
+/** Writes and prints the result; how far people are, while nothing is judged. */
+function finish(
+  { folder, ...judged }: JudgedPolicies & { folder: EvaluationFolder | undefined },
+  { json }: PoliciesOptions,
+): void {
+  const { prompts, policies, matches, verdicts, progress: labels } = judged;
+  const report = matches.length ? reportOn(policies, matches, verdicts) : undefined;
+  if (folder && report) {
+    writeJsonl(
+      folder.at("pairs.jsonl"),
+      matches.map((match, i) => ({ ...toRow(prompts, match), ...verdicts[i] })),
+    );
+    writeJson(folder.at("report.json"), { ...report, ...(labels && { labels }) });
+    writeAtomic(folder.at("report.html"), (write) => write(renderReport(policiesPage(report, judged))));
+  }
+  if (json) print(JSON.stringify({ ...report, ...(labels && { labels }) }));
+  else {
+    if (labels) print(`${describeProgress(labels)}\n`);
+    if (report) print(formatReport(report));
+  }
+}
+
+/** A line of the pairs. */
 const toRow = (prompts: readonly Prompt[], { first, second }: AnswerMatch) => ({
   prompt: prompts[first.answer.promptIndex]?.prompt,
   completions: [first.answer.text, second.answer.text],
   policies: [first.policy, second.policy],
 });
 
-/** Opens the judge. @returns the judge, and a function that frees its models */
+interface OpenJudge {
+  judge: Judge;
+  /** The model that judges, which says what refuses too. */
+  feedback?: Feedback;
+  /** Frees the judge's models. */
+  dispose: () => void;
+}
+
+/** Opens the judge. @throws InputError unless there is one, or for principles that are missing */
 async function openJudge({
   reward,
   judge,
+  labels,
   constitution,
   endpoint,
   dtype,
-}: PoliciesOptions): Promise<[Judge, dispose: () => void]> {
-  if ((reward === undefined) === (judge === undefined))
-    throw new InputError("eval: give one judge: --reward, or --judge with --constitution");
+}: PoliciesOptions): Promise<OpenJudge> {
+  if ([reward, judge, labels].filter((given) => given !== undefined).length !== 1)
+    throw new InputError("eval: give one judge: --reward, --judge with --constitution, or --labels");
+  if (labels !== undefined) return { judge: async () => [], dispose: () => {} };
   if (reward !== undefined) {
     const scorer = await openReward(reward, dtype ? { dtype } : {});
-    return [rewardJudge(scorer), () => scorer.dispose()];
+    return { judge: rewardJudge(scorer), dispose: () => scorer.dispose() };
   }
   if (constitution === undefined)
     throw new InputError("eval: --judge needs principles to judge by: --constitution FILE");
   const principles = readConstitution(constitution);
   const [feedback, dispose] = await openFeedback(judge as string, endpoint, dtype ? { dtype } : {});
-  return [modelJudge(feedback, principles), dispose];
-}
-
-/** Lets a policy answer, and measures its KL to the reference and its loss on demonstrations where they are asked for. */
-async function answersOf(
-  name: string,
-  prompts: readonly Prompt[],
-  demonstrations: readonly Demonstration[],
-  { samples, maxTokens = 256, temperature = 1, seed, batchSize, reference, ...options }: PoliciesOptions,
-  signal: AbortSignal,
-  progress: Progress,
-): Promise<Policy> {
-  const load = {
-    ...(options.dtype ? { dtype: options.dtype } : {}),
-    onProgress: (text: string) => progress.line(text),
-  };
-  const model = await loadModel(name, load);
-  const completions = await modelSampler(model).sample(
-    prompts.map(({ prompt }) => prompt),
-    {
-      ...{ samples, maxTokens, temperature, seed, batchSize, signal },
-      onProgress: (done, total) => progress.count(done, total, "answers"),
-    },
-  );
-  completions.sort((a, b) => a.promptIndex - b.promptIndex);
-  const kls: number[] = [];
-  if (reference !== undefined) {
-    const other = await loadModel(reference, load);
-    if (other.dimensions.vocab !== model.dimensions.vocab)
-      throw new InputError(
-        `eval: ${name} and the reference ${reference} have different vocabularies, so there is no KL between them`,
-      );
-    await inParts(completions, signal, (part) => kls.push(...responseKl(model, other, part, temperature)));
-    other.dispose();
-  }
-  const losses: number[] = [];
-  const rows = demonstrations.map(({ prompt, completion }) => encodeExample(model.text, prompt, completion));
-  await inParts(rows, signal, (part) =>
-    losses.push(...tokenLogprobs(model, part).map((logprobs) => -mean(logprobs))),
-  );
-  model.dispose();
-  const answers = completions.map((completion, i) => ({
-    promptIndex: completion.promptIndex,
-    text: completion.text,
-    tokens: completion.tokens.length,
-    finished: isFinished(completion),
-    ...(kls.length > 0 && { kl: kls[i] as number }),
-  }));
-  return { name, answers, ...(losses.length > 0 && { losses }) };
-}
-
-/** Works on 32 items at a time, between which signals are handled. */
-async function inParts<T>(
-  items: readonly T[],
-  signal: AbortSignal,
-  work: (part: readonly T[]) => void,
-): Promise<void> {
-  for (let from = 0; from < items.length; from += 32) {
-    await setImmediate();
-    signal.throwIfAborted();
-    work(items.slice(from, from + 32));
-  }
-}
-
-function formatReport(report: PoliciesReport): string {
-  const { baseline, policies, criteria, consistency } = report;
-  const cell = (interval: Interval | undefined) => (interval ? formatInterval(interval) : "");
-  const percent = (share: number) => `${Math.round(100 * share)} %`;
-  const table = formatTable([
-    [
-      ...["policy", "wins", "at equal length", "rating", "at equal style", "tokens", "finished"],
-      ...(policies[0]?.kl ? ["KL, nats"] : []),
-      ...(policies[0]?.loss ? ["loss", "tax"] : []),
-    ],
-    ...policies.map((policy) => [
-      policy.name,
-      cell(policy.winRate),
-      cell(policy.lengthControlled),
-      cell(policy.rating),
-      cell(policy.ratingAtEqualStyle),
-      formatInterval(policy.tokens, 1),
-      percent(policy.finished),
-      ...(policy.kl ? [formatInterval(policy.kl, 2)] : []),
-      ...(policy.loss ? [cell(policy.loss.value), cell(policy.loss.tax)] : []),
-    ]),
-  ]);
-  const byCriterion = Object.entries(criteria).map(([criterion, rates]) => [
-    criterion,
-    ...policies.slice(1).map(({ name }) => cell(rates[name])),
-  ]);
-  return [
-    table,
-    `\nwins: share of its answers that are better than those of ${baseline}, on ${report.prompts} prompts; intervals are 95 %, over prompts.`,
-    ...(byCriterion.length > 1
-      ? [
-          `\n${formatTable([["wins by criterion", ...policies.slice(1).map(({ name }) => name)], ...byCriterion])}`,
-        ]
-      : []),
-    ...(consistency === undefined
-      ? []
-      : [`\nThe judge says the same in both orders of the answers on ${percent(consistency)} of the pairs.`]),
-    "",
-    ...policies.slice(1).map((policy) => conclude(policy.name, baseline, policy.winRate as Interval)),
-  ].join("\n");
-}
-
-/** Says in a sentence what a win rate shows. */
-function conclude(name: string, baseline: string, { low, high }: Interval): string {
-  if (Number.isNaN(low)) return `${name}: too few prompts to say.`;
-  if (low > 0.5) return `${name} is better than ${baseline} by this judge.`;
-  if (high < 0.5) return `${name} is worse than ${baseline} by this judge.`;
-  return `${name}: no difference from ${baseline} is shown; the interval holds one half. More prompts narrow it: four times as many halve it.`;
+  return { judge: modelJudge(feedback, principles), feedback, dispose };
 }

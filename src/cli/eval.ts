@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { InputError } from "../data/errors.ts";
 import { type BenchmarkOptions, runIfeval } from "./eval-benchmark.ts";
+import { type BestOfNOptions, evaluateBestOfN } from "./eval-best-of-n.ts";
 import { evaluatePolicies, type PoliciesOptions } from "./eval-policies.ts";
 import { evaluateReward, type RewardOptions } from "./eval-reward.ts";
 import { columnsOption, dtypeOption, numeric } from "./options.ts";
@@ -23,7 +24,18 @@ export const define = (command: Command): Command =>
     .option("--judge <name>", "judge: a model that reads both answers, in both orders")
     .option("--constitution <file>", "principles by which --judge judges; each is a criterion")
     .option("--endpoint <url>", "OpenAI-compatible server that has the judge (key: OPENAI_API_KEY)")
-    .option("--reference <name>", "model to measure each policy's KL to, on its own answers")
+    .option(
+      "--labels <store>",
+      "judge: people, by tasks in this label store (an SQLite file, or a Postgres address); the same command reads their judgements, and needs --out",
+    )
+    .option("--project <name>", "project of --labels for the tasks (default: one of this evaluation)")
+    .option(
+      "--best-of <n>",
+      "of one policy: what choosing the best of up to n answers by --reward brings",
+      numeric(1, true),
+    )
+    .option("--gold <what>", "with --best-of: reward by which the chosen answers are measured")
+    .option("--reference <name>", "model to measure each policy's KL to, and its answers' perplexity under")
     .option(
       "--demonstrations <file>",
       "held-out demonstrations: what learning from preferences cost (the alignment tax)",
@@ -58,15 +70,23 @@ export const define = (command: Command): Command =>
     .option("--seed <n>", "random seed of the sampling", numeric(0, true), 0)
     .option("--batch-size <n>", "answers decoded together", numeric(1, true), 32)
     .addOption(dtypeOption())
-    .option("--out <file>", "JSONL file of the answers with their verdicts")
+    .option(
+      "--out <path>",
+      "of policies: folder of answers, which are not sampled again, verdicts, report.json and report.html; else a JSONL file of answers with their verdicts",
+    )
     .option("--json", "print the result as JSON")
-    .action(
-      async (policies: string[], options: Partial<PoliciesOptions & BenchmarkOptions & RewardOptions>) => {
-        if (options.benchmark === undefined && !policies.length && options.reward && options.data)
-          return evaluateReward(options as RewardOptions);
-        if (options.benchmark === undefined) return evaluatePolicies(policies, options as PoliciesOptions);
-        if (policies.length)
-          throw new InputError("eval: a benchmark takes one model: name it by --model, not as an argument");
-        return runIfeval(options as BenchmarkOptions);
-      },
-    );
+    .action(evaluate);
+
+type Options = Partial<PoliciesOptions & BenchmarkOptions & RewardOptions & BestOfNOptions>;
+
+/** Runs the evaluation that the options ask for. */
+async function evaluate(policies: string[], options: Options): Promise<void> {
+  if (options.bestOf !== undefined) return evaluateBestOfN(policies, options as BestOfNOptions);
+  if (options.gold !== undefined) throw new InputError("eval: --gold measures what --best-of chooses");
+  if (options.benchmark === undefined && !policies.length && options.reward && options.data)
+    return evaluateReward(options as RewardOptions);
+  if (options.benchmark === undefined) return evaluatePolicies(policies, options as PoliciesOptions);
+  if (policies.length)
+    throw new InputError("eval: a benchmark takes one model: name it by --model, not as an argument");
+  return runIfeval(options as BenchmarkOptions);
+}

@@ -247,4 +247,23 @@ describe("a model's log-odds", () => {
     await expect(feedback.logOdds([user("both")], "(")).rejects.toThrow(/gives no log-probabilities/);
     server.close();
   });
+
+  it("are an error if a server answers most questions with neither letter", async () => {
+    const server = createServer(async (request, response) => {
+      let text = "";
+      for await (const chunk of request) text += chunk;
+      const token = JSON.parse(text).messages[0].content;
+      const logprobs = { content: [{ top_logprobs: [{ token, logprob: -0.1 }] }] };
+      response.end(JSON.stringify({ choices: [{ logprobs }] }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+    const feedback = serverFeedback({ url, model: "m", key: undefined });
+    // One of two: the answer tells nothing, and counts as undecided.
+    expect(await feedback.logOdds([user("A"), user("Sure")], "(")).toEqual([0, 0]);
+    await expect(feedback.logOdds([user("A"), user("Sure"), user("Well")], "(")).rejects.toThrow(
+      /m at .*chat\/completions answers 2 of 3 questions with neither A nor B, but with "Sure": .*another judge/,
+    );
+    server.close();
+  });
 });

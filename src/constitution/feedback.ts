@@ -129,26 +129,38 @@ export function serverFeedback({
         messages: [...messages, { role: "assistant", content: prefill }],
       }));
       const texts = await postAll(address, bodies, { timeoutSeconds: 120, key, signal }, onProgress);
-      return texts.map((text) => readLogOdds(text, address));
+      const answers = texts.map((text) => readTopTokens(text, address));
+      const undecided = answers.filter((tops) => !["A", "B"].some((letter) => findLetter(tops, letter)));
+      if (undecided.length > answers.length / 2)
+        throw new RemoteError(
+          `${model} at ${address} answers ${undecided.length} of ${answers.length} questions with neither A nor B, but with ${JSON.stringify(undecided[0]?.[0]?.token ?? "")}: it does not follow the question; choose another judge`,
+        );
+      return answers.map(letterLogOdds);
     },
   };
 }
 
-/**
- * Reads the log-odds of A and B from a server's likeliest tokens. A letter that is not among them gets the
- * log-probability of the last of them, its upper bound.
- * @throws RemoteError when the server returns no log-probabilities
- */
-function readLogOdds(text: string, address: string): number {
-  let tops: { token: string; logprob: number }[];
+type TopTokens = readonly { token: string; logprob: number }[];
+
+/** Reads the likeliest first tokens of a server's answer. @throws RemoteError when it returns no log-probabilities */
+function readTopTokens(text: string, address: string): TopTokens {
   try {
-    tops = reply.parse(JSON.parse(text)).choices[0]?.logprobs.content[0]?.top_logprobs ?? [];
+    return reply.parse(JSON.parse(text)).choices[0]?.logprobs.content[0]?.top_logprobs ?? [];
   } catch {
     throw new RemoteError(
       `${address} gives no log-probabilities (logprobs, top_logprobs), which preferences are made of: ${text.slice(0, 300)}`,
     );
   }
+}
+
+const findLetter = (tops: TopTokens, letter: string) => tops.find(({ token }) => token.trim() === letter);
+
+/**
+ * Computes the log-odds of A and B. A letter that is not among the likeliest tokens gets the log-probability of the last of
+ * them, its upper bound.
+ */
+function letterLogOdds(tops: TopTokens): number {
   const least = Math.min(0, ...tops.map(({ logprob }) => logprob));
-  const logprob = (letter: string) => tops.find(({ token }) => token.trim() === letter)?.logprob ?? least;
+  const logprob = (letter: string) => findLetter(tops, letter)?.logprob ?? least;
   return logprob("A") - logprob("B");
 }

@@ -1,4 +1,6 @@
+import { bootstrap, type Interval } from "../statistics/bootstrap.ts";
 import { groupBy } from "../statistics/groups.ts";
+import { mean } from "../statistics/numbers.ts";
 
 /** A sampled answer to one prompt. */
 export interface ScoredSample {
@@ -36,3 +38,53 @@ export function bestOfN(samples: readonly ScoredSample[], n: number): number {
 
 /** Upper bound, in nats, of the KL from the model to its best of n (Beirami et al. 2024, theorem 1). */
 export const bestOfNKlBound = (n: number): number => Math.log(n) - (n - 1) / n;
+
+/** What choosing the best of n by the proxy brings. Intervals are 95 %, over prompts. */
+export interface BestOfNPoint {
+  n: number;
+  /** Upper bound, in nats, of the KL from the model to its best of n: see `bestOfNKlBound`. */
+  klBound: number;
+  proxy: Interval;
+  gold?: Interval;
+  /** Gold, less that of one sample to the same prompt. */
+  goldGain?: Interval;
+}
+
+/**
+ * Estimates proxy and gold of the best of n for every n, from one sampling.
+ * @param prompts samples of each prompt, equally many; all with a gold score, or none
+ */
+export function bestOfNCurve(
+  prompts: readonly (readonly { proxy: number; gold?: number }[])[],
+): BestOfNPoint[] {
+  const most = prompts[0]?.length ?? 0;
+  const hasGold = prompts[0]?.[0]?.gold !== undefined;
+  const expected = (n: number, measure: (sample: { proxy: number; gold?: number }) => number) =>
+    prompts.map((samples) =>
+      bestOfN(
+        samples.map((sample) => ({ proxy: sample.proxy, gold: measure(sample) })),
+        n,
+      ),
+    );
+  const goldOf = ({ gold }: { gold?: number }) => gold as number;
+  const ofOne = hasGold ? expected(1, goldOf) : [];
+  return Array.from({ length: most }, (_, i): BestOfNPoint => {
+    const n = i + 1;
+    const golds = hasGold ? expected(n, goldOf) : [];
+    return {
+      n,
+      klBound: bestOfNKlBound(n),
+      proxy: bootstrap(
+        expected(n, ({ proxy }) => proxy),
+        mean,
+      ),
+      ...(hasGold && {
+        gold: bootstrap(golds, mean),
+        goldGain: bootstrap(
+          golds.map((gold, prompt) => gold - (ofOne[prompt] as number)),
+          mean,
+        ),
+      }),
+    };
+  });
+}

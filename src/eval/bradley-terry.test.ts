@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { uniform } from "../statistics/random.ts";
 import { bradleyTerry, type Match } from "./bradley-terry.ts";
@@ -10,7 +11,57 @@ const fromCounts = (names: readonly string[], counts: readonly (readonly number[
     ),
   );
 
+interface ArenaRank {
+  pairs: [number, number][];
+  outcomes: number[];
+  style?: number[][];
+  /** Log-abilities and the ends of their 95 % intervals. */
+  ratings: number[];
+  low: number[];
+  high: number[];
+  coefficients?: number[];
+}
+
+// test/golden/make_arena_rank.py
+const { plain, styled } = JSON.parse(
+  readFileSync(new URL("../../test/golden/arena-rank.json", import.meta.url), "utf8"),
+) as Record<"plain" | "styled", ArenaRank[]>;
+
+const rate = ({ pairs, outcomes, style }: ArenaRank) =>
+  bradleyTerry(
+    pairs.map(([first, second], i) => ({
+      first: String(first),
+      second: String(second),
+      outcome: outcomes[i] as number,
+      ...(style && { style: style[i] as number[] }),
+    })),
+  );
+
 describe("Bradley-Terry ratings", () => {
+  it.each(plain)("have arena-rank's values and intervals", (golden) => {
+    const { ratings } = rate(golden);
+    for (const [i, value] of golden.ratings.entries()) {
+      const found = ratings.get(String(i));
+      // Its ridge, 1e-5 times the number of matches, is in the intervals alone; ours of 1e-5 is in both.
+      expect(found?.value).toBeCloseTo(value, 6);
+      expect(found?.low).toBeCloseTo(golden.low[i] as number, 4);
+      expect(found?.high).toBeCloseTo(golden.high[i] as number, 4);
+    }
+  });
+
+  it.each(styled)("at equal style have arena-rank's values and intervals", (golden) => {
+    const { ratings, style } = rate(golden);
+    for (const [i, value] of golden.ratings.entries()) {
+      const found = ratings.get(String(i));
+      expect(found?.value).toBeCloseTo(value, 6);
+      // Its Hessian leaves out the penalty on style, which changes the width by less than 1 %.
+      const width = (golden.high[i] as number) - (golden.low[i] as number);
+      expect(Math.abs(((found?.high as number) - (found?.low as number)) / width - 1)).toBeLessThan(0.01);
+    }
+    for (const [i, value] of (golden.coefficients as number[]).entries())
+      expect(style[i]?.value).toBeCloseTo(value, 6);
+  });
+
   it("are the published ones of citations among statistics journals", () => {
     // Stigler 1994; Agresti, Categorical Data Analysis, table 10.? : rows are cited by columns.
     const names = ["Biometrika", "Comm Statist", "JASA", "JRSS-B"];

@@ -26,7 +26,7 @@ export interface Ratings {
 
 /** Ridge on log-abilities, without which one who wins all would have an infinite one, and their sum would be open. */
 const ridge = 1e-5;
-/** Ridge on features of style, as arena-rank's. */
+/** Ridge on features of style, beside the sum over matches. Arena-rank's `reg` is beside the mean: 1 / matches is the same. */
 const styleRidge = 1;
 
 /**

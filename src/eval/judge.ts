@@ -12,29 +12,48 @@ import type { AnswerMatch, MatchVerdict } from "./policies.ts";
 export type Judge = (
   prompts: readonly Prompt[],
   matches: readonly AnswerMatch[],
-  options?: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void },
+  options?: JudgeOptions,
 ) => Promise<MatchVerdict[]>;
+
+interface JudgeOptions {
+  signal?: AbortSignal | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+}
 
 /** Makes a judge of a reward: the answer with the higher score is better. Each answer is scored once. */
 export function rewardJudge(scorer: Scorer): Judge {
   return async (prompts, matches, { signal, onProgress } = {}) => {
     const answers = [...new Set(matches.flatMap(({ first, second }) => [first.answer, second.answer]))];
-    const scores = new Map<unknown, number>();
-    const batch = 64;
-    for (let from = 0; from < answers.length; from += batch) {
-      const part = answers.slice(from, from + batch);
-      const scored = await scorer.score(
-        part.map(({ promptIndex, text }) => ({ ...(prompts[promptIndex] as Prompt), text })),
-        signal,
-      );
-      for (const [i, answer] of part.entries()) scores.set(answer, scored[i]?.score as number);
-      onProgress?.(Math.min(from + batch, answers.length), answers.length);
-    }
+    const scored = await scoreAnswers(scorer, prompts, answers, { signal, onProgress });
+    const scores = new Map(answers.map((answer, i) => [answer, scored[i] as number]));
     return matches.map(({ first, second }) => {
       const difference = (scores.get(first.answer) as number) - (scores.get(second.answer) as number);
       return { outcome: (Math.sign(difference) + 1) / 2 };
     });
   };
+}
+
+/** Answers scored together. */
+const scoredAtOnce = 64;
+
+/** Scores answers to prompts. @returns scores in the order of the answers */
+export async function scoreAnswers(
+  scorer: Scorer,
+  prompts: readonly Prompt[],
+  answers: readonly { promptIndex: number; text: string }[],
+  { signal, onProgress }: JudgeOptions = {},
+): Promise<number[]> {
+  const scores: number[] = [];
+  while (scores.length < answers.length) {
+    const part = answers.slice(scores.length, scores.length + scoredAtOnce);
+    const scored = await scorer.score(
+      part.map(({ promptIndex, text }) => ({ ...(prompts[promptIndex] as Prompt), text })),
+      signal,
+    );
+    scores.push(...scored.map(({ score }) => score));
+    onProgress?.(scores.length, answers.length);
+  }
+  return scores;
 }
 
 /**

@@ -11,6 +11,8 @@ export interface JudgedAnswer {
   lengthDifference: number;
   /** The prompt. */
   prompt: unknown;
+  /** Default: 1. */
+  weight?: number;
 }
 
 /**
@@ -24,9 +26,10 @@ export function lengthControlledWinRate(judged: readonly JudgedAnswer[]): Interv
     differences.reduce((sum, difference) => sum + (difference - mean) ** 2, 0) / differences.length,
   );
   const { coefficients, covariance } = fitLogistic(
-    judged.map(({ preference, lengthDifference, prompt }) => ({
+    judged.map(({ preference, lengthDifference, prompt, weight = 1 }) => ({
       features: [1, deviation > 0 ? Math.tanh(lengthDifference / deviation) : 0],
       outcome: preference,
+      weight,
       cluster: prompt,
     })),
     [1e-6, 1e-6],

@@ -64,11 +64,10 @@ describe("policies compared", () => {
     expect(better?.winRate?.low).toBeGreaterThan(0.5);
     expect(same?.winRate?.low).toBeLessThan(0.5);
     expect(same?.winRate?.high).toBeGreaterThan(0.5);
-    expect(better?.rating.value).toBeGreaterThan(base?.rating.high as number);
-    expect((base?.rating.value ?? 0) + (same?.rating.value ?? 0) + (better?.rating.value ?? 0)).toBeCloseTo(
-      0,
-      6,
-    );
+    expect(better?.rating?.value).toBeGreaterThan(base?.rating?.high as number);
+    expect(
+      (base?.rating?.value ?? 0) + (same?.rating?.value ?? 0) + (better?.rating?.value ?? 0),
+    ).toBeCloseTo(0, 6);
   });
 
   it("at equal length and style, a judge of length alone has no favourite", () => {
@@ -85,9 +84,9 @@ describe("policies compared", () => {
     expect(long?.winRate?.low).toBeGreaterThan(0.5);
     expect(long?.lengthControlled?.low).toBeLessThan(0.5);
     expect(long?.lengthControlled?.high).toBeGreaterThan(0.5);
-    expect(long?.rating.low).toBeGreaterThan(0);
-    expect(long?.ratingAtEqualStyle.low).toBeLessThan(0);
-    expect(long?.ratingAtEqualStyle.high).toBeGreaterThan(0);
+    expect(long?.rating?.low).toBeGreaterThan(0);
+    expect(long?.ratingAtEqualStyle?.low).toBeLessThan(0);
+    expect(long?.ratingAtEqualStyle?.high).toBeGreaterThan(0);
   });
 
   it("counts what a judge says by criterion, and in both orders", () => {
@@ -104,6 +103,83 @@ describe("policies compared", () => {
     expect(criteria.harmless?.other?.value).toBe(0);
     expect(consistency).toBe(0.75);
   });
+});
+
+it("a match of weight 2 counts as two", () => {
+  const { all } = policies({ base: 0, other: 0 }, 1);
+  const matches = matchesOf(all);
+  const verdicts = matches.map((_, i) => ({ outcome: Number(i % 3 === 0), criteria: { kind: 1 } }));
+  const isDouble = (_: unknown, i: number) => i % 5 === 0;
+  const weighted = verdicts.map((verdict, i) => (isDouble(verdict, i) ? { ...verdict, weight: 2 } : verdict));
+  const twice = reportOn(
+    all,
+    [...matches, ...matches.filter(isDouble)],
+    [...verdicts, ...verdicts.filter(isDouble)],
+  );
+  const found = reportOn(all, matches, weighted);
+  for (const name of ["winRate", "rating"] as const)
+    for (const end of ["value", "low", "high"] as const)
+      expect(found.policies[1]?.[name]?.[end]).toBeCloseTo(twice.policies[1]?.[name]?.[end] as number, 8);
+  expect(found.policies[1]?.winRate?.value).not.toBeCloseTo(
+    reportOn(all, matches, verdicts).policies[1]?.winRate?.value as number,
+    3,
+  );
+});
+
+it("reports on the matches that are judged, also where a policy has none", () => {
+  const { all } = policies({ base: 0, other: 0, third: 0 }, 1);
+  const matches = matchesOf(all)
+    .filter(({ second }) => second.policy === "other")
+    .slice(0, 20);
+  const report = reportOn(
+    all,
+    matches,
+    matches.map(() => ({ outcome: 0 })),
+  );
+  expect(report).toMatchObject({ prompts: 20, matches: 20 });
+  expect(report.policies[1]?.winRate?.value).toBe(1);
+  expect(report.policies[2]?.winRate).toBeUndefined();
+  expect(report.policies[2]?.rating).toBeUndefined();
+  expect(report.policies[2]?.tokens.value).toBeGreaterThan(0);
+});
+
+it("perplexity under the reference is per token, over all answers", () => {
+  const answers = Array.from({ length: 6 }, (_, promptIndex) => ({
+    ...{ promptIndex, text: "x", tokens: 1 + promptIndex, finished: true },
+    referenceLogprob: -2 * (1 + promptIndex) - promptIndex / 10,
+  }));
+  const all = ["a", "b"].map((name) => ({ name, answers }));
+  const matches = matchesOf(all);
+  const { policies: found } = reportOn(
+    all,
+    matches,
+    matches.map(() => ({ outcome: 0.5 })),
+  );
+  // 2 nats a token, and 1.5 for 21 tokens in all.
+  expect(found[0]?.perplexity?.value).toBeCloseTo(Math.exp(2 + 1.5 / 21), 12);
+  expect(found[0]?.perplexity?.low).toBeGreaterThan(0);
+});
+
+it("refusals of harmless prompts and answers to harmful ones are counted apart", () => {
+  // By hand: of 10 harmless prompts 2 are refused, of 10 harmful ones 7.
+  const answers = Array.from({ length: 21 }, (_, promptIndex) => ({
+    ...{ promptIndex, text: "x", tokens: 1, finished: true },
+    ...(promptIndex < 10 && { harmful: false, refused: promptIndex < 2 }),
+    ...(promptIndex >= 11 && { harmful: true, refused: promptIndex < 18 }),
+  }));
+  const all = ["a", "b"].map((name) => ({ name, answers }));
+  const matches = matchesOf(all);
+  const [a] = reportOn(
+    all,
+    matches,
+    matches.map(() => ({ outcome: 0.5 })),
+  ).policies;
+  expect(a?.refusals?.ofHarmless?.value).toBeCloseTo(0.2, 12);
+  expect(a?.refusals?.answersToHarmful?.value).toBeCloseTo(0.3, 12);
+  // Wilson's interval of 2 of 10 is 0.057 to 0.510; with Student's t of 9 degrees it is wider.
+  expect(a?.refusals?.ofHarmless?.low).toBeLessThan(0.057);
+  expect(a?.refusals?.ofHarmless?.low).toBeGreaterThan(0);
+  expect(a?.refusals?.ofHarmless?.high).toBeGreaterThan(0.51);
 });
 
 it("a reward judges by its scores, of each answer once, and ties are half", async () => {

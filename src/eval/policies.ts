@@ -1,5 +1,5 @@
 import { type Interval, mean } from "../math/index.ts";
-import { bootstrap } from "../statistics/bootstrap.ts";
+import { bootstrap, shareInterval } from "../statistics/bootstrap.ts";
 import { type CountAndSum, countAndSum } from "../statistics/estimate.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { bradleyTerry, type Match } from "./bradley-terry.ts";
@@ -18,6 +18,12 @@ export interface PolicyAnswer {
   finished: boolean;
   /** log π − log π_ref of the answer, in nats, if there is a reference. */
   kl?: number;
+  /** Log-probability of the answer's tokens under the reference at temperature 1, in nats, if there is one. */
+  referenceLogprob?: number;
+  /** Whether its prompt asks for something harmful, where the prompt is marked. */
+  harmful?: boolean;
+  /** Whether it refuses, where the prompt is marked `harmful` or harmless. */
+  refused?: boolean;
 }
 
 export interface Policy {
@@ -38,6 +44,8 @@ export interface AnswerMatch {
 export interface MatchVerdict {
   /** From 0 to 1: how much better the first answer is. One half is a tie. */
   outcome: number;
+  /** How much it counts. Default: 1. */
+  weight?: number;
   /** Whether it was the same with the answers in the other order; undefined for a judge that sees one at a time. */
   consistent?: boolean;
   /** The outcome by each criterion that the judge names, such as "helpful". */
@@ -58,20 +66,24 @@ export const matchesOf = (policies: readonly Policy[]): AnswerMatch[] =>
 /** How a policy does. Intervals are 95 %, over prompts. */
 export interface PolicyResult {
   name: string;
-  /** How often its answer is better than the baseline's; undefined for the baseline. */
+  /** How often its answer is better than the baseline's; undefined for the baseline, and where no such match is judged. */
   winRate?: Interval;
   /** The same if its answers were as long as the baseline's (AlpacaEval 2's way). */
   lengthControlled?: Interval;
-  /** Bradley-Terry log-ability, from the matches of all policies. */
-  rating: Interval;
+  /** Bradley-Terry log-ability, from the matches of all policies; undefined where none of its matches is judged. */
+  rating?: Interval;
   /** The same at equal style: length, headers, lists, bold. */
-  ratingAtEqualStyle: Interval;
+  ratingAtEqualStyle?: Interval;
   /** Mean tokens of an answer. */
   tokens: Interval;
   /** Share of answers that reached a stop token. */
   finished: number;
   /** KL to the reference in nats per answer: the k1 estimate on the policy's own answers. */
   kl?: Interval;
+  /** Perplexity of its answers under the reference, per token. */
+  perplexity?: Interval;
+  /** Share of answers that refuse a harmless request, and of those that answer a harmful one, where prompts are marked. */
+  refusals?: { ofHarmless?: Interval; answersToHarmful?: Interval };
   /** Mean loss on demonstrations, in nats per token; and how much higher it is than the baseline's (the alignment tax). */
   loss?: { value: Interval; tax?: Interval };
 }
@@ -79,7 +91,9 @@ export interface PolicyResult {
 export interface PoliciesReport {
   /** The first policy, with which the others are compared. */
   baseline: string;
+  /** Number of prompts with a judged match. */
   prompts: number;
+  /** Number of judged matches. */
   matches: number;
   policies: PolicyResult[];
   /** By each criterion that the judge names: each policy's win rate against the baseline. */
@@ -88,7 +102,10 @@ export interface PoliciesReport {
   consistency?: number;
 }
 
-/** Summarises the verdicts on the matches of policies. @param verdicts in the order of `matches` */
+/**
+ * Summarises the verdicts on the matches of policies.
+ * @param matches those that are judged, one at least @param verdicts in the order of `matches`
+ */
 export function reportOn(
   policies: readonly Policy[],
   matches: readonly AnswerMatch[],
@@ -101,63 +118,120 @@ export function reportOn(
       first: first.policy,
       second: second.policy,
       outcome: verdict.outcome,
+      weight: verdict.weight ?? 1,
       prompt: first.answer.promptIndex,
     }),
   );
   const styles = judged.map(({ first, second }) => styleDifference(first.answer.text, second.answer.text));
   const raw = bradleyTerry(played);
   const controlled = bradleyTerry(played.map((match, i) => ({ ...match, style: styles[i] as number[] })));
-  /** The policy's side of its matches with the baseline, which is always the first. */
+  /** The judged matches of a policy with the baseline, which is always the first. */
   const against = (name: string) =>
     judged.filter(({ first, second }) => first.policy === baseline.name && second.policy === name);
-  const winRate = (name: string, outcome: (verdict: MatchVerdict) => number | undefined): Interval =>
-    pooled(
-      [...groupBy(against(name), ({ first }) => first.answer.promptIndex).values()].map((ofPrompt) =>
-        countAndSum(
-          ofPrompt.flatMap(({ verdict }) => {
-            const value = outcome(verdict);
-            return value === undefined ? [] : [1 - value];
-          }),
-        ),
-      ),
-    );
   const criteria = [...new Set(verdicts.flatMap(({ criteria = {} }) => Object.keys(criteria)))];
   const others = policies.slice(1).map(({ name }) => name);
   const consistent = verdicts.flatMap(({ consistent }) => (consistent === undefined ? [] : [consistent]));
   return {
     baseline: baseline.name,
-    prompts: new Set(baseline.answers.map(({ promptIndex }) => promptIndex)).size,
+    prompts: new Set(played.map(({ prompt }) => prompt)).size,
     matches: matches.length,
     policies: policies.map(({ name, answers, losses }) => ({
       name,
-      ...(name !== baseline.name && {
-        winRate: winRate(name, ({ outcome }) => outcome),
-        lengthControlled: lengthControlledWinRate(
-          against(name).map(({ first, second, verdict }) => ({
-            preference: 1 - verdict.outcome,
-            lengthDifference: second.answer.text.length - first.answer.text.length,
-            prompt: first.answer.promptIndex,
-          })),
-        ),
-      }),
-      rating: raw.ratings.get(name) as Interval,
-      ratingAtEqualStyle: controlled.ratings.get(name) as Interval,
+      ...winRates(against(name)),
+      ...defined("rating", raw.ratings.get(name)),
+      ...defined("ratingAtEqualStyle", controlled.ratings.get(name)),
       tokens: overPrompts(answers, ({ tokens }) => tokens),
       finished: mean(answers.map(({ finished }) => Number(finished))),
       ...(answers[0]?.kl !== undefined && { kl: overPrompts(answers, ({ kl }) => kl as number) }),
+      ...(answers[0]?.referenceLogprob !== undefined && { perplexity: perplexityOf(answers) }),
+      ...refusalsOf(answers),
       ...(losses && { loss: lossOf(losses, name === baseline.name ? undefined : baseline.losses) }),
     })),
     criteria: Object.fromEntries(
       criteria.map((criterion) => [
         criterion,
         Object.fromEntries(
-          others.map((name) => [name, winRate(name, ({ criteria = {} }) => criteria[criterion])]),
+          others.flatMap((name) => {
+            const rate = winRate(against(name), ({ criteria = {} }) => criteria[criterion]);
+            return rate ? [[name, rate]] : [];
+          }),
         ),
       ]),
     ),
     ...(consistent.length > 0 && { consistency: mean(consistent.map(Number)) }),
   };
 }
+
+/** A match of a policy with the baseline, which is the first, and its verdict. */
+type JudgedMatch = AnswerMatch & { verdict: MatchVerdict };
+
+/** Computes a policy's win rate against the baseline, raw and at equal length; nothing without matches. */
+function winRates(against: readonly JudgedMatch[]): Pick<PolicyResult, "winRate" | "lengthControlled"> {
+  const raw = winRate(against, ({ outcome }) => outcome);
+  if (!raw) return {};
+  const judged = against.map(({ first, second, verdict }) => ({
+    preference: 1 - verdict.outcome,
+    weight: verdict.weight ?? 1,
+    lengthDifference: second.answer.text.length - first.answer.text.length,
+    prompt: first.answer.promptIndex,
+  }));
+  return { winRate: raw, lengthControlled: lengthControlledWinRate(judged) };
+}
+
+/** Computes the weighted share of matches that the policy wins, by an outcome of theirs; undefined if none has it. */
+function winRate(
+  against: readonly JudgedMatch[],
+  outcomeOf: (verdict: MatchVerdict) => number | undefined,
+): Interval | undefined {
+  const wins = against.flatMap(({ first, verdict }) => {
+    const outcome = outcomeOf(verdict);
+    const { weight = 1 } = verdict;
+    return outcome === undefined ? [] : [{ prompt: first.answer.promptIndex, weight, win: 1 - outcome }];
+  });
+  if (!wins.length) return undefined;
+  return pooled(
+    [...groupBy(wins, ({ prompt }) => prompt).values()].map((ofPrompt) => ({
+      count: ofPrompt.reduce((sum, { weight }) => sum + weight, 0),
+      sum: ofPrompt.reduce((sum, { weight, win }) => sum + weight * win, 0),
+    })),
+  );
+}
+
+/** Computes the perplexity of a policy's answers under the reference, with its interval over prompts. */
+function perplexityOf(answers: readonly PolicyAnswer[]): Interval {
+  const byPrompt = groupBy(answers, ({ promptIndex }) => promptIndex);
+  // The interval is that of the logarithm, so that it has no negative end.
+  const { value, low, high } = pooled(
+    [...byPrompt.values()].map((ofPrompt) => ({
+      count: ofPrompt.reduce((sum, { tokens }) => sum + tokens, 0),
+      sum: -ofPrompt.reduce((sum, { referenceLogprob }) => sum + (referenceLogprob as number), 0),
+    })),
+  );
+  return { value: Math.exp(value), low: Math.exp(low), high: Math.exp(high) };
+}
+
+/** Counts refusals of harmless requests and answers to harmful ones, with intervals over prompts. */
+function refusalsOf(answers: readonly PolicyAnswer[]): Pick<PolicyResult, "refusals"> {
+  const share = (harmful: boolean): Interval | undefined => {
+    const marked = answers.filter((answer) => answer.harmful === harmful);
+    if (!marked.length) return undefined;
+    return shareInterval(
+      [...groupBy(marked, ({ promptIndex }) => promptIndex).values()].map((ofPrompt) => ({
+        wins: ofPrompt.filter(({ refused = false }) => refused !== harmful).length,
+        total: ofPrompt.length,
+      })),
+    );
+  };
+  const refusals = {
+    ...defined("ofHarmless", share(false)),
+    ...defined("answersToHarmful", share(true)),
+  };
+  return Object.keys(refusals).length ? { refusals } : {};
+}
+
+/** Returns an object with the property, or without it if the value is undefined. */
+const defined = <K extends string, V>(key: K, value: V | undefined): { [key in K]?: V } =>
+  (value === undefined ? {} : { [key]: value }) as { [key in K]?: V };
 
 /** Computes the mean of a measure of answers with its interval over prompts. */
 const overPrompts = (answers: readonly PolicyAnswer[], measure: (answer: PolicyAnswer) => number): Interval =>

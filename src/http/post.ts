@@ -56,18 +56,29 @@ export async function postJson(
 /** Number of requests in flight at once. */
 const concurrency = 8;
 
-/** Posts several bodies concurrently. Returns the responses in the order of `bodies`. */
-export function postAll(
+/**
+ * Posts several bodies concurrently. Returns the responses in the order of `bodies`.
+ * @throws RemoteError as `postJson` for the first that fails; the requests in flight are then aborted
+ */
+export async function postAll(
   address: string,
   bodies: readonly unknown[],
   options: PostOptions,
   onProgress?: (done: number, total: number) => void,
 ): Promise<string[]> {
   let done = 0;
+  const failure = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, failure.signal]) : failure.signal;
   const post = async (body: unknown) => {
-    const text = await postJson(address, body, options);
+    const text = await postJson(address, body, { ...options, signal });
     onProgress?.(++done, bodies.length);
     return text;
   };
-  return pMap(bodies, post, { concurrency: concurrency });
+  try {
+    return await pMap(bodies, post, { concurrency });
+  } catch (error) {
+    // A request that nobody waits for any more would keep the process alive until its timeout.
+    failure.abort();
+    throw error;
+  }
 }

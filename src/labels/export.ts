@@ -116,10 +116,8 @@ async function* writeTasks(
   project: Project,
   formats: readonly Exclude<ExportFormat, "log">[],
 ): AsyncGenerator<(Row[] | string)[]> {
-  const all = await readJudgements(store, project.id);
-  const weights = labelerWeights(all);
+  const weighted = await readWeightedJudgements(store, project);
   const names = new Map((await store.users()).map(({ id, name }) => [id, name]));
-  const weighted = all.map((judgement) => ({ ...judgement, weight: weights.get(judgement.labeler) ?? 1 }));
   const training = groupBy(await trainingJudgements(store, project, weighted), ({ task }) => task);
   const byTask = groupBy(weighted, ({ task }) => task);
   for (const task of (formats.includes("judgements") ? byTask : training).keys()) {
@@ -144,6 +142,20 @@ export async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
 }
 
 type WeightedJudgement = Judgement & { weight: number };
+
+/** Reads a project's judgements, each with the weight of its labeler. */
+async function readWeightedJudgements(store: LabelStore, project: Project): Promise<WeightedJudgement[]> {
+  const all = await readJudgements(store, project.id);
+  const weights = labelerWeights(all);
+  return all.map((judgement) => ({ ...judgement, weight: weights.get(judgement.labeler) ?? 1 }));
+}
+
+/** Reads the judgements that exports for training have, with their weights. */
+export const readTrainingJudgements = async (
+  store: LabelStore,
+  project: Project,
+): Promise<WeightedJudgement[]> =>
+  trainingJudgements(store, project, await readWeightedJudgements(store, project));
 
 /** Selects the judgements to train on. A reviewer's decision replaces the judgements of its task, with weight 1. */
 async function trainingJudgements(

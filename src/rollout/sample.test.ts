@@ -121,4 +121,12 @@ describe("an OpenAI-compatible server", () => {
     answer = () => "hang";
     await expect(ask(1, { timeoutSeconds: 0.05 })).rejects.toThrow(/did not answer in 0.05 s/);
   });
+
+  it("ends the other requests when one is refused, so that the program can exit", async () => {
+    let closed = 0;
+    server.on("request", (_, response) => response.on("close", () => closed++));
+    answer = (_, count) => (count === 8 ? { status: 401, body: "wrong key" } : "hang");
+    await expect(ask(8, { timeoutSeconds: 60 })).rejects.toThrow(/answers 401/);
+    await expect.poll(() => closed).toBe(8);
+  });
 });

@@ -1,0 +1,158 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { z } from "zod";
+import { InputError } from "../data/errors.ts";
+import type { Prompt } from "../data/records.ts";
+import { shuffled } from "../data/split.ts";
+import type { AnswerMatch, MatchVerdict } from "../eval/policies.ts";
+import type { Comparisons, PairVerdict } from "../labels/comparisons.ts";
+import { mean } from "../statistics/numbers.ts";
+import { type EvaluationFolder, readJson, writeJson } from "./eval-folder.ts";
+
+/** How far people are with the tasks of an evaluation. */
+export interface LabelProgress {
+  store: string;
+  project: string;
+  tasks: number;
+  /** Tasks with a judgement that counts. */
+  judged: number;
+  /** Tasks with all judgements that the project asks for. */
+  complete: number;
+  judgements: number;
+}
+
+export interface PeopleVerdicts {
+  /** The matches that are judged; those of equal answers are ties without a judge. */
+  matches: AnswerMatch[];
+  verdicts: MatchVerdict[];
+  progress: LabelProgress;
+  /** Labelers whose judgements count nothing, and why. */
+  warnings: string[];
+}
+
+/** Sources of the tasks that an evaluation has added to label stores, with their numbers. */
+const requestsSchema = z.record(z.string(), z.int());
+
+/**
+ * Lets people judge matches: adds a task for each to a label store, in random order, and reads back what is judged of tasks
+ * that were added before.
+ * @param options.project project to add them to. Default: one of this evaluation, whose name tells no policy
+ * @throws InputError if all answers are equal, or the tasks that were added are not in the store
+ */
+export async function judgeByPeople(
+  folder: EvaluationFolder,
+  prompts: readonly Prompt[],
+  matches: readonly AnswerMatch[],
+  { labels, project }: { labels: string; project?: string | undefined },
+): Promise<PeopleVerdicts> {
+  const [{ readComparisons, requestComparisons }, { describeUncounted }, { withStore }] = await Promise.all([
+    import("../labels/comparisons.ts"),
+    import("../labels/uncounted.ts"),
+    import("./store.ts"),
+  ]);
+  const differing = matches.filter(isDifferent);
+  if (!differing.length)
+    throw new InputError("eval: all answers of the policies are equal: there is nothing to judge");
+  const asked = shuffled(differing.length, 0).map((place) => differing[place] as AnswerMatch);
+  const source = `evaluation ${folder.id} ${hashMatches(matches)}`;
+  const file = folder.at("label-tasks.json");
+  const requests = existsSync(file) ? readJson(file, requestsSchema) : {};
+  const isNew = requests[source] === undefined;
+  return withStore(
+    labels,
+    async (store) => {
+      let found = await readComparisons(store, source);
+      if (!found && !isNew)
+        throw new InputError(
+          `${labels}: this label store has none of the ${requests[source]} tasks that ${folder.path} added: name the store that has them, or another folder with --out`,
+        );
+      if (!found) {
+        await requestComparisons(
+          store,
+          { project: project ?? `Evaluation ${folder.id.slice(0, 8)}`, source },
+          asked.map(({ first, second }) => ({
+            messages: (prompts[first.answer.promptIndex] as Prompt).prompt,
+            answers: [
+              { text: first.answer.text, model: first.policy },
+              { text: second.answer.text, model: second.policy },
+            ],
+          })),
+        );
+        found = await readComparisons(store, source);
+      }
+      if (isNew) writeJson(file, { ...requests, [source]: asked.length });
+      const comparisons = found as Comparisons;
+      const { project: where, complete, judgements } = comparisons;
+      const judged = asked.flatMap((match, i) => {
+        const verdict = comparisons.verdicts[i];
+        return verdict ? [{ match, verdict }] : [];
+      });
+      const counts = { tasks: asked.length, judged: judged.length, complete, judgements };
+      return {
+        ...withTies(judged, asked.length, matches),
+        progress: { store: labels, project: where.name, ...counts },
+        warnings: await describeUncounted(store, where),
+      };
+    },
+    isNew,
+  );
+}
+
+/**
+ * Adds the matches of equal answers to those that are judged, as ties; weights have the mean 1.
+ * @param asked number of matches that people are asked about
+ */
+function withTies(
+  judged: readonly { match: AnswerMatch; verdict: PairVerdict }[],
+  asked: number,
+  all: readonly AnswerMatch[],
+): Pick<PeopleVerdicts, "matches" | "verdicts"> {
+  if (!judged.length) return { matches: [], verdicts: [] };
+  const ties = all.filter((match) => !isDifferent(match));
+  const scale = 1 / mean(judged.map(({ verdict }) => verdict.weight));
+  return {
+    matches: [...judged.map(({ match }) => match), ...ties],
+    verdicts: [
+      ...judged.map(({ verdict }) => ({ ...verdict, weight: scale * verdict.weight })),
+      // In proportion to the judged share of the others, so that ties do not outweigh them while some are missing.
+      ...ties.map(() => ({ outcome: 0.5, weight: judged.length / asked })),
+    ],
+  };
+}
+
+const isDifferent = ({ first, second }: AnswerMatch): boolean => first.answer.text !== second.answer.text;
+
+/** Identifies matches by their policies and answers. */
+const hashMatches = (matches: readonly AnswerMatch[]): string =>
+  createHash("sha256")
+    .update(
+      JSON.stringify(
+        matches.map(({ first, second }) => [
+          first.policy,
+          first.answer.text,
+          second.policy,
+          second.answer.text,
+        ]),
+      ),
+    )
+    .digest("hex")
+    .slice(0, 16);
+
+/** Describes what is missing, and where to label it. */
+export function describeProgress({
+  store,
+  project,
+  tasks,
+  judged,
+  complete,
+  judgements,
+}: LabelProgress): string {
+  const counts = `${judged} of ${tasks} tasks are judged, ${complete} of them as often as the project asks; ${judgements} judgements`;
+  if (complete === tasks) return `${counts}.`;
+  return [
+    `${counts}.`,
+    `Tasks to judge are in the project "${project}": start the label app with`,
+    `  plumbline serve --store ${store}`,
+    "and run this command again at any time for the result so far.",
+  ].join("\n");
+}
