@@ -1,21 +1,18 @@
-import { setImmediate } from "node:timers/promises";
 import { tokenLogprobs } from "../batch/score.ts";
 import { readConstitution } from "../constitution/constitution.ts";
+import { openFeedback } from "../constitution/open-feedback.ts";
 import { InputError } from "../data/errors.ts";
 import { readDemonstrations, readPrompts } from "../data/readers.ts";
 import type { Demonstration, Prompt } from "../data/records.ts";
 import type { Columns } from "../data/tables.ts";
-import { responseKl } from "../eval/evaluate.ts";
+import { answerPrompts, inParts } from "../eval/answers.ts";
 import { type Judge, modelJudge, rewardJudge } from "../eval/judge.ts";
 import { type AnswerMatch, matchesOf, type PoliciesReport, type Policy, reportOn } from "../eval/policies.ts";
 import { loadModel } from "../models/pull.ts";
 import { openReward } from "../rewards/open.ts";
-import { modelSampler } from "../rollout/generate.ts";
-import { isFinished } from "../rollout/sampler.ts";
 import { formatInterval, type Interval } from "../statistics/bootstrap.ts";
 import { mean } from "../statistics/numbers.ts";
 import { encodeExample } from "../text/chat.ts";
-import { openFeedback } from "./feedback.ts";
 import type { AnswerOptions } from "./options.ts";
 import { formatTable, interruptSignal, openLines, Progress, print } from "./terminal.ts";
 
@@ -112,51 +109,24 @@ async function answersOf(
     onProgress: (text: string) => progress.line(text),
   };
   const model = await loadModel(name, load);
-  const completions = await modelSampler(model).sample(
-    prompts.map(({ prompt }) => prompt),
-    {
-      ...{ samples, maxTokens, temperature, seed, batchSize, signal },
-      onProgress: (done, total) => progress.count(done, total, "answers"),
-    },
-  );
-  completions.sort((a, b) => a.promptIndex - b.promptIndex);
-  const kls: number[] = [];
-  if (reference !== undefined) {
-    const other = await loadModel(reference, load);
-    if (other.dimensions.vocab !== model.dimensions.vocab)
-      throw new InputError(
-        `eval: ${name} and the reference ${reference} have different vocabularies, so there is no KL between them`,
-      );
-    await inParts(completions, signal, (part) => kls.push(...responseKl(model, other, part, temperature)));
-    other.dispose();
-  }
+  const other = reference === undefined ? undefined : await loadModel(reference, load);
+  if (other && other.dimensions.vocab !== model.dimensions.vocab)
+    throw new InputError(
+      `eval: ${name} and the reference ${reference} have different vocabularies, so there is no KL between them`,
+    );
+  const answers = await answerPrompts(model, prompts, {
+    ...{ samples, maxTokens, temperature, seed, batchSize, signal },
+    reference: other,
+    onProgress: (done, total) => progress.count(done, total, "answers"),
+  });
+  other?.dispose();
   const losses: number[] = [];
   const rows = demonstrations.map(({ prompt, completion }) => encodeExample(model.text, prompt, completion));
   await inParts(rows, signal, (part) =>
     losses.push(...tokenLogprobs(model, part).map((logprobs) => -mean(logprobs))),
   );
   model.dispose();
-  const answers = completions.map((completion, i) => ({
-    promptIndex: completion.promptIndex,
-    text: completion.text,
-    tokens: completion.tokens.length,
-    finished: isFinished(completion),
-    ...(kls.length > 0 && { kl: kls[i] as number }),
-  }));
   return { name, answers, ...(losses.length > 0 && { losses }) };
-}
-
-/** Works on 32 items at a time, between which signals are handled. */
-async function inParts<T>(
-  items: readonly T[],
-  signal: AbortSignal,
-  work: (part: readonly T[]) => void,
-): Promise<void> {
-  for (let from = 0; from < items.length; from += 32) {
-    await setImmediate();
-    signal.throwIfAborted();
-    work(items.slice(from, from + 32));
-  }
 }
 
 function formatReport(report: PoliciesReport): string {

@@ -1,4 +1,4 @@
-import { uniform } from "../statistics/random.ts";
+import { normal, uniform } from "../statistics/random.ts";
 import { gold, type Instruction } from "./task.ts";
 
 // Simulated labelers, who rank answers and make mistakes.
@@ -67,9 +67,4 @@ export function rank(
 function bias(text: string, { lengthBias, tidinessBias }: Labeler): number {
   const length = Math.min(30, text.trim().split(/\s+/).length);
   return (lengthBias * length) / 10 + (/^\p{Lu}.*[.!?]$/su.test(text.trim()) ? tidinessBias : 0);
-}
-
-/** Draws a standard normal number (Box–Muller). */
-function normal(random: () => number): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }
