@@ -21,6 +21,11 @@ const simulated = z.object({
     .min(0)
     .default(0)
     .describe("Standard deviation of the normal noise on each score that the labeler sees"),
+  tieMargin: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe("Scores that the labeler sees tie if they differ by at most this"),
   share,
 });
 const ai = z.object({

@@ -27,17 +27,20 @@ describe("a simulated labeler", () => {
   const reward = { length: { max: 10_000 } };
   it("without noise ranks by the reward, equal scores tied", async () => {
     const rows = [{ prompt: [], completions: ["12 a", "12 b", "a 12 c"] }];
-    // The reward is the share of instructions followed: here a regular expression's 1 or 0.
-    const [comparison] = await simulate(rows, { reward: { regex: { pattern: "^12" } }, noise: 0 }, 0);
-    expect(comparison?.ranks).toEqual([0, 0, 1]);
-    expect(await simulate([], { reward, noise: 0 }, 0)).toEqual([]);
+    const [comparison] = await simulate(
+      rows,
+      { reward: { regex: { pattern: "^12" } }, noise: 0, tieMargin: 0 },
+      0,
+    );
+    expect(comparison?.ranks).toEqual([1, 1, 3]);
+    expect(await simulate([], { reward, noise: 0, tieMargin: 0 }, 0)).toEqual([]);
   });
 
   it("with noise errs as often as normal noise on both scores does", async () => {
     const count = 4000;
     const rows = Array.from({ length: count }, () => ({ prompt: [], completions: ["12", "no"] }));
     // Scores of 1 and 0, each seen with deviation 1: wrong with probability Φ(−1/√2) = 0.2398.
-    const judged = await simulate(rows, { reward: { regex: { pattern: "^12" } }, noise: 1 }, 3);
+    const judged = await simulate(rows, { reward: { regex: { pattern: "^12" } }, noise: 1, tieMargin: 0 }, 3);
     const wrong = judged.filter(({ ranks }) => (ranks[0] as number) > (ranks[1] as number)).length / count;
     // Five standard errors.
     expect(Math.abs(wrong - 0.2398)).toBeLessThan(5 * Math.sqrt((0.2398 * 0.7602) / count));

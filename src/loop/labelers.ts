@@ -4,7 +4,7 @@ import { prefer, toComparison } from "../constitution/prefer.ts";
 import type { Comparison, Prompt } from "../data/records.ts";
 import { openReward, type RewardInput } from "../rewards/open.ts";
 import type { Answer, Score } from "../rewards/scorer.ts";
-import { denseRanks } from "../statistics/numbers.ts";
+import { ranksWithTies } from "../statistics/numbers.ts";
 import { normal, uniform } from "../statistics/random.ts";
 import type { AiConfig, LoopConfig, SimulatedConfig } from "./config.ts";
 
@@ -46,7 +46,7 @@ export function divide<T>(items: readonly T[], labelers: LoopConfig["labelers"])
  */
 export async function simulate(
   rows: readonly AnswersToPrompt[],
-  { reward, noise }: Pick<SimulatedConfig, "reward" | "noise">,
+  { reward, noise, tieMargin }: Omit<SimulatedConfig, "share">,
   seed: number,
   signal?: AbortSignal,
 ): Promise<Comparison[]> {
@@ -62,7 +62,7 @@ export async function simulate(
     return rows.map(({ prompt, completions }) => {
       const scores = seen.slice(first, first + completions.length);
       first += completions.length;
-      return { prompt, completions, ranks: denseRanks(scores.map((score) => -score)), labeler: "simulated" };
+      return { prompt, completions, ranks: ranksWithTies(scores, tieMargin), labeler: "simulated" };
     });
   } finally {
     scorer.dispose();

@@ -1,3 +1,4 @@
+import { ranksWithTies } from "../statistics/numbers.ts";
 import { normal, uniform } from "../statistics/random.ts";
 import { gold, type Instruction } from "./task.ts";
 
@@ -50,17 +51,7 @@ export function rank(
     (answer) =>
       gold(instruction, answer.text, answer) + bias(answer.text, labeler) + labeler.noise * normal(random),
   );
-  const order = perceived
-    .map((_, i) => i)
-    .sort((a, b) => (perceived[b] as number) - (perceived[a] as number));
-  const ranks = completions.map(() => 1);
-  // Ties are with the best answer of a rank, so that a chain of small differences does not make all answers equal.
-  let best = order[0] ?? 0;
-  for (const [position, i] of order.entries()) {
-    if ((perceived[best] as number) - (perceived[i] as number) > tieMargin) best = i;
-    ranks[i] = best === i ? position + 1 : (ranks[best] as number);
-  }
-  return ranks;
+  return ranksWithTies(perceived, tieMargin);
 }
 
 /** Computes a labeler's bias for an answer. */
