@@ -1,4 +1,4 @@
-// Imports point one way: native ← tensor ← math ← nn ← models ← batch ← rewards ← rollout ← stages ← cli. statistics,
+// Imports point one way: native ← tensor ← math ← nn ← models ← batch ← rewards ← rollout ← stages ← loop ← cli. statistics,
 // data, text, http, run and labels stand beside and import no engine.
 const only = (from, allowed, comment) => ({
   name: `${from.replaceAll("/", "-")}-imports`,
@@ -89,6 +89,25 @@ module.exports = {
         "constitution",
       ],
       "measures models, also by a model that judges",
+    ),
+    only(
+      "loop",
+      [
+        "tensor",
+        "math",
+        "statistics",
+        "models",
+        "batch",
+        "rewards",
+        "rollout",
+        "stages",
+        "constitution",
+        "eval",
+        "labels",
+        "data",
+        "run",
+      ],
+      "iterative RLHF: runs the stages in rounds",
     ),
     only("labels", ["data", "statistics"], "labels in SQL: no engine"),
     only("server", ["labels", "data", "statistics"], "labels over HTTP: it never imports a trainer"),

@@ -24,14 +24,13 @@ import {
 import { bootstrap, shareInterval } from "../src/statistics/bootstrap.ts";
 import { calibration } from "../src/statistics/calibration.ts";
 import { mean } from "../src/statistics/numbers.ts";
-import { uniform } from "../src/statistics/random.ts";
+import { normal, uniform } from "../src/statistics/random.ts";
 import {
   dawidSkene,
   estimateReliability,
   labelerAccuracy,
   type Vote,
 } from "../src/statistics/reliability.ts";
-import { normal } from "../test/simulated-labelers.ts";
 
 /** Numbers of a statistic on one input; null where it is undefined. */
 type Values = (number | null)[];

@@ -65,6 +65,8 @@ export {
   type StepOptions,
   type StepResult,
 } from "./stages/ppo/trainer.ts";
+export type { RejectionConfig, RejectionSettings } from "./stages/rejection/config.ts";
+export { type RejectionOptions, type RejectionResult, rejection } from "./stages/rejection/train.ts";
 export type { RewardConfig, RewardSettings } from "./stages/reward/config.ts";
 export type { RewardReport } from "./stages/reward/evaluate.ts";
 export { rankingLoss } from "./stages/reward/loss.ts";

@@ -48,6 +48,7 @@ beforeAll(async () => {
     ["tiny-ppo", "ppo"],
     ["tiny-rloo", "grpo"],
     ["tiny-dpo", "dpo"],
+    ["tiny-rejection", "rejection"],
   ] as const) {
     mkdirSync(at(name));
     const sampled = "batchSize: 8\nsamplesPerPrompt: 4\nmaxTokens: 8\n";
@@ -55,14 +56,26 @@ beforeAll(async () => {
       at(name, `${stage}.yaml`),
       stage === "dpo"
         ? "epochs: 1\nbatchSize: 4\n"
-        : `${sampled}${stage === "grpo" ? "algorithm: rloo\n" : ""}`,
+        : `${stage === "rejection" ? "rounds: 2\n" : ""}${sampled}${stage === "grpo" ? "algorithm: rloo\n" : ""}`,
     );
   }
 }, 120_000);
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const compare = (...more: string[]) => [
-  ...["compare", "tiny-ppo", "tiny-rloo", "tiny-dpo", "--from", "quick", "--out", "out", "--limit", "3"],
+  ...[
+    "compare",
+    "tiny-ppo",
+    "tiny-rloo",
+    "tiny-dpo",
+    "tiny-rejection",
+    "--from",
+    "quick",
+    "--out",
+    "out",
+    "--limit",
+    "3",
+  ],
   ...["--responses", "16", "--seeds", "2", ...more],
 ];
 
@@ -71,6 +84,7 @@ it("runs each with each seed once, on the same budget, and draws a page", async 
   expect(found.map(({ optimiser }: { optimiser: string }) => optimiser).sort()).toEqual([
     "tiny-dpo",
     "tiny-ppo",
+    "tiny-rejection",
     "tiny-rloo",
   ]);
   for (const { optimiser, seeds, responses, seconds, gb, gains } of found) {
@@ -98,7 +112,7 @@ it("says what is missing", async () => {
       ["compare", "--from", "nowhere"],
       /nowhere: there is no run "sft" in it: run `plumbline quickstart` first/,
     ],
-    [["compare", "quick", "--from", "quick"], /quick: there is no ppo\.yaml, .*dpo\.yaml in it/],
+    [["compare", "quick", "--from", "quick"], /quick: there is no ppo\.yaml, .*rejection\.yaml in it/],
     [compare("--minutes", "1"), /--responses or --minutes/],
   ] as const) {
     const { stderr, code } = await plumbline([...args], { cwd: dir });

@@ -7,8 +7,8 @@ import { bootstrap, type Interval, shareInterval } from "../src/statistics/boots
 import { type Estimate, winRate } from "../src/statistics/estimate.ts";
 import { agreementByGroup } from "../src/statistics/group-agreement.ts";
 import { mean } from "../src/statistics/numbers.ts";
-import { uniform } from "../src/statistics/random.ts";
-import { normal, simulateRankings } from "./simulated-labelers.ts";
+import { normal, uniform } from "../src/statistics/random.ts";
+import { simulateRankings } from "./simulated-labelers.ts";
 
 /** A statistic with an interval, of which the coverage is measured. */
 interface Statistic {

@@ -10,6 +10,7 @@ import { dpo } from "../src/stages/dpo/train.ts";
 import { grpo } from "../src/stages/grpo/train.ts";
 import { onlineDpo } from "../src/stages/online-dpo/train.ts";
 import { ppo } from "../src/stages/ppo/train.ts";
+import { rejection } from "../src/stages/rejection/train.ts";
 import { reward } from "../src/stages/reward/train.ts";
 import { sft } from "../src/stages/sft/train.ts";
 import { memory } from "../src/tensor/index.ts";
@@ -94,6 +95,23 @@ const stages: Record<string, Stage> = {
     inputs: prompts,
     data: "prompts",
     settings: { ...sampled, allowNoSft: true },
+  },
+  rejection: {
+    train: rejection,
+    inputs: prompts,
+    data: "prompts",
+    // Of the 5 steps of a round the first 3 sample 8 responses each.
+    settings: {
+      rounds: 2,
+      promptsPerRound: 6,
+      samplesPerPrompt: 4,
+      rolloutBatchSize: 8,
+      batchSize: 3,
+      maxTokens: 8,
+      saveEvery: 100,
+      learningRate: 1e-3,
+      allowNoSft: true,
+    },
   },
 };
 const all = Object.entries(stages);

@@ -71,6 +71,13 @@ const sampled = ["--policy", "tiny", "--allow-no-sft", "--reward", "judge", "--p
 const short = set({ steps: 150, batchSize: 8, samplesPerPrompt: 4, maxTokens: 8, saveEvery: 1 });
 stages.grpo = ["grpo", ...sampled, ...short];
 stages["online-dpo"] = ["online-dpo", ...sampled, ...short];
+stages.rejection = [
+  "rejection",
+  ...sampled,
+  // 15 rounds of 6 steps that sample and 5 that learn.
+  ...set({ rounds: 15, promptsPerRound: 18, samplesPerPrompt: 4, rolloutBatchSize: 12, batchSize: 4 }),
+  ...set({ maxTokens: 8, saveEvery: 1 }),
+];
 
 stages["grpo with a monitor"] = [
   ...(stages.grpo as string[]),

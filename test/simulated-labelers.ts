@@ -4,7 +4,7 @@ import { nextTask, submitJudgement } from "../src/labels/labeling.ts";
 import { pairwisePreferences } from "../src/labels/pairwise-preferences.ts";
 import { LabelStore } from "../src/labels/store.ts";
 import { denseRanks } from "../src/statistics/numbers.ts";
-import { uniform } from "../src/statistics/random.ts";
+import { normal, uniform } from "../src/statistics/random.ts";
 
 /** Simulated project of rankings. */
 export interface Simulation {
@@ -19,10 +19,6 @@ export interface Simulation {
   goldRate: number;
   seed: number;
 }
-
-/** Draws from the normal distribution (Box & Muller 1958). */
-export const normal = (next: () => number): number =>
-  Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
 
 /** Finds the noise, in deviations of the completions' quality, with which pairs are in the right order so often. */
 const noiseFor = new Map<number, number>();

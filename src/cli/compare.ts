@@ -139,15 +139,11 @@ async function train(
   const inputs = isSampled
     ? ["--policy", join(from, "sft"), "--reward", join(from, "reward"), "--prompts", prompts]
     : ["--model", join(from, "sft"), "--data", join(from, "comparisons.jsonl")];
-  const batch = Number(recipe.batchSize ?? 64);
-  let length = isSampled
-    ? `steps=${Math.max(1, Math.round(responses / batch))}`
-    : `epochs=${recipe.epochs ?? 1}`;
+  let length = lengthSetting(stage, recipe, responses);
   if (minutes !== undefined) {
     const { output } = await plumbline([stage.name, path, ...inputs, "--estimate", "--json"], signal);
-    const estimate = JSON.parse(output.at(-1) as string) as { steps: number; secondsPerStep: number };
-    const steps = Math.max(1, Math.round((60 * minutes) / estimate.secondsPerStep));
-    length = isSampled ? `steps=${steps}` : `epochs=${(Number(recipe.epochs ?? 1) * steps) / estimate.steps}`;
+    const { steps, secondsPerStep } = JSON.parse(output.at(-1) as string);
+    length = lengthSetting(stage, recipe, responses, (60 * minutes) / (steps * secondsPerStep));
   }
   let [start, end] = [0, 0];
   let last: Metrics = {};
@@ -165,6 +161,27 @@ async function train(
     },
   );
   return { seconds: (end - start) / 1000, gb, responses: last.episode ?? 0 };
+}
+
+/**
+ * Makes the setting of a run's length: as many responses as the budget has, or, of a stage that samples none, one pass.
+ * @param factor in place of the budget: how many times as long as the recipe says
+ */
+function lengthSetting(
+  { name, learnsFrom }: StageEntry,
+  recipe: Record<string, unknown>,
+  responses: number,
+  factor?: number,
+): string {
+  const number = (key: string, otherwise: number) => Number(recipe[key] ?? otherwise);
+  const whole = (count: number) => Math.max(1, Math.round(count));
+  if (learnsFrom !== "reward") return `epochs=${(factor ?? 1) * number("epochs", 1)}`;
+  if (name === "rejection") {
+    const byBudget = responses / number("rounds", 1) / number("samplesPerPrompt", 8);
+    return `promptsPerRound=${whole(factor === undefined ? byBudget : factor * number("promptsPerRound", byBudget))}`;
+  }
+  const byBudget = responses / number("batchSize", 64);
+  return `steps=${whole(factor === undefined ? byBudget : factor * number("steps", 100))}`;
 }
 
 /** Runs a plumbline command. @returns its lines of output, and its peak resident memory where the system reports it */

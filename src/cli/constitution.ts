@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { type Calibration, calibrate } from "../constitution/calibrate.ts";
 import { type Constitution, readConstitution } from "../constitution/constitution.ts";
+import { openFeedback } from "../constitution/open-feedback.ts";
 import { type AnswerPair, type JudgedPair, prefer, toComparison } from "../constitution/prefer.ts";
 import { finalResponse, type RevisedResponse, revise } from "../constitution/revise.ts";
 import { InputError } from "../data/errors.ts";
@@ -10,7 +11,6 @@ import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readComparisons, readDrafts, readPrompts } from "../data/readers.ts";
 import { type Columns, readRows } from "../data/tables.ts";
 import type { Interval } from "../statistics/bootstrap.ts";
-import { openFeedback } from "./feedback.ts";
 import { columnsOption, dtypeOption, numeric } from "./options.ts";
 import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 

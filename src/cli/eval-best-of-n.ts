@@ -4,13 +4,14 @@ import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
 import type { Columns } from "../data/tables.ts";
+import { sampleAnswers } from "../eval/answers.ts";
 import { type BestOfNPoint, bestOfNCurve } from "../eval/best-of-n.ts";
 import { scoreAnswers } from "../eval/judge.ts";
 import { openReward } from "../rewards/open.ts";
 import { type Report, renderReport } from "../run/report/render.ts";
 import { formatInterval, type Interval } from "../statistics/bootstrap.ts";
 import { groupBy } from "../statistics/groups.ts";
-import { openPolicy, sampleAnswers } from "./eval-answers.ts";
+import { openPolicy, samplingOf } from "./eval-answers.ts";
 import { createFolder, writeJson } from "./eval-folder.ts";
 import type { AnswerOptions } from "./options.ts";
 import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
@@ -58,7 +59,8 @@ export async function evaluateBestOfN(names: readonly string[], options: BestOfN
   const goldScorer = gold === undefined ? undefined : await openReward(gold, dtype);
   const model = await openPolicy(policy, { ...dtype, progress });
   progress.line(`${policy} answers ${prompts.length} prompts ${bestOf} times`);
-  const completions = await sampleAnswers(model, prompts, { ...options, samples: bestOf, signal, progress });
+  const sampling = samplingOf({ ...options, samples: bestOf, signal, progress });
+  const completions = await sampleAnswers(model, prompts, sampling);
   model.dispose();
   const scoring = {
     signal,

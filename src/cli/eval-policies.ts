@@ -1,5 +1,6 @@
 import { readConstitution } from "../constitution/constitution.ts";
 import type { Feedback } from "../constitution/feedback.ts";
+import { openFeedback } from "../constitution/open-feedback.ts";
 import { InputError } from "../data/errors.ts";
 import { writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readDemonstrations, readPrompts } from "../data/readers.ts";
@@ -14,7 +15,6 @@ import { answerDefaults, answersOf } from "./eval-answers.ts";
 import { EvaluationFolder, type EvaluationSettings, hashPrompts, writeJson } from "./eval-folder.ts";
 import { describeProgress, judgeByPeople } from "./eval-labels.ts";
 import { formatReport, type JudgedPolicies, policiesPage } from "./eval-report.ts";
-import { openFeedback } from "./feedback.ts";
 import type { AnswerOptions } from "./options.ts";
 import { interruptSignal, Progress, print } from "./terminal.ts";
 

@@ -13,6 +13,6 @@ export const define = (command: Command): Command =>
     mkdirSync(folder, { recursive: true });
     for (const name of readdirSync(from)) copyFileSync(join(from, name), join(folder, name));
     print(
-      `wrote ${readdirSync(folder).join(", ")} to ${folder}\n\nnext:\n  cd ${folder}\n  npx plumbline-rlhf sft sft.yaml\n  npx plumbline-rlhf reward reward.yaml\n  npx plumbline-rlhf ppo ppo.yaml\n  npx plumbline-rlhf dpo dpo.yaml   # in place of reward and ppo\n  npx plumbline-rlhf grpo grpo.yaml # in place of ppo`,
+      `wrote ${readdirSync(folder).join(", ")} to ${folder}\n\nnext:\n  cd ${folder}\n  npx plumbline-rlhf sft sft.yaml\n  npx plumbline-rlhf reward reward.yaml\n  npx plumbline-rlhf ppo ppo.yaml\n  npx plumbline-rlhf dpo dpo.yaml   # in place of reward and ppo\n  npx plumbline-rlhf grpo grpo.yaml # in place of ppo\n  npx plumbline-rlhf rejection rejection.yaml # in place of ppo\n  npx plumbline-rlhf loop loop.yaml # rounds of labels, reward and ppo`,
     );
   });

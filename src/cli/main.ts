@@ -35,6 +35,13 @@ export const commands: readonly CommandEntry[] = [
     },
   })),
   {
+    name: "loop",
+    usage: "[options] <recipe>",
+    description:
+      "Iterative RLHF: rounds of sampling, labels, a reward model, PPO or GRPO, and evaluation, until it is no better",
+    load: () => import("./loop.ts"),
+  },
+  {
     name: "generate",
     usage: "[options]",
     description: "Generate answers to prompts, as JSON lines",

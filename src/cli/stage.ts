@@ -165,7 +165,7 @@ interface Setting {
 }
 
 /** Describes the settings of a schema: type, default and description of each. */
-function describeSettings(schema: z.ZodObject): string {
+export function describeSettings(schema: z.ZodObject): string {
   const { properties = {} } = z.toJSONSchema(schema, { io: "input" });
   const lines = (settings: Record<string, Setting>, path = ""): string[] =>
     Object.entries(settings).flatMap(

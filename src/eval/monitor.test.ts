@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { normal } from "../../test/simulated-labelers.ts";
-import { uniform } from "../statistics/random.ts";
+import { normal, uniform } from "../statistics/random.ts";
 import {
   alarms,
   type Check,

@@ -1,4 +1,5 @@
-import { uniform } from "../statistics/random.ts";
+import { ranksWithTies } from "../statistics/numbers.ts";
+import { normal, uniform } from "../statistics/random.ts";
 import { gold, type Instruction } from "./task.ts";
 
 // Simulated labelers, who rank answers and make mistakes.
@@ -50,26 +51,11 @@ export function rank(
     (answer) =>
       gold(instruction, answer.text, answer) + bias(answer.text, labeler) + labeler.noise * normal(random),
   );
-  const order = perceived
-    .map((_, i) => i)
-    .sort((a, b) => (perceived[b] as number) - (perceived[a] as number));
-  const ranks = completions.map(() => 1);
-  // Ties are with the best answer of a rank, so that a chain of small differences does not make all answers equal.
-  let best = order[0] ?? 0;
-  for (const [position, i] of order.entries()) {
-    if ((perceived[best] as number) - (perceived[i] as number) > tieMargin) best = i;
-    ranks[i] = best === i ? position + 1 : (ranks[best] as number);
-  }
-  return ranks;
+  return ranksWithTies(perceived, tieMargin);
 }
 
 /** Computes a labeler's bias for an answer. */
 function bias(text: string, { lengthBias, tidinessBias }: Labeler): number {
   const length = Math.min(30, text.trim().split(/\s+/).length);
   return (lengthBias * length) / 10 + (/^\p{Lu}.*[.!?]$/su.test(text.trim()) ? tidinessBias : 0);
-}
-
-/** Draws a standard normal number (Box–Muller). */
-function normal(random: () => number): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }

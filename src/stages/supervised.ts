@@ -1,11 +1,15 @@
-import { countTokens, type Row } from "../batch/pack.ts";
+import { batchRows, countLearned, countTokens, type Row } from "../batch/pack.ts";
+import { layOutResponses, learnedMask, responseStatistics } from "../batch/score.ts";
 import { DivergedError } from "../data/errors.ts";
 import type { DataReport } from "../data/readers.ts";
 import type { Columns } from "../data/tables.ts";
+import type { Model } from "../models/model.ts";
+import { accumulate } from "../nn/accumulate.ts";
 import type { AdamW } from "../nn/adamw.ts";
 import { type Schedule, scheduleFactor } from "../nn/schedule.ts";
 import type { Metrics } from "../run/events.ts";
 import type { Warning } from "../run/warnings.ts";
+import { sftLoss } from "./sft/loss.ts";
 
 /** Counts the steps of a run. @param perEpoch steps of an epoch */
 export const countSteps = (
@@ -61,6 +65,27 @@ export function supervisedStep(
     num_tokens: tokens,
     tokens_per_second: tokens / ((performance.now() - began) / 1000),
   };
+}
+
+/**
+ * Computes the SFT loss of a batch of demonstrations, a mean over their response tokens, in nats.
+ * @param microBatchTokens most tokens of a forward pass
+ * @param learn whether to add the gradients
+ * @returns the loss, and the share of the tokens that were the likeliest
+ */
+export function demonstrationLoss(
+  model: Model,
+  batch: readonly Row[],
+  microBatchTokens: number,
+  learn: boolean,
+): { loss: number; mean_token_accuracy: number } {
+  const count = countLearned(batch);
+  const { loss = Number.NaN, correct = 0 } = accumulate(
+    batchRows(batch, microBatchTokens),
+    (rows) => sftLoss(responseStatistics(model, layOutResponses(rows)), count, learnedMask(rows)),
+    learn ? model : undefined,
+  );
+  return { loss, mean_token_accuracy: correct };
 }
 
 /**

@@ -20,3 +20,18 @@ export function denseRanks(numbers: readonly number[]): number[] {
   const sorted = [...new Set(numbers)].sort((a, b) => a - b);
   return numbers.map((number) => sorted.indexOf(number));
 }
+
+/**
+ * Ranks scores, 1 for the highest; those that differ by at most `margin` tie. Ties are with the highest score of a rank, so
+ * that a chain of small differences does not make all scores equal.
+ */
+export function ranksWithTies(scores: readonly number[], margin: number): number[] {
+  const order = scores.map((_, i) => i).sort((a, b) => (scores[b] as number) - (scores[a] as number));
+  const ranks = scores.map(() => 1);
+  let best = order[0] ?? 0;
+  for (const [position, i] of order.entries()) {
+    if ((scores[best] as number) - (scores[i] as number) > margin) best = i;
+    ranks[i] = best === i ? position + 1 : (ranks[best] as number);
+  }
+  return ranks;
+}

@@ -8,3 +8,7 @@ export function uniform(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }
+
+/** Draws a standard normal number (Box & Muller 1958). @param random returns uniform numbers in [0, 1) */
+export const normal = (random: () => number): number =>
+  Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());

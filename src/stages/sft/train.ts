@@ -1,20 +1,17 @@
-import { batchRows, countLearned, type Row } from "../../batch/pack.ts";
-import { layOutResponses, learnedMask, responseStatistics } from "../../batch/score.ts";
+import type { Row } from "../../batch/pack.ts";
 import { InputError } from "../../data/errors.ts";
 import { readDemonstrations } from "../../data/readers.ts";
 import type { Demonstration } from "../../data/records.ts";
 import { batchAt, splitByPrompt } from "../../data/split.ts";
 import type { Model } from "../../models/model.ts";
-import { accumulate } from "../../nn/accumulate.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
 import type { Warning } from "../../run/warnings.ts";
 import { encodeDemonstration } from "../../text/chat.ts";
 import { Stage, type StageOptions, type StageState, splitOptions } from "../stage.ts";
-import { countSteps, readRecords, supervisedStep } from "../supervised.ts";
+import { countSteps, demonstrationLoss, readRecords, supervisedStep } from "../supervised.ts";
 import { type SftConfig, type SftSettings, sftConfig } from "./config.ts";
-import { sftLoss } from "./loss.ts";
 
 export interface SftOptions extends SftSettings, StageOptions {
   /** A model, or a name or path for `loadModel`. It is not changed. */
@@ -66,18 +63,18 @@ async function* train({ model: from, data, ...rest }: SftOptions): AsyncGenerato
     const step = () => {
       const batch = batchAt(examples.rows, stage.state.step, perEpoch, config);
       const progress = { stage: "sft", step: stage.state.step, total, perEpoch };
-      const metrics = supervisedStep({ ...progress, optimizer, ...config }, batch, () => {
-        const { loss = Number.NaN, correct = 0 } = lossOf(policy, batch, config.microBatchTokens, true);
-        return { loss, mean_token_accuracy: correct };
-      });
+      const metrics = supervisedStep({ ...progress, optimizer, ...config }, batch, () =>
+        demonstrationLoss(policy, batch, config.microBatchTokens, true),
+      );
       return { metrics };
     };
     const measure = () => {
-      const { loss = Number.NaN, correct = 0 } = lossOf(policy, unseen.rows, config.microBatchTokens, false);
+      const measured = demonstrationLoss(policy, unseen.rows, config.microBatchTokens, false);
+      const { loss, mean_token_accuracy: accuracy } = measured;
       const bestLoss = stage.state.bestLoss ?? Infinity; // JSON has no infinity
       const best = loss < bestLoss;
       if (best) stage.state = { ...stage.state, bestLoss: loss };
-      return { metrics: { eval_loss: loss, eval_accuracy: correct }, best };
+      return { metrics: { eval_loss: loss, eval_accuracy: accuracy }, best };
     };
     const { saveEvery = perEpoch, evalEvery: every = perEpoch } = config;
     const what = `evaluating on ${unseen.rows.length} held-out demonstrations`;
@@ -124,19 +121,4 @@ function encodeAll(
       : rows,
     tooLong: all.length - rows.length,
   };
-}
-
-/** Computes mean loss and accuracy over the response tokens of a batch. @param learn whether to add the gradients */
-function lossOf(
-  model: Model,
-  batch: readonly Row[],
-  microBatchTokens: number,
-  learn: boolean,
-): Record<string, number> {
-  const count = countLearned(batch);
-  return accumulate(
-    batchRows(batch, microBatchTokens),
-    (rows) => sftLoss(responseStatistics(model, layOutResponses(rows)), count, learnedMask(rows)),
-    learn ? model : undefined,
-  );
 }

@@ -1,6 +1,6 @@
-import { type Feedback, modelFeedback, serverFeedback } from "../constitution/feedback.ts";
 import { loadModel } from "../models/pull.ts";
 import type { DType } from "../tensor/index.ts";
+import { type Feedback, modelFeedback, serverFeedback } from "./feedback.ts";
 
 /**
  * Opens a feedback model.
