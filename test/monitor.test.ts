@@ -69,6 +69,15 @@ describe.each(Object.entries(rates))("%s, whose reward is gamed", (stage, learni
   }, 60_000);
 });
 
+it("watches rejection sampling, which takes the best of each prompt", async () => {
+  const options = set({ ...monitor, rounds: 4, maxTokens: 8, learningRate: 1e-2, batchSize: 8 });
+  const { code, stderr } = await plumbline(["rejection", ...common, ...options, "--run", "rejection"], {
+    cwd: dir,
+  });
+  expect(code, stderr).toBe(0);
+  expect(stderr).toContain("gold has fallen");
+}, 60_000);
+
 it("watches dpo, which has no reward", async () => {
   const options = set({
     ...monitor,

@@ -13,7 +13,7 @@ import {
   weightDecay,
 } from "../settings.ts";
 
-const { allowNoSft, saveEvery, logSamples, keepCheckpoints } = sampledRun;
+const { allowNoSft, saveEvery, logSamples, keepCheckpoints, monitor } = sampledRun;
 
 /** Settings of rejection sampling. */
 export const rejectionConfig = z.object({
@@ -49,6 +49,7 @@ export const rejectionConfig = z.object({
   saveEvery,
   logSamples,
   keepCheckpoints,
+  monitor,
 });
 export type RejectionConfig = z.output<typeof rejectionConfig>;
 /** Input type of the config: settings with defaults are optional. */

@@ -10,10 +10,12 @@ import { meanParts, type Scorer } from "../../rewards/scorer.ts";
 import { type ScoredCompletion, sampleAndScore } from "../../rollout/sample-and-score.ts";
 import type { Sampler } from "../../rollout/sampler.ts";
 import { summariseCompletions } from "../../rollout/summary.ts";
-import type { Event, Metrics } from "../../run/events.ts";
-import { noEos, type Warning } from "../../run/warnings.ts";
+import type { Metrics } from "../../run/events.ts";
+import { noEos } from "../../run/warnings.ts";
+import type { StepResult } from "../loop.ts";
+import type { MonitoredState } from "../monitor.ts";
 import { samplingOptions } from "../settings.ts";
-import type { Stage, StageState } from "../stage.ts";
+import type { Stage } from "../stage.ts";
 import { countSteps, demonstrationLoss, supervisedStep } from "../supervised.ts";
 import type { RejectionConfig } from "./config.ts";
 import { selectResponses } from "./select.ts";
@@ -26,7 +28,7 @@ interface KeptResponse extends Row {
   score: number;
 }
 
-export interface RejectionState extends StageState {
+export interface RejectionState extends MonitoredState {
   kept: KeptResponse[];
   /** Moments, lowest and highest of the scores of the round's responses. */
   scores: RunningMoments & { low: number; high: number };
@@ -51,13 +53,7 @@ interface Context {
   config: RejectionConfig;
 }
 
-/** Result of a step. */
-interface Step {
-  metrics: Metrics;
-  state?: Partial<RejectionState>;
-  samples?: Iterable<Event>;
-  warnings?: Warning[];
-}
+type Step = StepResult<RejectionState>;
 
 /** Counts the steps of a round: first those that sample, then those that learn. */
 export function planRounds(available: number, config: RejectionConfig) {

@@ -6,6 +6,7 @@ import { modelSampler } from "../../rollout/generate.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
+import { openMonitor } from "../monitor.ts";
 import { openSamplingInputs } from "../prompts.ts";
 import { Stage, type StageOptions, splitOptions } from "../stage.ts";
 import { type RejectionConfig, type RejectionSettings, rejectionConfig } from "./config.ts";
@@ -48,14 +49,17 @@ async function* train({
     const { base } = stage;
     const { scorer, prompts, warnings: tooLong } = await openSamplingInputs(stage, reward, source, config);
     const plan = planRounds(prompts.length, config);
+    const total = config.rounds * plan.steps;
+    const monitorOf = await openMonitor(stage, scorer, prompts, { ...config, steps: total });
     stage.openRun({
-      total: config.rounds * plan.steps,
+      total,
       data: { prompts: source },
       config: { reward: rewardNames(reward) },
       parents: [from, reward],
     });
     const start = config.rounds > 1 ? base : undefined;
-    const policy = stage.learner((share) => base.clone({ share }), { keepBase: start !== undefined });
+    const keepBase = start !== undefined || config.monitor !== undefined;
+    const policy = stage.learner((share) => base.clone({ share }), { keepBase });
     const optimizer = stage.optimizer("policy", policy, { weightDecay: config.weightDecay });
     const sampler = modelSampler(policy, { rng: stage.rng() });
     yield* stage.start(tooLong);
@@ -68,7 +72,7 @@ async function* train({
         ? sampleStep(context, round, position)
         : learnStep(context, round, position - plan.samplings);
     };
-    yield* stage.steps({ saveEvery: config.saveEvery, step });
+    yield* stage.steps({ saveEvery: config.saveEvery, step, evaluations: [monitorOf(policy)] });
     return { model: yield* stage.finish(policy), metrics: stage.state.metrics };
   } finally {
     stage.dispose();
