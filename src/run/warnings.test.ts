@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import {
   collapse,
+  criticExplainsNothing,
   fewComparisons,
+  flatRewards,
   lowKlCoef,
   negativeKl,
   noEos,
@@ -18,6 +20,7 @@ test.each<[string, Warning[], Warning[]]>([
   ["rollout-trainer-mismatch", rolloutTrainerMismatch(Number.NaN, 0.01), rolloutTrainerMismatch(1, 0)],
   ["negative-kl", negativeKl(-1.5), negativeKl(-0.5)],
   ["no-eos", noEos(0.51), noEos(0.5)],
+  ["flat-rewards", flatRewards(0.91), flatRewards(0.9)],
 ])("%s speaks past its bound and not before", (code, past, before) => {
   expect(past.map((warning) => warning.code)).toEqual([code]);
   expect(before).toEqual([]);
@@ -42,4 +45,16 @@ test("collapse needs length up, perplexity down and score up, over a full window
   expect(collapse(run(20, 0.1, 0, -2))).toEqual([]);
   expect(collapse(run(20, 0.1, 5, 0))).toEqual([]);
   expect(collapse([])).toEqual([]);
+});
+
+test("a critic is worse than a constant if it has been for 20 steps, not in steps that did not measure it", () => {
+  const steps = (count: number, explainedVariance?: number) =>
+    Array.from({ length: count }, () => ({
+      ...{ score: 1, length: 1, refPerplexity: 1 },
+      ...(explainedVariance !== undefined && { explainedVariance }),
+    }));
+  expect(criticExplainsNothing(steps(20, -0.1))).toHaveLength(1);
+  expect(criticExplainsNothing(steps(19, -0.1))).toEqual([]);
+  expect(criticExplainsNothing([...steps(1, 0.1), ...steps(19, -0.1)])).toEqual([]);
+  expect(criticExplainsNothing([...steps(1), ...steps(19, -0.1)])).toEqual([]);
 });

@@ -90,24 +90,27 @@ export interface Health {
   length: number;
   /** Perplexity of the responses under the reference model. */
   refPerplexity: number;
+  /** Share of the returns' variance that the critic explains; undefined in steps of earlier versions. */
+  explainedVariance?: number;
 }
 
-const collapseWindow = 20;
+/** Steps that are looked at together. */
+const window = 20;
 
 /**
  * Warns of pattern collapse: responses get longer and more predictable while the score rises. Compares the two halves of
  * the last 20 steps; changes of length and perplexity below a tenth are taken as noise.
  */
 export function collapse(history: readonly Health[]): Warning[] {
-  const recent = history.slice(-collapseWindow);
-  const half = collapseWindow / 2;
+  const recent = history.slice(-window);
+  const half = window / 2;
   const [before, after] = [recent.slice(0, half), recent.slice(half)].map((steps) => ({
     score: mean(steps.map((step) => step.score)),
     length: mean(steps.map((step) => step.length)),
     refPerplexity: mean(steps.map((step) => step.refPerplexity)),
   })) as [Health, Health];
   return warnIf(
-    recent.length === collapseWindow &&
+    recent.length === window &&
       after.score > before.score &&
       after.length > 1.1 * before.length &&
       after.refPerplexity < 0.9 * before.refPerplexity,
@@ -115,5 +118,26 @@ export function collapse(history: readonly Health[]): Warning[] {
     `responses grow (${before.length.toFixed(0)} → ${after.length.toFixed(0)} tokens) and their perplexity under the reference falls ` +
       `(${before.refPerplexity.toFixed(1)} → ${after.refPerplexity.toFixed(1)}) while the score rises: the policy may be collapsing onto a pattern. ` +
       "Read samples; raise the KL coefficient or stop at an earlier checkpoint.",
+  );
+}
+
+/** Warns of a critic that has been worse than a constant for 20 steps. */
+export function criticExplainsNothing(history: readonly Health[]): Warning[] {
+  const recent = history.slice(-window);
+  return warnIf(
+    recent.length === window && recent.every(({ explainedVariance = 0 }) => explainedVariance < 0),
+    "critic-explains-nothing",
+    `the critic's explained variance has been below 0 for ${window} steps: its values are worse than a constant, and only add noise to the advantages. ` +
+      "Raise criticLearningRate, set criticWarmup, or use grpo, which has no critic.",
+  );
+}
+
+/** Warns when there is little to learn. @param share of prompts whose responses all have the same score, 0 to 1 */
+export function flatRewards(share: number): Warning[] {
+  return warnIf(
+    share > 0.9,
+    "flat-rewards",
+    `on ${Math.round(share * 100)} % of the prompts all responses have the same score: there is nothing to learn from them. ` +
+      "Raise the temperature or samplesPerPrompt, take prompts that are neither too easy nor too hard, or a reward with more levels.",
   );
 }

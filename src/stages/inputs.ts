@@ -29,3 +29,20 @@ export const impliedReward: Plot = [
   "β nats",
   { chosen: "rewards/chosen", rejected: "rewards/rejected", margin: "rewards/margins" },
 ];
+
+/** Plots of the monitor; none of a run without one. */
+export const monitorPlots: readonly Plot[] = [
+  [
+    "Gold",
+    "score",
+    { gold: "monitor/gold" },
+    "on the monitor's fixed prompts, by what the policy does not learn from",
+  ],
+  ["Reward on the same answers", "score", { reward: "monitor/proxy" }],
+  [
+    "Prompts where the reward rose and gold fell",
+    "share",
+    { share: "monitor/proxy_up_gold_down" },
+    "since the first check",
+  ],
+];

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import type { Metrics } from "../events.ts";
+import type { Event, Metrics } from "../events.ts";
 import { readEvents, readRunFile, readSamples } from "../read.ts";
 import { newestCheckpoint } from "../run.ts";
 import type { Chart } from "./charts.ts";
@@ -52,7 +52,7 @@ export function runReport(dir: string, plotsOf: PlotsOf): Report {
     facts: Object.entries(metrics)
       .slice(0, 6)
       .map(([name, value]) => ({ label: name, value: value === null ? "–" : label(value) })),
-    charts: [...runCharts(dir, plotsOf), ...calibration],
+    charts: [...runCharts(dir, plotsOf), ...overoptimisationCharts(events), ...calibration],
     tables: [
       ...(warnings.length
         ? [
@@ -103,6 +103,34 @@ function sampleItems(dir: string): Report["samples"][number]["items"] {
         ],
       })),
   );
+}
+
+/** Makes the chart of gold over √KL, with its fit; none for a run without a monitor. */
+function overoptimisationCharts(events: readonly Event[]): Chart[] {
+  const checks = events.flatMap((event) =>
+    event.type === "eval" && "monitor/gold" in event.metrics ? [event.metrics] : [],
+  );
+  const at = (metrics: Metrics, name: string) => metrics[`monitor/${name}`] as number;
+  const points = checks
+    .map((metrics) => [Math.sqrt(Math.max(0, at(metrics, "kl"))), at(metrics, "gold")] as const)
+    .sort(([a], [b]) => a - b);
+  const [start, end, last] = [checks[0], points.at(-1), checks.at(-1)];
+  if (!start || !end || !last) return [];
+  const [alpha, beta] = [at(last, "fit_alpha"), at(last, "fit_beta")];
+  const fit = (d: number) => at(start, "gold") + (d > 0 ? d * (alpha - beta * Math.log(d)) : 0);
+  const curve = Array.from({ length: 41 }, (_, i) => (i / 40) * end[0]).map((d) => [d, fit(d)] as const);
+  return [
+    {
+      title: "Gold over √KL",
+      note: "a point for each check; the fit is R(d) = d (α − β log d), Gao et al. 2023",
+      xLabel: "√KL, nats",
+      yLabel: "score",
+      series: [
+        { name: "gold", points },
+        ...("monitor/fit_alpha" in last ? [{ name: "fit", points: curve }] : []),
+      ],
+    },
+  ];
 }
 
 /** Makes the calibration chart of a reward run; none for other runs. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { defineStage } from "../about.ts";
-import { columns, impliedReward, sftModel } from "../inputs.ts";
+import { columns, impliedReward, monitorPlots, sftModel } from "../inputs.ts";
 import { dpoConfig } from "./config.ts";
 
 export const about = defineStage({
@@ -31,6 +31,7 @@ export const about = defineStage({
       "both sides often fall: DPO asks for a difference",
     ],
     ["Gradient norm", "", { norm: "grad_norm" }],
+    ...monitorPlots,
   ],
   next: (run) => `plumbline chat --model ${run}`,
   train: async (options) => (await import("./train.ts")).dpo(options),

@@ -1,5 +1,5 @@
 import { defineStage } from "../about.ts";
-import { sampledInputs } from "../inputs.ts";
+import { monitorPlots, sampledInputs } from "../inputs.ts";
 import { grpoConfig } from "./config.ts";
 
 export const about = defineStage({
@@ -23,6 +23,7 @@ export const about = defineStage({
     ["Prompts that teach nothing", "share", { share: "frac_reward_zero_std" }],
     ["Clipping", "share of tokens", { policy: "policy/clipfrac_avg" }],
     ["Gradient norm", "", { norm: "grad_norm" }],
+    ...monitorPlots,
   ],
   next: (run) => `plumbline chat --model ${run}`,
   train: async (options) => (await import("./train.ts")).grpo(options),

@@ -10,7 +10,7 @@ import { summariseCompletions } from "../../rollout/summary.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
-import { noEos } from "../../run/warnings.ts";
+import { flatRewards, noEos } from "../../run/warnings.ts";
 import { mismatchWarnings } from "../mismatch.ts";
 import { type MonitoredState, openMonitor } from "../monitor.ts";
 import { openSamplingInputs } from "../prompts.ts";
@@ -109,6 +109,7 @@ async function* train({
         ),
         warnings: [
           ...noEos(metrics["completions/clipped_ratio"] as number),
+          ...flatRewards(flat),
           ...mismatchWarnings(metrics, policy),
         ],
       };

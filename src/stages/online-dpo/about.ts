@@ -1,5 +1,5 @@
 import { defineStage } from "../about.ts";
-import { impliedReward, sampledInputs } from "../inputs.ts";
+import { impliedReward, monitorPlots, sampledInputs } from "../inputs.ts";
 import { onlineConfig } from "./config.ts";
 
 export const about = defineStage({
@@ -20,6 +20,7 @@ export const about = defineStage({
     impliedReward,
     ["Length", "tokens", { mean: "completions/mean_length" }],
     ["Prompts that teach nothing", "share", { share: "frac_reward_zero_std" }],
+    ...monitorPlots,
   ],
   next: (run) => `plumbline chat --model ${run}`,
   train: async (options) => (await import("./train.ts")).onlineDpo(options),

@@ -16,7 +16,7 @@ import { summariseCompletions } from "../../rollout/summary.ts";
 import { parseConfig } from "../../run/config.ts";
 import type { Event, Metrics } from "../../run/events.ts";
 import { type Training, training } from "../../run/training.ts";
-import { noEos } from "../../run/warnings.ts";
+import { flatRewards, noEos } from "../../run/warnings.ts";
 import { tensor } from "../../tensor/index.ts";
 import { addReference, completionsOf, type Reference } from "../dpo/completions.ts";
 import { pairLoss } from "../dpo/loss.ts";
@@ -106,6 +106,7 @@ async function* train({
         samples: stage.journal.samples(taken + 1, samples.slice(0, config.logSamples)),
         warnings: [
           ...noEos(metrics["completions/clipped_ratio"] as number),
+          ...flatRewards(metrics.frac_reward_zero_std as number),
           ...mismatchWarnings(metrics, policy),
         ],
       };

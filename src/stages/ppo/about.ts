@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { defineStage } from "../about.ts";
-import { sampledInputs } from "../inputs.ts";
+import { monitorPlots, sampledInputs } from "../inputs.ts";
 import { ppoConfig } from "./config.ts";
 
 export const about = defineStage({
@@ -40,6 +40,7 @@ export const about = defineStage({
       "1 is a perfect critic",
     ],
     ["Clipping", "share of tokens", { policy: "policy/clipfrac_avg", value: "val/clipfrac_avg" }],
+    ...monitorPlots,
   ],
   next: (run) => `plumbline chat --model ${run}`,
   train: async (options) => (await import("./train.ts")).ppo(options),

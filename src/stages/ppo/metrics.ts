@@ -2,6 +2,7 @@ import { mean } from "../../math/index.ts";
 import type { Metrics } from "../../run/events.ts";
 import {
   collapse,
+  criticExplainsNothing,
   type Health,
   lowKlCoef,
   negativeKl,
@@ -37,6 +38,7 @@ export const health = (metrics: Metrics): Health => ({
   score: metrics["objective/scores"] as number,
   length: metrics["completions/mean_length"] as number,
   refPerplexity: metrics["policy/ref_perplexity"] as number,
+  explainedVariance: metrics["val/explained_variance"] as number,
 });
 
 /** Checks the guard rails after a step. @param history of the last steps, this one included */
@@ -53,5 +55,6 @@ export function watch(
     ...negativeKl(at("objective/kl_k1")),
     ...noEos(at("completions/clipped_ratio")),
     ...collapse(history),
+    ...criticExplainsNothing(history),
   ];
 }

@@ -1,5 +1,5 @@
 import { defineStage } from "../about.ts";
-import { sampledInputs } from "../inputs.ts";
+import { monitorPlots, sampledInputs } from "../inputs.ts";
 import { rejectionConfig } from "./config.ts";
 
 export const about = defineStage({
@@ -22,6 +22,7 @@ export const about = defineStage({
     ["KL to the start", "nats per response", { KL: "objective/kl" }],
     ["Length", "tokens", { mean: "completions/mean_length" }],
     ["Gradient norm", "", { norm: "grad_norm" }],
+    ...monitorPlots,
   ],
   next: (run) => `plumbline chat --model ${run}`,
   train: async (options) => (await import("./train.ts")).rejection(options),
