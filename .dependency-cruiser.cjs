@@ -50,6 +50,7 @@ module.exports = {
         "batch",
         "rollout",
         "rewards",
+        "constitution",
         "eval",
         "statistics",
         "text",

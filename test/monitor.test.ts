@@ -113,7 +113,26 @@ it("changes nothing in a run that it does not stop", async () => {
   expect(checks.map(({ step }) => step)).toEqual([0, 2, 4, 6]);
 }, 60_000);
 
+it("takes a model as gold, which compares each answer with the one before training", async () => {
+  const principles = "name: test\nprinciples:\n  - { name: short, preference: Which answer is shorter? }\n";
+  writeFileSync(at("principles.yaml"), principles);
+  const judge = { "monitor.judge.model": "tiny", "monitor.judge.constitution": "principles.yaml" };
+  const watch = { ...judge, "monitor.every": 2, "monitor.promptCount": 4 };
+  const options = set({ ...settings, steps: 4, ...watch });
+  await succeed(["grpo", ...common, ...options, "--run", "judged"], { cwd: dir });
+  const golds = events("judged").flatMap(({ type, metrics }) =>
+    type === "eval" ? metrics["monitor/gold"] : [],
+  );
+  expect(golds[0]).toBe(0.5);
+  for (const gold of golds.slice(1)) {
+    expect(gold).toBeGreaterThan(0);
+    expect(gold).toBeLessThan(1);
+    expect(gold).not.toBe(0.5);
+  }
+}, 60_000);
+
 it.each([
+  [{ "monitor.every": 2 }, /give either gold/],
   [{ "monitor.gold": "nowhere.mjs" }, /nowhere\.mjs: there is no such file/],
   [{ ...monitor, "monitor.evry": 2 }, /did you mean "monitor\.every"/],
   [{ ...monitor, "monitor.samples": 1 }, /monitor\.samples/],

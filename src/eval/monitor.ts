@@ -39,6 +39,8 @@ export interface Check {
   distance?: number;
   /** Share of scores above all of the answers that the reward model learned from. */
   beyondTraining?: number;
+  /** Texts of all answers, of the first check where a model compares later ones with them. */
+  texts?: string[];
 }
 
 /** What the monitor remembers. */

@@ -1,9 +1,12 @@
 import { z } from "zod";
 import { tokenLogprobs } from "../batch/score.ts";
+import { readConstitution } from "../constitution/constitution.ts";
+import { openFeedback } from "../constitution/open-feedback.ts";
 import { InputError } from "../data/errors.ts";
 import { readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
 import { responseKl } from "../eval/evaluate.ts";
+import { type Gold, judgedGold, scoredGold } from "../eval/gold.ts";
 import {
   alarms,
   type Check,
@@ -61,7 +64,7 @@ export async function openMonitor<State extends MonitoredState>(
     throw new InputError(
       "monitor.onAlarm: keepBest needs a run directory, where the best checkpoint is saved",
     );
-  const gold = stage.use(await openReward(monitor.gold as RewardInput, { dtype: stage.base.dtype }));
+  const gold = await openGold(stage, monitor);
   const all = monitor.prompts === undefined ? prompts : (await readPrompts(monitor.prompts)).records;
   const fixed = all.slice(0, monitor.promptCount);
   if (fixed.length < 2)
@@ -93,12 +96,33 @@ export async function openMonitor<State extends MonitoredState>(
   };
 }
 
+/** Opens what the answers are measured by. @throws InputError unless there is one such thing, or it cannot be opened */
+async function openGold(stage: Pick<Stage, "base" | "use">, { gold, judge }: MonitorConfig): Promise<Gold> {
+  if ((gold === undefined) === (judge === undefined))
+    throw new InputError(
+      "monitor: give either gold, what answers are measured by, or judge, a model that compares them",
+    );
+  const { dtype } = stage.base;
+  if (!judge) return scoredGold(stage.use(await openReward(gold as RewardInput, { dtype })));
+  const constitution = readConstitution(judge.constitution);
+  const [feedback, dispose] = await openFeedback(judge.model, judge.endpoint, { dtype });
+  stage.use({ dispose });
+  return judgedGold(feedback, constitution);
+}
+
+/** Scores nothing. */
+const noScorer: Scorer = {
+  score: async (answers) => answers.map(() => ({ score: 0, parts: {} })),
+  model: undefined,
+  dispose() {},
+};
+
 /** Answers the fixed prompts and measures the answers. */
-async function checkPolicy<State extends StageState>(
+async function checkPolicy<State extends MonitoredState>(
   policy: Model,
-  { base: reference, state: { step } }: Stage<State>,
+  { base: reference, state: { step, monitor: before } }: Stage<State>,
   scorer: Scorer | undefined,
-  gold: Scorer,
+  gold: Gold,
   prompts: readonly Prompt[],
   config: Settings & { monitor: MonitorConfig },
 ): Promise<Check> {
@@ -111,10 +135,8 @@ async function checkPolicy<State extends StageState>(
     ...samplingOptions({ ...sampler.parse({}), ...config, temperature, maxTokens }),
     ...{ samples: perPrompt, seed: config.seed + step },
   };
-  const samples = await sampleAndScore(modelSampler(policy), scorer ?? gold, prompts, sampling);
-  const golds = scorer
-    ? (await gold.score(samples)).map(({ score }) => score)
-    : samples.map(({ score }) => score);
+  const samples = await sampleAndScore(modelSampler(policy), scorer ?? noScorer, prompts, sampling);
+  const golds = await gold(prompts, samples, before?.first.texts);
   const kls = responseKl(policy, reference, samples, temperature);
   const byPrompt = groupBy(
     samples.map((sample, i) => ({ ...sample, gold: golds[i] as number, kl: kls[i] as number })),
@@ -138,6 +160,7 @@ async function checkPolicy<State extends StageState>(
     ),
     entropy: -mean(tokenLogprobs(policy, samples, temperature).flat()),
     ...patterns(samples),
+    ...(config.monitor.judge && !before && { texts: samples.map(({ text }) => text) }),
     ...(disagreements.length && { disagreement: mean(disagreements) }),
     ...(distances.length && { distance: mean(distances) }),
     ...(highest !== undefined && {

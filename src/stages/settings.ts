@@ -108,9 +108,19 @@ export function samplingOptions(config: SamplingConfig) {
 
 /** How a stage that samples is watched for over-optimisation. */
 export const monitor = z.strictObject({
-  gold: rewardSpec.describe(
-    "What the policy does not learn from: a program, a larger reward model, an ensemble; written as a reward",
-  ),
+  gold: rewardSpec
+    .optional()
+    .describe(
+      "What the policy does not learn from: a program, a larger reward model, an ensemble; written as a reward",
+    ),
+  judge: z
+    .strictObject({
+      model: z.string().describe("Judge: name, Hub id, folder or run, or the server's model"),
+      constitution: z.string().describe("YAML file of the principles to judge by"),
+      endpoint: z.string().optional().describe("OpenAI-compatible server that has the model"),
+    })
+    .optional()
+    .describe("In place of gold: a model that compares each response with the one before training"),
   every: z.int().positive().default(8).describe("Steps between checks"),
   prompts: z
     .string()
