@@ -299,4 +299,19 @@ describe("plumbline eval of a reward", () => {
     const { stderr } = await plumbline([...args, "--category", "section"]);
     expect(stderr).toMatch(/no row has the field "section"/);
   });
+
+  it("scores RewardBench 2's Ties by its rule, on questions that its ids pair", async () => {
+    const rows = [
+      { id: "ref:1", prompt: "a", chosen: ["1234"], rejected: ["1"], subset: "Ties" },
+      { id: "tied:1", prompt: "b", chosen: ["1234", "12345"], rejected: ["1"], subset: "Ties" },
+    ];
+    writeFileSync(at("ties.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const args = ["eval", "--reward", at("longer.mjs"), "--data", at("ties.jsonl")];
+    // Right answers are 3 above the wrong ones, and 1 apart.
+    const score = 1 + 0.01 * Math.tanh(3 - 1);
+    const { ties, byCategory } = JSON.parse(await succeed([...args, "--json"]));
+    expect(ties).toBeCloseTo(score, 12);
+    expect(byCategory).toBe(ties);
+    expect(await succeed(args)).toContain(`Ties by RewardBench 2's rule: ${score.toFixed(3)}`);
+  });
 });

@@ -34,9 +34,10 @@ export async function evaluateReward({
     category ?? ["subset", "category"].find((name) => records.some(({ metadata }) => name in metadata));
   const missing = category && !records.some(({ metadata }) => category in metadata);
   if (missing) throw new InputError(`${data}: no row has the field "${category}"`);
-  const labelled = records.map(({ metadata, ...comparison }) => ({
+  const labelled = records.map(({ id, metadata, ...comparison }) => ({
     comparison,
     category: field === undefined ? "all" : String(metadata[field] ?? "none"),
+    id,
     metadata,
   }));
   const signal = interruptSignal("\nstopping\n");
@@ -63,7 +64,7 @@ export async function evaluateReward({
   print(options.json ? JSON.stringify(accuracy) : formatAccuracy(accuracy));
 }
 
-function formatAccuracy({ categories, overall, byCategory, sections }: RewardAccuracy): string {
+function formatAccuracy({ categories, overall, byCategory, ties, sections }: RewardAccuracy): string {
   const all = categories.reduce((sum, { comparisons }) => sum + comparisons, 0);
   const table = formatTable([
     ["category", "comparisons", "accuracy [95 %]"],
@@ -78,7 +79,10 @@ function formatAccuracy({ categories, overall, byCategory, sections }: RewardAcc
   ]);
   return [
     table,
-    ...(categories.length > 1 ? [`Mean over categories: ${byCategory.toFixed(3)}`] : []),
+    ...(ties === undefined ? [] : [`Ties by RewardBench 2's rule: ${ties.toFixed(3)}`]),
+    ...(categories.length > 1
+      ? [`Mean over categories${ties === undefined ? "" : ", Ties by its rule"}: ${byCategory.toFixed(3)}`]
+      : []),
     ...(sections
       ? [
           `RewardBench: ${Object.entries(sections)

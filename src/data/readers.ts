@@ -54,13 +54,20 @@ export async function readComparisons(
   return { records: drafts.map(toComparison), report };
 }
 
-/** Reads comparisons with the other fields of their rows, such as a category. Throws as `readDemonstrations` does. */
+/**
+ * Reads comparisons with the ids and the other fields of their rows, such as a category. Throws as `readDemonstrations`
+ * does.
+ */
 export async function readComparisonsAndMetadata(
   path: string,
   columns?: Columns,
-): Promise<(Comparison & { metadata: Record<string, unknown> })[]> {
+): Promise<(Comparison & { id: unknown; metadata: Record<string, unknown> })[]> {
   const { drafts, rows, format } = await readKind(path, columns, ["comparison"], "comparisons");
-  return drafts.map((draft, i) => ({ ...toComparison(draft), metadata: metadataOf(rows[i], format) }));
+  return drafts.map((draft, i) => ({
+    ...toComparison(draft),
+    id: (rows[i] as { id?: unknown }).id,
+    metadata: metadataOf(rows[i], format),
+  }));
 }
 
 function toComparison({ prompt, completions, ranks = [], ...draft }: Draft): Comparison {

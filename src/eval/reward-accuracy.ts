@@ -1,6 +1,8 @@
 import type { Comparison } from "../data/records.ts";
 import { type Interval, shareInterval } from "../statistics/bootstrap.ts";
 import { groupBy } from "../statistics/groups.ts";
+import { mean } from "../statistics/numbers.ts";
+import { readTiesId, type TiesQuestion, tiesScore } from "./ties.ts";
 
 // How often a reward gives its highest score to a right answer: RewardBench's rule (Lambert et al. 2024) for pairs, and
 // RewardBench 2's (Malik et al. 2025) for one right answer among several.
@@ -9,6 +11,8 @@ import { groupBy } from "../statistics/groups.ts";
 export interface LabelledComparison {
   comparison: Comparison;
   category: string;
+  /** Id of the row, by which RewardBench 2 pairs the questions of its subset Ties. */
+  id?: unknown;
 }
 
 /** Accuracy on the comparisons of a category. */
@@ -25,6 +29,8 @@ export interface RewardAccuracy {
   overall: Interval;
   /** Mean over categories, each counting the same. */
   byCategory: number;
+  /** RewardBench 2's score of its subset Ties, by `tiesScore`, if there is one; it then counts in the mean over categories. */
+  ties?: number;
   /** RewardBench's sections, if the categories are its subsets: each weighs its subsets by their published sizes. */
   sections?: Record<string, number>;
 }
@@ -62,13 +68,35 @@ export function rewardAccuracy(
     accuracy: accuracyOf(rows),
   }));
   const sections = sectionsOf(categories);
+  const ties = tiesScore(tiesQuestions(labelled, scores));
+  const values = categories.map(({ category, accuracy }) =>
+    category === tiesCategory && ties !== undefined ? ties : accuracy.value,
+  );
   return {
     categories,
     overall: accuracyOf(judged),
-    byCategory: categories.reduce((sum, { accuracy }) => sum + accuracy.value, 0) / categories.length,
+    byCategory: mean(values),
+    ...(ties !== undefined && { ties }),
     ...(sections && { sections }),
   };
 }
+
+/** RewardBench 2's subset of questions with many right answers. */
+const tiesCategory = "Ties";
+
+/** The questions of Ties, with the scores of their answers. */
+const tiesQuestions = (
+  labelled: readonly LabelledComparison[],
+  scores: readonly (readonly number[])[],
+): TiesQuestion[] =>
+  labelled.flatMap(({ comparison: { ranks }, category, id }, i) => {
+    const question = category === tiesCategory ? readTiesId(id) : undefined;
+    if (!question) return [];
+    const best = Math.min(...ranks);
+    const of = (isRight: boolean) =>
+      (scores[i] as readonly number[]).filter((_, place) => (ranks[place] === best) === isRight);
+    return [{ ...question, right: of(true), wrong: of(false) }];
+  });
 
 /** RewardBench's sections: their subsets with the sizes by which it weighs them. It counts math-prm as much as all code. */
 const rewardBench: Readonly<Record<string, Readonly<Record<string, number>>>> = {
@@ -120,6 +148,6 @@ function sectionsOf(categories: readonly CategoryAccuracy[]): Record<string, num
       sizes.reduce((sum, [name, size]) => sum + size * (byName.get(name) as number), 0) / total,
     ];
   });
-  const mean = sections.reduce((sum, [, value]) => sum + value, 0) / sections.length;
-  return { ...Object.fromEntries(sections), ...(sections.length === 4 && { Score: mean }) };
+  const score = mean(sections.map(([, value]) => value));
+  return { ...Object.fromEntries(sections), ...(sections.length === 4 && { Score: score }) };
 }
