@@ -49,7 +49,7 @@ export async function evaluatePolicies(names: readonly string[], options: Polici
     const { labels, project } = options;
     const people = await judgeByPeople(folder as EvaluationFolder, prompts, matches, { labels, project });
     for (const warning of people.warnings) console.error(`warning: ${warning}`);
-    return finish({ prompts, policies: marked, folder, ...people }, options);
+    return finish({ judge: "people", prompts, policies: marked, folder, ...people }, options);
   }
   progress.line(`judging ${matches.length} pairs of answers`);
   const verdicts = await judge(prompts, matches, {
@@ -57,7 +57,8 @@ export async function evaluatePolicies(names: readonly string[], options: Polici
     onProgress: (done, total) => progress.count(done, total, "judged"),
   });
   dispose();
-  finish({ prompts, policies: marked, folder, matches, verdicts }, options);
+  const name = options.reward ?? (options.judge as string);
+  finish({ judge: name, prompts, policies: marked, folder, matches, verdicts }, options);
 }
 
 /** Checks the options and reads the prompts. @throws InputError for options that do not fit, or marks that are not valid */
