@@ -41,10 +41,15 @@ interface ScoredAnswer {
   gold?: number;
 }
 
+/** Options of the comparison of policies, which the best of n has no use for. */
+const unusedOptions = ["judge", "labels", "reference", "demonstrations"];
+
 /** Measures what choosing the best of n answers by a reward brings, for every n from one sampling. */
 export async function evaluateBestOfN(names: readonly string[], options: BestOfNOptions): Promise<void> {
   const { data, reward, gold, columns, limit, bestOf, out, json } = options;
   const [policy] = names;
+  const unused = unusedOptions.find((name) => name in options);
+  if (unused !== undefined) throw new InputError(`eval: --best-of does not take --${unused}`);
   if (policy === undefined || names.length > 1) throw new InputError("eval: --best-of is of one policy");
   if (bestOf < 2) throw new InputError("eval: --best-of needs 2 samples or more to choose from");
   if (data === undefined) throw new InputError("eval: give the prompts with --data");

@@ -159,7 +159,10 @@ interface OpenJudge {
   dispose: () => void;
 }
 
-/** Opens the judge. @throws InputError unless there is one, or for principles that are missing */
+/**
+ * Opens the judge.
+ * @throws InputError unless there is one, or for principles that are missing; RemoteError if a server's does not answer
+ */
 async function openJudge({
   reward,
   judge,
@@ -179,5 +182,8 @@ async function openJudge({
     throw new InputError("eval: --judge needs principles to judge by: --constitution FILE");
   const principles = readConstitution(constitution);
   const [feedback, dispose] = await openFeedback(judge as string, endpoint, dtype ? { dtype } : {});
+  // A server that is not there, or refuses the key, is to be known before the answers, which take long.
+  if (endpoint !== undefined)
+    await feedback.logOdds([[{ role: "user", content: "Reply with A or B." }]], "The answer is (");
   return { judge: modelJudge(feedback, principles), feedback, dispose };
 }
