@@ -51,13 +51,16 @@ it("lets people judge: makes blind tasks, says what is missing, and reports as o
   expect(shown).toHaveLength(8);
   // What a labeler is sent names no policy.
   for (const task of shown) expect(task).not.toMatch(/plain|tuned/);
+  // As if the first command had been killed after it added the tasks: they are not added again.
+  rmSync(join(cwd, "out/label-tasks.json"));
   const partly = await plumbline(people, { cwd });
   expect(partly.stdout).toMatch(
-    /^8 of 20 tasks are judged, 0 of them as often as the project asks; 8 judgements/,
+    /^8 of 20 tasks are judged; 0 have all judgements that the project asks for\. Judgements in all: 8\./,
   );
   expect(partly.stdout).toMatch(/tuned +0\.\d+ \[/);
   expect(partly.stderr).not.toMatch(/answers 20 prompts/);
 
+  expect(JSON.parse(await succeed([...people, "--json"], { cwd })).labels.judged).toBe(8);
   for (const name of ["ann", "bob", "eve"]) await label(name, 100);
   const report = JSON.parse(await succeed([...people, "--json"], { cwd }));
   expect(report.labels).toMatchObject({ tasks: 20, judged: 20, complete: 20 });

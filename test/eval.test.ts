@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -225,33 +225,46 @@ describe("plumbline eval of policies", () => {
     expect(await fails(...policies(), "--gold", "x")).toMatch(/--gold measures what --best-of chooses/);
     const one = ["eval", at("tiny"), "--data", at("prompts.jsonl"), "--best-of", "2"];
     expect(await fails(...one)).toMatch(/--best-of needs --reward/);
+    expect(await fails(...one, "--reward", at("longer.mjs"), "--judge", "m")).toMatch(
+      /--best-of does not take --judge/,
+    );
     expect(await fails(...policies(), "--best-of", "2")).toMatch(/--best-of is of one policy/);
     expect(await fails(...one, "--reward", at("longer.mjs"), "--temperature", "0")).toMatch(/above 0/);
   });
 
   it("says in one message what is wrong with a judge on a server, and writes no result", async () => {
-    let reply = { status: 200, body: "" };
-    const server = createServer((_, response) => response.writeHead(reply.status).end(reply.body));
+    const tops = (token: string) => [{ token, logprob: -0.1 }];
+    const saying = (token: string) => ({
+      choices: [{ logprobs: { content: [{ top_logprobs: tops(token) }] } }],
+    });
+    let replies: { status: number; body: unknown }[] = [];
+    const server = createServer((_, response) => {
+      const { status, body } = replies.length > 1 ? (replies.shift() as never) : (replies[0] as never);
+      response.writeHead(status).end(JSON.stringify(body));
+    });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
     const judge = ["--judge", "m", "--endpoint", url, "--constitution", at("principles.yaml")];
-    const fails = async (status: number, body: unknown) => {
-      reply = { status, body: JSON.stringify(body) };
-      const out = ["--out", at("failed")];
-      const { code, stdout, stderr } = await plumbline([...policies(), ...judge, ...out]);
+    const fails = async (...all: typeof replies) => {
+      replies = all;
+      const { code, stdout, stderr } = await plumbline([...policies(), ...judge, "--out", at("failed")]);
       expect([code, stdout]).toEqual([1, ""]);
-      // The answers stay, for the next try.
-      expect(readdirSync(at("failed")).sort()).toEqual(["answers", "evaluation.json"]);
-      return stderr.split("\n").filter((line) => line.startsWith("error") || line.startsWith("    at "));
+      return stderr.trim().split("\n");
     };
-    const top = [{ token: "Sure", logprob: -0.1 }];
-    expect(await fails(200, { choices: [{ logprobs: { content: [{ top_logprobs: top }] } }] })).toEqual([
-      expect.stringMatching(/m at .* answers 4 of 4 questions with neither A nor B, but with "Sure"/),
+    // Before anything is sampled.
+    expect(await fails({ status: 200, body: saying("Sure") })).toEqual([
+      expect.stringMatching(/^error: m at .* answers 1 of 1 questions with neither A nor B, but with "Sure"/),
     ]);
-    expect(await fails(200, { choices: [{ message: { content: "A" } }] })).toEqual([
-      expect.stringMatching(/gives no log-probabilities/),
+    expect(await fails({ status: 200, body: { choices: [{ message: { content: "A" } }] } })).toEqual([
+      expect.stringMatching(/^error: .*gives no log-probabilities/),
     ]);
-    expect(await fails(429, "slow down")).toEqual([expect.stringMatching(/answers 429: "slow down"/)]);
+    expect(existsSync(at("failed"))).toBe(false);
+    // While it judges: the answers stay, for the next try.
+    const busy = await fails({ status: 200, body: saying("A") }, { status: 429, body: "slow down" });
+    expect(busy.filter((line) => /error|^ +at /.test(line))).toEqual([
+      expect.stringMatching(/^error: .*answers 429: "slow down"/),
+    ]);
+    expect(readdirSync(at("failed")).sort()).toEqual(["answers", "evaluation.json"]);
     server.close();
   }, 30_000);
 

@@ -13,6 +13,7 @@ import { formatInterval, type Interval } from "../statistics/bootstrap.ts";
 import { groupBy } from "../statistics/groups.ts";
 import { openPolicy, samplingOf } from "./eval-answers.ts";
 import { createFolder, writeJson } from "./eval-folder.ts";
+import { toCell } from "./eval-report.ts";
 import type { AnswerOptions } from "./options.ts";
 import { formatTable, interruptSignal, Progress, print } from "./terminal.ts";
 
@@ -41,10 +42,15 @@ interface ScoredAnswer {
   gold?: number;
 }
 
+/** Options of the comparison of policies, which the best of n has no use for. */
+const unusedOptions = ["judge", "labels", "reference", "demonstrations"];
+
 /** Measures what choosing the best of n answers by a reward brings, for every n from one sampling. */
 export async function evaluateBestOfN(names: readonly string[], options: BestOfNOptions): Promise<void> {
   const { data, reward, gold, columns, limit, bestOf, out, json } = options;
   const [policy] = names;
+  const unused = unusedOptions.find((name) => name in options);
+  if (unused !== undefined) throw new InputError(`eval: --best-of does not take --${unused}`);
   if (policy === undefined || names.length > 1) throw new InputError("eval: --best-of is of one policy");
   if (bestOf < 2) throw new InputError("eval: --best-of needs 2 samples or more to choose from");
   if (data === undefined) throw new InputError("eval: give the prompts with --data");
@@ -111,11 +117,13 @@ const klNote =
 const curveNote =
   "Each n is estimated without bias from all samples of a prompt (Nakano et al. 2021); intervals are 95 %, over prompts.";
 
-/** Lays out the powers of two, and the most. */
-function tableOf({ curve }: BestOfN): { columns: string[]; rows: string[][] } {
+/** Lays out the powers of two and the largest n as a table whose intervals are made by `cell`. */
+function tableOf<T>(
+  { curve }: BestOfN,
+  cell: (interval: Interval | undefined) => T,
+): { columns: string[]; rows: (string | T)[][] } {
   const shown = curve.filter(({ n }) => Number.isInteger(Math.log2(n)) || n === curve.length);
   const hasGold = curve[0]?.gold !== undefined;
-  const cell = (interval: Interval | undefined) => (interval ? formatInterval(interval) : "");
   return {
     columns: ["n", "KL ≤, nats", "proxy", ...(hasGold ? ["gold", "gold over one sample"] : [])],
     rows: shown.map(({ n, klBound, proxy, gold, goldGain }) => [
@@ -146,7 +154,7 @@ function conclude({ curve }: BestOfN): string | undefined {
 }
 
 function format(result: BestOfN): string {
-  const { columns, rows } = tableOf(result);
+  const { columns, rows } = tableOf(result, (interval) => (interval ? formatInterval(interval) : ""));
   return [formatTable([columns, ...rows]), "", klNote, curveNote, conclude(result) ?? ""]
     .join("\n")
     .trimEnd();
@@ -180,7 +188,7 @@ function bestOfNPage(
       { label: "prompts", value: String(result.prompts) },
       { label: "samples of each", value: String(curve.length) },
     ],
-    tables: [{ title: "By n", note: `${klNote} ${curveNote}`, ...tableOf(result) }],
+    tables: [{ title: "By n", note: `${klNote} ${curveNote}`, ...tableOf(result, toCell) }],
     charts: [
       chart("Proxy", ({ proxy }) => proxy),
       ...(curve[0]?.gold ? [chart("Gold", ({ gold }) => gold)] : []),

@@ -5,12 +5,13 @@ import { InputError } from "../data/errors.ts";
 import type { Prompt } from "../data/records.ts";
 import { shuffled } from "../data/split.ts";
 import type { AnswerMatch, MatchVerdict } from "../eval/policies.ts";
-import type { Comparisons, PairVerdict } from "../labels/comparisons.ts";
+import type { AnswerPair, Comparisons, PairVerdict } from "../labels/comparisons.ts";
 import { mean } from "../statistics/numbers.ts";
 import { type EvaluationFolder, readJson, writeJson } from "./eval-folder.ts";
 
 /** How far people are with the tasks of an evaluation. */
 export interface LabelProgress {
+  /** Where the store is, without a password. */
   store: string;
   project: string;
   tasks: number;
@@ -30,7 +31,7 @@ export interface PeopleVerdicts {
   warnings: string[];
 }
 
-/** Sources of the tasks that an evaluation has added to label stores, with their numbers. */
+/** Number of tasks that an evaluation has added to label stores, by their source. */
 const requestsSchema = z.record(z.string(), z.int());
 
 /**
@@ -43,68 +44,69 @@ export async function judgeByPeople(
   folder: EvaluationFolder,
   prompts: readonly Prompt[],
   matches: readonly AnswerMatch[],
-  { labels, project }: { labels: string; project?: string | undefined },
+  { labels, project: projectName }: { labels: string; project?: string | undefined },
 ): Promise<PeopleVerdicts> {
-  const [{ readComparisons, requestComparisons }, { describeUncounted }, { withStore }] = await Promise.all([
-    import("../labels/comparisons.ts"),
-    import("../labels/uncounted.ts"),
-    import("./store.ts"),
-  ]);
+  const [{ readComparisons, requestComparisons }, { describeUncounted }, { describeStore, withStore }] =
+    await Promise.all([
+      import("../labels/comparisons.ts"),
+      import("../labels/uncounted.ts"),
+      import("./store.ts"),
+    ]);
   const differing = matches.filter(isDifferent);
   if (!differing.length)
     throw new InputError("eval: all answers of the policies are equal: there is nothing to judge");
-  const asked = shuffled(differing.length, 0).map((place) => differing[place] as AnswerMatch);
+  const tasks = shuffled(differing.length, 0).map((place) => differing[place] as AnswerMatch);
   const source = `evaluation ${folder.id} ${hashMatches(matches)}`;
-  const file = folder.at("label-tasks.json");
-  const requests = existsSync(file) ? readJson(file, requestsSchema) : {};
+  const requestsFile = folder.at("label-tasks.json");
+  const requests = existsSync(requestsFile) ? readJson(requestsFile, requestsSchema) : {};
   const isNew = requests[source] === undefined;
   return withStore(
     labels,
     async (store) => {
-      let found = await readComparisons(store, source);
-      if (!found && !isNew)
+      let comparisons = await readComparisons(store, source);
+      if (!comparisons && !isNew)
         throw new InputError(
-          `${labels}: this label store has none of the ${requests[source]} tasks that ${folder.path} added: name the store that has them, or another folder with --out`,
+          `${describeStore(labels)}: this label store has none of the ${requests[source]} tasks that ${folder.path} added: name the store that has them, or another folder with --out`,
         );
-      if (!found) {
-        await requestComparisons(
-          store,
-          { project: project ?? `Evaluation ${folder.id.slice(0, 8)}`, source },
-          asked.map(({ first, second }) => ({
-            messages: (prompts[first.answer.promptIndex] as Prompt).prompt,
-            answers: [
-              { text: first.answer.text, model: first.policy },
-              { text: second.answer.text, model: second.policy },
-            ],
-          })),
-        );
-        found = await readComparisons(store, source);
+      // Tasks that are there although no file says so are of a command that was killed after it added them.
+      if (!comparisons) {
+        const target = { project: projectName ?? `Evaluation ${folder.id.slice(0, 8)}`, source };
+        await requestComparisons(store, target, toPairs(prompts, tasks));
+        comparisons = (await readComparisons(store, source)) as Comparisons;
       }
-      if (isNew) writeJson(file, { ...requests, [source]: asked.length });
-      const comparisons = found as Comparisons;
-      const { project: where, complete, judgements } = comparisons;
-      const judged = asked.flatMap((match, i) => {
-        const verdict = comparisons.verdicts[i];
+      if (isNew) writeJson(requestsFile, { ...requests, [source]: tasks.length });
+      const { project, verdicts, complete, judgements } = comparisons;
+      const judged = tasks.flatMap((match, i) => {
+        const verdict = verdicts[i];
         return verdict ? [{ match, verdict }] : [];
       });
-      const counts = { tasks: asked.length, judged: judged.length, complete, judgements };
+      const counts = { tasks: tasks.length, judged: judged.length, complete, judgements };
       return {
-        ...withTies(judged, asked.length, matches),
-        progress: { store: labels, project: where.name, ...counts },
-        warnings: await describeUncounted(store, where),
+        ...withTies(judged, tasks.length, matches),
+        progress: { store: describeStore(labels), project: project.name, ...counts },
+        warnings: await describeUncounted(store, project),
       };
     },
     isNew,
   );
 }
 
+const toPairs = (prompts: readonly Prompt[], matches: readonly AnswerMatch[]): AnswerPair[] =>
+  matches.map(({ first, second }) => ({
+    messages: (prompts[first.answer.promptIndex] as Prompt).prompt,
+    answers: [
+      { text: first.answer.text, model: first.policy },
+      { text: second.answer.text, model: second.policy },
+    ],
+  }));
+
 /**
- * Adds the matches of equal answers to those that are judged, as ties; weights have the mean 1.
- * @param asked number of matches that people are asked about
+ * Adds the matches of equal answers to those that are judged, as ties; weights of the judged have the mean 1.
+ * @param tasks number of matches that people are to judge
  */
 function withTies(
   judged: readonly { match: AnswerMatch; verdict: PairVerdict }[],
-  asked: number,
+  tasks: number,
   all: readonly AnswerMatch[],
 ): Pick<PeopleVerdicts, "matches" | "verdicts"> {
   if (!judged.length) return { matches: [], verdicts: [] };
@@ -115,7 +117,7 @@ function withTies(
     verdicts: [
       ...judged.map(({ verdict }) => ({ ...verdict, weight: scale * verdict.weight })),
       // In proportion to the judged share of the others, so that ties do not outweigh them while some are missing.
-      ...ties.map(() => ({ outcome: 0.5, weight: judged.length / asked })),
+      ...ties.map(() => ({ outcome: 0.5, weight: judged.length / tasks })),
     ],
   };
 }
@@ -147,10 +149,10 @@ export function describeProgress({
   complete,
   judgements,
 }: LabelProgress): string {
-  const counts = `${judged} of ${tasks} tasks are judged, ${complete} of them as often as the project asks; ${judgements} judgements`;
-  if (complete === tasks) return `${counts}.`;
+  const counts = `${judged} of ${tasks} tasks are judged; ${complete} have all judgements that the project asks for. Judgements in all: ${judgements}.`;
+  if (complete === tasks) return counts;
   return [
-    `${counts}.`,
+    counts,
     `Tasks to judge are in the project "${project}": start the label app with`,
     `  plumbline serve --store ${store}`,
     "and run this command again at any time for the result so far.",

@@ -49,7 +49,7 @@ export async function evaluatePolicies(names: readonly string[], options: Polici
     const { labels, project } = options;
     const people = await judgeByPeople(folder as EvaluationFolder, prompts, matches, { labels, project });
     for (const warning of people.warnings) console.error(`warning: ${warning}`);
-    return finish({ prompts, policies: marked, folder, ...people }, options);
+    return finish({ judge: "people", prompts, policies: marked, folder, ...people }, options);
   }
   progress.line(`judging ${matches.length} pairs of answers`);
   const verdicts = await judge(prompts, matches, {
@@ -57,7 +57,8 @@ export async function evaluatePolicies(names: readonly string[], options: Polici
     onProgress: (done, total) => progress.count(done, total, "judged"),
   });
   dispose();
-  finish({ prompts, policies: marked, folder, matches, verdicts }, options);
+  const name = options.reward ?? (options.judge as string);
+  finish({ judge: name, prompts, policies: marked, folder, matches, verdicts }, options);
 }
 
 /** Checks the options and reads the prompts. @throws InputError for options that do not fit, or marks that are not valid */
@@ -158,7 +159,10 @@ interface OpenJudge {
   dispose: () => void;
 }
 
-/** Opens the judge. @throws InputError unless there is one, or for principles that are missing */
+/**
+ * Opens the judge.
+ * @throws InputError unless there is one, or for principles that are missing; RemoteError if a server's does not answer
+ */
 async function openJudge({
   reward,
   judge,
@@ -178,5 +182,8 @@ async function openJudge({
     throw new InputError("eval: --judge needs principles to judge by: --constitution FILE");
   const principles = readConstitution(constitution);
   const [feedback, dispose] = await openFeedback(judge as string, endpoint, dtype ? { dtype } : {});
+  // A server that is not there, or refuses the key, is to be known before the answers, which take long.
+  if (endpoint !== undefined)
+    await feedback.logOdds([[{ role: "user", content: "Reply with A or B." }]], "The answer is (");
   return { judge: modelJudge(feedback, principles), feedback, dispose };
 }

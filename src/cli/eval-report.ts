@@ -10,6 +10,8 @@ import { formatTable } from "./terminal.ts";
 
 /** What judges say of the answers of policies. */
 export interface JudgedPolicies {
+  /** Name of the judge. */
+  judge: string;
   prompts: readonly Prompt[];
   policies: readonly Policy[];
   matches: readonly AnswerMatch[];
@@ -61,7 +63,8 @@ function tableOf<T>(
 const toText = (value: Interval | string | undefined, digits = 3): string =>
   typeof value === "object" ? formatInterval(value, digits) : (value ?? "");
 
-const toCell = (value: Interval | string | undefined, digits = 3): Cell => {
+/** Makes a cell of a page's table. */
+export const toCell = (value: Interval | string | undefined, digits = 3): Cell => {
   if (typeof value !== "object") return value ?? "";
   const [number = "", interval = ""] = formatInterval(value, digits).split(/ (?=\[)/);
   return { value: number, interval };
@@ -121,12 +124,13 @@ const shownPrompts = 20;
 
 /** Makes the page of the result: its tables, and answers side by side. */
 export function policiesPage(report: PoliciesReport, judged: JudgedPolicies): Report {
-  const { progress } = judged;
+  const { judge, progress } = judged;
   const byCriterion = criteriaTable(report, toCell);
   return {
     title: "Evaluation",
     subtitle: conclusions(report).join(" "),
     facts: [
+      { label: "judge", value: judge },
       { label: "prompts", value: String(report.prompts) },
       { label: "pairs judged", value: String(report.matches) },
       ...(progress

@@ -63,7 +63,7 @@ export const commands: readonly CommandEntry[] = [
     name: "eval",
     usage: "[options] [policies...]",
     description:
-      "Compare models by a reward or a judge, with intervals; measure a reward's accuracy, or a model on IFEval",
+      "Compare models by a reward, a judge or people, with intervals; measure a reward's accuracy, or a model on IFEval",
     load: () => import("./eval.ts"),
   },
   {

@@ -67,7 +67,7 @@ export function bestOfNCurve(
       ),
     );
   const goldOf = ({ gold }: { gold?: number }) => gold as number;
-  const ofOne = hasGold ? expected(1, goldOf) : [];
+  const goldsOfOne = hasGold ? expected(1, goldOf) : [];
   return Array.from({ length: most }, (_, i): BestOfNPoint => {
     const n = i + 1;
     const golds = hasGold ? expected(n, goldOf) : [];
@@ -81,7 +81,7 @@ export function bestOfNCurve(
       ...(hasGold && {
         gold: bootstrap(golds, mean),
         goldGain: bootstrap(
-          golds.map((gold, prompt) => gold - (ofOne[prompt] as number)),
+          golds.map((gold, prompt) => gold - (goldsOfOne[prompt] as number)),
           mean,
         ),
       }),

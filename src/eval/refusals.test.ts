@@ -53,5 +53,6 @@ it("marks answers to marked prompts, by phrases or by a model", async () => {
 it("refuses a mark that is neither true nor false", () => {
   const prompt = [{ role: "user" as const, content: "x" }];
   expect(isHarmful({ prompt }, 0)).toBeUndefined();
+  expect(isHarmful({ prompt, metadata: { harmful: "False" } }, 0)).toBe(false);
   expect(() => isHarmful({ prompt, metadata: { harmful: 1 } }, 4)).toThrow(/prompt 5: harmful is 1/);
 });

@@ -44,7 +44,9 @@ export function isRefusal(text: string): boolean {
 export function isHarmful({ metadata = {} }: Prompt, promptIndex: number): boolean | undefined {
   const { harmful } = metadata;
   if (harmful === undefined || harmful === null) return undefined;
-  if (typeof harmful === "boolean") return harmful;
+  // A table's cells are text.
+  const mark = String(harmful).toLowerCase();
+  if (mark === "true" || mark === "false") return mark === "true";
   throw new InputError(
     `prompt ${promptIndex + 1}: harmful is ${JSON.stringify(harmful)}; it should be true or false`,
   );
