@@ -129,6 +129,17 @@ describe("plumbline eval of policies", () => {
     expect(page).not.toContain("<script");
   });
 
+  it("compares by the criterion that prompts name", async () => {
+    const named = ["helpful", "harmless"].map((criterion) => ({ prompt: `Say ${criterion}.`, criterion }));
+    writeFileSync(at("named.jsonl"), named.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const args = ["eval", at("tiny"), at("other"), "--data", at("named.jsonl"), "--max-tokens", "6"];
+    const out = ["--reward", at("longer.mjs"), "--out", at("by-criterion"), "--json"];
+    const report = JSON.parse(await succeed([...args, ...out]));
+    const rows = jsonLines(readFileSync(at("by-criterion/pairs.jsonl"), "utf8"));
+    for (const [i, { criterion }] of named.entries())
+      expect(report.criteria[criterion][at("other")].value).toBe(1 - rows[i].outcome);
+  });
+
   it("uses the answers in --out again, for other judges and more policies, and only those that fit", async () => {
     const out = ["--reward", at("longer.mjs"), "--out", at("again")];
     await succeed([...policies(), ...out]);

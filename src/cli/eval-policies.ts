@@ -7,7 +7,7 @@ import { readDemonstrations, readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
 import type { Columns } from "../data/tables.ts";
 import { type Judge, modelJudge, rewardJudge } from "../eval/judge.ts";
-import { type AnswerMatch, matchesOf, type Policy, reportOn } from "../eval/policies.ts";
+import { type AnswerMatch, matchesOf, type Policy, reportOn, withPromptCriteria } from "../eval/policies.ts";
 import { isHarmful, markRefusals } from "../eval/refusals.ts";
 import { openReward } from "../rewards/open.ts";
 import { renderReport } from "../run/report/render.ts";
@@ -127,7 +127,8 @@ function finish(
   { folder, ...judged }: JudgedPolicies & { folder: EvaluationFolder | undefined },
   { json }: PoliciesOptions,
 ): void {
-  const { prompts, policies, matches, verdicts, progress: labels } = judged;
+  const { prompts, policies, matches, progress: labels } = judged;
+  const verdicts = withPromptCriteria(prompts, matches, judged.verdicts);
   const report = matches.length ? reportOn(policies, matches, verdicts) : undefined;
   if (folder && report) {
     writeJsonl(
@@ -135,7 +136,9 @@ function finish(
       matches.map((match, i) => ({ ...toRow(prompts, match), ...verdicts[i] })),
     );
     writeJson(folder.at("report.json"), { ...report, ...(labels && { labels }) });
-    writeAtomic(folder.at("report.html"), (write) => write(renderReport(policiesPage(report, judged))));
+    writeAtomic(folder.at("report.html"), (write) =>
+      write(renderReport(policiesPage(report, { ...judged, verdicts }))),
+    );
   }
   if (json) print(JSON.stringify({ ...report, ...(labels && { labels }) }));
   else {

@@ -1,3 +1,4 @@
+import type { Prompt } from "../data/records.ts";
 import { type Interval, mean } from "../math/index.ts";
 import { bootstrap, shareInterval } from "../statistics/bootstrap.ts";
 import { type CountAndSum, countAndSum } from "../statistics/estimate.ts";
@@ -48,9 +49,22 @@ export interface MatchVerdict {
   weight?: number;
   /** Whether it was the same with the answers in the other order; undefined for a judge that sees one at a time. */
   consistent?: boolean;
-  /** The outcome by each criterion that the judge names, such as "helpful". */
+  /** The outcome by each criterion that the judge, or the prompt, names, such as "helpful". */
   criteria?: Readonly<Record<string, number>>;
 }
+
+/** Adds the outcome of matches whose prompt's row names a `criterion`, such as "helpful", under that name. */
+export const withPromptCriteria = (
+  prompts: readonly Prompt[],
+  matches: readonly AnswerMatch[],
+  verdicts: readonly MatchVerdict[],
+): MatchVerdict[] =>
+  verdicts.map((verdict, i) => {
+    const { promptIndex } = (matches[i] as AnswerMatch).first.answer;
+    const criterion = prompts[promptIndex]?.metadata?.criterion;
+    if (typeof criterion !== "string") return verdict;
+    return { ...verdict, criteria: { ...verdict.criteria, [criterion]: verdict.outcome } };
+  });
 
 /** Pairs each answer of each policy with the answer of the same place of each other policy. */
 export const matchesOf = (policies: readonly Policy[]): AnswerMatch[] =>
@@ -96,7 +110,7 @@ export interface PoliciesReport {
   /** Number of judged matches. */
   matches: number;
   policies: PolicyResult[];
-  /** By each criterion that the judge names: each policy's win rate against the baseline. */
+  /** By each criterion that the judge or prompts name: each policy's win rate against the baseline. */
   criteria: Record<string, Record<string, Interval>>;
   /** Share of matches that are judged the same in both orders; undefined for a judge that sees one answer at a time. */
   consistency?: number;
