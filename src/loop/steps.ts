@@ -106,7 +106,8 @@ export const takeStep: Record<Step, (context: LoopContext, round: number) => Pro
     };
     // People's tasks come first, so that they can begin.
     const rows = parts.get("people") ?? [];
-    const asked = people && (await askPeople(people, `${run}, round ${round}`, rows, state.project));
+    const asked =
+      people && (await askPeople(people, taskSource(context, `round ${round}`), rows, state.project));
     const comparisons = [
       ...(simulated ? await labelled("simulated", (rows) => simulate(rows, simulated, seed, signal)) : []),
       ...(ai ? await labelled("ai", (rows) => judgeByModel(rows, ai, { seed, signal, onPhase })) : []),
@@ -201,7 +202,8 @@ export const takeStep: Record<Step, (context: LoopContext, round: number) => Pro
   },
 
   /** Judges these answers against each other. */
-  async judge({ run, config, state, signal, onPhase }, round) {
+  async judge(context, round) {
+    const { run, config, state, signal, onPhase } = context;
     const prompts = await readWrittenPrompts(files(run).heldOut);
     const policies = readJson<Policy[]>(files(run).heldOutAnswers(round));
     const matches = matchesOf(policies);
@@ -217,7 +219,12 @@ export const takeStep: Record<Step, (context: LoopContext, round: number) => Pro
     }
     const people = config.labelers.people as PeopleConfig;
     const what = `evaluation of round ${round}`;
-    const asked = await askPeople(people, `${run}, ${what}`, tasksOfMatches(prompts, matches), state.project);
+    const asked = await askPeople(
+      people,
+      taskSource(context, what),
+      tasksOfMatches(prompts, matches),
+      state.project,
+    );
     if (asked.judged < asked.tasks)
       return { project: asked.project, waiting: waitingFor(people, asked, what) };
     return report(run, round, policies, matches, verdictsOfPeople(prompts, matches, asked.comparisons));
@@ -237,6 +244,9 @@ function report(
   const { winRate, kl } = evaluation.policies[1] ?? {};
   return { results: { winRate, kl } };
 }
+
+/** Name of tasks in the label store, which those of no other loop have. */
+const taskSource = ({ run, state }: LoopContext, what: string): string => `${run}, ${what} (${state.id})`;
 
 const waitingFor = (
   { store, project }: PeopleConfig,
