@@ -6,6 +6,7 @@ import type { Comparison } from "../data/records.ts";
 import { drawAt } from "../data/split.ts";
 import { answerPrompts } from "../eval/answers.ts";
 import { type AnswerMatch, matchesOf, type Policy, reportOn } from "../eval/policies.ts";
+import { withoutPassword } from "../labels/database.ts";
 import { loadModel } from "../models/pull.ts";
 import { modelSampler } from "../rollout/generate.ts";
 import type { Event, Metrics } from "../run/events.ts";
@@ -252,7 +253,7 @@ const waitingFor = (
   { store, project }: PeopleConfig,
   { judged, tasks }: { judged: number; tasks: number },
   what: string,
-): Waiting => ({ what, missing: tasks - judged, tasks, store, project });
+): Waiting => ({ what, missing: tasks - judged, tasks, store: withoutPassword(store), project });
 
 /** Seed of a stage in a round: its setting, or the loop's, plus the round. */
 function seedOf({ config, written }: LoopContext, stage: string, round: number): { seed: number } {
