@@ -6,7 +6,10 @@ import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nextTask, submitJudgement } from "../src/labels/labeling.ts";
 import { LabelStore } from "../src/labels/store.ts";
+import { parseLoop } from "../src/loop/config.ts";
+import { runLoop } from "../src/loop/loop.ts";
 import { newestCheckpoint } from "../src/run/run.ts";
+import { memory } from "../src/tensor/index.ts";
 import { jsonLines, plumbline, succeed } from "./cli.ts";
 import { tinyModel } from "./tiny.ts";
 
@@ -88,6 +91,16 @@ describe("plumbline loop with simulated labelers", () => {
     expect(table).toMatch(/all rounds are done\. The policy of the loop is two\/round-2\/policy/);
     expect((await succeed(["runs", "two", "--json"], { cwd: dir })).trim().split("\n")).toHaveLength(4);
   }, 120_000);
+
+  it("as a library takes the same steps, and leaves no tensor behind", async () => {
+    const inputs = { policy: at("tiny"), prompts: at("prompts.jsonl") };
+    const labelers = { simulated: { ...recipe.labelers.simulated, reward: at("length.mjs") } };
+    const before = memory().handles;
+    const { rounds } = await runLoop(parseLoop({ ...recipe, ...inputs, labelers }), { run: at("library") });
+    expect(memory().handles).toBe(before);
+    expect(rounds.map(({ comparisons }) => comparisons)).toEqual([8, 8]);
+    expect(weights("library", "round-2", "policy")).toBe(weights("two", "round-2", "policy"));
+  }, 60_000);
 
   it("killed again and again, ends with the same bits", async () => {
     for (let kills = 0; kills < 10; kills++)
