@@ -26,6 +26,9 @@ export {
 } from "./eval/evaluate.ts";
 // ---- labels ----
 export { LabelStore } from "./labels/store.ts";
+// ---- iterative RLHF ----
+export { type LoopConfig, type LoopRecipe, parseLoop } from "./loop/config.ts";
+export { type LoopOptions, type LoopReport, runLoop } from "./loop/loop.ts";
 export type { Dimensions, Head, Json } from "./models/architecture.ts";
 export type { Attend, Batch } from "./models/attention.ts";
 export { averageMembers, type Combination, Ensemble, openEnsemble } from "./models/ensemble.ts";

@@ -147,6 +147,21 @@ describe("the pipeline on SmolLM2-135M", { timeout: 1_800_000 }, () => {
     expect(jsonLines(out)[0].total).toBe(2);
   });
 
+  it("rejection samples, keeps the best and learns from them, by the starter's recipe", async () => {
+    const small = set({ rounds: 1, promptsPerRound: 8, samplesPerPrompt: 4, maxTokens: 24 });
+    const out = jsonLines(await run("rejection", "rejection.yaml", "--json", ...small));
+    const { metrics } = out.findLast(({ type }) => type === "step");
+    expect(metrics["kept/scores"]).toBeGreaterThan(metrics["objective/scores"]);
+    expect(Number.isFinite(metrics.loss)).toBe(true);
+  });
+
+  it("loop asks people for labels, by the starter's recipe", async () => {
+    const small = set({ "sampling.promptsPerRound": 4, "sampling.maxTokens": 24 });
+    const out = await run("loop", "loop.yaml", ...small);
+    expect(out).toMatch(/round 1: \d of \d tasks wait to be judged in project "loop"/);
+    expect(out).toMatch(/plumbline serve --store labels\.db/);
+  });
+
   it.each(["ppo", "grpo"])("%s learns by the README's own reward", async (stage) => {
     const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
     const [, code = ""] = /```js\n(\/\/ brief\.mjs[\s\S]*?)```/.exec(readme) ?? [];
@@ -290,7 +305,7 @@ describe("the pipeline on SmolLM2-135M", { timeout: 1_800_000 }, () => {
     const listed = jsonLines(await run("runs", "--json"));
     expect(listed.map(({ stage, state }) => `${stage} ${state}`).sort()).toEqual([
       ...["dpo done", "dpo done", "grpo done", "grpo done", "ppo done", "ppo done"],
-      ...["reward done", "reward done", "sft done", "sft done"],
+      ...["rejection done", "reward done", "reward done", "sft done", "sft done"],
     ]);
     for (const { run: path } of listed) {
       await run("report", path);

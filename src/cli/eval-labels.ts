@@ -46,9 +46,10 @@ export async function judgeByPeople(
   matches: readonly AnswerMatch[],
   { labels, project: projectName }: { labels: string; project?: string | undefined },
 ): Promise<PeopleVerdicts> {
-  const [{ readComparisons, requestComparisons }, { describeUncounted }, { describeStore, withStore }] =
+  const [{ readComparisons, requestComparisons }, { withoutPassword }, { describeUncounted }, { withStore }] =
     await Promise.all([
       import("../labels/comparisons.ts"),
+      import("../labels/database.ts"),
       import("../labels/uncounted.ts"),
       import("./store.ts"),
     ]);
@@ -66,7 +67,7 @@ export async function judgeByPeople(
       let comparisons = await readComparisons(store, source);
       if (!comparisons && !isNew)
         throw new InputError(
-          `${describeStore(labels)}: this label store has none of the ${requests[source]} tasks that ${folder.path} added: name the store that has them, or another folder with --out`,
+          `${withoutPassword(labels)}: this label store has none of the ${requests[source]} tasks that ${folder.path} added: name the store that has them, or another folder with --out`,
         );
       // Tasks that are there although no file says so are of a command that was killed after it added them.
       if (!comparisons) {
@@ -83,7 +84,7 @@ export async function judgeByPeople(
       const counts = { tasks: tasks.length, judged: judged.length, complete, judgements };
       return {
         ...withTies(judged, tasks.length, matches),
-        progress: { store: describeStore(labels), project: project.name, ...counts },
+        progress: { store: withoutPassword(labels), project: project.name, ...counts },
         warnings: await describeUncounted(store, project),
       };
     },

@@ -3,10 +3,10 @@ import { networkInterfaces } from "node:os";
 import type { Command } from "commander";
 import { InputError } from "../data/errors.ts";
 import { createInvitation } from "../labels/accounts.ts";
+import { withoutPassword } from "../labels/database.ts";
 import { LabelStore } from "../labels/store.ts";
 import { buildApp } from "../server/app.ts";
 import { storeOption } from "./options.ts";
-import { describeStore } from "./store.ts";
 import { interruptSignal, print } from "./terminal.ts";
 
 interface Options {
@@ -53,7 +53,7 @@ export const define = (command: Command): Command =>
           : `${address}/claim/${(await createInvitation(store, null, "owner", null)).token}`;
         if (json) print(JSON.stringify({ address, ...(link && { link }) }));
         else {
-          print(`The label app is at ${address} (labels in ${describeStore(where)}). Ctrl-C ends it.`);
+          print(`The label app is at ${address} (labels in ${withoutPassword(where)}). Ctrl-C ends it.`);
           if (link) print(`Nobody owns it yet. Open this link to make the first account:\n  ${link}`);
         }
         await new Promise((resolve) => signal.addEventListener("abort", resolve));

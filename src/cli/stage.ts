@@ -170,9 +170,14 @@ export function describeSettings(schema: z.ZodObject): string {
   const lines = (settings: Record<string, Setting>, path = ""): string[] =>
     Object.entries(settings).flatMap(
       ([key, { default: value, enum: choices, type = "", description, properties }]) => {
-        const kind = properties ? "off unless given" : (choices?.join(" | ") ?? type);
+        const kind = properties
+          ? value === undefined
+            ? "off unless given"
+            : ""
+          : (choices?.join(" | ") ?? type);
+        const byDefault = properties || value === undefined ? "" : `, default ${JSON.stringify(value)}`;
         const line = [
-          `  ${(path + key).padEnd(22)} ${kind}${value === undefined ? "" : `, default ${JSON.stringify(value)}`}`,
+          `  ${(path + key).padEnd(22)} ${kind}${byDefault}`.trimEnd(),
           ...(description ? [`      ${description}`] : []),
         ];
         return properties ? [...line, ...lines(properties, `${path}${key}.`)] : line;

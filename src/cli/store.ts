@@ -2,9 +2,6 @@ import { findProject } from "../labels/export.ts";
 import type { Project } from "../labels/records.ts";
 import { LabelStore } from "../labels/store.ts";
 
-/** Names a label store in messages, without the password of a database. */
-export const describeStore = (where: string): string => where.replace(/\/\/[^@/]*@/, "//…@");
-
 /**
  * Opens a label store, runs `body`, and closes the store.
  * @param body takes the store, and a function that finds a project by name or id; without a name it finds the only one

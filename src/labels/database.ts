@@ -13,6 +13,9 @@ export interface Database {
   lock(tx: Transaction<Schema>): Promise<unknown>;
 }
 
+/** Hides the account and password of a Postgres connection string, for messages. */
+export const withoutPassword = (location: string): string => location.replace(/\/\/[^@/]*@/, "//…@");
+
 /** Whether a location is a Postgres connection string. */
 export const isPostgres = (location: string): boolean => /^postgres(ql)?:\/\//.test(location);
 
@@ -41,7 +44,7 @@ export async function openDatabase(location: string): Promise<Database> {
     const lock = isShared ? sql`lock table "lock" in exclusive mode` : sql`delete from "lock"`;
     return { db, lock: (tx) => lock.execute(tx) };
   } catch (error) {
-    const shownLocation = isPostgres(location) ? location.replace(/\/\/[^@/]*@/, "//…@") : location;
+    const shownLocation = withoutPassword(location);
     throw new InputError(`${shownLocation}: the label store cannot be opened: ${(error as Error).message}`);
   }
 }

@@ -1,13 +1,14 @@
+import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { InputError } from "../data/errors.ts";
 import { readJsonl, writeAtomic, writeJsonl } from "../data/jsonl.ts";
 import { readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
 import { splitByPrompt } from "../data/split.ts";
 import { minClusters } from "../statistics/bootstrap.ts";
-import type { LoopConfig } from "./config.ts";
-import { checkSameRecipe, emptyState, type LoopState, parseState } from "./state.ts";
+import type { LoopConfig, LoopRecipe } from "./config.ts";
+import { emptyState, type LoopState, parseState, withRecipe } from "./state.ts";
 
 /** Paths in the directory of a loop. */
 export const files = (run: string) => {
@@ -38,47 +39,42 @@ export const writeJson = (path: string, value: unknown): void =>
   writeAtomic(path, (write) => write(`${JSON.stringify(value, null, 2)}\n`));
 
 /**
- * Reads the state of a loop, or begins one.
- * @throws InputError if the directory has something else in it, or a loop of another recipe
+ * Reads the state of a loop, or begins one: with copies of its prompts, to learn from and held out, with which it goes on
+ * even if the recipe's file changes. Until its first step is done it has nothing to lose, and begins anew.
+ * @throws InputError if the directory has something else in it or a loop of another recipe, or for too few held-out
+ * prompts, of which nothing could be concluded
  */
-export function openState(run: string, written: Record<string, unknown>): LoopState {
-  const path = files(run).state;
-  if (existsSync(path)) {
-    const state = parseState(readFileSync(path, "utf8"), path);
-    // Through JSON, as the stored recipe.
-    checkSameRecipe(state, JSON.parse(JSON.stringify(written)), run);
-    return state;
-  }
-  const present = readdirSync(run).filter((name) => !name.startsWith("lock") && !name.includes(".tmp-"));
-  if (present.length)
+export async function openState(run: string, { config, written }: LoopRecipe): Promise<LoopState> {
+  const { state: path, prompts, heldOut } = files(run);
+  const before = existsSync(path) ? parseState(readFileSync(path, "utf8"), path) : undefined;
+  // Through JSON, as the stored recipe.
+  const recipe = JSON.parse(JSON.stringify(written));
+  if (before?.rounds.length) return withRecipe(before, recipe, run);
+  const left = [path, prompts, heldOut].map((file) => basename(file));
+  const others = readdirSync(run).filter(
+    (name) => !left.some((file) => name.startsWith(file)) && !name.startsWith("lock") && name !== "round-1",
+  );
+  if (others.length)
     throw new InputError(
       `${run}: the directory is not empty and has no loop in it (loop.json); use another name`,
     );
-  const state = emptyState(written);
+  const split = await readSplit(config);
+  if (split.heldOut.length < minClusters)
+    throw new InputError(
+      `loop: ${split.heldOut.length} held-out prompts, and an interval needs ${minClusters} at least: give more prompts, a larger evaluation.heldOut or a file as evaluation.prompts`,
+    );
+  writeJsonl(heldOut, split.heldOut.map(toRow));
+  writeJsonl(prompts, split.train.map(toRow));
+  const state = emptyState(randomUUID(), recipe);
   writeJson(path, state);
   return state;
 }
 
-/**
- * Writes the prompts to learn from and those held out, unless they are there. A loop goes on with them even if the
- * recipe's file changes.
- * @throws InputError for too few held-out prompts, of which nothing could be concluded
- */
-export async function writePrompts(run: string, config: LoopConfig): Promise<void> {
-  const { prompts: path, heldOut: heldOutPath } = files(run);
-  if (existsSync(path)) return;
-  const { records } = await readPrompts(config.prompts, config.columns);
-  const { evaluation } = config;
-  const { train, heldOut } =
-    evaluation.prompts === undefined
-      ? splitByPrompt(records, evaluation.heldOut, config.seed)
-      : { train: records, heldOut: (await readPrompts(evaluation.prompts, config.columns)).records };
-  if (heldOut.length < minClusters)
-    throw new InputError(
-      `loop: ${heldOut.length} held-out prompts, and an interval needs ${minClusters} at least: give more prompts, a larger evaluation.heldOut or a file as evaluation.prompts`,
-    );
-  writeJsonl(heldOutPath, heldOut.map(toRow));
-  writeJsonl(path, train.map(toRow)); // last: with it both are complete
+/** Reads the prompts to learn from and those held out. */
+async function readSplit({ prompts, columns, evaluation, seed }: LoopConfig) {
+  const { records } = await readPrompts(prompts, columns);
+  if (evaluation.prompts === undefined) return splitByPrompt(records, evaluation.heldOut, seed);
+  return { train: records, heldOut: (await readPrompts(evaluation.prompts, columns)).records };
 }
 
 const toRow = ({ prompt, id, metadata }: Prompt) => ({
@@ -87,7 +83,7 @@ const toRow = ({ prompt, id, metadata }: Prompt) => ({
   prompt,
 });
 
-/** Reads prompts that `writePrompts` wrote. */
+/** Reads prompts that `openState` wrote. */
 export const readWrittenPrompts = async (path: string): Promise<Prompt[]> =>
   (await readPrompts(path)).records;
 

@@ -3,7 +3,7 @@ import type { Event } from "../run/events.ts";
 import { takeLock } from "../run/lock.ts";
 import { Interrupted } from "../run/training.ts";
 import type { LoopRecipe } from "./config.ts";
-import { files, makeRound, openState, writeJson, writePrompts } from "./files.ts";
+import { files, makeRound, openState, writeJson } from "./files.ts";
 import { completeStep, isRejected, type LoopState, type Next, nextStep, type Results } from "./state.ts";
 import { type LoopContext, policyBefore, takeStep, type Waiting } from "./steps.ts";
 
@@ -46,13 +46,12 @@ export async function runLoop(recipe: LoopRecipe, options: LoopOptions): Promise
     const context: LoopContext = {
       ...recipe,
       ...{ run, signal, onEvent, onPhase: (what) => onPhase(`${at}: ${what}`) },
-      state: openState(run, recipe.written),
+      state: await openState(run, recipe),
     };
     const save = (state: LoopState) => {
       context.state = state;
       writeJson(path, state);
     };
-    await writePrompts(run, recipe.config);
     for (;;) {
       const next = nextStep(context.state, recipe.config);
       if ("ended" in next) return reportOn(context, next);

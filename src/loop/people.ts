@@ -1,5 +1,6 @@
 import { InputError } from "../data/errors.ts";
 import type { Comparison } from "../data/records.ts";
+import { withoutPassword } from "../labels/database.ts";
 import { collect, exportRows } from "../labels/export.ts";
 import type { Project } from "../labels/records.ts";
 import { LabelStore } from "../labels/store.ts";
@@ -64,7 +65,7 @@ async function openStore(where: string, known: string | undefined): Promise<Labe
     return await LabelStore.openExisting(where);
   } catch (error) {
     throw new InputError(
-      `${where}: the label store with the tasks of this loop cannot be opened: ${(error as Error).message}. Put it back, or begin a new loop with another --run`,
+      `${withoutPassword(where)}: the label store with the tasks of this loop cannot be opened: ${(error as Error).message}. Put it back, or begin a new loop with another --run`,
     );
   }
 }
@@ -81,12 +82,12 @@ async function findOrAddProject(
   );
   if (project && project.settings.kind !== "ranking")
     throw new InputError(
-      `${store.location}: project "${name}" is a ${project.settings.kind}, and a loop asks for rankings: name another (labelers.people.project)`,
+      `${withoutPassword(store.location)}: project "${name}" is a ${project.settings.kind}, and a loop asks for rankings: name another (labelers.people.project)`,
     );
   if (project) return project;
   if (known !== undefined)
     throw new InputError(
-      `${store.location}: the project with the tasks of this loop (${known}) is not in this store: put the store of the loop back, or begin a new loop with another --run`,
+      `${withoutPassword(store.location)}: the project with the tasks of this loop (${known}) is not in this store: put the store of the loop back, or begin a new loop with another --run`,
     );
   return store.addProject(null, {
     name,

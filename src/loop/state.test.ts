@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   acceptedRound,
-  checkSameRecipe,
   completeStep,
   emptyState,
   isRejected,
@@ -11,6 +10,7 @@ import {
   parseState,
   type Step,
   steps,
+  withRecipe,
 } from "./state.ts";
 
 const limits = fc.record({
@@ -25,7 +25,7 @@ const winRates = fc.array(winRate, { minLength: 5, maxLength: 5 });
 /** Takes all steps of a loop, through JSON after each. */
 function takeAll(rates: readonly { value: number; low: number; high: number }[], limits: Limits) {
   const taken: { round: number; step: Step }[] = [];
-  let state = emptyState({ seed: 1 });
+  let state = emptyState("loop", { seed: 1 });
   for (;;) {
     const next = nextStep(state, limits);
     if ("ended" in next) return { taken, state, ended: next.ended };
@@ -103,13 +103,18 @@ it.each([
 
 it("keeps an interval without ends through JSON", () => {
   const none = { value: 0.7, low: Number.NaN, high: Number.NaN };
-  const state: LoopState = completeStep(emptyState({}), { round: 1, step: "judge" }, { winRate: none });
+  const state: LoopState = completeStep(
+    emptyState("loop", {}),
+    { round: 1, step: "judge" },
+    { winRate: none },
+  );
   expect(parseState(JSON.stringify(state), "loop.json").rounds[0]?.winRate).toEqual(none);
 });
 
-it("refuses a damaged state, and another recipe but for rounds and stop", () => {
+it("refuses a damaged state, and another recipe but for its limits and trainings", () => {
   expect(() => parseState("{", "runs/loop/loop.json")).toThrow(/runs\/loop\/loop\.json: not the state/);
-  const state = emptyState({ policy: "a", rounds: 2 });
-  expect(() => checkSameRecipe(state, { policy: "a", rounds: 3, stop: "never" }, "run")).not.toThrow();
-  expect(() => checkSameRecipe(state, { policy: "b", seed: 1 }, "run")).toThrow(/another policy, seed/);
+  const state = emptyState("loop", { policy: "a", rounds: 2 });
+  const longer = { policy: "a", rounds: 3, stop: "never", ppo: {} };
+  expect(withRecipe(state, longer, "run")).toEqual({ ...state, recipe: longer });
+  expect(() => withRecipe(state, { policy: "b", seed: 1 }, "run")).toThrow(/another policy, seed/);
 });

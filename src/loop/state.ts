@@ -35,6 +35,8 @@ const round = results.extend({ done: z.array(z.enum(steps)) });
 
 const loopState = z.object({
   format: z.literal(1),
+  /** Random name of the loop, which tells its tasks in a label store from those of others. */
+  id: z.string(),
   /** The recipe as it was written. */
   recipe: z.record(z.string(), z.unknown()),
   /** Id of the project in the label store, once people have tasks there. */
@@ -43,8 +45,9 @@ const loopState = z.object({
 });
 export type LoopState = z.output<typeof loopState>;
 
-export const emptyState = (recipe: Record<string, unknown>): LoopState => ({
+export const emptyState = (id: string, recipe: Record<string, unknown>): LoopState => ({
   format: 1,
+  id,
   recipe,
   rounds: [],
 });
@@ -60,18 +63,23 @@ export function parseState(text: string, path: string): LoopState {
   }
 }
 
+/** What may change in the recipe of a loop that has begun. */
+const changeable = ["rounds", "stop", "reward", "ppo", "grpo"];
+
 /**
- * Checks that a loop goes on with the recipe that it began with; only `rounds` and `stop` may change.
- * @throws InputError that names what differs
+ * Goes on with a recipe, of which only the limits and the settings of trainings may differ from the one that the loop
+ * began with: a training that has begun refuses other settings by itself.
+ * @throws InputError that names what else differs
  */
-export function checkSameRecipe({ recipe }: LoopState, written: Record<string, unknown>, run: string): void {
-  const differing = [...new Set([...Object.keys(recipe), ...Object.keys(written)])].filter(
-    (key) => !["rounds", "stop"].includes(key) && !isDeepStrictEqual(recipe[key], written[key]),
+export function withRecipe(state: LoopState, recipe: Record<string, unknown>, run: string): LoopState {
+  const differing = [...new Set([...Object.keys(state.recipe), ...Object.keys(recipe)])].filter(
+    (key) => !changeable.includes(key) && !isDeepStrictEqual(state.recipe[key], recipe[key]),
   );
   if (differing.length)
     throw new InputError(
-      `${run}: this loop began with another ${differing.join(", ")} (${run}/loop.json has its recipe): only rounds and stop may change; or give another --run`,
+      `${run}: this loop began with another ${differing.join(", ")} (${run}/loop.json has its recipe): only ${changeable.join(", ")} may change; or give another --run`,
     );
+  return { ...state, recipe };
 }
 
 type Limits = Pick<LoopConfig, "rounds" | "stop">;

@@ -6,6 +6,7 @@ import type { Comparison } from "../data/records.ts";
 import { drawAt } from "../data/split.ts";
 import { answerPrompts } from "../eval/answers.ts";
 import { type AnswerMatch, matchesOf, type Policy, reportOn } from "../eval/policies.ts";
+import { withoutPassword } from "../labels/database.ts";
 import { openEnsemble } from "../models/ensemble.ts";
 import type { Model } from "../models/model.ts";
 import { loadModel } from "../models/pull.ts";
@@ -108,7 +109,8 @@ export const takeStep: Record<Step, (context: LoopContext, round: number) => Pro
     };
     // People's tasks come first, so that they can begin.
     const rows = parts.get("people") ?? [];
-    const asked = people && (await askPeople(people, `${run}, round ${round}`, rows, state.project));
+    const asked =
+      people && (await askPeople(people, taskSource(context, `round ${round}`), rows, state.project));
     const comparisons = [
       ...(simulated ? await labelled("simulated", (rows) => simulate(rows, simulated, seed, signal)) : []),
       ...(ai ? await labelled("ai", (rows) => judgeByModel(rows, ai, { seed, signal, onPhase })) : []),
@@ -205,7 +207,8 @@ export const takeStep: Record<Step, (context: LoopContext, round: number) => Pro
   },
 
   /** Judges these answers against each other. */
-  async judge({ run, config, state, signal, onPhase }, round) {
+  async judge(context, round) {
+    const { run, config, state, signal, onPhase } = context;
     const prompts = await readWrittenPrompts(files(run).heldOut);
     const policies = readJson<Policy[]>(files(run).heldOutAnswers(round));
     const matches = matchesOf(policies);
@@ -221,7 +224,12 @@ export const takeStep: Record<Step, (context: LoopContext, round: number) => Pro
     }
     const people = config.labelers.people as PeopleConfig;
     const what = `evaluation of round ${round}`;
-    const asked = await askPeople(people, `${run}, ${what}`, tasksOfMatches(prompts, matches), state.project);
+    const asked = await askPeople(
+      people,
+      taskSource(context, what),
+      tasksOfMatches(prompts, matches),
+      state.project,
+    );
     if (asked.judged < asked.tasks)
       return { project: asked.project, waiting: waitingFor(people, asked, what) };
     return report(run, round, policies, matches, verdictsOfPeople(prompts, matches, asked.comparisons));
@@ -242,11 +250,14 @@ function report(
   return { results: { winRate, kl } };
 }
 
+/** Name of tasks in the label store, which those of no other loop have. */
+const taskSource = ({ run, state }: LoopContext, what: string): string => `${run}, ${what} (${state.id})`;
+
 const waitingFor = (
   { store, project }: PeopleConfig,
   { judged, tasks }: { judged: number; tasks: number },
   what: string,
-): Waiting => ({ what, missing: tasks - judged, tasks, store, project });
+): Waiting => ({ what, missing: tasks - judged, tasks, store: withoutPassword(store), project });
 
 /** Seed of a stage in a round: its setting, or the loop's, plus the round. */
 function seedOf({ config, written }: LoopContext, stage: string, round: number): { seed: number } {
