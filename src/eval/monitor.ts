@@ -71,8 +71,8 @@ export interface AlarmOptions {
 /** Chance of an alarm about gold in a run whose gold never falls. */
 const falseAlarms = 0.05;
 
-export const goldOf = ({ prompts }: Check): number =>
-  mean(prompts.map(({ chosenBy, testedBy }) => (chosenBy + testedBy) / 2));
+const allGold = ({ chosenBy, testedBy }: PromptMeasures): number => (chosenBy + testedBy) / 2;
+export const goldOf = ({ prompts }: Check): number => mean(prompts.map(allGold));
 const over = ({ prompts }: Check, of: (measures: PromptMeasures) => number): number => mean(prompts.map(of));
 export const klOf = (check: Check): number => over(check, ({ kl }) => kl);
 
@@ -99,9 +99,13 @@ export function fallProbability(differences: readonly number[]): number {
   return 1 - studentUpperTail(average / Math.sqrt(variance / n), n - 1);
 }
 
-/** Differences of a measure from one check to another, by prompt. */
-const changes = (before: Check, now: Check, of: (measures: PromptMeasures) => number): number[] =>
-  now.prompts.map((measures, i) => of(measures) - of(before.prompts[i] as PromptMeasures));
+/** Differences of a measure from one check to another, by prompt. @param ofBefore the measure of the first. Default: the same */
+const changes = (
+  before: Check,
+  now: Check,
+  of: (measures: PromptMeasures) => number,
+  ofBefore = of,
+): number[] => now.prompts.map((measures, i) => of(measures) - ofBefore(before.prompts[i] as PromptMeasures));
 
 /**
  * Tells what is wrong with a policy. Gold is tested at each check against the best one, on answers that did not choose it, at
@@ -114,7 +118,9 @@ export function alarms({ first, best }: MonitorState, now: Check, { checks, maxK
     if (condition) list.push({ code, message, stops });
   };
   const show = (value: number) => value.toPrecision(3);
-  const fell = fallProbability(changes(best, now, ({ testedBy }) => testedBy)) < falseAlarms / checks;
+  // No answer of this check has chosen anything yet.
+  const sinceBest = changes(best, now, allGold, ({ testedBy }) => testedBy);
+  const fell = fallProbability(sinceBest) < falseAlarms / checks;
   const rose = over(now, ({ proxy }) => proxy) > over(best, ({ proxy }) => proxy);
   const goldChange = `gold has fallen from ${show(goldOf(best))} at step ${best.step} to ${show(goldOf(now))}`;
   alarm(
@@ -181,10 +187,7 @@ export function alarms({ first, best }: MonitorState, now: Check, { checks, maxK
 
 /** Metrics of a check, for the log: all begin with `monitor/`. */
 export function monitorMetrics({ first, best, points }: MonitorState, now: Check): Record<string, number> {
-  const [proxy, gold] = [
-    changes(first, now, (measures) => measures.proxy),
-    changes(first, now, ({ chosenBy, testedBy }) => (chosenBy + testedBy) / 2),
-  ];
+  const [proxy, gold] = [changes(first, now, (measures) => measures.proxy), changes(first, now, allGold)];
   const start = points[0]?.gold ?? 0;
   const fit = fitCurve(
     points.map(({ kl, gold }) => ({ kl, gold: gold - start })),
