@@ -6,6 +6,7 @@ import { tinyModel } from "../../test/tiny.ts";
 import { scoreAll } from "../batch/score.ts";
 import { openReward } from "../rewards/open.ts";
 import { averageMembers, Ensemble, openEnsemble } from "./ensemble.ts";
+import type { Model } from "./model.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "ensemble-"));
 const rewardModel = (seed: number, config = {}) => tinyModel(seed, config).withScoreHead({ std: 1, seed });
@@ -23,9 +24,10 @@ describe("an ensemble", () => {
   it("is opened with the members and the way of combining that it was saved with", () => {
     const opened = openEnsemble(folder, { dtype: "float32" }) as Ensemble;
     expect(opened.combination).toEqual({ combine: "worst", penalty: 0.1 });
-    expect(opened.members.map((member) => scoreAll(member, rows))).toEqual(
-      members.map((member) => scoreAll(member, rows)),
-    );
+    // libtorch's products may differ in the last bit with the alignment of the weights.
+    for (const [i, member] of opened.members.entries())
+      for (const [row, score] of scoreAll(members[i] as Model, rows).entries())
+        expect(scoreAll(member, rows)[row]).toBeCloseTo(score, 5);
     opened.dispose();
   });
 
@@ -41,11 +43,11 @@ describe("an ensemble", () => {
     answers.forEach((_, i) => {
       const all = byMember.map((scores) => scores[i] as number);
       const average = (all[0] as number) / 3 + (all[1] as number) / 3 + (all[2] as number) / 3;
-      expect(worstScores[i]?.score).toBe(Math.min(...all));
-      expect(meanScores[i]?.score).toBeCloseTo(average, 12);
+      expect(worstScores[i]?.score).toBeCloseTo(Math.min(...all), 5);
+      expect(meanScores[i]?.score).toBeCloseTo(average, 5);
       expect((meanScores[i]?.disagreement as number) ** 2).toBeCloseTo(
         all.reduce((sum, score) => sum + (score - average) ** 2, 0) / 3,
-        12,
+        4,
       );
     });
     for (const scorer of [worst, mean]) scorer.dispose();
