@@ -100,12 +100,15 @@ export function responseKl(model: Model, reference: Model, rows: readonly Row[],
   );
 }
 
+/** Splits a text into words, in lower case. */
+export const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? [];
+
 /**
  * Computes distinct-n: distinct n-grams of words over all words (Li et al. 2016). Low when texts repeat themselves or each
  * other. It falls with the size of the set, so compare as many texts of each model.
  */
 export function distinct(texts: readonly string[], n: number): number {
-  const wordsByText = texts.map((text) => text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? []);
+  const wordsByText = texts.map(wordsOf);
   const grams = wordsByText.flatMap((words) =>
     words.slice(n - 1).map((_, i) => words.slice(i, i + n).join(" ")),
   );

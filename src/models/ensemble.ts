@@ -106,9 +106,9 @@ export function readEnsemble(path: string): EnsembleFolders | undefined {
  * @throws InputError when `ensemble.json` is damaged or a member cannot be opened
  */
 export function openEnsemble(path: string, options: { dtype?: DType } = {}): Ensemble | undefined {
-  const found = readEnsemble(path);
-  if (!found) return undefined;
-  const { members: folders, ...combination } = found;
+  const description = readEnsemble(path);
+  if (!description) return undefined;
+  const { members: folders, ...combination } = description;
   const members: Model[] = [];
   try {
     for (const folder of folders) members.push(openModel(folder, options));

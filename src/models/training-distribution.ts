@@ -97,9 +97,9 @@ export function readDistribution(folder: string): TrainingDistribution | undefin
   if (!existsSync(path)) return undefined;
   const tensors = readSafetensors(path);
   const find = (name: string): Tensor => {
-    const found = tensors.get(name);
-    if (!found) throw new InputError(`${path}: lacks "${name}"`);
-    return keep(found);
+    const stored = tensors.get(name);
+    if (!stored) throw new InputError(`${path}: lacks "${name}"`);
+    return keep(stored);
   };
   return { mean: find("mean"), precision: find("precision"), range: find("range") };
 }

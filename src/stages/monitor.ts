@@ -5,7 +5,7 @@ import { openFeedback } from "../constitution/open-feedback.ts";
 import { InputError } from "../data/errors.ts";
 import { readPrompts } from "../data/readers.ts";
 import type { Prompt } from "../data/records.ts";
-import { responseKl } from "../eval/evaluate.ts";
+import { responseKl, wordsOf } from "../eval/evaluate.ts";
 import { type Gold, judgedGold, scoredGold } from "../eval/gold.ts";
 import {
   alarms,
@@ -77,12 +77,12 @@ export async function openMonitor<State extends MonitoredState>(
       const before = stage.state.monitor;
       const state = remember(before, check);
       stage.state = { ...stage.state, monitor: state };
-      const found = before ? alarms(before, check, { checks, maxKl: monitor.maxKl }) : [];
+      const raised = before ? alarms(before, check, { checks, maxKl: monitor.maxKl }) : [];
       return {
         metrics: monitorMetrics(state, check),
         best: state.best === check,
-        warnings: found,
-        stop: monitor.onAlarm !== "log" && found.some(({ stops }) => stops),
+        warnings: raised,
+        stop: monitor.onAlarm !== "log" && raised.some(({ stops }) => stops),
       };
     };
     return {
@@ -174,7 +174,7 @@ const repeats = repetition({ size: 3 });
 
 /** Measures how much answers repeat each other and themselves. */
 function patterns(answers: readonly (ScoredCompletion & Answer)[]) {
-  const words = answers.map(({ text }) => text.toLowerCase().match(/[\p{L}\p{N}']+/gu) ?? []);
+  const words = answers.map(({ text }) => wordsOf(text));
   const largestShare = (ngrams: string[]) =>
     Math.max(...[...groupBy(ngrams, (ngram) => ngram).values()].map(({ length }) => length)) / answers.length;
   return {

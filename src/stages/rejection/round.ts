@@ -1,8 +1,8 @@
 import { countTokens, type Row } from "../../batch/pack.ts";
-import { tokenLogprobs } from "../../batch/score.ts";
 import { InputError } from "../../data/errors.ts";
 import type { Prompt } from "../../data/records.ts";
 import { batchAt, drawAt } from "../../data/split.ts";
+import { responseKl } from "../../eval/evaluate.ts";
 import { emptyMoments, mean, mergeMoments, type RunningMoments } from "../../math/index.ts";
 import type { Model } from "../../models/model.ts";
 import type { AdamW } from "../../nn/adamw.ts";
@@ -91,7 +91,9 @@ export async function sampleStep(context: Context, round: number, position: numb
     ...summary,
     ...meanParts(samples),
     // The first round samples from the start itself.
-    ...(start && { "objective/kl": round === 0 ? 0 : meanKl(policy, start, samples, config.temperature) }),
+    ...(start && {
+      "objective/kl": round === 0 ? 0 : mean(responseKl(policy, start, samples, config.temperature)),
+    }),
     ...roundMetrics(round, kept, scores, first + count),
     episode: (stage.state.metrics.episode ?? 0) + samples.length,
     tokens_per_second: countTokens(samples) / ((performance.now() - began) / 1000),
@@ -154,13 +156,6 @@ const roundMetrics = (
   "kept/share": kept.length / scores.count,
   "kept/prompts": new Set(kept.map(({ prompt }) => prompt)).size / sampled,
 });
-
-/** Mean KL of the policy to the start on its samples, nats per response: the k1 estimate. */
-function meanKl(policy: Model, start: Model, samples: readonly Row[], temperature: number): number {
-  const [of, to] = [policy, start].map((model) => tokenLogprobs(model, samples, temperature).flat());
-  const sum = (values: readonly number[] = []) => values.reduce((total, value) => total + value, 0);
-  return (sum(of) - sum(to)) / samples.length;
-}
 
 function nothingKept(round: number, scores: RejectionState["scores"], { bar }: RejectionConfig): InputError {
   const [low, mean, high] = [scores.low, scores.mean, scores.high].map((value) =>

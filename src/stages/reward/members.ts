@@ -10,6 +10,7 @@ import type { AdamW } from "../../nn/adamw.ts";
 import { modelSampler } from "../../rollout/generate.ts";
 import type { Metrics } from "../../run/events.ts";
 import { uniform } from "../../statistics/random.ts";
+import { noGrad, scope } from "../../tensor/index.ts";
 import { encodeAnswer } from "../../text/chat.ts";
 import type { Stage, StageState } from "../stage.ts";
 import type { RewardConfig } from "./config.ts";
@@ -116,6 +117,7 @@ export function measureDistribution(model: Model, groups: readonly Group[], held
   const rowsOf = (of: readonly Group[]) => of.flatMap(({ rows }) => rows).slice(0, measuredAnswers);
   const rows = rowsOf(groups);
   const [states, others] = [allLastHiddenStates(model, rows), allLastHiddenStates(model, rowsOf(heldOut))];
-  model.distribution = fitDistribution(states, scoreAll(model, rows), others);
+  const scores = noGrad(() => scope(() => model.scores(states.toDevice(model.device)).toArray()));
+  model.distribution = fitDistribution(states, scores, others);
   for (const tensor of [states, others]) tensor.dispose();
 }
